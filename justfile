@@ -1,0 +1,74 @@
+# Patchwork's recipes. `./justw RECIPE` works without an installed `just`.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+set positional-arguments
+
+patchwork := env("CARGO_TARGET_DIR", "target") / "release/patchwork"
+
+# list the recipes
+[private]
+default:
+    @"{{ just_executable() }}" --justfile "{{ justfile() }}" --list --unsorted
+
+# fetch libtorch and the feature extractor's weights; costs nothing once they are there
+setup:
+    @scripts/setup.sh
+
+# build the program: target/release/patchwork
+build: setup
+    @cargo build --release --locked --package patchwork
+
+# run pipelines/NAME.toml: `just pipeline demo`, `just pipeline emoji --dry-run`
+[no-exit-message]
+pipeline NAME *ARGS: build
+    @"{{ patchwork }}" run "pipelines/$1.toml" "${@:2}"
+
+# do again what failed or was interrupted in a run, and what waits on it
+[no-exit-message]
+retry *ARGS: build
+    @"{{ patchwork }}" retry "$@"
+
+# what CI runs: format, clippy, all tests
+test: setup
+    cargo fmt --all --check
+    cargo clippy --release --workspace --all-targets --locked -- -D warnings
+    cargo test --release --workspace --locked
+
+# the fast part of `test`: format, clippy, unit tests
+check: setup
+    cargo fmt --all --check
+    cargo clippy --release --workspace --all-targets --locked -- -D warnings
+    cargo test --release --workspace --lib --locked
+
+# compare with the reference implementations' numbers: those of the repository, or of DIR
+parity DIR="": setup
+    @if [[ -n $1 ]]; then PARITY_DIR=$(cd "{{ invocation_directory() }}" && cd "$1" && pwd); export PARITY_DIR; fi; \
+    cargo test --release --locked --package patchwork-diffusion --test parity -- --nocapture
+
+# open the registry in sqlite3, read-only
+[no-exit-message]
+db:
+    @command -v sqlite3 >/dev/null || { echo 'sqlite3 is missing (Debian, Ubuntu: sudo apt install sqlite3); `just query SQL` needs none' >&2; exit 1; }
+    @registry="${PATCHWORK_HOME:-runs}/registry.db"; \
+    [[ -f $registry ]] || { echo "there is no $registry yet: run a pipeline first" >&2; exit 1; }; \
+    sqlite3 -readonly -header -column "$registry"
+
+# list the runs
+[no-exit-message]
+runs *ARGS: build
+    @"{{ patchwork }}" runs "$@"
+
+# compare runs: settings and results side by side
+[no-exit-message]
+compare *ARGS: build
+    @"{{ patchwork }}" compare "$@"
+
+# ask the registry: `just query "SELECT * FROM run_summary"`
+[no-exit-message]
+query SQL *ARGS: build
+    @"{{ patchwork }}" query "$@"
+
+# say what is there and what is missing, with the fix
+[no-exit-message]
+doctor *ARGS: build
+    @"{{ patchwork }}" doctor "$@"
