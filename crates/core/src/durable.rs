@@ -1,0 +1,267 @@
+//! The one place that makes bytes permanent.
+//!
+//! A file is written beside its place as `.NAME.partial`, synced, renamed, and its folder synced: after a
+//! crash or a power cut a reader finds the old content or the new, never a part. A folder is published by
+//! syncing everything in it and renaming it. Leftovers of a killed writer are recognised by their name.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::file_error::FileError;
+
+const PARTIAL_SUFFIX: &str = ".partial";
+
+/// Writes a file so that it is either complete and on disk, or as it was before.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let mut file = DurableFile::create(path)?;
+    file.write_all(bytes)
+        .map_err(|source| FileError::new("write", path, source))?;
+    file.commit()
+}
+
+/// Writes a value as indented JSON with a final newline, durably.
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), FileError> {
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(|cause| {
+        FileError::new(
+            "write",
+            path,
+            io::Error::new(io::ErrorKind::InvalidData, cause),
+        )
+    })?;
+    bytes.push(b'\n');
+    write(path, &bytes)
+}
+
+/// A file on its way to its place: written beside it, then committed by one rename.
+///
+/// Dropped without [`commit`](Self::commit), it removes what it wrote.
+#[derive(Debug)]
+pub struct DurableFile {
+    writer: Option<BufWriter<File>>,
+    partial: PathBuf,
+    path: PathBuf,
+}
+
+impl DurableFile {
+    /// Starts a file that will appear at `path`, replacing what is there.
+    pub fn create(path: &Path) -> Result<Self, FileError> {
+        let partial = partial_path(path);
+        let file =
+            File::create(&partial).map_err(|source| FileError::new("create", &partial, source))?;
+        Ok(Self {
+            writer: Some(BufWriter::with_capacity(1 << 18, file)),
+            partial,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Syncs the content, renames it into place and syncs the folder.
+    pub fn commit(mut self) -> Result<(), FileError> {
+        let writer = self
+            .writer
+            .take()
+            .expect("a file is committed once, since commit consumes it");
+        let result = writer
+            .into_inner()
+            .map_err(|error| FileError::new("write", &self.path, error.into_error()))
+            .and_then(|file| {
+                file.sync_all()
+                    .map_err(|source| FileError::new("sync", &self.path, source))
+            })
+            .and_then(|()| rename(&self.partial, &self.path))
+            .and_then(|()| sync_directory(parent(&self.path)));
+        if result.is_err() {
+            // The first error is the one to report; a leftover is removed at the next start.
+            let _ = fs::remove_file(&self.partial);
+        }
+        result
+    }
+
+    fn writer(&mut self) -> &mut BufWriter<File> {
+        self.writer
+            .as_mut()
+            .expect("the writer is there until commit consumes the file")
+    }
+}
+
+impl Drop for DurableFile {
+    fn drop(&mut self) {
+        if self.writer.take().is_some() {
+            let _ = fs::remove_file(&self.partial);
+        }
+    }
+}
+
+impl Write for DurableFile {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.writer().write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer().flush()
+    }
+}
+
+impl Seek for DurableFile {
+    fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        self.writer().seek(position)
+    }
+}
+
+/// Makes a folder and its missing parents, and syncs the folder that holds the first new one.
+pub fn create_dir_all(path: &Path) -> Result<(), FileError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) {
+        create_dir_all(above)?;
+    }
+    match fs::create_dir(path) {
+        Ok(()) => sync_directory(parent(path)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(source) => Err(FileError::new("create the folder", path, source)),
+    }
+}
+
+/// Syncs everything in a folder, then renames it to its final place: the rename is the commit.
+///
+/// The final place must not exist yet; its parent must.
+pub fn publish_directory(from: &Path, to: &Path) -> Result<(), FileError> {
+    sync_tree(from)?;
+    rename(from, to)?;
+    sync_directory(parent(to))?;
+    sync_directory(parent(from))
+}
+
+/// Removes a file if it is there.
+pub fn remove_file(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(FileError::new("remove", path, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes a folder and everything in it, if it is there.
+pub fn remove_dir_all(path: &Path) -> Result<(), FileError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(FileError::new("remove the folder", path, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes what killed writers left in a folder (not below it) and says how many there were.
+pub fn remove_partials(directory: &Path) -> Result<usize, FileError> {
+    let mut removed = 0;
+    for entry in list(directory)? {
+        let name = entry.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with('.') && name.ends_with(PARTIAL_SUFFIX) {
+            remove_file(&entry)?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+/// The paths in a folder, sorted by name.
+pub fn list(directory: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let error = |source| FileError::new("list the folder", directory, source);
+    let mut paths = fs::read_dir(directory)
+        .map_err(error)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(error)?;
+    paths.sort_unstable();
+    Ok(paths)
+}
+
+fn sync_tree(directory: &Path) -> Result<(), FileError> {
+    for path in list(directory)? {
+        if path.is_dir() {
+            sync_tree(&path)?;
+        } else {
+            File::open(&path)
+                .and_then(|file| file.sync_all())
+                .map_err(|source| FileError::new("sync", &path, source))?;
+        }
+    }
+    sync_directory(directory)
+}
+
+fn sync_directory(directory: &Path) -> Result<(), FileError> {
+    File::open(directory)
+        .and_then(|file| file.sync_all())
+        .map_err(|source| FileError::new("sync the folder", directory, source))
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
+    fs::rename(from, to).map_err(|source| FileError::new("rename a finished file to", to, source))
+}
+
+fn partial_path(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}{PARTIAL_SUFFIX}"))
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_appears_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("value.txt");
+        write(&path, b"old").unwrap();
+
+        let mut abandoned = DurableFile::create(&path).unwrap();
+        abandoned.write_all(b"new, unfinished").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        drop(abandoned);
+        assert_eq!(list(folder.path()).unwrap(), [path.clone()]);
+
+        write(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn leftovers_of_a_killed_writer_are_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = folder.path().join("kept.partial");
+        fs::write(&kept, b"").unwrap();
+        fs::write(folder.path().join(".shard.parquet.partial"), b"").unwrap();
+        assert_eq!(remove_partials(folder.path()).unwrap(), 1);
+        assert_eq!(list(folder.path()).unwrap(), [kept]);
+    }
+
+    #[test]
+    fn a_folder_is_published_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("work/a"), folder.path().join("a"));
+        create_dir_all(&from).unwrap();
+        fs::write(from.join("x"), b"1").unwrap();
+        publish_directory(&from, &to).unwrap();
+        assert_eq!(fs::read(to.join("x")).unwrap(), b"1");
+
+        create_dir_all(&from).unwrap();
+        fs::write(from.join("x"), b"2").unwrap();
+        let error = publish_directory(&from, &to).unwrap_err();
+        assert!(
+            error.to_string().contains("rename a finished file to"),
+            "{error}"
+        );
+        assert_eq!(fs::read(to.join("x")).unwrap(), b"1");
+    }
+}

@@ -1,0 +1,18 @@
+//! The ground that every other crate stands on: digests, fingerprints, seeds,
+//! and the one place that makes bytes permanent.
+//!
+//! Knows nothing of images, tensors, SQL or the command line, and builds without libtorch.
+
+pub mod canonical;
+pub mod digest;
+pub mod durable;
+pub mod file_error;
+pub mod fingerprint;
+pub mod hex;
+pub mod lock;
+pub mod seed;
+
+pub use digest::Digest;
+pub use file_error::FileError;
+pub use fingerprint::Fingerprint;
+pub use seed::Seed;

@@ -1,0 +1,43 @@
+//! Locks between processes, released by the kernel when their holder ends, however it ends.
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+
+use crate::file_error::FileError;
+
+/// An exclusive lock on a file, held until it is dropped or its process ends.
+///
+/// The file itself is left in place: removing it would let two processes lock two files of one name.
+#[derive(Debug)]
+pub struct FileLock {
+    _file: File,
+}
+
+impl FileLock {
+    /// Waits for the lock.
+    pub fn acquire(path: &Path) -> Result<Self, FileError> {
+        let file = open(path)?;
+        file.lock()
+            .map_err(|source| FileError::new("lock", path, source))?;
+        Ok(Self { _file: file })
+    }
+
+    /// Takes the lock if nobody holds it.
+    pub fn try_acquire(path: &Path) -> Result<Option<Self>, FileError> {
+        let file = open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self { _file: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(source)) => Err(FileError::new("lock", path, source)),
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<File, FileError> {
+    File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .map_err(|source| FileError::new("open", path, source))
+}
