@@ -1,0 +1,188 @@
+//! `patchwork doctor`: what is there, what is missing, and how to mend it.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use patchwork_core::durable;
+use patchwork_metrics::ExtractorKind;
+use patchwork_pipeline::Store;
+use patchwork_registry::Registry;
+use patchwork_stages::weights_folder;
+use serde_json::json;
+
+use crate::arguments::{Arguments, Format};
+use crate::error::{CliError, EXIT_FAILED};
+use crate::output::Rows;
+
+/// Free space below which a run may fail: artifacts of the demo and its checkpoints take about 200 MiB.
+const LEAST_FREE_BYTES: u64 = 1 << 30;
+
+struct Finding {
+    what: &'static str,
+    /// What was found, or what is wrong and how to mend it.
+    state: Result<String, String>,
+    needed: bool,
+}
+
+pub(crate) async fn doctor(arguments: &Arguments) -> Result<ExitCode, CliError> {
+    let findings = [
+        Finding {
+            what: "libtorch",
+            state: Ok(libtorch()),
+            needed: true,
+        },
+        Finding {
+            what: "processor",
+            state: Ok(processor()),
+            needed: true,
+        },
+        Finding {
+            what: "GPU",
+            state: gpu(),
+            needed: false,
+        },
+        Finding {
+            what: "extractor weights",
+            state: weights(arguments),
+            needed: true,
+        },
+        Finding {
+            what: "home folder",
+            state: home(&arguments.home),
+            needed: true,
+        },
+        Finding {
+            what: "registry",
+            state: registry(&arguments.home).await,
+            needed: true,
+        },
+        Finding {
+            what: "disk space",
+            state: space(&arguments.home),
+            needed: true,
+        },
+    ];
+    let mut rows = Rows::new(&["", "what", "state"]);
+    for finding in &findings {
+        let (mark, state) = match &finding.state {
+            Ok(state) => ("ok", state),
+            Err(state) if finding.needed => ("missing", state),
+            Err(state) => ("-", state),
+        };
+        rows.push(vec![json!(mark), json!(finding.what), json!(state)]);
+    }
+    rows.print(Format::Table)?;
+    let healthy = findings
+        .iter()
+        .all(|finding| finding.state.is_ok() || !finding.needed);
+    Ok(if healthy {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(EXIT_FAILED)
+    })
+}
+
+fn libtorch() -> String {
+    // A program without its libtorch does not start: this one did, and computes.
+    let sum = tch::Tensor::ones([2, 2], (tch::Kind::Float, tch::Device::Cpu)).sum(tch::Kind::Float);
+    format!(
+        "{}, {} threads, computes 1 + 1 + 1 + 1 = {}",
+        patchwork_stages::LIBTORCH_VERSION,
+        tch::get_num_threads(),
+        sum.double_value(&[])
+    )
+}
+
+fn processor() -> String {
+    let precision = patchwork_stages::automatic_precision("cpu");
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{threads} threads; `precision = \"auto\"` means {precision}")
+}
+
+fn gpu() -> Result<String, String> {
+    match tch::Cuda::device_count() {
+        0 => Err(
+            "none that libtorch can use; with an NVIDIA GPU: PATCHWORK_CUDA=1 ./justw setup"
+                .to_owned(),
+        ),
+        count => Ok(format!(
+            "{count} CUDA devices; choose one with `device = \"cuda:0\"`"
+        )),
+    }
+}
+
+fn weights(arguments: &Arguments) -> Result<String, String> {
+    let folder = weights_folder(arguments.weights.clone());
+    let extractor = ExtractorKind::EfficientNetLite0;
+    match extractor.check(&folder) {
+        Ok(digest) => Ok(format!(
+            "{extractor} in {}, BLAKE3 {digest}",
+            folder.display()
+        )),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn home(home: &Path) -> Result<String, String> {
+    let probe = home.join("doctor.txt");
+    Store::open(home)
+        .and_then(|_| durable::write(&probe, b"written by `patchwork doctor`"))
+        .and_then(|()| durable::remove_file(&probe))
+        .map(|()| format!("{} can be written to", home.display()))
+        .map_err(|error| format!("{error}; choose another with --home or PATCHWORK_HOME"))
+}
+
+async fn registry(home: &Path) -> Result<String, String> {
+    let path = home.join("registry.db");
+    if !path.exists() {
+        return Ok("none yet: the first run makes it".to_owned());
+    }
+    let registry = Registry::open_read_only(&path)
+        .await
+        .map_err(|error| error.to_string())?;
+    let check = registry
+        .query("PRAGMA integrity_check")
+        .await
+        .map_err(|error| error.to_string())?;
+    match check
+        .rows
+        .first()
+        .and_then(|row| row.first())
+        .map(ToString::to_string)
+        .as_deref()
+    {
+        Some("ok") => {
+            let count = registry
+                .query("SELECT COUNT(*) FROM runs")
+                .await
+                .map_err(|error| error.to_string())?;
+            let count = count
+                .rows
+                .first()
+                .and_then(|row| row.first())
+                .map(ToString::to_string);
+            Ok(format!("{} runs, intact", count.unwrap_or_default()))
+        }
+        found => Err(format!(
+            "`{}` is damaged: {}",
+            path.display(),
+            found.unwrap_or("no answer")
+        )),
+    }
+}
+
+fn space(home: &Path) -> Result<String, String> {
+    let path = if home.exists() { home } else { Path::new(".") };
+    let stat = rustix::fs::statvfs(path).map_err(|error| error.to_string())?;
+    let free = stat.f_bavail * stat.f_frsize;
+    let text = format!(
+        "{:.1} GiB free for {}",
+        free as f64 / f64::from(1 << 30),
+        home.display()
+    );
+    if free >= LEAST_FREE_BYTES {
+        Ok(text)
+    } else {
+        Err(format!("{text}; a run needs about 1 GiB"))
+    }
+}

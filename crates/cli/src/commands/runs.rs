@@ -1,0 +1,45 @@
+//! `patchwork runs`: the recorded runs.
+
+use std::path::Path;
+use std::time::Duration;
+
+use patchwork_registry::Registry;
+use serde_json::json;
+
+use crate::arguments::{Format, ListArguments};
+use crate::error::CliError;
+use crate::output::Rows;
+use crate::progress;
+
+pub(crate) async fn runs(home: &Path, arguments: &ListArguments) -> Result<(), CliError> {
+    let registry = Registry::open_read_only(&home.join("registry.db")).await?;
+    let mut rows = Rows::new(&[
+        "run", "status", "started", "time", "stages", "cached", "metric", "value",
+    ]);
+    for run in registry.runs(arguments.limit as usize).await? {
+        let table = arguments.format == Format::Table;
+        rows.push(vec![
+            json!(run.name),
+            json!(run.status),
+            json!(if table {
+                run.started.replace('T', " ").chars().take(16).collect()
+            } else {
+                run.started
+            }),
+            match run.seconds {
+                Some(seconds) if table => json!(progress::duration(Duration::from_secs_f64(
+                    seconds.max(0.0)
+                ))),
+                seconds => json!(seconds),
+            },
+            json!(run.stages),
+            json!(run.cached),
+            json!(run.metric),
+            match run.value {
+                Some(value) if table => json!(format!("{value:.3}")),
+                value => json!(value),
+            },
+        ]);
+    }
+    rows.print(arguments.format)
+}

@@ -1,0 +1,136 @@
+//! `patchwork show`: everything about one run but its series.
+
+use std::path::Path;
+use std::time::Duration;
+
+use patchwork_registry::{Registry, RunDetail};
+use serde_json::json;
+
+use crate::arguments::{Format, ShowArguments};
+use crate::error::CliError;
+use crate::output::{Rows, line};
+use crate::progress;
+
+pub(crate) async fn show(home: &Path, arguments: &ShowArguments) -> Result<(), CliError> {
+    let registry = Registry::open_read_only(&home.join("registry.db")).await?;
+    let detail = registry.run(&arguments.run).await?;
+    match arguments.format {
+        Format::Json => line(&serde_json::to_string_pretty(&detail).expect("a run is plain data")),
+        Format::Csv => stages(home, &detail, Format::Csv).print(Format::Csv),
+        Format::Table => print(home, &detail, arguments.settings),
+    }
+}
+
+fn print(home: &Path, detail: &RunDetail, settings: bool) -> Result<(), CliError> {
+    line(&format!(
+        "run       {} ({})",
+        detail.run.name, detail.run.status
+    ))?;
+    line(&format!("started   {}", detail.run.started))?;
+    line(&format!("command   {}", detail.command))?;
+    if let Some(revision) = &detail.git_revision {
+        let dirty = if detail.git_dirty == Some(true) {
+            ", with uncommitted changes"
+        } else {
+            ""
+        };
+        line(&format!("revision  {revision}{dirty}"))?;
+    }
+    line(&format!(
+        "machine   {}, {}, {} threads",
+        detail.host, detail.cpu, detail.threads
+    ))?;
+    line(&format!("versions  {}", detail.versions))?;
+    stages(home, detail, Format::Table).print(Format::Table)?;
+    for attempt in detail
+        .attempts
+        .iter()
+        .filter(|attempt| attempt.error.is_some())
+    {
+        let error = attempt.error.as_deref().unwrap_or_default();
+        line(&format!(
+            "{} attempt {}: {error}",
+            attempt.stage, attempt.number
+        ))?;
+    }
+    if !detail.scores.is_empty() {
+        scores(detail).print(Format::Table)?;
+    }
+    if !detail.metrics.is_empty() {
+        metrics(detail).print(Format::Table)?;
+    }
+    for event in &detail.events {
+        line(&format!("{} {} {}", event.time, event.level, event.message))?;
+    }
+    if settings {
+        let mut rows = Rows::new(&["setting", "value"]);
+        for (key, value) in &detail.params {
+            rows.push(vec![json!(key), json!(value)]);
+        }
+        rows.print(Format::Table)?;
+    }
+    Ok(())
+}
+
+fn stages(home: &Path, detail: &RunDetail, format: Format) -> Rows {
+    let mut rows = Rows::new(&["stage", "status", "time", "artifact"]);
+    for stage in &detail.stages {
+        rows.push(vec![
+            json!(stage.name),
+            json!(stage.status),
+            match stage.seconds {
+                Some(seconds) if format == Format::Table => {
+                    json!(progress::duration(Duration::from_secs_f64(
+                        seconds.max(0.0)
+                    )))
+                }
+                seconds => json!(seconds),
+            },
+            json!(
+                stage
+                    .path
+                    .as_ref()
+                    .map(|path| home.join(path).display().to_string())
+            ),
+        ]);
+    }
+    rows
+}
+
+fn scores(detail: &RunDetail) -> Rows {
+    let mut rows = Rows::new(&[
+        "score of",
+        "metric",
+        "value",
+        "images seen",
+        "samples",
+        "reference images",
+    ]);
+    for score in &detail.scores {
+        rows.push(vec![
+            json!(score.subject),
+            json!(score.metric),
+            json!(format!("{:.3}", score.value)),
+            json!(score.images_seen),
+            json!(score.samples),
+            json!(score.reference_images),
+        ]);
+    }
+    rows
+}
+
+fn metrics(detail: &RunDetail) -> Rows {
+    let mut rows = Rows::new(&["stage", "series", "points", "last", "lowest", "highest"]);
+    let number = |value: Option<f64>| json!(value.map(|value| format!("{value:.5}")));
+    for metric in &detail.metrics {
+        rows.push(vec![
+            json!(metric.stage),
+            json!(metric.name),
+            json!(metric.count),
+            number(metric.last),
+            number(metric.min),
+            number(metric.max),
+        ]);
+    }
+    rows
+}

@@ -1,0 +1,69 @@
+//! What a command can fail with, and the exit code that says so.
+
+use std::io;
+use std::process::ExitCode;
+
+use patchwork_config::ConfigError;
+use patchwork_core::FileError;
+use patchwork_dataset::DatasetError;
+use patchwork_pipeline::PipelineError;
+use patchwork_registry::RegistryError;
+use patchwork_stages::specify::SpecifyError;
+
+/// The exit code of a failed stage, an unreadable file and the like.
+pub(crate) const EXIT_FAILED: u8 = 1;
+/// The exit code of a mistake in the command line or a pipeline file.
+pub(crate) const EXIT_USAGE: u8 = 2;
+
+/// An error of a command.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Specify(#[from] SpecifyError),
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("there is no stage `{stage}` in `{pipeline}`; it has {known}")]
+    NoSuchStage {
+        stage: String,
+        pipeline: String,
+        known: String,
+    },
+    #[error("there is no log at `{0}`: the stage was cached or never started")]
+    NoLog(String),
+    #[error("cannot start the asynchronous runtime: {0}")]
+    Runtime(#[source] io::Error),
+    #[error("cannot print: {0}")]
+    Print(#[source] io::Error),
+    #[error("cannot find this program's own file: {0}")]
+    Program(#[source] io::Error),
+}
+
+/// What is wrong with a configuration can have a hint of its own.
+impl CliError {
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Config(error) => error.hint().map(|hint| hint.to_string()),
+            _ => None,
+        }
+    }
+}
+
+impl CliError {
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Config(_) | Self::Specify(_) | Self::NoSuchStage { .. } => EXIT_USAGE,
+            Self::Pipeline(PipelineError::UnknownStage { .. } | PipelineError::Cycle { .. }) => {
+                EXIT_USAGE
+            }
+            _ => EXIT_FAILED,
+        })
+    }
+}

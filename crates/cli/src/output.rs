@@ -1,0 +1,146 @@
+//! The one place that prints results and errors.
+
+use std::io::{self, Write};
+
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::{Map, Value};
+
+use crate::arguments::Format;
+use crate::error::CliError;
+
+/// Rows under named columns.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    columns: Vec<String>,
+    rows: Vec<Vec<Value>>,
+}
+
+impl Rows {
+    pub(crate) fn new(columns: &[&str]) -> Self {
+        Self {
+            columns: columns.iter().map(|&column| column.to_owned()).collect(),
+            rows: Vec::new(),
+        }
+    }
+
+    pub(crate) fn from_parts(columns: Vec<String>, rows: Vec<Vec<Value>>) -> Self {
+        Self { columns, rows }
+    }
+
+    pub(crate) fn push(&mut self, row: Vec<Value>) {
+        self.rows.push(row);
+    }
+
+    /// Prints the rows.
+    pub(crate) fn print(&self, format: Format) -> Result<(), CliError> {
+        match format {
+            Format::Table => line(&self.table()),
+            Format::Json => line(&self.json()),
+            Format::Csv => self.csv(),
+        }
+    }
+
+    fn table(&self) -> String {
+        let mut table = Table::new();
+        table
+            .load_style(presets::UTF8_HORIZONTAL_ONLY)
+            .set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_header(&self.columns);
+        for row in &self.rows {
+            table.add_row(row.iter().map(cell));
+        }
+        table.to_string()
+    }
+
+    fn json(&self) -> String {
+        let objects: Vec<Value> = self
+            .rows
+            .iter()
+            .map(|row| {
+                let fields: Map<String, Value> = self
+                    .columns
+                    .iter()
+                    .cloned()
+                    .zip(row.iter().cloned())
+                    .collect();
+                Value::Object(fields)
+            })
+            .collect();
+        serde_json::to_string_pretty(&objects).expect("rows are plain data")
+    }
+
+    fn csv(&self) -> Result<(), CliError> {
+        line(
+            &self
+                .columns
+                .iter()
+                .map(|column| quoted(column))
+                .collect::<Vec<_>>()
+                .join(","),
+        )?;
+        for row in &self.rows {
+            line(
+                &row.iter()
+                    .map(|value| quoted(&cell(value)))
+                    .collect::<Vec<_>>()
+                    .join(","),
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// A value as it stands in a table.
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// A field of a CSV line (RFC 4180).
+fn quoted(text: &str) -> String {
+    if text.contains(['"', ',', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
+    }
+}
+
+/// Prints a line of a result. A reader that has read enough, such as `head`, ends the program quietly.
+pub(crate) fn line(text: &str) -> Result<(), CliError> {
+    writeln!(io::stdout().lock(), "{text}").map_err(CliError::Print)
+}
+
+/// Prints a remark that is no result.
+pub(crate) fn remark(text: &str) {
+    // Nothing is to be done for somebody who closed standard error.
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Prints an error and its causes.
+pub(crate) fn error(error: &CliError) {
+    if let CliError::Print(cause) = error
+        && cause.kind() == io::ErrorKind::BrokenPipe
+    {
+        return;
+    }
+    let mut text = format!("error: {error}");
+    let mut last = error.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        let message = cause.to_string();
+        if !last.contains(&message) {
+            text.push_str("\n  caused by: ");
+            text.push_str(&message);
+            last = message;
+        }
+        next = cause.source();
+    }
+    if let Some(hint) = error.hint() {
+        text.push_str("\nhint: ");
+        text.push_str(&hint);
+    }
+    remark(&text);
+}

@@ -1,0 +1,187 @@
+//! A run as it is watched: bars on a terminal, plain lines elsewhere.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use patchwork_pipeline::StageResult;
+use patchwork_pipeline::observer::{Observer, Update};
+use patchwork_pipeline::protocol::Progress;
+
+use crate::output::remark;
+
+/// Watches a run for a person.
+pub(crate) fn observer() -> Box<dyn Observer> {
+    if std::io::stderr().is_terminal() {
+        Box::new(Bars {
+            all: MultiProgress::new(),
+            stages: BTreeMap::new(),
+        })
+    } else {
+        Box::new(Lines {
+            stages: BTreeMap::new(),
+        })
+    }
+}
+
+/// How fast a stage goes, leaving out what was done before this attempt.
+struct Pace {
+    since: Instant,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self {
+            since: Instant::now(),
+        }
+    }
+
+    /// `130 images/s, 4 min left`, once something can be said.
+    fn text(&self, progress: &Progress) -> String {
+        let done = progress.done.saturating_sub(progress.resumed) as f64;
+        let seconds = self.since.elapsed().as_secs_f64();
+        if done == 0.0 || seconds < 0.5 {
+            return String::new();
+        }
+        let rate = done / seconds;
+        let left = Duration::from_secs_f64(
+            (progress.total - progress.done.min(progress.total)) as f64 / rate,
+        );
+        let digits = if rate < 10.0 { 1 } else { 0 };
+        format!(
+            "{rate:.digits$} {}/s, {} left",
+            progress.unit,
+            duration(left)
+        )
+    }
+}
+
+/// A duration in its two largest units.
+pub(crate) fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0 => format!("{:.1} s", duration.as_secs_f64()),
+        1..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
+        3600..86400 => format!("{} h {:02} min", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{} d {:02} h", seconds / 86400, seconds / 3600 % 24),
+    }
+}
+
+fn ended(result: &StageResult) -> String {
+    let mut text = format!("{:<12} {}", result.stage, result.status);
+    if result.duration > Duration::ZERO {
+        text.push_str(&format!(" in {}", duration(result.duration)));
+    }
+    for (position, cause) in result.error.iter().enumerate() {
+        text.push_str(if position == 0 {
+            "\n  error: "
+        } else {
+            "\n  caused by: "
+        });
+        text.push_str(cause);
+    }
+    if !result.error.is_empty() {
+        text.push_str(&format!("\n  log: {}", result.log.display()));
+    }
+    text
+}
+
+/// What is said in the same words on a terminal and elsewhere.
+fn remark_of(update: &Update<'_>) -> Option<String> {
+    match update {
+        Update::RunStarted { run } => Some(format!("run {run}")),
+        Update::StageWaiting { stage } => Some(format!(
+            "{stage:<12} another process makes the same artifact: waiting for it"
+        )),
+        Update::StageWarning { stage, message } => Some(format!("{stage:<12} warning: {message}")),
+        Update::StageRetried { stage, cause } => {
+            Some(format!("{stage:<12} failed ({cause}): trying again"))
+        }
+        Update::Stopping => Some(
+            "stopping: stages save their work and end; a second signal ends them at once"
+                .to_owned(),
+        ),
+        Update::StageEnded { result } => Some(ended(result)),
+        Update::StageStarted { .. } | Update::StageProgress { .. } => None,
+    }
+}
+
+struct Bars {
+    all: MultiProgress,
+    stages: BTreeMap<String, (ProgressBar, Pace)>,
+}
+
+impl Observer for Bars {
+    fn update(&mut self, update: &Update<'_>) {
+        match update {
+            Update::StageStarted { stage, .. } => {
+                let bar = self.all.add(ProgressBar::new(0));
+                bar.set_style(
+                    ProgressStyle::with_template("{prefix:<12} {bar:32} {pos}/{len} {msg}")
+                        .expect("the template names fields that exist"),
+                );
+                bar.set_prefix((*stage).to_owned());
+                self.stages.insert((*stage).to_owned(), (bar, Pace::new()));
+            }
+            Update::StageProgress { stage, progress } => {
+                if let Some((bar, pace)) = self.stages.get(*stage) {
+                    bar.set_length(progress.total);
+                    bar.set_position(progress.done);
+                    bar.set_message(format!("{}  {}", pace.text(progress), progress.note));
+                }
+            }
+            Update::StageEnded { result } => {
+                if let Some((bar, _)) = self.stages.remove(&result.stage) {
+                    bar.finish_and_clear();
+                }
+            }
+            _ => {}
+        }
+        if let Some(text) = remark_of(update) {
+            // Printed above the bars.
+            let _ = self.all.println(text);
+        }
+    }
+}
+
+struct Lines {
+    stages: BTreeMap<String, (Pace, Instant)>,
+}
+
+impl Observer for Lines {
+    fn update(&mut self, update: &Update<'_>) {
+        const INTERVAL: Duration = Duration::from_secs(15);
+        match update {
+            Update::StageStarted { stage, attempt } => {
+                self.stages
+                    .insert((*stage).to_owned(), (Pace::new(), Instant::now()));
+                let attempt = if *attempt > 1 {
+                    format!(", attempt {attempt}")
+                } else {
+                    String::new()
+                };
+                remark(&format!("{stage:<12} started{attempt}"));
+            }
+            Update::StageProgress { stage, progress } => {
+                if let Some((pace, last)) = self.stages.get_mut(*stage)
+                    && last.elapsed() >= INTERVAL
+                {
+                    *last = Instant::now();
+                    remark(&format!(
+                        "{stage:<12} {}/{} {}  {}",
+                        progress.done,
+                        progress.total,
+                        pace.text(progress),
+                        progress.note
+                    ));
+                }
+            }
+            _ => {}
+        }
+        if let Some(text) = remark_of(update) {
+            remark(&text);
+        }
+    }
+}

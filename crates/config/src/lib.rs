@@ -1,0 +1,40 @@
+//! Pipeline files: as typed, then resolved.
+//!
+//! [`load`] reads a pipeline's TOML and the presets that it extends, applies `--set` overrides,
+//! refuses whatever is unknown, of a wrong type, out of range or contradictory, and returns a
+//! [`Pipeline`] in which every setting that can change a result has its value. Every refusal says
+//! where the value was typed, also when it stands in a preset.
+//!
+//! The way of a value: `file` (TOML to a tree that remembers places, `extends`, overrides) →
+//! `section` (typed reading of one table against its list of keys) → `settings` (one module a
+//! stage kind) → `graph` (who needs whom) → `rules` (what holds between stages); `resolve` goes
+//! through all of them.
+//!
+//! Must not know: libtorch, the data, the registry, how stages run. It opens no file but the
+//! pipeline's and its presets'.
+
+mod error;
+mod file;
+mod graph;
+mod nearest;
+mod overrides;
+mod pipeline;
+mod resolve;
+mod rules;
+mod section;
+mod settings;
+mod tree;
+mod value;
+
+pub use error::{ConfigError, Location, Problem};
+pub use pipeline::{Execution, Pipeline, Stage};
+pub use resolve::load;
+pub use settings::evaluate::{Baseline, EvaluateSettings};
+pub use settings::network::{Architecture, NetworkSettings};
+pub use settings::prepare::{
+    EmojiGroup, EmojiSettings, Labels, PrepareSettings, SkinTones, Transform,
+};
+pub use settings::reference::{Extractor, ReferenceSettings};
+pub use settings::sample::{Grid, SampleLabels, SampleSettings, SeedRange, Solver};
+pub use settings::train::{PatchSchedule, Precision, TrainSettings};
+pub use settings::{Kind, StageSettings};

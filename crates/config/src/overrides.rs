@@ -1,0 +1,89 @@
+//! `--set stages.train.batch_size=64`: one value laid over the files.
+
+use std::sync::Arc;
+
+use toml::de::DeValue;
+
+use crate::error::{ConfigError, Location, Problem};
+use crate::nearest::nearest;
+use crate::tree::{Data, Entry, Node, Places, Table};
+
+/// Lays the override `text` over `table`.
+pub(crate) fn apply(table: &mut Table, text: &str) -> Result<(), ConfigError> {
+    let shared: Arc<str> = Arc::from(text);
+    let location = Location::Override(Arc::clone(&shared));
+    let refuse = |problem: &str| ConfigError::at(&location, Problem::Override(problem.to_owned()));
+    let (path, value) = text
+        .split_once('=')
+        .ok_or_else(|| refuse("no `=` between key and value"))?;
+    let keys: Vec<&str> = path.split('.').map(str::trim).collect();
+    if keys.iter().any(|key| key.is_empty()) {
+        return Err(refuse("a part of the key is empty"));
+    }
+    if keys == ["extends"] {
+        return Err(refuse(
+            "`extends` cannot be overridden: it says which files are read",
+        ));
+    }
+    check_stage(table, &keys, &location)?;
+
+    let mut node = Node {
+        data: parse(value.trim(), shared)?,
+        location: location.clone(),
+    };
+    for key in keys.iter().skip(1).rev() {
+        let entry = Entry {
+            key: (*key).to_owned(),
+            location: location.clone(),
+            value: node,
+        };
+        node = Node {
+            data: Data::Table(Table {
+                entries: vec![entry],
+            }),
+            location: location.clone(),
+        };
+    }
+    let key = keys[0].to_owned();
+    table.merge(Table {
+        entries: vec![Entry {
+            key,
+            location,
+            value: node,
+        }],
+    });
+    Ok(())
+}
+
+/// An override changes a stage and never adds one, so that a misspelt stage is not taken for new.
+fn check_stage(table: &Table, keys: &[&str], location: &Location) -> Result<(), ConfigError> {
+    let ["stages", stage, ..] = keys else {
+        return Ok(());
+    };
+    let Some(Data::Table(stages)) = table.get("stages").map(|entry| &entry.value.data) else {
+        return Ok(());
+    };
+    if stages.get(stage).is_some() {
+        return Ok(());
+    }
+    let names = || stages.entries.iter().map(|entry| entry.key.as_str());
+    let problem = Problem::UnknownKey {
+        key: (*stage).to_owned(),
+        section: "stages".to_owned(),
+        nearest: nearest(stage, names()),
+        known: names().map(str::to_owned).collect(),
+    };
+    Err(ConfigError::at(location, problem))
+}
+
+/// A TOML value; a bare word that is none, such as `heun` or `data/celeba`, is a string.
+fn parse(value: &str, text: Arc<str>) -> Result<Data, ConfigError> {
+    let places = Places::Override(text);
+    match DeValue::parse(value) {
+        Ok(parsed) => Ok(places.node(parsed.get_ref(), 0)?.data),
+        Err(error) if value.is_empty() || value.starts_with(['"', '\'', '[', '{']) => {
+            Err(places.syntax_error(&error))
+        }
+        Err(_) => Ok(Data::Text(value.to_owned())),
+    }
+}

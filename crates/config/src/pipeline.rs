@@ -1,0 +1,113 @@
+//! A resolved pipeline: what is stored with a run and what stages are started with.
+
+use serde::{Deserialize, Serialize};
+
+use crate::settings::{Kind, StageSettings};
+
+/// A pipeline in which every setting that can change a result has its value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pipeline {
+    /// Lower-case letters, digits, `-` and `_`; runs are named after it.
+    pub name: String,
+    /// One sentence for listings; may be empty.
+    pub description: String,
+    /// The root of all randomness.
+    pub seed: u64,
+    /// In the order of the file.
+    pub stages: Vec<Stage>,
+}
+
+impl Pipeline {
+    /// The stage of this name.
+    pub fn stage(&self, name: &str) -> Option<&Stage> {
+        self.stages.iter().find(|stage| stage.name == name)
+    }
+}
+
+/// One stage of a pipeline.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "StageRecord", into = "StageRecord")]
+pub struct Stage {
+    /// The name of its table; characters as in a pipeline's name.
+    pub name: String,
+    /// Names of the stages whose artifacts it reads; they exist, are of the kinds that this
+    /// stage can use, and form no cycle.
+    pub needs: Vec<String>,
+    /// What can change its output.
+    pub settings: StageSettings,
+    /// What cannot.
+    pub execution: Execution,
+}
+
+impl Stage {
+    /// What the stage does.
+    pub fn kind(&self) -> Kind {
+        self.settings.kind()
+    }
+}
+
+/// How a stage is run: no part of its fingerprint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Execution {
+    /// Threads of the worker, at least 1; none = all cores.
+    pub threads: Option<usize>,
+    /// `cpu`, `cuda` or `cuda:N`.
+    pub device: String,
+    /// How often a stage that failed for a cause that may pass is started again.
+    pub retries: u32,
+    /// The stage fails when it takes longer, in minutes.
+    pub timeout_minutes: Option<f64>,
+    /// Between two checkpoints of training, in minutes.
+    pub checkpoint_minutes: f64,
+    /// Between two recorded points of training's progress, in seconds.
+    pub log_every_seconds: f64,
+}
+
+impl Default for Execution {
+    fn default() -> Self {
+        Self {
+            threads: None,
+            device: "cpu".to_owned(),
+            retries: 0,
+            timeout_minutes: None,
+            checkpoint_minutes: 5.0,
+            log_every_seconds: 5.0,
+        }
+    }
+}
+
+/// A stage as it is stored: settings carry their kind beside them.
+#[derive(Serialize, Deserialize)]
+struct StageRecord {
+    name: String,
+    kind: Kind,
+    needs: Vec<String>,
+    settings: serde_json::Value,
+    execution: Execution,
+}
+
+impl From<Stage> for StageRecord {
+    fn from(stage: Stage) -> Self {
+        Self {
+            kind: stage.kind(),
+            settings: serde_json::to_value(&stage.settings)
+                .expect("settings are plain finite values with text keys"),
+            name: stage.name,
+            needs: stage.needs,
+            execution: stage.execution,
+        }
+    }
+}
+
+impl TryFrom<StageRecord> for Stage {
+    type Error = serde_json::Error;
+
+    fn try_from(record: StageRecord) -> Result<Self, Self::Error> {
+        Ok(Self {
+            settings: StageSettings::from_json(record.kind, record.settings)?,
+            name: record.name,
+            needs: record.needs,
+            execution: record.execution,
+        })
+    }
+}

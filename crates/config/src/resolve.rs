@@ -1,0 +1,193 @@
+//! From files and overrides to a resolved pipeline.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::{ConfigError, Location, Problem};
+use crate::graph::{Draft, resolve_needs};
+use crate::nearest::nearest;
+use crate::pipeline::{Execution, Pipeline, Stage};
+use crate::section::Section;
+use crate::settings::{Kind, StageSettings};
+use crate::tree::{Data, Entry, Table};
+use crate::{file, overrides, rules};
+
+const TOP_KEYS: &[&str] = &["name", "description", "seed", "extends", "stages", "matrix"];
+const STAGE_KEYS: &[&str] = &[
+    "kind",
+    "needs",
+    "threads",
+    "device",
+    "retries",
+    "timeout_minutes",
+];
+const TRAIN_KEYS: &[&str] = &["checkpoint_minutes", "log_every_seconds"];
+
+/// Reads the pipeline file at `path`, lays it over the presets that it extends and the
+/// `overrides` (each `KEY=VALUE` with a dotted key) over that, and checks everything.
+///
+/// # Errors
+/// The first thing that is wrong, with its place. Nothing but these files is looked at: whether
+/// the source of images exists is for the stage that reads it.
+pub fn load(path: &Path, overrides: &[String]) -> Result<Pipeline, ConfigError> {
+    let mut table = file::read(path)?;
+    for text in overrides {
+        overrides::apply(&mut table, text)?;
+    }
+    let start = Location::File {
+        path: Arc::from(path),
+        line: 1,
+        column: 1,
+    };
+    resolve(&table, start)
+}
+
+fn resolve(table: &Table, start: Location) -> Result<Pipeline, ConfigError> {
+    let top = Section::new(String::new(), table, start, TOP_KEYS)?;
+    if table.get("matrix").is_some() {
+        let problem = "is not supported yet; write one pipeline a combination, or use `--set`";
+        return Err(top.invalid("matrix", problem));
+    }
+    let name: String = top.required("name")?;
+    if !is_plain_name(&name) {
+        return Err(top.invalid("name", format!("is `{name}`; {PLAIN_NAME}")));
+    }
+    let entries = match table.get("stages").map(|entry| &entry.value.data) {
+        Some(Data::Table(stages)) => stages.entries.as_slice(),
+        Some(other) => {
+            return Err(top.invalid("stages", format!("must be a table, not {other}")));
+        }
+        None => &[],
+    };
+    if entries.is_empty() {
+        return Err(top.invalid(
+            "stages",
+            "must have at least one table such as [stages.prepare]",
+        ));
+    }
+    let drafts = entries.iter().map(draft).collect::<Result<Vec<_>, _>>()?;
+    let settings = drafts
+        .iter()
+        .map(|draft| {
+            Ok((
+                StageSettings::read(draft.kind, &draft.section)?,
+                execution(draft)?,
+            ))
+        })
+        .collect::<Result<Vec<_>, ConfigError>>()?;
+    let needs = resolve_needs(&drafts)?;
+    let stages: Vec<Stage> = drafts
+        .iter()
+        .zip(settings)
+        .zip(needs)
+        .map(|((draft, (settings, execution)), needs)| Stage {
+            name: draft.name.clone(),
+            needs,
+            settings,
+            execution,
+        })
+        .collect();
+    rules::check(&drafts, &stages)?;
+    Ok(Pipeline {
+        name,
+        description: top.or("description", String::new())?,
+        seed: top.or("seed", 0)?,
+        stages,
+    })
+}
+
+/// A stage's table with its kind; its keys are all known.
+fn draft(entry: &Entry) -> Result<Draft<'_>, ConfigError> {
+    let refuse = |problem: String| {
+        let (key, section) = (entry.key.clone(), "stages".to_owned());
+        ConfigError::at(
+            &entry.location,
+            Problem::Invalid {
+                key,
+                section,
+                problem,
+            },
+        )
+    };
+    if !is_plain_name(&entry.key) {
+        return Err(refuse(format!("is no name for a stage; {PLAIN_NAME}")));
+    }
+    let Data::Table(table) = &entry.value.data else {
+        return Err(refuse(format!("must be a table, not {}", entry.value.data)));
+    };
+    let kind_names = || Kind::ALL.iter().map(|kind| kind.name());
+    let section_name = format!("stages.{}", entry.key);
+    let kind = if table.get("kind").is_some() {
+        // Only the kind says which other keys are known, so it is read before they are checked.
+        let every: Vec<&str> = table
+            .entries
+            .iter()
+            .map(|entry| entry.key.as_str())
+            .collect();
+        Section::new(section_name.clone(), table, entry.location.clone(), &every)?
+            .required("kind")?
+    } else {
+        let named = Kind::ALL.iter().find(|kind| kind.name() == entry.key);
+        *named.ok_or_else(|| {
+            let meant = nearest(&entry.key, kind_names())
+                .map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
+            let kinds = kind_names().collect::<Vec<_>>().join(", ");
+            refuse(format!(
+                "is no kind of stage, so it needs a `kind`: {kinds}{meant}"
+            ))
+        })?
+    };
+    let mut keys = [kind.keys(), STAGE_KEYS].concat();
+    if kind == Kind::Train {
+        keys.extend(TRAIN_KEYS);
+    }
+    let section = Section::new(section_name, table, entry.location.clone(), &keys)?;
+    let needs = section.optional("needs")?;
+    Ok(Draft {
+        name: entry.key.clone(),
+        kind,
+        section,
+        needs,
+    })
+}
+
+fn execution(draft: &Draft<'_>) -> Result<Execution, ConfigError> {
+    let section = &draft.section;
+    let default = Execution::default();
+    let threads: Option<u32> = section.optional("threads")?;
+    if let Some(threads) = threads.filter(|threads| !(1..=4096).contains(threads)) {
+        return Err(section.invalid("threads", format!("is {threads}, not between 1 and 4096")));
+    }
+    let device = section.or("device", default.device)?;
+    let number = device.strip_prefix("cuda:").map(str::parse::<u16>);
+    if !(device == "cpu" || device == "cuda" || matches!(number, Some(Ok(_)))) {
+        let problem = format!("is `{device}`; a device is `cpu`, `cuda` or `cuda:0`");
+        return Err(section.invalid("device", problem));
+    }
+    Ok(Execution {
+        threads: threads.map(|threads| threads as usize),
+        device,
+        retries: section.integer("retries", Some(default.retries), 0..=1000)?,
+        timeout_minutes: section.optional_positive("timeout_minutes")?,
+        checkpoint_minutes: section.number(
+            "checkpoint_minutes",
+            Some(default.checkpoint_minutes),
+            0.0..=1e6,
+        )?,
+        log_every_seconds: section.number(
+            "log_every_seconds",
+            Some(default.log_every_seconds),
+            0.0..=1e6,
+        )?,
+    })
+}
+
+const PLAIN_NAME: &str = "names have 1 to 64 lower-case letters, digits, `-` and `_`";
+
+/// Names become folders, database keys and words on the command line.
+fn is_plain_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name.bytes().all(|byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_'
+        })
+}

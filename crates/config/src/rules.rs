@@ -1,0 +1,175 @@
+//! What must hold between the settings of different stages.
+
+use crate::error::ConfigError;
+use crate::graph::Draft;
+use crate::pipeline::Stage;
+use crate::section::Section;
+use crate::settings::network::KEYS as NETWORK_KEYS;
+use crate::settings::prepare::{Labels, PrepareSettings};
+use crate::settings::sample::{SampleLabels, SampleSettings};
+use crate::settings::train::TrainSettings;
+use crate::settings::{Kind, StageSettings};
+
+/// Checks every stage against those that it reads. `drafts` and `stages` are in the same order.
+pub(crate) fn check(drafts: &[Draft<'_>], stages: &[Stage]) -> Result<(), ConfigError> {
+    for (draft, stage) in drafts.iter().zip(stages) {
+        match &stage.settings {
+            StageSettings::Prepare(_) | StageSettings::Reference(_) => {}
+            StageSettings::Train(train) => {
+                if let Some(data) = prepare_above(stage, stages) {
+                    check_train(&draft.section, train, data)?;
+                }
+            }
+            StageSettings::Sample(sample) => {
+                if let Some(train) = train_above(stage, stages) {
+                    check_sample(&draft.section, sample, train)?;
+                }
+            }
+            StageSettings::Evaluate(_) => check_evaluate(&draft.section, stage, stages)?,
+        }
+    }
+    Ok(())
+}
+
+fn check_train(
+    section: &Section<'_>,
+    train: &TrainSettings,
+    data: &PrepareSettings,
+) -> Result<(), ConfigError> {
+    let resolution = data.resolution;
+    let network = &train.network;
+    let network_section = section.table("network", NETWORK_KEYS)?;
+    let network_section = network_section.as_ref().unwrap_or(section);
+    let divisor = network.side_divisor();
+    let used = |probability: f64, fraction: u32| probability > 0.0 || fraction == 1;
+    for (fraction, probability) in train.patch_sides() {
+        if !used(probability, fraction) {
+            continue;
+        }
+        if !resolution.is_multiple_of(fraction) || !(resolution / fraction).is_multiple_of(divisor)
+        {
+            let side = f64::from(resolution) / f64::from(fraction);
+            let problem = format!(
+                "has {} levels, which need sides divisible by {divisor}, but with \
+                 `resolution` = {resolution} and `full_image_ratio` = {} training uses patches of \
+                 side {side}",
+                network.levels(),
+                train.full_image_ratio
+            );
+            return Err(network_section.invalid("channel_mult", problem));
+        }
+    }
+    let sides: Vec<u32> = (0..network.levels())
+        .map(|level| resolution >> level)
+        .collect();
+    if let Some(side) = network
+        .attn_resolutions
+        .iter()
+        .find(|side| !sides.contains(side))
+    {
+        let problem = format!(
+            "has {side}, but with `resolution` = {resolution} the levels of the network have the \
+             sides {sides:?}"
+        );
+        return Err(network_section.invalid("attn_resolutions", problem));
+    }
+    if train.class_conditional && data.labels == Labels::None {
+        let problem = "is true, but the data set has no classes: its `labels` are `none`";
+        return Err(section.invalid("class_conditional", problem));
+    }
+    Ok(())
+}
+
+fn check_sample(
+    section: &Section<'_>,
+    sample: &SampleSettings,
+    train: &TrainSettings,
+) -> Result<(), ConfigError> {
+    if let Some(images) = sample
+        .at_images
+        .filter(|images| !train.snapshot_images.contains(images))
+    {
+        let problem = format!(
+            "is {images}, which is not among the `snapshot_images` of training: {:?}; leave it \
+             out for the final network",
+            train.snapshot_images
+        );
+        return Err(section.invalid("at_images", problem));
+    }
+    if sample.guidance.is_some() && train.label_dropout == 0.0 {
+        let problem = "works only with a network that was trained with `class_conditional` and a \
+                       `label_dropout` above 0";
+        return Err(section.invalid("guidance", problem));
+    }
+    match (train.class_conditional, sample.labels) {
+        (false, SampleLabels::Dataset | SampleLabels::Balanced) => {
+            let problem = format!(
+                "are `{}`, but training is not `class_conditional`",
+                sample.labels.name()
+            );
+            Err(section.invalid("labels", problem))
+        }
+        (true, SampleLabels::None) if train.label_dropout == 0.0 => {
+            let problem = "are `none`, but the network was trained with `class_conditional` and \
+                           never without a class; use `dataset` or `balanced`";
+            Err(section.invalid("labels", problem))
+        }
+        (true, SampleLabels::None) if sample.guidance.is_some() => {
+            let problem = "are `none`, but `guidance` needs a class to lead to";
+            Err(section.invalid("labels", problem))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Images of different sides are no fair comparison.
+fn check_evaluate(
+    section: &Section<'_>,
+    stage: &Stage,
+    stages: &[Stage],
+) -> Result<(), ConfigError> {
+    let side = |stage: Option<&Stage>| {
+        stage
+            .and_then(|stage| prepare_above(stage, stages))
+            .map(|data| data.resolution)
+    };
+    let reference = needed(stage, Kind::Reference, stages).next();
+    for sample in needed(stage, Kind::Sample, stages) {
+        let train = needed(sample, Kind::Train, stages).next();
+        if let (Some(reference), Some(sampled)) = (side(reference), side(train))
+            && reference != sampled
+        {
+            let problem = format!(
+                "lead to a reference of side {reference} and, through `{}`, to samples of side \
+                 {sampled}",
+                sample.name
+            );
+            return Err(section.invalid("needs", problem));
+        }
+    }
+    Ok(())
+}
+
+fn needed<'a>(
+    stage: &'a Stage,
+    kind: Kind,
+    stages: &'a [Stage],
+) -> impl Iterator<Item = &'a Stage> + 'a {
+    stages
+        .iter()
+        .filter(move |other| other.kind() == kind && stage.needs.contains(&other.name))
+}
+
+fn prepare_above<'a>(stage: &'a Stage, stages: &'a [Stage]) -> Option<&'a PrepareSettings> {
+    needed(stage, Kind::Prepare, stages).find_map(|stage| match &stage.settings {
+        StageSettings::Prepare(settings) => Some(settings),
+        _ => None,
+    })
+}
+
+fn train_above<'a>(stage: &'a Stage, stages: &'a [Stage]) -> Option<&'a TrainSettings> {
+    needed(stage, Kind::Train, stages).find_map(|stage| match &stage.settings {
+        StageSettings::Train(settings) => Some(settings),
+        _ => None,
+    })
+}

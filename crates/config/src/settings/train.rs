@@ -1,0 +1,191 @@
+//! A data set to a network.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::ConfigError;
+use crate::section::Section;
+use crate::settings::network::{self, NetworkSettings};
+use crate::value::choice;
+
+pub(crate) const KEYS: &[&str] = &[
+    "batch_size",
+    "duration_images",
+    "learning_rate",
+    "learning_rate_rampup_images",
+    "learning_rate_decay_images",
+    "ema_half_life_images",
+    "ema_rampup_ratio",
+    "full_image_ratio",
+    "patch_schedule",
+    "position_channels",
+    "mirror_probability",
+    "class_conditional",
+    "label_dropout",
+    "gradient_clip",
+    "precision",
+    "snapshot_images",
+    "sigma_data",
+    "p_mean",
+    "p_std",
+    "loss_scaling",
+    "network",
+];
+
+/// Settings of a stage that trains. Defaults are those of Patch Diffusion on 64×64 images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainSettings {
+    /// Images a step at the full side; a side of 1/2 takes twice, of 1/4 four times as many.
+    pub batch_size: u32,
+    /// Length of training, in images seen.
+    pub duration_images: u64,
+    /// Adam's learning rate between ramp and decay.
+    pub learning_rate: f64,
+    /// The rate rises from 0 in a line over the first so many images.
+    pub learning_rate_rampup_images: u64,
+    /// The rate falls to 0 in a line over the last so many images.
+    pub learning_rate_decay_images: u64,
+    /// Half-life of the averaged network, in images.
+    pub ema_half_life_images: u64,
+    /// The half-life is at most this share of the images seen so far; 0 = no such limit.
+    pub ema_rampup_ratio: f64,
+    /// Share of rounds at the full side, in [0, 1] (the paper's p).
+    pub full_image_ratio: f64,
+    /// In what order the sides come.
+    pub patch_schedule: PatchSchedule,
+    /// Whether the network is told where in the image a patch lies.
+    pub position_channels: bool,
+    /// Probability that an image is mirrored left to right when it is loaded, in [0, 1].
+    pub mirror_probability: f64,
+    /// Whether the network is told the class.
+    pub class_conditional: bool,
+    /// Probability that a class is withheld in training (for guidance), in [0, 1].
+    pub label_dropout: f64,
+    /// Largest norm of the gradient; none = no limit.
+    pub gradient_clip: Option<f64>,
+    /// The number type that the network computes in.
+    pub precision: Precision,
+    /// Images seen at which the averaged network is kept, ascending, below the duration; 0 = the
+    /// untrained network. The final network is always kept.
+    pub snapshot_images: Vec<u64>,
+    /// Standard deviation of the data that the preconditioning assumes.
+    pub sigma_data: f64,
+    /// Mean of the noise level's logarithm in training.
+    pub p_mean: f64,
+    /// Standard deviation of the noise level's logarithm in training.
+    pub p_std: f64,
+    /// Factor on the loss before its gradient is taken.
+    pub loss_scaling: f64,
+    /// The network.
+    pub network: NetworkSettings,
+}
+
+choice! {
+    /// In what order the patch sides come in training.
+    pub enum PatchSchedule {
+        /// Drawn anew each round.
+        Stochastic = "stochastic",
+        /// From small to large, each for its share of the duration.
+        Progressive = "progressive",
+    }
+}
+
+choice! {
+    /// The number type that a network computes in; noise levels and results are always float32.
+    pub enum Precision {
+        /// What is fastest on the device without loss of quality.
+        Auto = "auto",
+        /// 32-bit floating point.
+        Float32 = "float32",
+        /// 16-bit floating point with the exponents of float32.
+        Bfloat16 = "bfloat16",
+    }
+}
+
+impl TrainSettings {
+    /// Fractions of the full side that training uses, as (divisor, probability), small sides
+    /// first: R/4, R/2 and R with (1-p)·2/5, (1-p)·3/5 and p (Patch Diffusion, pixel models).
+    pub fn patch_sides(&self) -> [(u32, f64); 3] {
+        let smaller = 1.0 - self.full_image_ratio;
+        [
+            (4, smaller * 2.0 / 5.0),
+            (2, smaller * 3.0 / 5.0),
+            (1, self.full_image_ratio),
+        ]
+    }
+
+    pub(crate) fn read(section: &Section<'_>) -> Result<Self, ConfigError> {
+        const IMAGES: std::ops::RangeInclusive<u64> = 0..=1_000_000_000_000;
+        let network = section.table("network", network::KEYS)?;
+        let settings = Self {
+            batch_size: section.integer("batch_size", Some(256), 1..=65_536)?,
+            duration_images: section.integer("duration_images", None, 1..=1_000_000_000_000)?,
+            learning_rate: section.positive("learning_rate", 2e-4)?,
+            learning_rate_rampup_images: section.integer(
+                "learning_rate_rampup_images",
+                Some(10_000_000),
+                IMAGES,
+            )?,
+            learning_rate_decay_images: section.integer(
+                "learning_rate_decay_images",
+                Some(0),
+                IMAGES,
+            )?,
+            ema_half_life_images: section.integer("ema_half_life_images", Some(500_000), IMAGES)?,
+            ema_rampup_ratio: section.number("ema_rampup_ratio", Some(0.05), 0.0..=1.0)?,
+            full_image_ratio: section.number("full_image_ratio", Some(0.5), 0.0..=1.0)?,
+            patch_schedule: section.or("patch_schedule", PatchSchedule::Stochastic)?,
+            position_channels: section.or("position_channels", true)?,
+            mirror_probability: section.number("mirror_probability", Some(0.0), 0.0..=1.0)?,
+            class_conditional: section.or("class_conditional", false)?,
+            label_dropout: section.number("label_dropout", Some(0.0), 0.0..=1.0)?,
+            gradient_clip: section.optional_positive("gradient_clip")?,
+            precision: section.or("precision", Precision::Auto)?,
+            snapshot_images: section.or("snapshot_images", Vec::new())?,
+            sigma_data: section.positive("sigma_data", 0.5)?,
+            p_mean: section.number("p_mean", Some(-1.2), -100.0..=100.0)?,
+            p_std: section.positive("p_std", 1.2)?,
+            loss_scaling: section.positive("loss_scaling", 1.0)?,
+            network: NetworkSettings::read(network.as_ref())?,
+        };
+        settings.check_durations(section)?;
+        if settings.label_dropout > 0.0 && !settings.class_conditional {
+            let problem = "withholds classes, but `class_conditional` is false";
+            return Err(section.invalid("label_dropout", problem));
+        }
+        Ok(settings)
+    }
+
+    fn check_durations(&self, section: &Section<'_>) -> Result<(), ConfigError> {
+        let duration = self.duration_images;
+        let (ramp, decay) = (
+            self.learning_rate_rampup_images,
+            self.learning_rate_decay_images,
+        );
+        if decay > 0 && ramp.saturating_add(decay) > duration {
+            let problem = format!(
+                "is {decay}, which with `learning_rate_rampup_images` = {ramp} does not fit into \
+                 `duration_images` = {duration}"
+            );
+            return Err(section.invalid("learning_rate_decay_images", problem));
+        }
+        if !self
+            .snapshot_images
+            .is_sorted_by(|earlier, later| earlier < later)
+        {
+            let problem = format!("must ascend, but are {:?}", self.snapshot_images);
+            return Err(section.invalid("snapshot_images", problem));
+        }
+        if let Some(late) = self
+            .snapshot_images
+            .iter()
+            .find(|images| **images >= duration)
+        {
+            let problem = format!(
+                "has {late}, which is not below `duration_images` = {duration}; \
+                 the final network is always kept"
+            );
+            return Err(section.invalid("snapshot_images", problem));
+        }
+        Ok(())
+    }
+}

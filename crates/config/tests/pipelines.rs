@@ -1,0 +1,476 @@
+//! What a pipeline file may say, what it comes to, and how everything else is refused.
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+use std::path::{Path, PathBuf};
+
+use patchwork_config::{Kind, Labels, Pipeline, SeedRange, Stage, StageSettings, load};
+
+const SMALL: &str = r#"name = "small"
+
+[stages.prepare]
+source = "builtin:twemoji"
+resolution = 32
+
+[stages.reference]
+
+[stages.train]
+duration_images = 1000
+learning_rate_rampup_images = 100
+
+[stages.train.network]
+model_channels = 32
+channel_mult = [1, 2, 2]
+attn_resolutions = [8]
+
+[stages.sample]
+
+[stages.evaluate]
+"#;
+
+/// A folder with `p.toml` and, where given, `base.toml`.
+fn folder(pipeline: &str, base: Option<&str>) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.toml");
+    std::fs::write(&path, pipeline).unwrap();
+    if let Some(base) = base {
+        std::fs::write(folder.path().join("base.toml"), base).unwrap();
+    }
+    (folder, path)
+}
+
+fn resolved(pipeline: &str, overrides: &[&str]) -> Pipeline {
+    let (_folder, path) = folder(pipeline, None);
+    load(&path, &texts(overrides)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The message without the temporary folder.
+fn refusal(pipeline: &str, base: Option<&str>, overrides: &[&str]) -> String {
+    let (folder, path) = folder(pipeline, base);
+    let error = load(&path, &texts(overrides)).expect_err("the pipeline is refused");
+    error
+        .to_string()
+        .replace(&format!("{}/", folder.path().display()), "")
+}
+
+fn texts(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+/// SMALL with one piece of text put in place of another.
+fn edited(from: &str, to: &str) -> String {
+    assert!(SMALL.contains(from), "nothing to edit: {from}");
+    SMALL.replacen(from, to, 1)
+}
+
+#[test]
+fn defaults_fill_in_what_was_not_typed() {
+    let pipeline = resolved(SMALL, &[]);
+    assert_eq!((pipeline.name.as_str(), pipeline.seed), ("small", 0));
+    let names: Vec<_> = pipeline
+        .stages
+        .iter()
+        .map(|stage| stage.name.as_str())
+        .collect();
+    assert_eq!(
+        names,
+        ["prepare", "reference", "train", "sample", "evaluate"]
+    );
+    let needs: Vec<_> = pipeline
+        .stages
+        .iter()
+        .map(|stage| stage.needs.join(" "))
+        .collect();
+    assert_eq!(
+        needs,
+        ["", "prepare", "prepare", "train", "reference sample"]
+    );
+    let StageSettings::Prepare(prepare) = &pipeline.stages[0].settings else {
+        panic!()
+    };
+    assert_eq!(prepare.background, [255; 3]);
+    assert_eq!(prepare.labels, Labels::None);
+    assert_eq!(prepare.emoji.as_ref().unwrap().groups.len(), 8);
+    let StageSettings::Train(train) = &pipeline.stages[2].settings else {
+        panic!()
+    };
+    assert_eq!(
+        (train.batch_size, train.ema_half_life_images),
+        (256, 500_000)
+    );
+    assert_eq!(
+        (train.network.num_blocks, train.network.side_divisor()),
+        (4, 4)
+    );
+    let StageSettings::Sample(sample) = &pipeline.stages[3].settings else {
+        panic!()
+    };
+    assert_eq!(
+        sample.seeds,
+        [SeedRange {
+            first: 0,
+            last: 999
+        }]
+    );
+    assert_eq!(pipeline.stages[2].execution.device, "cpu");
+}
+
+#[test]
+fn settings_serialise_without_their_kind_and_stages_come_back_whole() {
+    let pipeline = resolved(
+        SMALL,
+        &["stages.sample.seeds=5,7-9,10", "stages.train.threads=2"],
+    );
+    let json = serde_json::to_value(&pipeline.stages[3].settings).unwrap();
+    assert_eq!(json["seeds"], serde_json::json!(["5", "7-10"]));
+    assert_eq!(json["s_max"], serde_json::Value::Null);
+    assert!(json.get("kind").is_none() && json.get("device").is_none());
+    let text = serde_json::to_string(&pipeline).unwrap();
+    assert_eq!(serde_json::from_str::<Pipeline>(&text).unwrap(), pipeline);
+}
+
+#[test]
+fn equal_choices_in_another_order_are_equal_settings() {
+    let with = |text: &str| resolved(&format!("{SMALL}{text}"), &[]).stages;
+    let groups = |list: &str| with(&format!("[stages.prepare.emoji]\ngroups = {list}\n"));
+    assert_eq!(
+        groups(r#"["flags", "objects"]"#),
+        groups(r#"["objects", "flags"]"#)
+    );
+    let seeds = |text: &str| resolved(SMALL, &[&format!("stages.sample.seeds={text}")]);
+    assert_eq!(seeds("0-9,10-19"), seeds("0-19"));
+}
+
+#[test]
+fn extends_merges_deeply_and_this_file_wins() {
+    let base = r#"
+[stages.prepare]
+source = "builtin:twemoji"
+resolution = 64
+[stages.train]
+duration_images = 1000
+[stages.train.network]
+model_channels = 64
+attn_resolutions = [8]
+"#;
+    let this = "name = \"p\"\nextends = \"base.toml\"\n[stages.prepare]\nresolution = 32\n\
+                [stages.train.network]\nchannel_mult = [1, 2]\nattn_resolutions = [16]\n";
+    let (_folder, path) = folder(this, Some(base));
+    let pipeline = load(&path, &[]).unwrap();
+    let StageSettings::Train(train) = &pipeline.stage("train").unwrap().settings else {
+        panic!()
+    };
+    let network = &train.network;
+    assert_eq!((network.model_channels, train.duration_images), (64, 1000));
+    assert_eq!(
+        (
+            network.channel_mult.as_slice(),
+            network.attn_resolutions.as_slice()
+        ),
+        (&[1, 2][..], &[16][..])
+    );
+
+    let typo = base.replace("resolution = 64", "resolutoin = 64");
+    let message = refusal(this, Some(&typo), &[]);
+    assert_eq!(
+        message,
+        "base.toml:4:1: unknown key `resolutoin` in [stages.prepare]; did you mean `resolution`?"
+    );
+    let circle = format!("extends = \"p.toml\"\n{base}");
+    let message = refusal(this, Some(&circle), &[]);
+    assert!(
+        message.starts_with("base.toml:1:11: ") && message.contains("p.toml → base.toml → p.toml"),
+        "{message}"
+    );
+    let message = refusal("name = \"p\"\nextends = \"gone.toml\"\n", None, &[]);
+    assert!(
+        message.starts_with("p.toml:2:11: cannot read `gone.toml`"),
+        "{message}"
+    );
+}
+
+#[test]
+fn overrides_are_toml_values_or_bare_words() {
+    let pipeline = resolved(
+        SMALL,
+        &[
+            "stages.train.batch_size=64",
+            "stages.sample.solver=euler",
+            "stages.sample.seeds=0-99",
+            "stages.train.network.channel_mult=[1, 2]",
+            "stages.train.network.attn_resolutions=[16]",
+            "seed=7",
+        ],
+    );
+    assert_eq!(pipeline.seed, 7);
+    let StageSettings::Train(train) = &pipeline.stages[2].settings else {
+        panic!()
+    };
+    assert_eq!((train.batch_size, train.network.levels()), (64, 2));
+    let StageSettings::Sample(sample) = &pipeline.stages[3].settings else {
+        panic!()
+    };
+    assert_eq!(
+        (sample.solver.name(), sample.seeds[0].count()),
+        ("euler", 100)
+    );
+
+    let refused = |text: &str| refusal(SMALL, None, &[text]);
+    assert_eq!(
+        refused("stages.train.batchsize=64"),
+        "--set stages.train.batchsize=64: unknown key `batchsize` in [stages.train]; \
+         did you mean `batch_size`?"
+    );
+    assert!(refused("stages.trian.batch_size=64").contains("did you mean `train`?"));
+    assert!(refused("stages.train.batch_size").contains("no `=`"));
+    assert!(refused("stages.train.batch_size=[1").contains("not valid TOML"));
+}
+
+#[test]
+fn refusals_say_where_and_what() {
+    let check = |from: &str, to: &str, expected: &str| {
+        let message = refusal(&edited(from, to), None, &[]);
+        assert!(
+            message.contains(expected),
+            "\n got: {message}\nwant: {expected}"
+        );
+    };
+    check(
+        "name = \"small\"",
+        "nam = \"small\"",
+        "p.toml:1:1: unknown key `nam`; did you mean `name`?",
+    );
+    check(
+        "name = \"small\"",
+        "",
+        "p.toml:1:1: `name` is missing: a string",
+    );
+    check(
+        "name = \"small\"",
+        "name = \"a b\"",
+        "p.toml:1:8: `name` is `a b`; names have",
+    );
+    check(
+        "resolution = 32\n",
+        "",
+        "p.toml:3:9: `resolution` in [stages.prepare] is missing",
+    );
+    check(
+        "resolution = 32",
+        "resolution = \"32\"",
+        "p.toml:5:14: `resolution` in [stages.prepare] must be a whole number, 0 or above, not the string \"32\"",
+    );
+    check(
+        "resolution = 32",
+        "resolution = 2",
+        "is 2, not between 4 and 4096",
+    );
+    check(
+        "resolution = 32",
+        "resolution = 32 32",
+        "p.toml:5:14: not valid TOML",
+    );
+    check(
+        "[stages.sample]",
+        "[stages.sample]\nsolver = \"huen\"",
+        "not \"huen\"; did you mean `heun`?",
+    );
+    check(
+        "[stages.sample]",
+        "[stages.sampel]",
+        "p.toml:18:9: `sampel` in [stages] is no kind of stage, so it needs a `kind`: prepare, reference, train, sample, evaluate; did you mean `sample`?",
+    );
+    check(
+        "[stages.sample]",
+        "[stages.other]\nkind = \"sampel\"",
+        "did you mean `sample`?",
+    );
+    check(
+        "[stages.sample]",
+        "[stages.sample]\ndevice = \"gpu\"",
+        "a device is `cpu`, `cuda` or `cuda:0`",
+    );
+    check(
+        "[stages.sample]",
+        "[stages.sample]\ncheckpoint_minutes = 1",
+        "unknown key `checkpoint_minutes`",
+    );
+    check(
+        "[stages.sample]",
+        "[stages.sample]\nseeds = \"0-9,5\"",
+        "`5` and `0-9` overlap",
+    );
+    check(
+        "[stages.sample]",
+        "[stages.sample]\nsigma_max = 0.001",
+        "is 0.002, which is not below `sigma_max` = 0.001",
+    );
+    check(
+        "[stages.sample]",
+        "[stages.sample]\nrho = inf",
+        "not a number above 0",
+    );
+    check(
+        "[stages.sample]",
+        "[matrix]\nx = [1]\n[stages.sample]",
+        "`matrix` is not supported yet",
+    );
+    check(
+        "builtin:twemoji",
+        "builtin:emoji",
+        "the only one is `builtin:twemoji`",
+    );
+    check(
+        "builtin:twemoji",
+        "data\"\nlabels = \"group",
+        "`group` is for `builtin:twemoji`",
+    );
+    check(
+        "resolution = 32",
+        "resolution = 32\nbackground = \"white\"",
+        "must be a colour such as `#ffffff`",
+    );
+    check(
+        "[stages.reference]",
+        "[stages.reference]\nextractor = \"inception-v3\"",
+        "is not supported yet",
+    );
+}
+
+#[test]
+fn rules_between_settings_name_both() {
+    let check = |from: &str, to: &str, expected: &str| {
+        let message = refusal(&edited(from, to), None, &[]);
+        assert!(
+            message.contains(expected),
+            "\n got: {message}\nwant: {expected}"
+        );
+    };
+    check(
+        "resolution = 32",
+        "resolution = 40",
+        "p.toml:15:16: `channel_mult` in [stages.train.network] has 3 levels, which need sides divisible by 4, but with `resolution` = 40 and `full_image_ratio` = 0.5 training uses patches of side 10",
+    );
+    check(
+        "[8]",
+        "[10]",
+        "`attn_resolutions` in [stages.train.network] has 10, but with `resolution` = 32 the levels of the network have the sides [32, 16, 8]",
+    );
+    check(
+        "model_channels = 32",
+        "model_channels = 48",
+        "is 48, which with `channel_mult` = [1, 2, 2] makes a layer of",
+    );
+    check(
+        "duration_images = 1000",
+        "duration_images = 1000\nsnapshot_images = [500, 200]",
+        "must ascend",
+    );
+    check(
+        "duration_images = 1000",
+        "duration_images = 1000\nsnapshot_images = [1000]",
+        "has 1000, which is not below `duration_images` = 1000",
+    );
+    check(
+        "duration_images = 1000",
+        "duration_images = 1000\nlearning_rate_decay_images = 950",
+        "is 950, which with `learning_rate_rampup_images` = 100 does not fit into `duration_images` = 1000",
+    );
+    check(
+        "duration_images = 1000",
+        "duration_images = 1000\nclass_conditional = true",
+        "its `labels` are `none`",
+    );
+    check(
+        "duration_images = 1000",
+        "duration_images = 1000\nlabel_dropout = 0.1",
+        "`class_conditional` is false",
+    );
+    check(
+        "[stages.sample]",
+        "[stages.sample]\nat_images = 500",
+        "p.toml:19:13: `at_images` in [stages.sample] is 500, which is not among the `snapshot_images` of training: []",
+    );
+    check(
+        "[stages.sample]",
+        "[stages.sample]\nguidance = 2.0",
+        "works only with a network that was trained with `class_conditional`",
+    );
+    check(
+        "[stages.sample]",
+        "[stages.sample]\nlabels = \"dataset\"",
+        "are `dataset`, but training is not `class_conditional`",
+    );
+}
+
+#[test]
+fn needs_are_checked_and_found() {
+    let check = |from: &str, to: &str, expected: &str| {
+        let message = refusal(&edited(from, to), None, &[]);
+        assert!(
+            message.contains(expected),
+            "\n got: {message}\nwant: {expected}"
+        );
+    };
+    check(
+        "[stages.sample]",
+        "[stages.sample]\nneeds = [\"trian\"]",
+        "`needs` in [stages.sample] names `trian`, which is no stage of this pipeline; did you mean `train`?",
+    );
+    check(
+        "[stages.sample]",
+        "[stages.sample]\nneeds = [\"prepare\"]",
+        "names `prepare`, a stage of kind `prepare`; a stage of kind `sample` reads one `train`",
+    );
+    check(
+        "[stages.evaluate]",
+        "[stages.evaluate]\nneeds = [\"sample\"]",
+        "names 0 stages of kind `reference`",
+    );
+    check(
+        "[stages.reference]\n",
+        "",
+        "a stage of kind `evaluate` reads one of kind `reference`, and this pipeline has none",
+    );
+    let circle = edited("resolution = 32", "resolution = 32\nneeds = [\"sample\"]")
+        .replace("[stages.sample]", "[stages.sample]\nneeds = [\"train\"]")
+        .replace("duration_images", "needs = [\"prepare\"]\nduration_images");
+    let message = refusal(&circle, None, &[]);
+    assert!(
+        message.contains("goes in a circle: prepare → sample → train → prepare"),
+        "{message}"
+    );
+    let second = "[stages.prepare-b]\nkind = \"prepare\"\nsource = \"x\"\nresolution = 16\n";
+    let message = refusal(&format!("{SMALL}{second}"), None, &[]);
+    assert!(
+        message.contains("must say which stage of kind `prepare` is meant: prepare or prepare-b"),
+        "{message}"
+    );
+    let reference = edited(
+        "[stages.reference]",
+        "[stages.reference]\nneeds = [\"prepare-b\"]",
+    )
+    .replace("duration_images", "needs = [\"prepare\"]\nduration_images");
+    let message = refusal(&format!("{reference}{second}"), None, &[]);
+    assert!(
+        message.contains("a reference of side 16 and, through `sample`, to samples of side 32"),
+        "{message}"
+    );
+}
+
+#[test]
+fn the_pipelines_that_ship_resolve() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for name in ["demo", "emoji", "smoke", "celeba"] {
+        let path = root.join("pipelines").join(format!("{name}.toml"));
+        let pipeline = load(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(pipeline.name, name);
+        let count = |kind| {
+            pipeline
+                .stages
+                .iter()
+                .filter(|stage: &&Stage| stage.kind() == kind)
+                .count()
+        };
+        assert!(Kind::ALL.iter().all(|kind| count(*kind) >= 1), "{name}");
+    }
+}

@@ -1,0 +1,203 @@
+//! The crate's one error: which file, row or setting, what is wrong, and what to do.
+
+use std::path::{Path, PathBuf};
+
+use parquet::errors::ParquetError;
+use patchwork_core::FileError;
+
+/// Anything that stops the work on a data set.
+///
+/// A single bad image is no error: it is a rejection, listed in `rejected.parquet`.
+#[derive(Debug, thiserror::Error)]
+pub enum DatasetError {
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A Parquet file could not be read or written.
+    #[error("cannot {action} the Parquet file `{}`: {source}", path.display())]
+    Parquet {
+        /// What was attempted: "read" or "write".
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: ParquetError,
+    },
+    /// A table could not be computed from a Parquet file.
+    #[error("cannot make a table from `{}`: {source}", path.display())]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: polars::error::PolarsError,
+    },
+    /// A file of a prepared data set does not hold what it must.
+    #[error(
+        "`{}` is no sound part of a prepared data set: {problem}\nhint: prepare the data set again",
+        path.display()
+    )]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the row where there is one.
+        problem: String,
+    },
+    /// The source holds an image in a format that this version cannot read.
+    #[error(
+        "`{}` is a {found} image, and image folders are read as PNG only\nhint: convert the folder to PNG",
+        path.display()
+    )]
+    UnsupportedFormat {
+        /// The image.
+        path: PathBuf,
+        /// The name of its format.
+        found: String,
+    },
+    /// The source does not exist or is of no known kind.
+    #[error("there is no source `{source_name}`: {problem}")]
+    NoSuchSource {
+        /// The source as it was typed.
+        source_name: String,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+    /// Nothing is left of the source.
+    #[error("the source `{source_name}` holds no images: {problem}")]
+    EmptySource {
+        /// The source as it was typed.
+        source_name: String,
+        /// Where images were looked for.
+        problem: String,
+    },
+    /// A name in the settings that does not exist.
+    #[error("`{name}` is no {what}{suggestion}")]
+    UnknownName {
+        /// What kind of name it should be.
+        what: &'static str,
+        /// The name as it was typed.
+        name: String,
+        /// "; did you mean ..." or the valid names.
+        suggestion: String,
+    },
+    /// A setting that cannot be met.
+    #[error("`{setting}` cannot be {value}: {problem}")]
+    Setting {
+        /// The key in the pipeline file.
+        setting: &'static str,
+        /// The value as it was typed.
+        value: String,
+        /// Why not, and what would be right.
+        problem: String,
+    },
+    /// More images were rejected than `max_rejected` allows.
+    #[error(
+        "{rejected} of {total} images were rejected, more than `max_rejected` = {max_rejected} allows; \
+         first {first}\nhint: all are listed with their causes in `{}`; repair or remove them, or raise \
+         `max_rejected`",
+        list.display()
+    )]
+    TooManyRejected {
+        /// How many so far.
+        rejected: u64,
+        /// How many images the source holds.
+        total: u64,
+        /// The limit, a fraction of the source.
+        max_rejected: f64,
+        /// Name and cause of the first.
+        first: String,
+        /// `rejected.parquet`.
+        list: PathBuf,
+    },
+    /// A request for pixels outside an image or an image outside the set.
+    #[error("{request} lies outside a set of {images} images of {width} x {height} pixels")]
+    OutOfBounds {
+        /// What was asked for.
+        request: String,
+        /// Images in the set.
+        images: usize,
+        /// Width of an image in pixels.
+        width: usize,
+        /// Height of an image in pixels.
+        height: usize,
+    },
+    /// A buffer or image of the wrong length was handed in.
+    #[error("{what} has {actual} elements instead of {expected}")]
+    Length {
+        /// The buffer.
+        what: String,
+        /// Its length.
+        actual: usize,
+        /// The length that it must have.
+        expected: usize,
+    },
+    /// A label without a class name.
+    #[error("the image `{key}` has the label {label}, and there are {classes} class names")]
+    OutOfClasses {
+        /// Name of the image.
+        key: String,
+        /// Its label.
+        label: u32,
+        /// How many class names the set has.
+        classes: usize,
+    },
+    /// A picture could not be encoded.
+    #[error("cannot encode the picture as PNG: {0}")]
+    Encode(#[source] image::ImageError),
+    /// The threads could not be started.
+    #[error("cannot start {threads} threads: {source}\nhint: set `threads` lower")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// The cause.
+        #[source]
+        source: rayon::ThreadPoolBuildError,
+    },
+    /// The caller asked to stop; the finished shards remain and are used by the next attempt.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl DatasetError {
+    pub(crate) fn malformed(path: &Path, problem: impl Into<String>) -> Self {
+        Self::Malformed {
+            path: path.to_owned(),
+            problem: problem.into(),
+        }
+    }
+
+    pub(crate) fn parquet(
+        action: &'static str,
+        path: &Path,
+        source: impl Into<ParquetError>,
+    ) -> Self {
+        Self::Parquet {
+            action,
+            path: path.to_owned(),
+            source: source.into(),
+        }
+    }
+
+    /// An unknown name, with the nearest valid one or, where none is near, the way to a valid one.
+    pub(crate) fn unknown_name<'a>(
+        what: &'static str,
+        name: &str,
+        valid: impl Iterator<Item = &'a str>,
+        otherwise: &str,
+    ) -> Self {
+        let nearest = valid
+            .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+            .filter(|(similarity, _)| *similarity > 0.75)
+            .max_by(|a, b| a.0.total_cmp(&b.0));
+        let suggestion = match nearest {
+            Some((_, candidate)) => format!("; did you mean `{candidate}`?"),
+            None => format!("; {otherwise}"),
+        };
+        Self::UnknownName {
+            what,
+            name: name.to_owned(),
+            suggestion,
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Contact sheets: many small pictures in one PNG.
+
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::{ExtendedColorType, ImageEncoder};
+
+use crate::error::DatasetError;
+use crate::shards::CHANNELS;
+
+/// A PNG of the images side by side on white, row by row, each pixel enlarged to `scale` x `scale`.
+///
+/// # Shapes
+/// - `images`: each `[height, width, 3]`, u8
+/// - `gap`: white pixels between the pictures and around them
+pub fn grid_png(
+    images: &[&[u8]],
+    width: usize,
+    height: usize,
+    columns: usize,
+    gap: usize,
+    scale: u32,
+) -> Result<Vec<u8>, DatasetError> {
+    let scale = usize::max(1, scale as usize);
+    let columns = columns.clamp(1, usize::max(1, images.len()));
+    let rows = usize::max(1, images.len().div_ceil(columns));
+    let (cell_width, cell_height) = (width * scale + gap, height * scale + gap);
+    let (sheet_width, sheet_height) = (columns * cell_width + gap, rows * cell_height + gap);
+    let mut sheet = vec![255; sheet_width * sheet_height * CHANNELS];
+    for (number, pixels) in images.iter().enumerate() {
+        if pixels.len() != width * height * CHANNELS {
+            return Err(DatasetError::Length {
+                what: format!("picture {number} of the grid"),
+                actual: pixels.len(),
+                expected: width * height * CHANNELS,
+            });
+        }
+        let left = gap + number % columns * cell_width;
+        let top = gap + number / columns * cell_height;
+        for line in 0..height * scale {
+            let source = &pixels[line / scale * width * CHANNELS..][..width * CHANNELS];
+            let start = ((top + line) * sheet_width + left) * CHANNELS;
+            let target = &mut sheet[start..start + width * scale * CHANNELS];
+            for (column, pixel) in target.as_chunks_mut::<CHANNELS>().0.iter_mut().enumerate() {
+                pixel.copy_from_slice(&source[column / scale * CHANNELS..][..CHANNELS]);
+            }
+        }
+    }
+    let mut png = Vec::new();
+    PngEncoder::new_with_quality(&mut png, CompressionType::Best, FilterType::Adaptive)
+        .write_image(
+            &sheet,
+            sheet_width as u32,
+            sheet_height as u32,
+            ExtendedColorType::Rgb8,
+        )
+        .map_err(DatasetError::Encode)?;
+    Ok(png)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grid_png;
+    use crate::decode::decode;
+
+    #[test]
+    fn pictures_lie_in_rows_on_white() {
+        let (red, blue, green) = ([255, 0, 0], [0, 0, 255], [0, 255, 0]);
+        let png = grid_png(&[&red, &blue, &green], 1, 1, 2, 1, 2).unwrap();
+        let sheet = decode(&png).unwrap();
+        assert_eq!((sheet.width(), sheet.height()), (7, 7));
+        let pixel = |x: usize, y: usize| &sheet.pixels()[(y * 7 + x) * 3..][..3];
+        assert_eq!(
+            [pixel(1, 1), pixel(2, 2), pixel(4, 1), pixel(2, 4)],
+            [red, red, blue, green]
+        );
+        assert_eq!([pixel(0, 0), pixel(3, 1), pixel(4, 4)], [[255; 3]; 3]);
+        assert!(grid_png(&[&red[..2]], 1, 1, 1, 0, 1).is_err());
+    }
+}

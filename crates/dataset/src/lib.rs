@@ -1,0 +1,29 @@
+//! Raw images to shards, and shards to training patches.
+//!
+//! Data flows one way: a [`source`] yields raw images; [`prepare`] composes, crops and resizes them
+//! ([`decode`], [`compose`], [`transform`]) and writes a [`shards`] folder (`patchwork.shards/1`, with its
+//! pre-index); a [`loader`] maps that folder and copies patches straight out of it, in the order
+//! that [`order`] gives. [`inspect`] and [`grid`] show a folder to people.
+//!
+//! The only crate with arrow, parquet, polars and image codecs. It knows nothing of tensors, networks,
+//! pipelines, SQL or the command line, and builds without libtorch.
+
+pub mod compose;
+pub mod decode;
+pub mod error;
+pub mod grid;
+pub mod inspect;
+pub mod loader;
+pub mod order;
+pub mod prepare;
+mod resample;
+pub mod shards;
+pub mod source;
+pub mod transform;
+
+pub use error::DatasetError;
+pub use loader::{PatchRequest, PatchSize, ShardSet};
+pub use order::Order;
+pub use prepare::{PrepareSettings, Progress, Summary, prepare};
+pub use shards::{Rejected, Row, ShardSetWriter, ShardSpec};
+pub use source::{Source, SourceCache, SourceSettings};

@@ -1,0 +1,241 @@
+//! `index.parquet`: where each image's pixels lie, with what is worth knowing without reading them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, Float32Array, Int32Array, StringArray, UInt32Array, UInt64Array,
+};
+use arrow::datatypes::{DataType, Field, Int32Type, Schema, UInt32Type, UInt64Type};
+use arrow::error::ArrowError;
+use arrow::record_batch::RecordBatch;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use patchwork_core::file_error;
+use rayon::prelude::*;
+
+use super::file::ShardFile;
+use super::spec::{CHANNELS, Rejected, ShardSpec, from_key_values, to_key_values};
+use super::write::{DIGEST_BYTES, fixed_size_column, write_table};
+use crate::error::DatasetError;
+
+const MEANS: [&str; CHANNELS] = ["mean_r", "mean_g", "mean_b"];
+const DEVIATIONS: [&str; CHANNELS] = ["std_r", "std_g", "std_b"];
+
+/// What the index says of an image.
+pub(super) struct IndexRow {
+    id: u64,
+    label: Option<i32>,
+    shard: u32,
+    offset: u64,
+    digest: [u8; DIGEST_BYTES],
+    mean: [f32; CHANNELS],
+    deviation: [f32; CHANNELS],
+}
+
+/// Reads every image of a shard, checks its digest, and describes it.
+pub(super) fn describe(shard: &ShardFile, number: usize) -> Result<Vec<IndexRow>, DatasetError> {
+    (0..shard.ids.len())
+        .into_par_iter()
+        .map(|row| {
+            let (pixels, digest) = shard.image(row)?;
+            let (mean, deviation) = moments(pixels);
+            Ok(IndexRow {
+                id: shard.ids[row],
+                label: shard.labels[row],
+                shard: number as u32,
+                offset: shard.offset(row),
+                digest,
+                mean,
+                deviation,
+            })
+        })
+        .collect()
+}
+
+/// Mean and standard deviation of each channel, from exact integer sums.
+fn moments(pixels: &[u8]) -> ([f32; CHANNELS], [f32; CHANNELS]) {
+    let (mut sums, mut squares) = ([0u64; CHANNELS], [0u64; CHANNELS]);
+    for pixel in pixels.as_chunks::<CHANNELS>().0 {
+        for channel in 0..CHANNELS {
+            let value = u64::from(pixel[channel]);
+            sums[channel] += value;
+            squares[channel] += value * value;
+        }
+    }
+    let count = (pixels.len() / CHANNELS) as u64;
+    let mean = sums.map(|sum| (sum as f64 / count as f64) as f32);
+    let deviation = std::array::from_fn(|channel| {
+        let sum = u128::from(sums[channel]);
+        let scaled = u128::from(count) * u128::from(squares[channel]) - sum * sum;
+        ((scaled as f64).sqrt() / count as f64) as f32
+    });
+    (mean, deviation)
+}
+
+/// Writes the index of a set.
+pub(super) fn write_index(
+    path: &Path,
+    spec: &ShardSpec,
+    rows: &[IndexRow],
+) -> Result<(), DatasetError> {
+    let batch = index_batch(rows).map_err(|error| DatasetError::parquet("write", path, error))?;
+    write_table(path, &batch, to_key_values(spec.to_metadata()))
+}
+
+fn index_batch(rows: &[IndexRow]) -> Result<RecordBatch, ArrowError> {
+    let digests = rows.iter().flat_map(|row| row.digest).collect();
+    let mut columns: Vec<(&str, bool, ArrayRef)> = vec![
+        (
+            "id",
+            false,
+            Arc::new(UInt64Array::from_iter_values(rows.iter().map(|row| row.id))),
+        ),
+        (
+            "label",
+            true,
+            Arc::new(rows.iter().map(|row| row.label).collect::<Int32Array>()),
+        ),
+        (
+            "shard",
+            false,
+            Arc::new(UInt32Array::from_iter_values(
+                rows.iter().map(|row| row.shard),
+            )),
+        ),
+        (
+            "offset",
+            false,
+            Arc::new(UInt64Array::from_iter_values(
+                rows.iter().map(|row| row.offset),
+            )),
+        ),
+        ("digest", false, fixed_size_column(digests, DIGEST_BYTES)?),
+    ];
+    for (channel, name) in MEANS.into_iter().enumerate() {
+        let values = rows.iter().map(|row| row.mean[channel]);
+        columns.push((
+            name,
+            false,
+            Arc::new(Float32Array::from_iter_values(values)),
+        ));
+    }
+    for (channel, name) in DEVIATIONS.into_iter().enumerate() {
+        let values = rows.iter().map(|row| row.deviation[channel]);
+        columns.push((
+            name,
+            false,
+            Arc::new(Float32Array::from_iter_values(values)),
+        ));
+    }
+    table(columns)
+}
+
+/// Writes the list of rejected images.
+pub(super) fn write_rejected(
+    path: &Path,
+    spec: &ShardSpec,
+    rejected: &[Rejected],
+) -> Result<(), DatasetError> {
+    let keys = StringArray::from_iter_values(rejected.iter().map(|image| &image.key));
+    let causes = StringArray::from_iter_values(rejected.iter().map(|image| &image.cause));
+    let batch = table(vec![
+        ("key", false, Arc::new(keys)),
+        ("cause", false, Arc::new(causes)),
+    ])
+    .map_err(|error| DatasetError::parquet("write", path, error))?;
+    write_table(path, &batch, to_key_values(spec.to_metadata()))
+}
+
+fn table(columns: Vec<(&str, bool, ArrayRef)>) -> Result<RecordBatch, ArrowError> {
+    let fields: Vec<Field> = columns
+        .iter()
+        .map(|(name, nullable, values)| {
+            let data_type: &DataType = values.data_type();
+            Field::new(*name, data_type.clone(), *nullable)
+        })
+        .collect();
+    let values = columns.into_iter().map(|(_, _, values)| values).collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), values)
+}
+
+/// What the loader needs of the index: per image, its label and where its pixels lie.
+pub(crate) struct Index {
+    pub(crate) spec: ShardSpec,
+    pub(crate) labels: Vec<Option<u32>>,
+    /// Shard and offset in its file.
+    pub(crate) places: Vec<(u32, u64)>,
+}
+
+/// Reads an index whole and checks that its ids are dense and its labels have names.
+pub(crate) fn read_index(path: &Path) -> Result<Index, DatasetError> {
+    let failed = |error| DatasetError::parquet("read", path, error);
+    let malformed = |problem: String| DatasetError::malformed(path, problem);
+    let builder =
+        ParquetRecordBatchReaderBuilder::try_new(file_error::open(path)?).map_err(failed)?;
+    let metadata: BTreeMap<String, String> = from_key_values(builder.metadata().file_metadata());
+    let spec = ShardSpec::from_metadata(path, metadata)?;
+    let names = ["id", "label", "shard", "offset"];
+    let columns = ProjectionMask::columns(builder.parquet_schema(), names);
+    let (mut labels, mut places) = (Vec::new(), Vec::new());
+    for batch in builder.with_projection(columns).build().map_err(failed)? {
+        let batch = batch.map_err(|error| DatasetError::parquet("read", path, error))?;
+        let lacking = |name: &str| malformed(format!("it lacks the column `{name}`"));
+        let column = |name: &'static str| batch.column_by_name(name).ok_or_else(|| lacking(name));
+        let ids = column("id")?
+            .as_primitive_opt::<UInt64Type>()
+            .ok_or_else(|| lacking("id"))?;
+        let label = column("label")?
+            .as_primitive_opt::<Int32Type>()
+            .ok_or_else(|| lacking("label"))?;
+        let shard = column("shard")?
+            .as_primitive_opt::<UInt32Type>()
+            .ok_or_else(|| lacking("shard"))?;
+        let offset = column("offset")?
+            .as_primitive_opt::<UInt64Type>()
+            .ok_or_else(|| lacking("offset"))?;
+        for row in 0..batch.num_rows() {
+            let number = places.len();
+            if ids.value(row) != number as u64 {
+                return Err(malformed(format!(
+                    "row {number} has the id {}",
+                    ids.value(row)
+                )));
+            }
+            let value = label.is_valid(row).then(|| label.value(row));
+            if value.is_some_and(|value| value < 0 || value as usize >= spec.class_names.len()) {
+                return Err(malformed(format!(
+                    "row {number} has a label without a class name"
+                )));
+            }
+            labels.push(value.map(|value| value as u32));
+            places.push((shard.value(row), offset.value(row)));
+        }
+    }
+    if places.is_empty() {
+        return Err(malformed("it lists no images".to_owned()));
+    }
+    Ok(Index {
+        spec,
+        labels,
+        places,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::moments;
+
+    #[test]
+    #[expect(
+        clippy::float_cmp,
+        reason = "the sums are exact, so the results are rounded once"
+    )]
+    fn moments_are_exact() {
+        let pixels = [0, 10, 255, 2, 10, 255, 4, 10, 0, 6, 10, 0];
+        let (mean, deviation) = moments(&pixels);
+        assert_eq!(mean, [3.0, 10.0, 127.5]);
+        assert_eq!(deviation, [5f32.sqrt(), 0.0, 127.5]);
+    }
+}

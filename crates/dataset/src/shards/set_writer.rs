@@ -1,0 +1,182 @@
+//! Writing a set shard by shard, so that a killed writer loses one shard at most.
+
+use std::path::{Path, PathBuf};
+
+use patchwork_core::durable;
+
+use super::file::ShardFile;
+use super::index::{IndexRow, describe, write_index, write_rejected};
+use super::spec::{
+    CHANNELS, INDEX_FILE, REJECTED_FILE, Rejected, Row, ShardSpec, shard_file_name, to_key_values,
+};
+use super::write::write_shard_file;
+use crate::error::DatasetError;
+
+const FIRST_ID_KEY: &str = "first_id";
+const REJECTED_KEY: &str = "rejected";
+
+/// Writes the shards of a set in order, going on where an earlier writer of the same set stopped.
+///
+/// A shard is complete or absent: it is written beside its place, synced and renamed, and its metadata
+/// says which images were rejected on the way to it.
+pub struct ShardSetWriter {
+    folder: PathBuf,
+    spec: ShardSpec,
+    shards: usize,
+    images: u64,
+    rejected: Vec<Rejected>,
+}
+
+impl ShardSetWriter {
+    /// Opens a folder, keeps its complete shards of this very spec up to the first gap, and removes the rest.
+    pub fn open(folder: &Path, spec: ShardSpec) -> Result<Self, DatasetError> {
+        spec.check()?;
+        durable::create_dir_all(folder)?;
+        durable::remove_partials(folder)?;
+        let mut writer = Self {
+            folder: folder.to_owned(),
+            spec,
+            shards: 0,
+            images: 0,
+            rejected: Vec::new(),
+        };
+        while let Some((images, rejected)) = writer.complete_shard() {
+            writer.shards += 1;
+            writer.images += images;
+            writer.rejected.extend(rejected);
+        }
+        writer.remove_from(writer.shards)?;
+        Ok(writer)
+    }
+
+    /// How many shards are complete; the next one to write has this number.
+    pub fn complete_shards(&self) -> usize {
+        self.shards
+    }
+
+    /// How many images the complete shards hold.
+    pub fn images(&self) -> u64 {
+        self.images
+    }
+
+    /// The images that were rejected on the way to the complete shards.
+    pub fn rejected(&self) -> &[Rejected] {
+        &self.rejected
+    }
+
+    /// Writes the next shard; `rejected` are the images that were left out of it.
+    pub fn write_shard(
+        &mut self,
+        rows: Vec<Row>,
+        rejected: Vec<Rejected>,
+    ) -> Result<(), DatasetError> {
+        self.check_rows(&rows)?;
+        let images = rows.len() as u64;
+        let mut metadata = self.spec.to_metadata();
+        let list = serde_json::to_string(&rejected).expect("pairs of strings are valid JSON");
+        metadata.insert(FIRST_ID_KEY.to_owned(), self.images.to_string());
+        metadata.insert(REJECTED_KEY.to_owned(), list);
+        let path = self.shard_path(self.shards);
+        let image_bytes = self.spec.image_bytes();
+        write_shard_file(
+            &path,
+            rows,
+            self.images,
+            image_bytes,
+            to_key_values(metadata),
+        )?;
+        ShardFile::open(&path, image_bytes)?;
+        self.shards += 1;
+        self.images += images;
+        self.rejected.extend(rejected);
+        Ok(())
+    }
+
+    /// Writes the list of rejected images so far, for a set that will not be finished because of them.
+    pub fn write_rejected(&self) -> Result<PathBuf, DatasetError> {
+        let path = self.folder.join(REJECTED_FILE);
+        write_rejected(&path, &self.spec, &self.rejected)?;
+        Ok(path)
+    }
+
+    /// Checks every image of every shard against its digest, and writes the index and the list of rejected
+    /// images: the set is then complete.
+    pub fn finish(self) -> Result<(), DatasetError> {
+        let mut rows: Vec<IndexRow> = Vec::with_capacity(self.images as usize);
+        for number in 0..self.shards {
+            let shard = ShardFile::open(&self.shard_path(number), self.spec.image_bytes())?;
+            rows.extend(describe(&shard, number)?);
+        }
+        self.write_rejected()?;
+        write_index(&self.folder.join(INDEX_FILE), &self.spec, &rows)
+    }
+
+    /// Images and rejections of the next shard, if it is there and a part of this set.
+    fn complete_shard(&self) -> Option<(u64, Vec<Rejected>)> {
+        // Whatever is wrong with it, the remedy is to make it again.
+        let shard = ShardFile::open(&self.shard_path(self.shards), self.spec.image_bytes()).ok()?;
+        let mut metadata = shard.metadata;
+        let first_id: u64 = metadata.remove(FIRST_ID_KEY)?.parse().ok()?;
+        let rejected = serde_json::from_str(&metadata.remove(REJECTED_KEY)?).ok()?;
+        let dense = shard
+            .ids
+            .iter()
+            .copied()
+            .eq((first_id..).take(shard.ids.len()));
+        let same = metadata == self.spec.to_metadata() && first_id == self.images && dense;
+        same.then_some((shard.ids.len() as u64, rejected))
+    }
+
+    fn remove_from(&self, first: usize) -> Result<(), DatasetError> {
+        for path in durable::list(&self.folder)? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let number = name
+                .strip_prefix("shard-")
+                .and_then(|rest| rest.strip_suffix(".parquet"));
+            if number
+                .and_then(|digits| digits.parse::<usize>().ok())
+                .is_some_and(|n| n >= first)
+            {
+                durable::remove_file(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_rows(&self, rows: &[Row]) -> Result<(), DatasetError> {
+        if rows.len() > self.spec.images_per_shard {
+            return Err(DatasetError::Length {
+                what: format!("shard {}", self.shards),
+                actual: rows.len(),
+                expected: self.spec.images_per_shard,
+            });
+        }
+        for row in rows {
+            if row.pixels.len() != self.spec.image_bytes() {
+                return Err(DatasetError::Length {
+                    what: format!(
+                        "the image `{}` of {} x {} pixels with {CHANNELS} channels",
+                        row.key, self.spec.width, self.spec.height
+                    ),
+                    actual: row.pixels.len(),
+                    expected: self.spec.image_bytes(),
+                });
+            }
+            if row
+                .label
+                .is_some_and(|label| label as usize >= self.spec.class_names.len())
+            {
+                return Err(DatasetError::OutOfClasses {
+                    key: row.key.clone(),
+                    label: row.label.unwrap_or_default(),
+                    classes: self.spec.class_names.len(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn shard_path(&self, number: usize) -> PathBuf {
+        self.folder.join(shard_file_name(number))
+    }
+}

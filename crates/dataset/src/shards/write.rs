@@ -1,0 +1,142 @@
+//! Writing Parquet files durably, with bytes that depend on nothing but the content.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, FixedSizeBinaryArray, Int32Array, StringArray, UInt16Array, UInt64Array,
+};
+use arrow::buffer::Buffer;
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::record_batch::RecordBatch;
+use parquet::arrow::ArrowWriter;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
+use parquet::schema::types::ColumnPath;
+use patchwork_core::Digest;
+use patchwork_core::durable::DurableFile;
+
+use super::spec::{MAX_SHARD_BYTES, Row};
+use crate::error::DatasetError;
+
+/// Bytes of an image's digest.
+pub(super) const DIGEST_BYTES: usize = 16;
+
+/// The image column's name.
+pub(super) const IMAGE: &str = "image";
+
+/// BLAKE3 of the pixels, truncated.
+pub(super) fn image_digest(pixels: &[u8]) -> [u8; DIGEST_BYTES] {
+    *Digest::of(pixels)
+        .as_bytes()
+        .first_chunk()
+        .expect("a digest has 32 bytes")
+}
+
+/// Writes a shard. The rows' pixels must all be `image_bytes` long.
+pub(super) fn write_shard_file(
+    path: &Path,
+    rows: Vec<Row>,
+    first_id: u64,
+    image_bytes: usize,
+    metadata: Vec<KeyValue>,
+) -> Result<(), DatasetError> {
+    let batch = shard_batch(rows, first_id, image_bytes)
+        .map_err(|error| DatasetError::parquet("write", path, error))?;
+    let image = || ColumnPath::from(IMAGE);
+    // The limits on rows and bytes of a page are what else would cut the pixels into several pages.
+    let properties = properties(metadata)
+        .set_column_data_page_size_limit(image(), 2 * MAX_SHARD_BYTES)
+        .set_column_data_page_row_count_limit(image(), usize::MAX)
+        .set_column_statistics_enabled(image(), EnabledStatistics::None)
+        .set_max_row_group_row_count(Some(usize::max(1, batch.num_rows())));
+    write_batch(path, &batch, properties)
+}
+
+/// Writes a table in one row group with the given metadata.
+pub(super) fn write_table(
+    path: &Path,
+    batch: &RecordBatch,
+    metadata: Vec<KeyValue>,
+) -> Result<(), DatasetError> {
+    write_batch(path, batch, properties(metadata))
+}
+
+/// A non-nullable FixedSizeBinary column from values laid end to end.
+pub(super) fn fixed_size_column(
+    bytes: Vec<u8>,
+    size: usize,
+) -> Result<ArrayRef, arrow::error::ArrowError> {
+    Ok(Arc::new(FixedSizeBinaryArray::try_new(
+        size as i32,
+        Buffer::from_vec(bytes),
+        None,
+    )?))
+}
+
+fn properties(metadata: Vec<KeyValue>) -> WriterPropertiesBuilder {
+    WriterProperties::builder()
+        .set_dictionary_enabled(false)
+        .set_key_value_metadata(Some(metadata))
+}
+
+fn write_batch(
+    path: &Path,
+    batch: &RecordBatch,
+    properties: WriterPropertiesBuilder,
+) -> Result<(), DatasetError> {
+    let failed = |error| DatasetError::parquet("write", path, error);
+    let file = DurableFile::create(path)?;
+    let mut writer =
+        ArrowWriter::try_new(file, batch.schema(), Some(properties.build())).map_err(failed)?;
+    writer.write(batch).map_err(failed)?;
+    writer.into_inner().map_err(failed)?.commit()?;
+    Ok(())
+}
+
+fn shard_batch(
+    rows: Vec<Row>,
+    first_id: u64,
+    image_bytes: usize,
+) -> Result<RecordBatch, arrow::error::ArrowError> {
+    let count = rows.len();
+    let mut keys = Vec::with_capacity(count);
+    let mut labels = Vec::with_capacity(count);
+    let mut pixels = Vec::with_capacity(count * image_bytes);
+    let mut digests = Vec::with_capacity(count * DIGEST_BYTES);
+    let mut sides = (Vec::with_capacity(count), Vec::with_capacity(count));
+    // Each row is freed as it is taken over, so that the pixels are held once.
+    for row in rows {
+        keys.push(row.key);
+        labels.push(row.label.map(|label| label as i32));
+        digests.extend_from_slice(&image_digest(&row.pixels));
+        pixels.extend_from_slice(&row.pixels);
+        sides.0.push(row.source_width);
+        sides.1.push(row.source_height);
+    }
+    let schema = Schema::new(vec![
+        Field::new("id", DataType::UInt64, false),
+        Field::new("key", DataType::Utf8, false),
+        Field::new("label", DataType::Int32, true),
+        Field::new(IMAGE, DataType::FixedSizeBinary(image_bytes as i32), false),
+        Field::new(
+            "digest",
+            DataType::FixedSizeBinary(DIGEST_BYTES as i32),
+            false,
+        ),
+        Field::new("source_width", DataType::UInt16, false),
+        Field::new("source_height", DataType::UInt16, false),
+    ]);
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(UInt64Array::from_iter_values(
+            first_id..first_id + count as u64,
+        )),
+        Arc::new(StringArray::from_iter_values(keys)),
+        Arc::new(Int32Array::from(labels)),
+        fixed_size_column(pixels, image_bytes)?,
+        fixed_size_column(digests, DIGEST_BYTES)?,
+        Arc::new(UInt16Array::from(sides.0)),
+        Arc::new(UInt16Array::from(sides.1)),
+    ];
+    RecordBatch::try_new(Arc::new(schema), columns)
+}

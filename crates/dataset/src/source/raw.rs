@@ -1,0 +1,151 @@
+//! The interface of a source, and a raw image.
+
+use std::fmt;
+
+use patchwork_core::Digest;
+
+/// A list of raw images, read in any order from many threads.
+pub trait Source: Send + Sync {
+    /// How many images there are, good or bad.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The name and class of an image, without reading it.
+    ///
+    /// # Panics
+    /// If `index` is not below [`len`](Self::len).
+    fn entry(&self, index: usize) -> Entry<'_>;
+
+    /// Reads and decodes an image, or says why it cannot be used.
+    ///
+    /// # Panics
+    /// If `index` is not below [`len`](Self::len).
+    fn read(&self, index: usize) -> Result<RawImage, Rejection>;
+
+    /// The names of the classes, by label; empty where images have none.
+    fn class_names(&self) -> &[String];
+
+    /// The digest of everything that [`read`](Self::read) and [`entry`](Self::entry) depend on outside the settings.
+    fn digest(&self) -> Digest;
+
+    /// The credit that the licence of the images asks for.
+    fn credit(&self) -> Option<&str>;
+}
+
+/// The name and class of a raw image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// Path in the source, with `/` between its parts.
+    pub key: &'a str,
+    /// Index into the class names.
+    pub label: Option<u32>,
+}
+
+/// Why an image was left out, as a lower-case fragment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection(String);
+
+impl Rejection {
+    /// A rejection for the given cause.
+    pub fn new(cause: impl Into<String>) -> Self {
+        Self(cause.into())
+    }
+
+    /// The cause.
+    pub fn cause(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// The channels of a raw image, one byte each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PixelFormat {
+    /// Red, green, blue.
+    Rgb,
+    /// Red, green, blue and opacity, not premultiplied.
+    Rgba,
+}
+
+impl PixelFormat {
+    fn bytes(self) -> u64 {
+        match self {
+            Self::Rgb => 3,
+            Self::Rgba => 4,
+        }
+    }
+}
+
+/// A decoded image, `[height, width, channels]`, u8.
+#[derive(Clone, Debug)]
+pub struct RawImage {
+    width: u32,
+    height: u32,
+    format: PixelFormat,
+    pixels: Vec<u8>,
+}
+
+impl RawImage {
+    /// An image from its pixels, refused if it is empty, wider or higher than 65,535 pixels, or if the
+    /// pixels are not as many as its size says.
+    pub fn new(
+        width: u32,
+        height: u32,
+        format: PixelFormat,
+        pixels: Vec<u8>,
+    ) -> Result<Self, Rejection> {
+        let sides = 1..=u32::from(u16::MAX);
+        if !sides.contains(&width) || !sides.contains(&height) {
+            return Err(Rejection::new(format!(
+                "its size of {width} x {height} pixels is not usable"
+            )));
+        }
+        let expected = u64::from(width) * u64::from(height) * format.bytes();
+        if pixels.len() as u64 != expected {
+            return Err(Rejection::new(format!(
+                "it has {} bytes instead of {expected}",
+                pixels.len()
+            )));
+        }
+        Ok(Self {
+            width,
+            height,
+            format,
+            pixels,
+        })
+    }
+
+    /// Width in pixels, at most 65,535.
+    pub fn width(&self) -> u32 {
+        self.width
+    }
+
+    /// Height in pixels, at most 65,535.
+    pub fn height(&self) -> u32 {
+        self.height
+    }
+
+    /// The channels.
+    pub fn format(&self) -> PixelFormat {
+        self.format
+    }
+
+    /// The pixels, row by row.
+    pub fn pixels(&self) -> &[u8] {
+        &self.pixels
+    }
+
+    /// The pixels, row by row, without a copy.
+    pub fn into_pixels(self) -> Vec<u8> {
+        self.pixels
+    }
+}

@@ -1,0 +1,213 @@
+//! Mirroring and warping of images.
+
+use tch::{Kind, Tensor};
+
+use super::AugmentOptions;
+use super::draws::{Gated, Labels};
+use super::matrix::{Matrix, identity, product, rotate, scale, translate};
+use super::wavelet::{CENTRE_SHIFT, SUPPORT, double, halve};
+
+/// Standard deviation of the logarithm (base 2) of a scaling, isotropic or not.
+const SCALE_STD: f64 = 0.2;
+/// Share of the anisotropic scalings whose axis is turned.
+const ANISO_ROTATE_PROBABILITY: f64 = 0.5;
+/// Standard deviation of a translation, as a share of the image.
+const TRANSLATE_STD: f64 = 0.125;
+
+/// Mirrors the images whose coin says so: a coin's toss an image, pixels are moved but not changed.
+pub(super) fn mirror(
+    images: &Tensor,
+    options: &AugmentOptions,
+    draws: &mut Gated<'_>,
+    labels: &mut Labels,
+) -> Tensor {
+    let mut mirrored = images.shallow_clone();
+    for (multiplier, dimension) in [(options.xflip, 3), (options.yflip, 2)] {
+        if multiplier > 0.0 {
+            let coins = draws.coin(multiplier);
+            labels.push(&coins);
+            let chosen = Tensor::from_slice(&coins)
+                .to_device(images.device())
+                .reshape([-1, 1, 1, 1])
+                .ge(0.5);
+            mirrored = mirrored.flip([dimension]).where_self(&chosen, &mirrored);
+        }
+    }
+    mirrored
+}
+
+/// Scales, rotates, stretches and shifts the images in one warp.
+pub(super) fn warp(
+    images: &Tensor,
+    options: &AugmentOptions,
+    draws: &mut Gated<'_>,
+    labels: &mut Labels,
+) -> Tensor {
+    let size = images.size();
+    let (count, height, width) = (size[0] as usize, size[2], size[3]);
+    // Each matrix takes a place in the warped image to the place in the given one that its colour comes from;
+    // places are pixels from the image's centre.
+    let mut origins = vec![identity::<3>(); count];
+    let mut apply = |transformation: &dyn Fn(usize) -> Matrix<3>| {
+        for (index, origin) in origins.iter_mut().enumerate() {
+            *origin = product(origin, &transformation(index));
+        }
+    };
+    let factor = |value: f64| (SCALE_STD * value).exp2();
+    if options.scale > 0.0 {
+        let values = draws.normal(options.scale);
+        labels.push(&values);
+        apply(&|index| {
+            let shrink = 1.0 / factor(values[index]);
+            scale(shrink, shrink)
+        });
+    }
+    if options.rotate_frac > 0.0 {
+        let angles = draws.angle(options.rotate_frac);
+        labels.push_angle(&angles);
+        apply(&|index| rotate(angles[index]));
+    }
+    if options.aniso > 0.0 {
+        let (values, angles) = draws.normal_and_angle(options.aniso, ANISO_ROTATE_PROBABILITY);
+        let part = |of: fn(f64) -> f64| -> Vec<f64> {
+            values
+                .iter()
+                .zip(&angles)
+                .map(|(value, &angle)| value * of(angle))
+                .collect()
+        };
+        labels.push(&part(f64::cos));
+        labels.push(&part(f64::sin));
+        apply(&|index| {
+            let stretch = factor(values[index]);
+            let squeezed = product(&scale(1.0 / stretch, stretch), &rotate(angles[index]));
+            product(&rotate(-angles[index]), &squeezed)
+        });
+    }
+    if options.translate_frac > 0.0 {
+        let (x, y) = draws.normal_pair(options.translate_frac);
+        labels.push(&x);
+        labels.push(&y);
+        apply(&|index| {
+            translate(
+                -x[index] * TRANSLATE_STD * width as f64,
+                -y[index] * TRANSLATE_STD * height as f64,
+            )
+        });
+    }
+    let any = [
+        options.scale,
+        options.rotate_frac,
+        options.aniso,
+        options.translate_frac,
+    ]
+    .iter()
+    .any(|&multiplier| multiplier > 0.0);
+    if any {
+        resample(images, &origins)
+    } else {
+        images.shallow_clone()
+    }
+}
+
+/// Draws every image anew with the colours from the given places, reflected beyond the borders.
+fn resample(images: &Tensor, origins: &[Matrix<3>]) -> Tensor {
+    let size = images.size();
+    let (height, width) = (size[2], size[3]);
+    let [left, right, top, bottom] = margins(origins, height, width);
+    let padded = images.reflection_pad2d([left, right, top, bottom]);
+    let doubled = double(&padded);
+    let (padded_height, padded_width) = (doubled.size()[2] as f64, doubled.size()[3] as f64);
+
+    // The warped image is made doubled and with a border, so that halving sees no edge.
+    let border = 2 * SUPPORT;
+    let (warped_height, warped_width) = (2 * height + 2 * border, 2 * width + 2 * border);
+    let in_doubled = translate(-CENTRE_SHIFT, -CENTRE_SHIFT);
+    let from_doubled = translate(CENTRE_SHIFT, CENTRE_SHIFT);
+    let theta: Vec<f64> = origins
+        .iter()
+        .flat_map(|origin| {
+            // Padding moves the centre by half of what the sides differ; a doubled pixel is half a pixel.
+            let recentred = product(
+                &translate((left - right) as f64 / 2.0, (top - bottom) as f64 / 2.0),
+                origin,
+            );
+            let doubled = [
+                &scale(2.0 / padded_width, 2.0 / padded_height),
+                &in_doubled,
+                &scale(2.0, 2.0),
+                &recentred,
+                &scale(0.5, 0.5),
+                &from_doubled,
+                &scale(warped_width as f64 / 2.0, warped_height as f64 / 2.0),
+            ]
+            .into_iter()
+            .fold(identity(), |left, right| product(&left, right));
+            [doubled[0], doubled[1]].concat()
+        })
+        .collect();
+    let theta = Tensor::from_slice(&theta)
+        .reshape([-1, 2, 3])
+        .to_kind(Kind::Float)
+        .to_device(images.device());
+    let grid = Tensor::affine_grid_generator(
+        &theta,
+        [size[0], size[1], warped_height, warped_width],
+        false,
+    );
+    // Bilinear, zero outside.
+    let warped = doubled.grid_sampler(&grid, 0, 0, false);
+    halve(&warped, border)
+}
+
+/// Pixels to reflect on the left, right, top and bottom, so that all images of the batch find their colours:
+/// as far as their corners reach and the filter around them, at most what one reflection gives.
+fn margins(origins: &[Matrix<3>], height: i64, width: i64) -> [i64; 4] {
+    let (x_end, y_end) = ((width - 1) as f64 / 2.0, (height - 1) as f64 / 2.0);
+    let mut reach = [0.0_f64; 4];
+    for origin in origins {
+        for (x, y) in [
+            (-x_end, -y_end),
+            (x_end, -y_end),
+            (x_end, y_end),
+            (-x_end, y_end),
+        ] {
+            let [from_x, from_y] =
+                [0, 1].map(|row: usize| origin[row][0] * x + origin[row][1] * y + origin[row][2]);
+            for (reach, place) in reach.iter_mut().zip([-from_x, from_x, -from_y, from_y]) {
+                *reach = reach.max(place);
+            }
+        }
+    }
+    let [left, right, top, bottom] = reach;
+    let margin = |reach: f64, end: f64, side: i64| {
+        (reach - end + SUPPORT as f64)
+            .clamp(0.0, (side - 1) as f64)
+            .ceil() as i64
+    };
+    [
+        margin(left, x_end, width),
+        margin(right, x_end, width),
+        margin(top, y_end, height),
+        margin(bottom, y_end, height),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    #[test]
+    fn the_identity_and_whole_shifts_keep_smooth_images() {
+        let options = (Kind::Float, Device::Cpu);
+        let ramp = (Tensor::arange(24, options) / 4.0).sin();
+        let image = (ramp.reshape([1, 1, 24, 1]) * ramp.reshape([1, 1, 1, 24])).contiguous();
+        let same = resample(&image, &[identity()]);
+        assert!((same - &image).abs().max().double_value(&[]) < 0.01);
+        // Colours come from two columns to the left: the image moves to the right.
+        let moved = resample(&image, &[translate(-2.0, 0.0)]);
+        let difference = moved.narrow(3, 2, 22) - image.narrow(3, 0, 22);
+        assert!(difference.abs().max().double_value(&[]) < 0.01);
+    }
+}

@@ -1,0 +1,111 @@
+//! Non-leaking augmentation: transformations of the training images that the network is told about.
+//!
+//! Each transformation of an image is drawn, applied with probability `probability × multiplier`, and its numbers
+//! become the image's `augment_labels`; at sampling no labels are given and samples show no transformation.
+//! Source: EDM (arXiv 2206.00364), Appendix F.2 and Table 6; warping after StyleGAN2-ADA (arXiv 2006.06676),
+//! Appendix B; colour as there, in homogeneous RGB coordinates.
+
+mod color;
+mod draws;
+mod geometry;
+mod matrix;
+mod wavelet;
+
+pub use draws::{AugmentDraws, GeneratorDraws};
+
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+use crate::DiffusionError;
+
+/// Which transformations are drawn: a multiplier of 0 leaves one out, together with its labels.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AugmentOptions {
+    /// Probability that each multiplier multiplies, in [0, 1].
+    pub probability: f64,
+    /// Mirror the columns.
+    pub xflip: f64,
+    /// Mirror the rows.
+    pub yflip: f64,
+    /// Scale by 2^(0.2 N(0, 1)).
+    pub scale: f64,
+    /// Rotate by a uniform angle.
+    pub rotate_frac: f64,
+    /// Stretch by 2^(0.2 N(0, 1)) along an axis, half of the time a turned one.
+    pub aniso: f64,
+    /// Shift by N(0, 1) / 8 of the image.
+    pub translate_frac: f64,
+    /// Add 0.2 N(0, 1).
+    pub brightness: f64,
+    /// Multiply by 2^(0.5 N(0, 1)).
+    pub contrast: f64,
+    /// Mirror the luma, colours kept.
+    pub lumaflip: f64,
+    /// Turn the colours by a uniform angle about the luma axis.
+    pub hue: f64,
+    /// Multiply the distance from the luma axis by 2^N(0, 1).
+    pub saturation: f64,
+}
+
+impl AugmentOptions {
+    /// EDM's geometric transformations: x-flip always a coin's toss, the others with `probability`.
+    pub fn edm(probability: f64) -> Self {
+        Self {
+            probability,
+            xflip: 1e8,
+            yflip: 1.0,
+            scale: 1.0,
+            rotate_frac: 1.0,
+            aniso: 1.0,
+            translate_frac: 1.0,
+            ..Self::default()
+        }
+    }
+
+    /// Number of labels of an image: the network's `augment_dim`.
+    pub fn label_dim(&self) -> i64 {
+        [
+            (self.xflip, 1),
+            (self.yflip, 1),
+            (self.scale, 1),
+            (self.rotate_frac, 2),
+            (self.aniso, 2),
+            (self.translate_frac, 2),
+            (self.brightness, 1),
+            (self.contrast, 1),
+            (self.lumaflip, 1),
+            (self.hue, 2),
+            (self.saturation, 1),
+        ]
+        .iter()
+        .filter(|(multiplier, _)| *multiplier > 0.0)
+        .map(|&(_, labels)| labels)
+        .sum()
+    }
+}
+
+/// Transforms every image by its own draws.
+///
+/// # Shapes
+/// - `images`: `[n, channels, h, w]`, f32 in [-1, 1]; three channels where colour is transformed
+/// - returns: images of the same shape, and their labels `[n, label_dim]`, f32
+///
+/// # Errors
+/// [`DiffusionError::ColorChannels`] when colour transformations meet images without three channels.
+pub fn augment(
+    images: &Tensor,
+    options: &AugmentOptions,
+    draws: &mut dyn AugmentDraws,
+) -> Result<(Tensor, Tensor), DiffusionError> {
+    let count = images.size()[0] as usize;
+    let mut gated = draws::Gated::new(draws, count, options.probability);
+    let mut labels = draws::Labels::default();
+
+    let mirrored = geometry::mirror(images, options, &mut gated, &mut labels);
+    let warped = geometry::warp(&mirrored, options, &mut gated, &mut labels);
+    let colored = color::transform(&warped, options, &mut gated, &mut labels)?;
+
+    let labels = labels.into_tensor(count).to_device(images.device());
+    Ok((colored, labels.to_kind(Kind::Float)))
+}

@@ -1,0 +1,301 @@
+//! Adam on one flat buffer, with a state that can be saved and resumed exactly.
+//!
+//! Source: Kingma and Ba, arXiv 1412.6980, Algorithm 1, as PyTorch computes it, without weight decay.
+
+use std::collections::BTreeMap;
+
+use patchwork_networks::Parameter;
+use tch::{Device, Kind, Tensor};
+
+use crate::DiffusionError;
+use crate::flat::FlatLayout;
+
+const FIRST_MOMENT: &str = "optimizer.m/";
+const SECOND_MOMENT: &str = "optimizer.v/";
+const STEP: &str = "optimizer.step";
+
+/// Adam's constants.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamOptions {
+    /// Decay of the mean of the gradients.
+    pub beta1: f64,
+    /// Decay of the mean of their squares.
+    pub beta2: f64,
+    /// What is added to the root of the second moment.
+    pub epsilon: f64,
+}
+
+impl Default for AdamOptions {
+    fn default() -> Self {
+        Self {
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+        }
+    }
+}
+
+/// What cleaning found in the gradients, as tensors on their device: reading them waits for the device.
+#[derive(Debug)]
+pub struct GradientReport {
+    /// Euclidean norm of the cleaned gradients before clipping, loss scaling undone; a scalar.
+    pub norm: Tensor,
+    /// Share of the elements that were NaN or infinite, in [0, 1]; a scalar.
+    pub cleaned_share: Tensor,
+}
+
+/// Adam over a network's parameters, whose storage it moves into one buffer.
+///
+/// The network must not be given other storage afterwards; copying weights into it is fine.
+pub struct Adam {
+    options: AdamOptions,
+    layout: FlatLayout,
+    parameters: Vec<Tensor>,
+    values: Tensor,
+    gradients: Tensor,
+    gradient_views: Vec<Tensor>,
+    first_moment: Tensor,
+    second_moment: Tensor,
+    step: i64,
+}
+
+impl Adam {
+    /// Takes over the parameters (f32, all on one device): each becomes a view into the flat buffer.
+    pub fn new(parameters: Vec<Parameter>, options: AdamOptions) -> Self {
+        let layout = FlatLayout::new(&parameters);
+        let device = parameters
+            .first()
+            .map_or(Device::Cpu, |parameter| parameter.tensor.device());
+        let values = layout.zeros(device);
+        let gradients = layout.zeros(device);
+        let gradient_views = layout.views(&gradients);
+        let mut tensors: Vec<Tensor> = parameters
+            .into_iter()
+            .map(|parameter| parameter.tensor)
+            .collect();
+        tch::no_grad(|| {
+            for (parameter, mut view) in tensors.iter_mut().zip(layout.views(&values)) {
+                view.copy_(parameter);
+                parameter.set_data(&view);
+            }
+        });
+        Self {
+            options,
+            first_moment: layout.zeros(device),
+            second_moment: layout.zeros(device),
+            layout,
+            parameters: tensors,
+            values,
+            gradients,
+            gradient_views,
+            step: 0,
+        }
+    }
+
+    /// Where the parameters lie.
+    pub fn layout(&self) -> &FlatLayout {
+        &self.layout
+    }
+
+    /// The parameters as one buffer.
+    pub fn values(&self) -> &Tensor {
+        &self.values
+    }
+
+    /// The gradients as one buffer, after [`Adam::gather`] and until [`Adam::update`], which uses it up.
+    pub fn gradients(&mut self) -> &mut Tensor {
+        &mut self.gradients
+    }
+
+    /// Forgets all gradients.
+    pub fn zero_grad(&mut self) {
+        for (parameter, view) in self.parameters.iter_mut().zip(&self.gradient_views) {
+            let gradient = parameter.grad();
+            if gradient.defined() && gradient.data_ptr() != view.data_ptr() {
+                parameter.zero_grad();
+            }
+        }
+        let _ = self.gradients.zero_();
+    }
+
+    /// Brings all gradients into the flat buffer; parameters without one count as zero.
+    ///
+    /// A gradient that lies elsewhere is copied once and then made a view of the buffer, so that later backward
+    /// passes accumulate in place.
+    pub fn gather(&mut self) {
+        for (parameter, view) in self.parameters.iter().zip(&mut self.gradient_views) {
+            let mut gradient = parameter.grad();
+            if gradient.defined() && gradient.data_ptr() != view.data_ptr() {
+                view.copy_(&gradient);
+                gradient.set_data(view);
+            }
+        }
+    }
+
+    /// Replaces NaN by 0, +∞ by 1e5 and -∞ by -1e5, then scales the gradients down to `max_norm` if they exceed it.
+    ///
+    /// `loss_scaling` is the factor that the loss was multiplied by: norms are those of the unscaled gradients.
+    pub fn clean(&mut self, max_norm: Option<f64>, loss_scaling: f64) -> GradientReport {
+        tch::no_grad(|| {
+            let count = self.gradients.isfinite().logical_not().sum(Kind::Double);
+            let _ = self.gradients.nan_to_num_(0.0, 1e5, -1e5);
+            let norm = self.gradients.norm() / loss_scaling;
+            if let Some(max_norm) = max_norm {
+                let factor = (max_norm / (&norm + 1e-6)).clamp_max(1.0);
+                self.gradients *= factor;
+            }
+            GradientReport {
+                norm,
+                cleaned_share: count / i64::max(self.layout.elements(), 1) as f64,
+            }
+        })
+    }
+
+    /// One step of Adam with the gathered gradients, whose buffer serves as scratch.
+    pub fn update(&mut self, learning_rate: f64) {
+        self.step += 1;
+        let AdamOptions {
+            beta1,
+            beta2,
+            epsilon,
+        } = self.options;
+        let correction1 = 1.0 - beta1.powf(self.step as f64);
+        let correction2 = 1.0 - beta2.powf(self.step as f64);
+        tch::no_grad(|| {
+            let scratch = &mut self.gradients;
+            let _ = self.first_moment.lerp_(scratch, 1.0 - beta1);
+            let _ = scratch.square_();
+            let _ = self.second_moment.lerp_(scratch, 1.0 - beta2);
+            let _ = self.second_moment.sqrt_out(scratch);
+            *scratch *= 1.0 / correction2.sqrt();
+            *scratch += epsilon;
+            let _ = self.values.addcdiv_(
+                &(&self.first_moment * (-learning_rate / correction1)),
+                scratch,
+            );
+        });
+    }
+
+    /// Steps made so far.
+    pub fn step_count(&self) -> i64 {
+        self.step
+    }
+
+    /// A copy of the state under the names `optimizer.m/…`, `optimizer.v/…` and `optimizer.step`.
+    pub fn state(&self) -> BTreeMap<String, Tensor> {
+        let mut state = self.layout.to_tensors(&self.first_moment, FIRST_MOMENT);
+        state.extend(self.layout.to_tensors(&self.second_moment, SECOND_MOMENT));
+        state.insert(STEP.to_owned(), Tensor::from_slice(&[self.step]));
+        state
+    }
+
+    /// Continues from a saved state; other names in it are left alone.
+    pub fn load_state(&mut self, state: &BTreeMap<String, Tensor>) -> Result<(), DiffusionError> {
+        let step = state
+            .get(STEP)
+            .ok_or_else(|| DiffusionError::MissingState(STEP.to_owned()))?;
+        if step.size() != [1] {
+            return Err(DiffusionError::StateShape {
+                name: STEP.to_owned(),
+                expected: vec![1],
+                found: step.size(),
+            });
+        }
+        self.layout.load(&self.first_moment, state, FIRST_MOMENT)?;
+        self.layout
+            .load(&self.second_moment, state, SECOND_MOMENT)?;
+        self.step = step.int64_value(&[0]);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::float_cmp, reason = "these values are exact")]
+mod tests {
+    use super::*;
+
+    fn parameters() -> Vec<Parameter> {
+        [("weight", [3, 2]), ("unused", [2, 2])]
+            .map(|(name, shape)| Parameter {
+                name: name.to_owned(),
+                tensor: Tensor::ones(shape, (Kind::Float, Device::Cpu)).set_requires_grad(true),
+            })
+            .into()
+    }
+
+    fn backward(tensor: &Tensor, factor: f64) {
+        let weights = Tensor::arange(6, (Kind::Float, Device::Cpu)).reshape([3, 2]);
+        (tensor * weights * factor).sum(Kind::Float).backward();
+    }
+
+    #[test]
+    fn the_first_step_is_the_sign_and_rounds_accumulate() {
+        let given = parameters();
+        let weight = given[0].tensor.shallow_clone();
+        let mut adam = Adam::new(given, AdamOptions::default());
+        for _ in 0..2 {
+            adam.zero_grad();
+            backward(&weight, 1.0);
+            backward(&weight, 2.0);
+            adam.gather();
+            let report = adam.clean(None, 3.0);
+            assert!((report.norm.double_value(&[]) - 55_f64.sqrt()).abs() < 1e-5);
+            assert_eq!(report.cleaned_share.double_value(&[]), 0.0);
+            adam.update(0.25);
+        }
+        assert_eq!(weight.double_value(&[0, 0]), 1.0);
+        assert!((weight.double_value(&[2, 1]) - 0.5).abs() < 1e-6);
+        assert_eq!(adam.step_count(), 2);
+    }
+
+    #[test]
+    fn bad_gradients_are_cleaned_counted_and_clipped() {
+        let given = parameters();
+        let weight = given[0].tensor.shallow_clone();
+        let mut adam = Adam::new(given, AdamOptions::default());
+        let factors = Tensor::from_slice(&[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0., 0., 1.]);
+        (&weight * factors.reshape([3, 2]))
+            .sum(Kind::Float)
+            .backward();
+        adam.gather();
+        let report = adam.clean(Some(1.0), 1.0);
+        assert_eq!(report.cleaned_share.double_value(&[]), 0.3);
+        assert!((report.norm.double_value(&[]) - 1e5 * 2_f64.sqrt()).abs() < 1.0);
+        assert!((adam.gradients().norm().double_value(&[]) - 1.0).abs() < 1e-5);
+    }
+
+    #[test]
+    fn a_loaded_state_continues_to_the_last_bit() {
+        let run = |split: bool| {
+            let given = parameters();
+            let weight = given[0].tensor.shallow_clone();
+            let mut adam = Adam::new(given, AdamOptions::default());
+            for step in 0..6 {
+                if split && step == 3 {
+                    let saved = adam.state();
+                    let copies = parameters();
+                    adam.layout()
+                        .load(
+                            adam.values(),
+                            &adam.layout().to_tensors(adam.values(), ""),
+                            "",
+                        )
+                        .unwrap();
+                    assert_eq!(copies.len() * 2 + 1, saved.len());
+                    let _ = adam.first_moment.zero_();
+                    let _ = adam.second_moment.zero_();
+                    adam.step = 0;
+                    adam.load_state(&saved).unwrap();
+                }
+                adam.zero_grad();
+                backward(&weight, f64::from(step).sin());
+                adam.gather();
+                adam.update(0.1);
+            }
+            weight.copy()
+        };
+        assert!(run(false).equal(&run(true)));
+        let mut adam = Adam::new(parameters(), AdamOptions::default());
+        assert!(adam.load_state(&BTreeMap::new()).is_err());
+    }
+}

@@ -1,0 +1,320 @@
+//! Patches: where they lie, which sides are drawn how often, and when.
+//!
+//! A patch of side `s` has its top-left corner at (row, column) of the image. Two more input channels tell the
+//! network where each of its pixels lies in the whole image, so that one network learns every part and every scale.
+//! Source: Patch Diffusion (arXiv 2304.12526), sections 3.1 to 3.3.
+
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+
+use crate::DiffusionError;
+
+/// One patch side and the number of times that the batch grows with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Side {
+    /// Side of the square patch in pixels.
+    pub side: i64,
+    /// Factor on the batch, so that every step costs about the same memory: resolution / side.
+    pub multiplier: i64,
+}
+
+/// A patch side with the probability of a step that uses it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SideShare {
+    /// The side and its multiplier.
+    pub side: Side,
+    /// Probability of this side, in [0, 1].
+    pub probability: f64,
+}
+
+/// The patch sides of a model, from small to large, with their probabilities.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PatchSides {
+    shares: Vec<SideShare>,
+}
+
+impl PatchSides {
+    /// Sides R/4, R/2 and R of a pixel model with probabilities (1-p)·2/5, (1-p)·3/5 and p.
+    pub fn pixel(resolution: i64, full_image_ratio: f64) -> Result<Self, DiffusionError> {
+        let rest = 1.0 - full_image_ratio;
+        Self::divided(
+            resolution,
+            full_image_ratio,
+            &[
+                (4, rest * 2.0 / 5.0),
+                (2, rest * 3.0 / 5.0),
+                (1, full_image_ratio),
+            ],
+        )
+    }
+
+    /// Sides R/2 and R of a latent model with probabilities 1-p and p.
+    pub fn latent(resolution: i64, full_image_ratio: f64) -> Result<Self, DiffusionError> {
+        Self::divided(
+            resolution,
+            full_image_ratio,
+            &[(2, 1.0 - full_image_ratio), (1, full_image_ratio)],
+        )
+    }
+
+    /// Sides chosen by hand, from small to large; the probabilities sum to one.
+    pub fn from_shares(shares: Vec<SideShare>) -> Result<Self, DiffusionError> {
+        if shares.is_empty() {
+            return Err(DiffusionError::Sides("there is no side: give at least one"));
+        }
+        if !shares.is_sorted_by(|smaller, larger| smaller.side.side < larger.side.side) {
+            return Err(DiffusionError::Sides(
+                "sides are not in ascending order: sort them",
+            ));
+        }
+        if shares
+            .iter()
+            .any(|share| share.side.side < 1 || share.side.multiplier < 1)
+        {
+            return Err(DiffusionError::Sides(
+                "a side or a multiplier is below one: use positive numbers",
+            ));
+        }
+        let total: f64 = shares.iter().map(|share| share.probability).sum();
+        if shares.iter().any(|share| share.probability < 0.0) || (total - 1.0).abs() > 1e-9 {
+            return Err(DiffusionError::Sides(
+                "probabilities are negative or do not sum to one: correct them",
+            ));
+        }
+        Ok(Self { shares })
+    }
+
+    /// The sides from small to large.
+    pub fn shares(&self) -> &[SideShare] {
+        &self.shares
+    }
+
+    /// Mean of the batch multiplier over the draws of a side: Σ probability · multiplier.
+    pub fn mean_multiplier(&self) -> f64 {
+        self.shares
+            .iter()
+            .map(|share| share.probability * share.side.multiplier as f64)
+            .sum()
+    }
+
+    fn divided(
+        resolution: i64,
+        full_image_ratio: f64,
+        parts: &[(i64, f64)],
+    ) -> Result<Self, DiffusionError> {
+        if !(0.0..=1.0).contains(&full_image_ratio) {
+            return Err(DiffusionError::FullImageRatio(full_image_ratio));
+        }
+        let divisor = parts.iter().map(|&(divisor, _)| divisor).fold(1, i64::max);
+        if resolution < divisor || resolution % divisor != 0 {
+            return Err(DiffusionError::Resolution {
+                resolution,
+                divisor,
+            });
+        }
+        let shares = parts
+            .iter()
+            .map(|&(divisor, probability)| SideShare {
+                side: Side {
+                    side: resolution / divisor,
+                    multiplier: divisor,
+                },
+                probability,
+            })
+            .collect();
+        Self::from_shares(shares)
+    }
+
+    /// The side whose interval of the cumulated probabilities holds `position` in [0, 1).
+    fn at(&self, position: f64) -> Side {
+        let mut cumulated = 0.0;
+        let mut last = self.shares[0].side;
+        for share in self.shares.iter().filter(|share| share.probability > 0.0) {
+            cumulated += share.probability;
+            last = share.side;
+            if position < cumulated {
+                break;
+            }
+        }
+        last
+    }
+}
+
+/// Which side a step uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Schedule {
+    /// A side is drawn at every step.
+    Stochastic,
+    /// The sides are used from small to large, each for its probability's share of the duration.
+    Progressive,
+}
+
+/// What one training step does: its side, and by how much the batch counts on the clock of images.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepPlan {
+    /// The side of every patch of the step, in all accumulation rounds and on all ranks.
+    pub side: Side,
+    /// Images counted for each image of the batch: the mean multiplier, or the side's own in a progressive run.
+    pub images_multiplier: f64,
+}
+
+impl Schedule {
+    /// The side of a step, from a uniform draw in [0, 1) and the progress (images seen / duration).
+    ///
+    /// # Determinism
+    /// A function of its arguments alone: every rank that gives the same draw gets the same side.
+    pub fn side_at(self, sides: &PatchSides, uniform: f64, progress: f64) -> Side {
+        match self {
+            Self::Stochastic => sides.at(uniform),
+            Self::Progressive => sides.at(progress),
+        }
+    }
+
+    /// The side of a step together with what it counts on the clock.
+    pub fn plan(self, sides: &PatchSides, uniform: f64, progress: f64) -> StepPlan {
+        let side = self.side_at(sides, uniform, progress);
+        let images_multiplier = match self {
+            Self::Stochastic => sides.mean_multiplier(),
+            Self::Progressive => side.multiplier as f64,
+        };
+        StepPlan {
+            side,
+            images_multiplier,
+        }
+    }
+}
+
+/// The two coordinate channels of patches, column first, then row.
+///
+/// # Shapes
+/// - `rows`, `cols`: top-left corners in pixels, one for each image
+/// - returns: `[n, 2, side_h, side_w]`, f32, on the CPU; the corners of the whole image are exactly -1 and 1
+///
+/// # Source
+/// Patch Diffusion, section 3.1: `2 · (index / (R - 1) - 0.5)`.
+pub fn patch_positions(
+    rows: &[i64],
+    cols: &[i64],
+    side_h: i64,
+    side_w: i64,
+    resolution_h: i64,
+    resolution_w: i64,
+) -> Tensor {
+    let images = rows.len() as i64;
+    let x = axis(cols, side_w, resolution_w)
+        .reshape([images, 1, 1, side_w])
+        .expand([images, 1, side_h, side_w], false);
+    let y = axis(rows, side_h, resolution_h)
+        .reshape([images, 1, side_h, 1])
+        .expand([images, 1, side_h, side_w], false);
+    Tensor::cat(&[x, y], 1).to_kind(Kind::Float)
+}
+
+/// The coordinate channels of the whole image, `[1, 2, h, w]`.
+pub fn full_positions(resolution_h: i64, resolution_w: i64) -> Tensor {
+    patch_positions(
+        &[0],
+        &[0],
+        resolution_h,
+        resolution_w,
+        resolution_h,
+        resolution_w,
+    )
+}
+
+/// Square patches of `images` at the given corners.
+///
+/// # Shapes
+/// - `images`: `[n, channels, height, width]`
+/// - `rows`, `cols`: `n` top-left corners, each at most the image's side less `side`
+/// - returns: `[n, channels, side, side]`
+pub fn crop(images: &Tensor, rows: &[i64], cols: &[i64], side: i64) -> Tensor {
+    let patches: Vec<Tensor> = rows
+        .iter()
+        .zip(cols)
+        .enumerate()
+        .map(|(index, (&row, &col))| {
+            images
+                .get(index as i64)
+                .narrow(1, row, side)
+                .narrow(2, col, side)
+        })
+        .collect();
+    Tensor::stack(&patches, 0)
+}
+
+/// Coordinates of `side` pixels from each start along an axis of `resolution` pixels: `[n, side]`, f64.
+fn axis(starts: &[i64], side: i64, resolution: i64) -> Tensor {
+    let options = (Kind::Double, Device::Cpu);
+    let last = i64::max(resolution - 1, 1) as f64;
+    let indices = Tensor::from_slice(starts)
+        .to_kind(Kind::Double)
+        .unsqueeze(1)
+        + Tensor::arange(side, options).unsqueeze(0);
+    (indices / last - 0.5) * 2.0
+}
+
+#[cfg(test)]
+#[expect(clippy::float_cmp, reason = "these values are exact")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patch_has_the_coordinates_of_its_place_in_the_full_grid() {
+        let full = full_positions(24, 16);
+        assert_eq!(full.size(), [1, 2, 24, 16]);
+        for (channel, row, col, expected) in [
+            (0, 5, 0, -1.0),
+            (0, 5, 15, 1.0),
+            (1, 0, 3, -1.0),
+            (1, 23, 3, 1.0),
+        ] {
+            assert_eq!(full.double_value(&[0, channel, row, col]), expected);
+        }
+        let (rows, cols) = ([0, 3, 16], [8, 5, 0]);
+        let cropped = crop(&full.expand([3, 2, 24, 16], false), &rows, &cols, 8);
+        let positions = patch_positions(&rows, &cols, 8, 8, 24, 16);
+        assert!(cropped.equal(&positions));
+    }
+
+    #[test]
+    fn frequencies_of_drawn_sides_match_their_probabilities() {
+        for ratio in [0.0, 0.1, 0.5, 1.0] {
+            let sides = PatchSides::pixel(64, ratio).unwrap();
+            let draws = 10_000;
+            for share in sides.shares() {
+                let count = (0..draws)
+                    .filter(|&draw| {
+                        let uniform = f64::from(draw) / f64::from(draws);
+                        Schedule::Stochastic.side_at(&sides, uniform, 0.0) == share.side
+                    })
+                    .count();
+                let frequency = count as f64 / f64::from(draws);
+                assert!(
+                    (frequency - share.probability).abs() < 2e-4,
+                    "{ratio} {share:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn multipliers_count_the_images() {
+        let sides = PatchSides::pixel(64, 0.5).unwrap();
+        assert_eq!(sides.mean_multiplier(), 1.9);
+        let plan = |progress| Schedule::Progressive.plan(&sides, 0.99, progress);
+        let small = Side {
+            side: 16,
+            multiplier: 4,
+        };
+        assert_eq!(plan(0.199).side, small);
+        assert_eq!(plan(0.199).images_multiplier, 4.0);
+        assert_eq!(plan(0.2).side.side, 32);
+        assert_eq!(plan(0.5).side.side, 64);
+        assert_eq!(plan(1.3).side.side, 64);
+        assert_eq!(PatchSides::latent(32, 0.5).unwrap().mean_multiplier(), 1.5);
+        assert!(PatchSides::pixel(30, 0.5).is_err());
+        assert!(PatchSides::pixel(32, f64::NAN).is_err());
+    }
+}

@@ -1,0 +1,331 @@
+//! The general sampler of EDM's Table 1 (arXiv 2206.00364): any solver, time steps, schedule and scaling.
+
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+use super::guidance::{self, Guidance};
+use super::noise::{Churn, NoiseSource};
+use super::schedule::{NoiseLevels, fraction};
+use crate::{Conditioning, Denoiser};
+
+/// The VP process of Table 1, which the default range of noise levels of its discretisation belongs to.
+const VP_DEFAULT: Schedule = Schedule::Vp {
+    beta_d: 19.9,
+    beta_min: 0.1,
+};
+
+/// How a step is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Solver {
+    /// First order, one evaluation a step.
+    Euler,
+    /// Second order, two evaluations a step.
+    Heun,
+}
+
+/// Which noise levels are visited: Table 1, row "Time steps".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Discretization {
+    /// Evenly in the time of the VP process.
+    Vp,
+    /// Geometrically.
+    Ve,
+    /// Those of improved DDPM's cosine schedule.
+    Iddpm,
+    /// EDM's own.
+    Edm,
+}
+
+/// How the noise level depends on time: Table 1, row "Schedule".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScheduleKind {
+    /// `σ(t) = sqrt(exp(β_d t² / 2 + β_min t) - 1)`.
+    Vp,
+    /// `σ(t) = sqrt(t)`.
+    Ve,
+    /// `σ(t) = t`.
+    Linear,
+}
+
+/// How the state is scaled: Table 1, row "Scaling".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scaling {
+    /// `s(t) = 1 / sqrt(1 + σ(t)²)`.
+    Vp,
+    /// `s(t) = 1`.
+    None,
+}
+
+/// Options of the general sampler.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AblationOptions {
+    /// Number of steps.
+    pub num_steps: usize,
+    /// How a step is taken.
+    pub solver: Solver,
+    /// Which noise levels are visited.
+    pub discretization: Discretization,
+    /// How the noise level depends on time.
+    pub schedule: ScheduleKind,
+    /// How the state is scaled.
+    pub scaling: Scaling,
+    /// Smallest noise level; absent for the discretisation's own.
+    pub sigma_min: Option<f64>,
+    /// Largest noise level; absent for the discretisation's own.
+    pub sigma_max: Option<f64>,
+    /// Exponent of EDM's time steps.
+    pub rho: f64,
+    /// ε_s: the last time of the VP process.
+    pub epsilon_s: f64,
+    /// C1: limit of improved DDPM's steps.
+    pub c_1: f64,
+    /// C2: offset of improved DDPM's steps.
+    pub c_2: f64,
+    /// M: number of steps that improved DDPM was trained with.
+    pub training_steps: usize,
+    /// α: where in the step Heun's second slope is taken; 1 is the end.
+    pub alpha: f64,
+    /// Noise added before each step.
+    pub churn: Churn,
+    /// Guidance towards the class; absent for the conditional model alone.
+    pub guidance: Option<Guidance>,
+}
+
+impl Default for AblationOptions {
+    /// EDM's deterministic sampler in 18 steps.
+    fn default() -> Self {
+        Self {
+            num_steps: 18,
+            solver: Solver::Heun,
+            discretization: Discretization::Edm,
+            schedule: ScheduleKind::Linear,
+            scaling: Scaling::None,
+            sigma_min: None,
+            sigma_max: None,
+            rho: 7.0,
+            epsilon_s: 1e-3,
+            c_1: 0.001,
+            c_2: 0.008,
+            training_steps: 1000,
+            alpha: 1.0,
+            churn: Churn::NONE,
+            guidance: None,
+        }
+    }
+}
+
+/// A schedule with its constants.
+#[derive(Debug, Clone, Copy)]
+enum Schedule {
+    Vp { beta_d: f64, beta_min: f64 },
+    Ve,
+    Linear,
+}
+
+impl Schedule {
+    fn sigma(self, t: f64) -> f64 {
+        match self {
+            Self::Vp { beta_d, beta_min } => (0.5 * beta_d * t * t + beta_min * t).exp_m1().sqrt(),
+            Self::Ve => t.sqrt(),
+            Self::Linear => t,
+        }
+    }
+
+    /// dσ/dt.
+    fn derivative(self, t: f64) -> f64 {
+        match self {
+            Self::Vp { beta_d, beta_min } => {
+                let sigma = self.sigma(t);
+                0.5 * (beta_min + beta_d * t) * (sigma + 1.0 / sigma)
+            }
+            Self::Ve => 0.5 / t.sqrt(),
+            Self::Linear => 1.0,
+        }
+    }
+
+    /// The time of a noise level.
+    fn time(self, sigma: f64) -> f64 {
+        match self {
+            Self::Vp { beta_d, beta_min } => {
+                let exponent = (sigma * sigma).ln_1p();
+                ((beta_min * beta_min + 2.0 * beta_d * exponent).sqrt() - beta_min) / beta_d
+            }
+            Self::Ve => sigma * sigma,
+            Self::Linear => sigma,
+        }
+    }
+
+    /// The VP process whose noise goes from `sigma_min` at time ε_s to `sigma_max` at time 1.
+    fn vp_between(sigma_min: f64, sigma_max: f64, epsilon_s: f64) -> Self {
+        let low = (sigma_min * sigma_min).ln_1p();
+        let high = (sigma_max * sigma_max).ln_1p();
+        let beta_d = 2.0 * (low / epsilon_s - high) / (epsilon_s - 1.0);
+        Self::Vp {
+            beta_d,
+            beta_min: high - 0.5 * beta_d,
+        }
+    }
+}
+
+/// Schedule and scaling together: the ordinary differential equation that is solved (EDM, equation 4).
+#[derive(Debug, Clone, Copy)]
+struct Process {
+    schedule: Schedule,
+    scaling: Scaling,
+}
+
+impl Process {
+    fn scale(self, t: f64) -> f64 {
+        match self.scaling {
+            Scaling::Vp => 1.0 / (1.0 + self.schedule.sigma(t).powi(2)).sqrt(),
+            Scaling::None => 1.0,
+        }
+    }
+
+    /// ds/dt.
+    fn scale_derivative(self, t: f64) -> f64 {
+        match self.scaling {
+            Scaling::Vp => {
+                -self.schedule.sigma(t) * self.schedule.derivative(t) * self.scale(t).powi(3)
+            }
+            Scaling::None => 0.0,
+        }
+    }
+}
+
+/// Samples one batch; see [`super::sample`] for shapes.
+pub fn sample(
+    denoiser: &dyn Denoiser,
+    latents: &Tensor,
+    noise: &mut dyn NoiseSource,
+    conditioning: &Conditioning,
+    options: &AblationOptions,
+) -> Tensor {
+    let (sigma_min, sigma_max) = options.sigma_range(denoiser);
+    let schedule = match options.schedule {
+        ScheduleKind::Vp => Schedule::vp_between(sigma_min, sigma_max, options.epsilon_s),
+        ScheduleKind::Ve => Schedule::Ve,
+        ScheduleKind::Linear => Schedule::Linear,
+    };
+    let process = Process {
+        schedule,
+        scaling: options.scaling,
+    };
+    let guidance = options.guidance.as_ref();
+    let slope = |x: &Tensor, t: f64| {
+        let (sigma, scale) = (schedule.sigma(t), process.scale(t));
+        let growth = schedule.derivative(t) / sigma;
+        let denoised = guidance::denoise(denoiser, &(x / scale), sigma, conditioning, guidance);
+        x * (growth + process.scale_derivative(t) / scale) - denoised * (growth * scale)
+    };
+    tch::no_grad(|| {
+        let times: Vec<f64> = options
+            .noise_levels(denoiser, sigma_min, sigma_max)
+            .into_iter()
+            .map(|sigma| schedule.time(denoiser.round_sigma(sigma)))
+            .chain([0.0])
+            .collect();
+        let mut x =
+            latents.to_kind(Kind::Double) * (schedule.sigma(times[0]) * process.scale(times[0]));
+        for (step, pair) in times.windows(2).enumerate() {
+            let (t, t_next) = (pair[0], pair[1]);
+            let sigma = schedule.sigma(t);
+            let gamma = options.churn.gamma(sigma, options.num_steps);
+            let mut t_hat = t;
+            if gamma > 0.0 {
+                t_hat = schedule.time(denoiser.round_sigma(sigma + gamma * sigma));
+                let added = f64::max(schedule.sigma(t_hat).powi(2) - sigma * sigma, 0.0).sqrt()
+                    * process.scale(t_hat)
+                    * options.churn.noise_scale;
+                x = x * (process.scale(t_hat) / process.scale(t))
+                    + noise.draw(step).to_device(latents.device()) * added;
+            }
+            let h = t_next - t_hat;
+            let d = slope(&x, t_hat);
+            if options.solver == Solver::Euler || step + 1 == options.num_steps {
+                x += d * h;
+            } else {
+                let alpha = options.alpha;
+                let ahead = &x + &d * (alpha * h);
+                let d_ahead = slope(&ahead, t_hat + alpha * h);
+                let weight = 1.0 / (2.0 * alpha);
+                x += (d * (1.0 - weight) + d_ahead * weight) * h;
+            }
+        }
+        x
+    })
+}
+
+impl AblationOptions {
+    /// Smallest and largest noise level, within what the denoiser supports.
+    fn sigma_range(&self, denoiser: &dyn Denoiser) -> (f64, f64) {
+        let (low, high) = match self.discretization {
+            Discretization::Vp => (VP_DEFAULT.sigma(self.epsilon_s), VP_DEFAULT.sigma(1.0)),
+            Discretization::Ve => (0.02, 100.0),
+            Discretization::Iddpm => (0.002, 81.0),
+            Discretization::Edm => (0.002, 80.0),
+        };
+        let (lowest, highest) = denoiser.sigma_range();
+        (
+            f64::max(self.sigma_min.unwrap_or(low), lowest),
+            f64::min(self.sigma_max.unwrap_or(high), highest),
+        )
+    }
+
+    /// The noise levels visited, from large to small, without the final zero.
+    fn noise_levels(&self, denoiser: &dyn Denoiser, sigma_min: f64, sigma_max: f64) -> Vec<f64> {
+        let fractions = (0..self.num_steps).map(|step| fraction(step, self.num_steps));
+        match self.discretization {
+            Discretization::Vp => {
+                let process = Schedule::vp_between(sigma_min, sigma_max, self.epsilon_s);
+                fractions
+                    .map(|part| process.sigma(1.0 + part * (self.epsilon_s - 1.0)))
+                    .collect()
+            }
+            Discretization::Ve => fractions
+                .map(|part| sigma_max * (sigma_min / sigma_max).powf(part))
+                .collect(),
+            Discretization::Iddpm => {
+                let levels: Vec<f64> = self
+                    .iddpm_levels()
+                    .into_iter()
+                    .filter(|level| (sigma_min..=sigma_max).contains(level))
+                    .collect();
+                let last = levels.len().saturating_sub(1) as f64;
+                fractions
+                    .map(|part| levels[(last * part).round_ties_even() as usize])
+                    .collect()
+            }
+            Discretization::Edm => {
+                let levels = NoiseLevels {
+                    num_steps: self.num_steps,
+                    sigma_min,
+                    sigma_max,
+                    rho: self.rho,
+                };
+                let mut levels = levels.levels(denoiser);
+                levels.truncate(self.num_steps);
+                levels
+            }
+        }
+    }
+
+    /// All levels u_0 … u_M of improved DDPM, from large to zero.
+    fn iddpm_levels(&self) -> Vec<f64> {
+        let last = self.training_steps;
+        let alpha_bar = |j: usize| {
+            let angle = 0.5 * std::f64::consts::PI * j as f64 / (last as f64 * (self.c_2 + 1.0));
+            angle.sin().powi(2)
+        };
+        let mut levels = vec![0.0; last + 1];
+        for j in (1..=last).rev() {
+            let ratio = f64::max(alpha_bar(j - 1) / alpha_bar(j), self.c_1);
+            levels[j - 1] = ((levels[j] * levels[j] + 1.0) / ratio - 1.0).sqrt();
+        }
+        levels
+    }
+}

@@ -1,0 +1,223 @@
+//! One step of training: rounds of forward and backward, then one update of weights, averages and clock.
+//!
+//! Source: EDM (arXiv 2206.00364), Appendix F.2, with the patches of Patch Diffusion, Algorithm 1.
+
+use tch::{Kind, Tensor};
+
+use crate::loss::{LossOptions, patch_loss, scalar_loss};
+use crate::patches::patch_positions;
+use crate::{
+    Adam, AdamOptions, Conditioning, EdmDenoiser, Ema, EmaProfile, LearningRate, Side, StepPlan,
+};
+
+/// The clock of training: images seen, all ranks together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageClock {
+    /// Images in a step before the patch multiplier, all ranks together.
+    pub batch_size: u64,
+    /// Images seen so far.
+    pub images_seen: u64,
+}
+
+impl ImageClock {
+    /// Counts one step: the product of batch and multiplier, truncated.
+    pub fn advance(&mut self, images_multiplier: f64) {
+        self.images_seen += (self.batch_size as f64 * images_multiplier) as u64;
+    }
+}
+
+/// What training needs to know beside the network.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TrainOptions {
+    /// Images of a step on this rank before the patch multiplier, all accumulation rounds together.
+    pub batch_per_rank: i64,
+    /// Factor on the loss for half precision; 1 for none.
+    pub loss_scaling: f64,
+    /// The learning rate.
+    pub learning_rate: LearningRate,
+    /// Largest norm of the gradients; absent for no limit, as in the papers.
+    pub max_gradient_norm: Option<f64>,
+    /// The distribution of noise levels and the weight.
+    pub loss: LossOptions,
+    /// Adam's constants.
+    pub adam: AdamOptions,
+}
+
+/// The images and the draws of one accumulation round.
+#[derive(Debug)]
+pub struct Round {
+    /// Patches, `[n, channels, side, side]`, f32 in data units, on the network's device.
+    pub patches: Tensor,
+    /// Top-left rows of the patches in the whole image.
+    pub rows: Vec<i64>,
+    /// Top-left columns of the patches in the whole image.
+    pub cols: Vec<i64>,
+    /// One-hot labels, `[n, classes]`, rows already dropped where guidance wants it.
+    pub class_labels: Option<Tensor>,
+    /// What augmentation did, `[n, augment_dim]`.
+    pub augment_labels: Option<Tensor>,
+    /// Standard normal draws that choose the noise levels, `[n]`.
+    pub rnd_normal: Tensor,
+    /// Standard normal draws like `patches`.
+    pub noise: Tensor,
+    /// Seed of the dropout in this round; absent to leave libtorch's generator as it is.
+    pub dropout_seed: Option<i64>,
+}
+
+/// What one step did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepReport {
+    /// Loss summed over pixels and channels, mean over the images of the step on this rank, loss scaling undone.
+    pub loss: f64,
+    /// Norm of the cleaned gradients before clipping, loss scaling undone.
+    pub gradient_norm: f64,
+    /// Share of the gradients' elements that were NaN or infinite.
+    pub cleaned_share: f64,
+    /// The learning rate of the step.
+    pub learning_rate: f64,
+    /// Weight of the old average in the step, for each average.
+    pub ema_betas: Vec<f64>,
+    /// The patch side of the step.
+    pub side: Side,
+    /// The clock after the step.
+    pub images_seen_after: u64,
+}
+
+/// A network in training with its optimiser, its averages and its clock.
+pub struct TrainStep {
+    /// The network under training, in training mode.
+    pub denoiser: EdmDenoiser,
+    /// The optimiser, which holds the network's parameters.
+    pub optimizer: Adam,
+    /// The averages of the weights.
+    pub averages: Vec<Ema>,
+    /// Images seen.
+    pub clock: ImageClock,
+    options: TrainOptions,
+    loss_sum: Tensor,
+}
+
+impl TrainStep {
+    /// Prepares training from the network's weights; the averages start there too.
+    pub fn new(
+        denoiser: EdmDenoiser,
+        options: TrainOptions,
+        averages: &[EmaProfile],
+        clock: ImageClock,
+    ) -> Self {
+        let optimizer = Adam::new(denoiser.network.parameters(), options.adam);
+        let averages = averages
+            .iter()
+            .map(|&profile| Ema::new(profile, optimizer.layout(), optimizer.values()))
+            .collect();
+        let device = optimizer.values().device();
+        Self {
+            denoiser: EdmDenoiser {
+                train: true,
+                ..denoiser
+            },
+            optimizer,
+            averages,
+            clock,
+            options,
+            loss_sum: Tensor::zeros([], (Kind::Float, device)),
+        }
+    }
+
+    /// One whole step: `batch` gives the images and draws of each round for the plan's side.
+    ///
+    /// When `batch` fails, no weight, average or clock has changed.
+    pub fn run<E>(
+        &mut self,
+        plan: StepPlan,
+        rounds: usize,
+        mut batch: impl FnMut(usize, Side) -> Result<Round, E>,
+    ) -> Result<StepReport, E> {
+        self.begin();
+        for round in 0..rounds {
+            let round = batch(round, plan.side)?;
+            self.accumulate(&round, plan.side);
+        }
+        Ok(self.finish(plan))
+    }
+
+    /// Forgets the gradients of an earlier step.
+    pub fn begin(&mut self) {
+        self.optimizer.zero_grad();
+        let _ = self.loss_sum.zero_();
+    }
+
+    /// Adds the gradients of one round. With several ranks, the mean of [`Adam::gradients`] over them belongs
+    /// between the last round and [`TrainStep::finish`].
+    pub fn accumulate(&mut self, round: &Round, side: Side) {
+        let images = self.options.batch_per_rank * side.multiplier;
+        let resolution = self.denoiser.network.config().img_resolution;
+        let positions = self.denoiser.network.config().position_channels.then(|| {
+            patch_positions(
+                &round.rows,
+                &round.cols,
+                side.side,
+                side.side,
+                resolution,
+                resolution,
+            )
+            .to_device(round.patches.device())
+        });
+        let conditioning = Conditioning {
+            positions,
+            class_labels: round.class_labels.as_ref().map(Tensor::shallow_clone),
+            augment_labels: round.augment_labels.as_ref().map(Tensor::shallow_clone),
+        };
+        if let Some(seed) = round.dropout_seed {
+            tch::manual_seed(seed);
+        }
+        let loss = patch_loss(
+            &self.denoiser,
+            &round.patches,
+            &round.rnd_normal,
+            &round.noise,
+            &conditioning,
+            &self.options.loss,
+        );
+        let scalar = scalar_loss(&loss, self.options.loss_scaling, images);
+        scalar.backward();
+        self.loss_sum += scalar.detach();
+        self.optimizer.gather();
+    }
+
+    /// Updates weights, averages and clock from the accumulated gradients.
+    pub fn finish(&mut self, plan: StepPlan) -> StepReport {
+        let seen = self.clock.images_seen;
+        let learning_rate = self.options.learning_rate.at(seen);
+        let gradients = self
+            .optimizer
+            .clean(self.options.max_gradient_norm, self.options.loss_scaling);
+        self.optimizer.update(learning_rate);
+        let step_images = self.clock.batch_size as f64 * plan.images_multiplier;
+        let ema_betas = self
+            .averages
+            .iter_mut()
+            .map(|average| average.update(self.optimizer.values(), seen, step_images))
+            .collect();
+        self.clock.advance(plan.images_multiplier);
+        // One transfer for all three numbers: each would wait for the device.
+        let numbers = Tensor::stack(
+            &[
+                self.loss_sum.to_kind(Kind::Double) / self.options.loss_scaling,
+                gradients.norm.to_kind(Kind::Double),
+                gradients.cleaned_share,
+            ],
+            0,
+        )
+        .to_device(tch::Device::Cpu);
+        StepReport {
+            loss: numbers.double_value(&[0]),
+            gradient_norm: numbers.double_value(&[1]),
+            cleaned_share: numbers.double_value(&[2]),
+            learning_rate,
+            ema_betas,
+            side: plan.side,
+            images_seen_after: self.clock.images_seen,
+        }
+    }
+}

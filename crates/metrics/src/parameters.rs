@@ -1,0 +1,38 @@
+//! A checkpoint's tensors by name, handed out with their shapes checked.
+
+use std::collections::BTreeMap;
+
+use tch::{Device, Kind, Tensor};
+
+use crate::MetricsError;
+
+/// Named tensors from a checkpoint, and the device that they are wanted on.
+pub(crate) struct Parameters {
+    tensors: BTreeMap<String, Tensor>,
+    device: Device,
+}
+
+impl Parameters {
+    pub(crate) fn new(tensors: BTreeMap<String, Tensor>, device: Device) -> Self {
+        Self { tensors, device }
+    }
+
+    /// The parameter of that name as float32, if its shape is the expected one.
+    pub(crate) fn get(&self, name: &str, shape: &[i64]) -> Result<Tensor, MetricsError> {
+        let tensor = self
+            .tensors
+            .get(name)
+            .ok_or_else(|| MetricsError::ParameterMissing {
+                name: name.to_owned(),
+                shape: shape.to_vec(),
+            })?;
+        if tensor.size() != shape {
+            return Err(MetricsError::ParameterShape {
+                name: name.to_owned(),
+                expected: shape.to_vec(),
+                actual: tensor.size(),
+            });
+        }
+        Ok(tensor.to_device(self.device).to_kind(Kind::Float))
+    }
+}

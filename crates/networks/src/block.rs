@@ -1,0 +1,197 @@
+//! The residual block that both U-Nets are made of.
+
+use tch::Tensor;
+
+use crate::attention::{Attention, AttentionInit};
+use crate::builder::Builder;
+use crate::dropout;
+use crate::init::Initialization;
+use crate::layers::{Conv2d, ConvOptions, GroupNorm, Linear, is_one};
+use crate::resample::Direction;
+
+/// What all blocks of a network share.
+#[derive(Debug)]
+pub(crate) struct BlockStyle<'a> {
+    pub(crate) embedding_channels: i64,
+    pub(crate) dropout: f64,
+    /// Factor on each residual sum.
+    pub(crate) skip_scale: f64,
+    pub(crate) epsilon: f64,
+    /// The embedding scales and shifts the normalised features, instead of being added before.
+    pub(crate) adaptive: bool,
+    /// Resampling blocks have a 1×1 convolution in their skip path.
+    pub(crate) resample_projection: bool,
+    /// Channels of one attention head; none = a single head.
+    pub(crate) head_channels: Option<i64>,
+    pub(crate) taps: &'a [i64],
+    pub(crate) init: Initialization,
+    /// For the last convolution of each residual path.
+    pub(crate) init_last: Initialization,
+    pub(crate) init_qkv: Initialization,
+}
+
+/// One block's shape.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BlockShape {
+    pub(crate) inputs: i64,
+    pub(crate) outputs: i64,
+    pub(crate) direction: Option<Direction>,
+    pub(crate) attention: bool,
+}
+
+/// A residual block with optional resampling and attention.
+#[derive(Debug)]
+pub(crate) struct UNetBlock {
+    norm0: GroupNorm,
+    conv0: Conv2d,
+    affine: Linear,
+    norm1: GroupNorm,
+    conv1: Conv2d,
+    skip: Option<Conv2d>,
+    attention: Option<Attention>,
+    dropout: f64,
+    skip_scale: f64,
+    adaptive: bool,
+}
+
+impl UNetBlock {
+    pub(crate) fn new(
+        builder: &mut Builder,
+        name: &str,
+        shape: &BlockShape,
+        style: &BlockStyle,
+    ) -> Self {
+        let BlockShape {
+            inputs,
+            outputs,
+            direction,
+            attention,
+        } = *shape;
+        let part = |part: &str| format!("{name}.{part}");
+        let resampling = |kernel| ConvOptions {
+            kernel,
+            direction,
+            fused: false,
+            taps: style.taps,
+        };
+        let norm0 = GroupNorm::new(builder, &part("norm0"), inputs, style.epsilon);
+        let conv0 = Conv2d::new(
+            builder,
+            &part("conv0"),
+            inputs,
+            outputs,
+            &resampling(3),
+            &style.init,
+        );
+        let affine_outputs = if style.adaptive { outputs * 2 } else { outputs };
+        let affine = Linear::new(
+            builder,
+            &part("affine"),
+            style.embedding_channels,
+            affine_outputs,
+            true,
+            &style.init,
+        );
+        let norm1 = GroupNorm::new(builder, &part("norm1"), outputs, style.epsilon);
+        let conv1 = Conv2d::new(
+            builder,
+            &part("conv1"),
+            outputs,
+            outputs,
+            &ConvOptions::plain(3),
+            &style.init_last,
+        );
+        let projects = inputs != outputs || (direction.is_some() && style.resample_projection);
+        let skip = (projects || direction.is_some()).then(|| {
+            let kernel = i64::from(projects);
+            Conv2d::new(
+                builder,
+                &part("skip"),
+                inputs,
+                outputs,
+                &resampling(kernel),
+                &style.init,
+            )
+        });
+        let attention = attention.then(|| {
+            let heads = style.head_channels.map_or(1, |channels| outputs / channels);
+            let init = AttentionInit {
+                qkv: style.init_qkv,
+                projection: style.init_last,
+            };
+            Attention::new(builder, name, outputs, heads, style.epsilon, &init)
+        });
+        Self {
+            norm0,
+            conv0,
+            affine,
+            norm1,
+            conv1,
+            skip,
+            attention,
+            dropout: style.dropout,
+            skip_scale: style.skip_scale,
+            adaptive: style.adaptive,
+        }
+    }
+
+    /// `x` `[n, inputs, h, w]`, `embedding` `[n, embedding channels]` → `[n, outputs, h', w']`.
+    pub(crate) fn forward(&self, x: &Tensor, embedding: &Tensor, train: bool) -> Tensor {
+        let mut hidden = self.conv0.forward(&self.norm0.forward(x).silu());
+        let modulation = self
+            .affine
+            .forward(embedding)
+            .to_kind(x.kind())
+            .unsqueeze(-1)
+            .unsqueeze(-1);
+        let hidden = if self.adaptive {
+            let halves = modulation.chunk(2, 1);
+            halves[1]
+                .addcmul(&self.norm1.forward(&hidden), &(&halves[0] + 1.0))
+                .silu()
+        } else {
+            self.norm1.forward(&hidden.g_add_(&modulation)).silu()
+        };
+        let (hidden, boost) = self.drop(hidden, train);
+        let mut residual =
+            self.conv1
+                .forward_scaled(&hidden, boost * self.skip_scale, self.skip_scale);
+        let hidden = match &self.skip {
+            Some(skip) => {
+                residual.g_add_(&skip.forward_scaled(x, self.skip_scale, self.skip_scale))
+            }
+            None => self.add_scaled(residual, x),
+        };
+        match &self.attention {
+            Some(attention) => {
+                self.add_scaled(attention.forward(&hidden, self.skip_scale), &hidden)
+            }
+            None => hidden,
+        }
+    }
+
+    /// Dropout of what `silu` returned, and the factor that the next weights owe it.
+    fn drop(&self, hidden: Tensor, train: bool) -> (Tensor, f64) {
+        if !train || self.dropout == 0.0 {
+            (hidden, 1.0)
+        } else if dropout::is_worthwhile(hidden.device()) {
+            (
+                dropout::drop_unscaled(hidden, self.dropout),
+                1.0 / (1.0 - self.dropout),
+            )
+        } else {
+            (hidden.dropout(self.dropout, true), 1.0)
+        }
+    }
+
+    /// `residual + skip_scale * x` in the memory of `residual`, which no backward formula reads.
+    fn add_scaled(&self, mut residual: Tensor, x: &Tensor) -> Tensor {
+        if is_one(self.skip_scale) {
+            return residual.g_add_(x);
+        }
+        let scale = Tensor::from(self.skip_scale)
+            .to_kind(x.kind())
+            .to_device(x.device());
+        residual.addcmul_(x, &scale)
+    }
+}

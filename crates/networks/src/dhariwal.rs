@@ -1,0 +1,233 @@
+//! ADM (arXiv 2105.05233, as parametrised by EDM, arXiv 2206.00364, Appendix F).
+
+use tch::Tensor;
+
+use crate::block::{BlockShape, BlockStyle, UNetBlock};
+use crate::builder::Builder;
+use crate::config::{ADM_HEAD_CHANNELS, NetworkConfig};
+use crate::embedding::{Halves, NoiseEmbedding};
+use crate::init::{Distribution, Initialization};
+use crate::layers::{Conv2d, ConvOptions, GroupNorm, Linear};
+use crate::network::Conditioning;
+use crate::resample::Direction;
+
+/// sqrt(1/3).
+const THIRD_ROOT: f64 = 0.577_350_269_189_625_8;
+const INIT: Initialization = Initialization {
+    distribution: Distribution::KaimingUniform,
+    weight: THIRD_ROOT,
+    bias: THIRD_ROOT,
+};
+const INIT_LAST: Initialization = Initialization::weights_only(Distribution::KaimingUniform, 0.0);
+const EPSILON: f64 = 1e-5;
+
+/// The U-Net of ADM.
+#[derive(Debug)]
+pub(crate) struct DhariwalUNet {
+    map_noise: NoiseEmbedding,
+    map_augment: Option<Linear>,
+    map_layer0: Linear,
+    map_layer1: Linear,
+    map_label: Option<Linear>,
+    input: Conv2d,
+    encoder: Vec<UNetBlock>,
+    /// Each block and whether it joins a skip.
+    decoder: Vec<(UNetBlock, bool)>,
+    out_norm: GroupNorm,
+    out_conv: Conv2d,
+}
+
+impl DhariwalUNet {
+    /// Builds from a validated configuration.
+    pub(crate) fn new(builder: &mut Builder, config: &NetworkConfig) -> Self {
+        let noise_channels = config.model_channels;
+        let embedding_channels = config.model_channels * 4;
+        let map_noise =
+            NoiseEmbedding::positional(builder, noise_channels, false, Halves::CosineSine);
+        let map_augment = (config.augment_dim > 0).then(|| {
+            Linear::new(
+                builder,
+                "map_augment",
+                config.augment_dim,
+                noise_channels,
+                false,
+                &INIT_LAST,
+            )
+        });
+        let map_layer0 = Linear::new(
+            builder,
+            "map_layer0",
+            noise_channels,
+            embedding_channels,
+            true,
+            &INIT,
+        );
+        let map_layer1 = Linear::new(
+            builder,
+            "map_layer1",
+            embedding_channels,
+            embedding_channels,
+            true,
+            &INIT,
+        );
+        let label_scale = (config.label_dim as f64).sqrt();
+        let label_init = Initialization::weights_only(Distribution::KaimingNormal, label_scale);
+        let map_label = (config.label_dim > 0).then(|| {
+            Linear::new(
+                builder,
+                "map_label",
+                config.label_dim,
+                embedding_channels,
+                false,
+                &label_init,
+            )
+        });
+        let style = BlockStyle {
+            embedding_channels,
+            dropout: config.dropout,
+            skip_scale: 1.0,
+            epsilon: EPSILON,
+            adaptive: true,
+            resample_projection: false,
+            head_channels: Some(ADM_HEAD_CHANNELS),
+            taps: &config.resample_filter,
+            init: INIT,
+            init_last: INIT_LAST,
+            init_qkv: INIT,
+        };
+
+        let mut channels = config.level_channels(0);
+        let name = format!("enc.{0}x{0}_conv", config.img_resolution);
+        let input = Conv2d::new(
+            builder,
+            &name,
+            config.in_channels,
+            channels,
+            &ConvOptions::plain(3),
+            &INIT,
+        );
+        let mut skip_channels = vec![channels];
+        let mut encoder = Vec::new();
+        for level in 0..config.levels() {
+            let resolution = config.level_resolution(level);
+            if level > 0 {
+                let shape = BlockShape {
+                    inputs: channels,
+                    outputs: channels,
+                    direction: Some(Direction::Down),
+                    attention: false,
+                };
+                encoder.push(UNetBlock::new(
+                    builder,
+                    &format!("enc.{resolution}x{resolution}_down"),
+                    &shape,
+                    &style,
+                ));
+                skip_channels.push(channels);
+            }
+            for index in 0..config.num_blocks {
+                let shape = BlockShape {
+                    inputs: channels,
+                    outputs: config.level_channels(level),
+                    direction: None,
+                    attention: config.attn_resolutions.contains(&resolution),
+                };
+                channels = shape.outputs;
+                let name = format!("enc.{resolution}x{resolution}_block{index}");
+                encoder.push(UNetBlock::new(builder, &name, &shape, &style));
+                skip_channels.push(channels);
+            }
+        }
+
+        let mut decoder = Vec::new();
+        for level in (0..config.levels()).rev() {
+            let resolution = config.level_resolution(level);
+            let heads: &[(&str, Option<Direction>, bool)] = if level + 1 == config.levels() {
+                &[("in0", None, true), ("in1", None, false)]
+            } else {
+                &[("up", Some(Direction::Up), false)]
+            };
+            for &(suffix, direction, attention) in heads {
+                let shape = BlockShape {
+                    inputs: channels,
+                    outputs: channels,
+                    direction,
+                    attention,
+                };
+                let name = format!("dec.{resolution}x{resolution}_{suffix}");
+                decoder.push((UNetBlock::new(builder, &name, &shape, &style), false));
+            }
+            for index in 0..=config.num_blocks {
+                let skip = skip_channels
+                    .pop()
+                    .expect("the encoder leaves num_blocks + 1 skips a level");
+                let shape = BlockShape {
+                    inputs: channels + skip,
+                    outputs: config.level_channels(level),
+                    direction: None,
+                    attention: config.attn_resolutions.contains(&resolution),
+                };
+                channels = shape.outputs;
+                let name = format!("dec.{resolution}x{resolution}_block{index}");
+                decoder.push((UNetBlock::new(builder, &name, &shape, &style), true));
+            }
+        }
+        let out_norm = GroupNorm::new(builder, "out_norm", channels, EPSILON);
+        let plain = ConvOptions::plain(3);
+        let out_conv = Conv2d::new(
+            builder,
+            "out_conv",
+            channels,
+            config.out_channels,
+            &plain,
+            &INIT_LAST,
+        );
+        Self {
+            map_noise,
+            map_augment,
+            map_layer0,
+            map_layer1,
+            map_label,
+            input,
+            encoder,
+            decoder,
+            out_norm,
+            out_conv,
+        }
+    }
+
+    /// `x` `[n, in, h, w]` → `[n, out, h, w]`.
+    pub(crate) fn forward(&self, x: &Tensor, conditioning: &Conditioning, train: bool) -> Tensor {
+        let embedding = self.embed(conditioning);
+        let mut x = self.input.forward(x);
+        let mut skips = vec![x.shallow_clone()];
+        for block in &self.encoder {
+            x = block.forward(&x, &embedding, train);
+            skips.push(x.shallow_clone());
+        }
+        for (block, joins_skip) in &self.decoder {
+            if *joins_skip {
+                let skip = skips
+                    .pop()
+                    .expect("the decoder joins as many skips as the encoder leaves");
+                x = Tensor::cat(&[x, skip], 1);
+            }
+            x = block.forward(&x, &embedding, train);
+        }
+        self.out_conv.forward(&self.out_norm.forward(&x).silu())
+    }
+
+    fn embed(&self, conditioning: &Conditioning) -> Tensor {
+        let mut embedding = self.map_noise.forward(&conditioning.noise);
+        if let (Some(map), Some(labels)) = (&self.map_augment, &conditioning.augment) {
+            embedding += map.forward(labels);
+        }
+        let mut embedding = self
+            .map_layer1
+            .forward(&self.map_layer0.forward(&embedding).silu());
+        if let (Some(map), Some(labels)) = (&self.map_label, &conditioning.class) {
+            embedding += map.forward(labels);
+        }
+        embedding.silu()
+    }
+}

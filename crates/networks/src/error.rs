@@ -1,0 +1,127 @@
+//! What can be wrong with a network's settings, weights or weight files.
+
+use patchwork_core::FileError;
+use tch::Kind;
+
+/// An error of this crate (foreign pickles have their own, [`crate::PickleError`]).
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// A setting that no network can have, or two that contradict each other.
+    #[error("network setting `{key}`: {problem}")]
+    Config {
+        /// The setting, as spelt in [`crate::NetworkConfig`].
+        key: &'static str,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+    /// Weights that do not belong to this network.
+    #[error(
+        "the weights do not fit the network: {}",
+        describe_mismatch(missing, unexpected, misshapen)
+    )]
+    Weights {
+        /// Names that the network has and the weights lack.
+        missing: Vec<String>,
+        /// Names that the weights have and the network lacks.
+        unexpected: Vec<String>,
+        /// Name, the network's shape, the weights' shape.
+        misshapen: Vec<(String, Vec<i64>, Vec<i64>)>,
+    },
+    /// A stored resampling filter that is not the one of the configuration.
+    #[error(
+        "`{name}` holds another filter than the setting `resample_filter`; set that to the filter of these weights"
+    )]
+    ResampleFilter {
+        /// The buffer's name.
+        name: String,
+    },
+    /// A file could not be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A file is not safetensors, or is damaged.
+    #[error("`{file}` is not a valid safetensors file: {source}")]
+    Safetensors {
+        /// The file.
+        file: String,
+        /// The cause.
+        #[source]
+        source: safetensors::SafeTensorError,
+    },
+    /// Tensors that cannot be written as safetensors.
+    #[error("cannot write tensors as safetensors: {0}")]
+    Serialize(#[source] safetensors::SafeTensorError),
+    /// An element type that is not supported.
+    #[error(
+        "tensor `{name}` has elements of type {kind}; f64, f32, f16, bf16, i64, i32 and u8 are supported"
+    )]
+    ElementType {
+        /// The tensor.
+        name: String,
+        /// Its type.
+        kind: String,
+    },
+    /// A safetensors file that carries no (valid) network configuration.
+    #[error(
+        "`{file}` carries no usable network configuration under the metadata key `{key}`: {problem}"
+    )]
+    Metadata {
+        /// The file.
+        file: String,
+        /// The metadata key.
+        key: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Libtorch refused.
+    #[error("libtorch: {0}")]
+    Torch(#[from] tch::TchError),
+}
+
+impl NetworkError {
+    pub(crate) fn element_type(name: &str, kind: Kind) -> Self {
+        Self::ElementType {
+            name: name.to_owned(),
+            kind: format!("{kind:?}"),
+        }
+    }
+}
+
+/// Lists at most this many names of each sort, so that a wholly foreign file gives a readable message.
+const LISTED: usize = 8;
+
+fn describe_mismatch(
+    missing: &[String],
+    unexpected: &[String],
+    misshapen: &[(String, Vec<i64>, Vec<i64>)],
+) -> String {
+    let mut parts = Vec::new();
+    if !missing.is_empty() {
+        parts.push(format!(
+            "missing {}",
+            listed(missing.iter().map(|name| format!("`{name}`")))
+        ));
+    }
+    if !unexpected.is_empty() {
+        parts.push(format!(
+            "unexpected {}",
+            listed(unexpected.iter().map(|name| format!("`{name}`")))
+        ));
+    }
+    if !misshapen.is_empty() {
+        let described = misshapen
+            .iter()
+            .map(|(name, ours, theirs)| format!("`{name}` is {theirs:?} instead of {ours:?}"));
+        parts.push(format!("of another shape: {}", listed(described)));
+    }
+    parts.join("; ")
+}
+
+fn listed(names: impl ExactSizeIterator<Item = String>) -> String {
+    let total = names.len();
+    let text = names.take(LISTED).collect::<Vec<_>>().join(", ");
+    if total > LISTED {
+        format!("{text} and {} more", total - LISTED)
+    } else {
+        text
+    }
+}

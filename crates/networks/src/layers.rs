@@ -1,0 +1,211 @@
+//! Linear, convolution and group normalisation. Weights are cast to the input's element type at each
+//! use, so that gradients reach the stored (float32) weights whatever precision the network runs in.
+
+use tch::Tensor;
+
+use crate::builder::Builder;
+use crate::config::group_count;
+use crate::init::{Initialization, Start};
+use crate::resample::{Direction, Resampler};
+
+/// `weight [outputs, inputs]`, optional `bias [outputs]`.
+#[derive(Debug)]
+pub(crate) struct Linear {
+    weight: Tensor,
+    bias: Option<Tensor>,
+}
+
+impl Linear {
+    pub(crate) fn new(
+        builder: &mut Builder,
+        name: &str,
+        inputs: i64,
+        outputs: i64,
+        has_bias: bool,
+        init: &Initialization,
+    ) -> Self {
+        let start = |factor| start(init, factor, inputs, outputs);
+        let weight = builder.exact_parameter(
+            format!("{name}.weight"),
+            &[outputs, inputs],
+            start(init.weight),
+        );
+        let bias = has_bias
+            .then(|| builder.exact_parameter(format!("{name}.bias"), &[outputs], start(init.bias)));
+        Self { weight, bias }
+    }
+
+    /// `[n, inputs]` → `[n, outputs]`.
+    pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
+        let kind = x.kind();
+        x.linear(
+            &self.weight.to_kind(kind),
+            self.bias.as_ref().map(|bias| bias.to_kind(kind)),
+        )
+    }
+}
+
+/// What a [`Conv2d`] does besides convolving.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConvOptions<'a> {
+    /// Side of the kernel; 0 = resampling only.
+    pub(crate) kernel: i64,
+    /// Resampling, before the convolution.
+    pub(crate) direction: Option<Direction>,
+    /// Down only: the convolution comes first, over a wider border, and the filter then needs none.
+    pub(crate) fused: bool,
+    /// The resampling filter.
+    pub(crate) taps: &'a [i64],
+}
+
+impl ConvOptions<'_> {
+    /// A convolution that keeps the size.
+    pub(crate) const fn plain(kernel: i64) -> Self {
+        Self {
+            kernel,
+            direction: None,
+            fused: false,
+            taps: &[],
+        }
+    }
+}
+
+/// `weight [outputs, inputs, k, k]`, `bias [outputs]`, with optional resampling.
+#[derive(Debug)]
+pub(crate) struct Conv2d {
+    convolution: Option<(Tensor, Tensor)>,
+    padding: i64,
+    resampler: Option<Resampler>,
+    fused: bool,
+}
+
+impl Conv2d {
+    pub(crate) fn new(
+        builder: &mut Builder,
+        name: &str,
+        inputs: i64,
+        outputs: i64,
+        options: &ConvOptions,
+        init: &Initialization,
+    ) -> Self {
+        let kernel = options.kernel;
+        let convolution = (kernel > 0).then(|| {
+            let area = kernel * kernel;
+            let start = |factor| start(init, factor, inputs * area, outputs * area);
+            let shape = [outputs, inputs, kernel, kernel];
+            let weight = builder.parameter(format!("{name}.weight"), &shape, start(init.weight));
+            (
+                weight,
+                builder.parameter(format!("{name}.bias"), &[outputs], start(init.bias)),
+            )
+        });
+        let resampler = options
+            .direction
+            .map(|direction| Resampler::new(builder, name, direction, options.taps));
+        Self {
+            convolution,
+            padding: kernel / 2,
+            resampler,
+            fused: options.fused,
+        }
+    }
+
+    /// `[n, inputs, h, w]` → `[n, outputs, h', w']` with the size kept, halved or doubled.
+    pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
+        self.forward_scaled(x, 1.0, 1.0)
+    }
+
+    /// As [`Self::forward`], with factors on weight and bias: cheaper than on the (larger) input and output.
+    pub(crate) fn forward_scaled(
+        &self,
+        x: &Tensor,
+        weight_factor: f64,
+        bias_factor: f64,
+    ) -> Tensor {
+        let Some((weight, bias)) = &self.convolution else {
+            return self
+                .resampler
+                .as_ref()
+                .map_or_else(|| x.shallow_clone(), |resampler| resampler.forward(x));
+        };
+        let kind = x.kind();
+        let weight = scaled(weight, weight_factor).to_kind(kind);
+        let bias = scaled(bias, bias_factor).to_kind(kind);
+        let Some(resampler) = &self.resampler else {
+            return convolve(x, &weight, Some(&bias), self.padding);
+        };
+        if self.fused {
+            // The filter sums to 1 and sees no border, so the bias may pass through it.
+            let convolved = convolve(x, &weight, Some(&bias), self.padding + resampler.padding());
+            return resampler.forward_padded(&convolved);
+        }
+        if self.padding == 0 && resampler.direction == Direction::Up {
+            // Mixing channels commutes with doubling, and costs a quarter at the small size.
+            if resampler.is_box() {
+                return resampler.forward(&convolve(x, &weight, Some(&bias), 0));
+            }
+            return resampler.forward(&convolve(x, &weight, None, 0)) + bias.view([1, -1, 1, 1]);
+        }
+        convolve(&resampler.forward(x), &weight, Some(&bias), self.padding)
+    }
+}
+
+fn scaled(tensor: &Tensor, factor: f64) -> Tensor {
+    if is_one(factor) {
+        tensor.shallow_clone()
+    } else {
+        tensor * factor
+    }
+}
+
+/// Whether a factor changes nothing.
+pub(crate) fn is_one(factor: f64) -> bool {
+    (factor - 1.0).abs() < f64::EPSILON
+}
+
+fn convolve(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, padding: i64) -> Tensor {
+    x.conv2d(weight, bias, [1, 1], [padding, padding], [1, 1], 1)
+}
+
+/// Group normalisation over min(32, channels / 4) groups; `weight`, `bias` `[channels]`.
+#[derive(Debug)]
+pub(crate) struct GroupNorm {
+    weight: Tensor,
+    bias: Tensor,
+    groups: i64,
+    epsilon: f64,
+}
+
+impl GroupNorm {
+    pub(crate) fn new(builder: &mut Builder, name: &str, channels: i64, epsilon: f64) -> Self {
+        let weight = builder.parameter(format!("{name}.weight"), &[channels], Start::Constant(1.0));
+        let bias = builder.parameter(format!("{name}.bias"), &[channels], Start::Constant(0.0));
+        Self {
+            weight,
+            bias,
+            groups: group_count(channels),
+            epsilon,
+        }
+    }
+
+    /// Same shape.
+    pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
+        let kind = x.kind();
+        x.group_norm(
+            self.groups,
+            Some(self.weight.to_kind(kind)),
+            Some(self.bias.to_kind(kind)),
+            self.epsilon,
+            true,
+        )
+    }
+}
+
+fn start(init: &Initialization, factor: f64, fan_in: i64, fan_out: i64) -> Start {
+    Start::Random {
+        distribution: init.distribution,
+        factor,
+        fan_in,
+        fan_out,
+    }
+}

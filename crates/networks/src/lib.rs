@@ -1,0 +1,32 @@
+//! The network architectures of Patch Diffusion by their published parameter names,
+//! safetensors in and out, and foreign checkpoints read as data.
+//!
+//! - [`NetworkConfig`] says which network; [`Network`] is one: DDPM++ and NCSN++ (Score-SDE, arXiv 2011.13456)
+//!   and ADM (arXiv 2105.05233), in the form given to them by EDM (arXiv 2206.00364, Appendix F).
+//! - [`checkpoint`] turns tensors into safetensors bytes and back.
+//! - [`pickle`] reads PyTorch's and EDM's Python pickles without running anything in them.
+//!
+//! Knows nothing of noise levels, preconditioning, losses, optimisers, data sets or runs,
+//! and writes no files: whoever owns the bytes makes them durable.
+
+pub mod checkpoint;
+pub mod config;
+pub mod error;
+pub mod network;
+pub mod pickle;
+
+mod attention;
+mod block;
+mod builder;
+mod dhariwal;
+mod dropout;
+mod embedding;
+mod init;
+mod layers;
+mod resample;
+mod song;
+
+pub use config::{Architecture, DecoderType, EmbeddingType, EncoderType, NetworkConfig};
+pub use error::NetworkError;
+pub use network::{Network, Parameter};
+pub use pickle::{EdmSnapshot, PickleError};

@@ -1,0 +1,420 @@
+//! DDPM++ and NCSN++ (Score-SDE, arXiv 2011.13456, as parametrised by EDM, arXiv 2206.00364, Appendix F).
+
+use tch::Tensor;
+
+use crate::block::{BlockShape, BlockStyle, UNetBlock};
+use crate::builder::Builder;
+use crate::config::{DecoderType, EmbeddingType, EncoderType, NetworkConfig};
+use crate::embedding::{Halves, NoiseEmbedding};
+use crate::init::{Distribution, Initialization};
+use crate::layers::{Conv2d, ConvOptions, GroupNorm, Linear};
+use crate::network::Conditioning;
+use crate::resample::Direction;
+
+const INIT: Initialization = Initialization::weights_only(Distribution::XavierUniform, 1.0);
+const INIT_LAST: Initialization = Initialization::weights_only(Distribution::XavierUniform, 1e-5);
+/// sqrt(0.2).
+const INIT_QKV: Initialization =
+    Initialization::weights_only(Distribution::XavierUniform, 0.447_213_595_499_957_9);
+const EPSILON: f64 = 1e-6;
+
+#[derive(Debug)]
+enum EncoderStep {
+    /// One convolution, or the four of an implicit perceptron.
+    Input(Vec<Conv2d>),
+    Block(Box<UNetBlock>),
+    AuxiliaryDown(Conv2d),
+    AuxiliarySkip(Conv2d),
+    AuxiliaryResidual(Conv2d),
+}
+
+#[derive(Debug)]
+enum DecoderStep {
+    Block {
+        block: Box<UNetBlock>,
+        joins_skip: bool,
+    },
+    AuxiliaryUp(Conv2d),
+    Output {
+        norm: GroupNorm,
+        conv: Conv2d,
+    },
+}
+
+/// The U-Net of DDPM++ and NCSN++.
+#[derive(Debug)]
+pub(crate) struct SongUNet {
+    map_noise: NoiseEmbedding,
+    map_label: Option<Linear>,
+    map_augment: Option<Linear>,
+    map_layer0: Linear,
+    map_layer1: Linear,
+    encoder: Vec<EncoderStep>,
+    decoder: Vec<DecoderStep>,
+    label_scale: f64,
+}
+
+impl SongUNet {
+    /// Builds from a validated configuration.
+    pub(crate) fn new(builder: &mut Builder, config: &NetworkConfig) -> Self {
+        let embedding_channels = config.model_channels * 4;
+        let noise_channels = config.model_channels * config.channel_mult_noise;
+        let map_noise = match config.embedding_type {
+            EmbeddingType::Positional => {
+                NoiseEmbedding::positional(builder, noise_channels, true, Halves::SineCosine)
+            }
+            EmbeddingType::Fourier => {
+                NoiseEmbedding::fourier(builder, noise_channels, Halves::SineCosine)
+            }
+        };
+        let label = (config.label_dim > 0).then(|| {
+            Linear::new(
+                builder,
+                "map_label",
+                config.label_dim,
+                noise_channels,
+                true,
+                &INIT,
+            )
+        });
+        let augment = (config.augment_dim > 0).then(|| {
+            Linear::new(
+                builder,
+                "map_augment",
+                config.augment_dim,
+                noise_channels,
+                false,
+                &INIT,
+            )
+        });
+        let map_layer0 = Linear::new(
+            builder,
+            "map_layer0",
+            noise_channels,
+            embedding_channels,
+            true,
+            &INIT,
+        );
+        let map_layer1 = Linear::new(
+            builder,
+            "map_layer1",
+            embedding_channels,
+            embedding_channels,
+            true,
+            &INIT,
+        );
+        let style = BlockStyle {
+            embedding_channels,
+            dropout: config.dropout,
+            skip_scale: 0.5f64.sqrt(),
+            epsilon: EPSILON,
+            adaptive: false,
+            resample_projection: true,
+            head_channels: None,
+            taps: &config.resample_filter,
+            init: INIT,
+            init_last: INIT_LAST,
+            init_qkv: INIT_QKV,
+        };
+        let (encoder, skip_channels) = build_encoder(builder, config, &style);
+        let decoder = build_decoder(builder, config, &style, skip_channels);
+        Self {
+            map_noise,
+            map_label: label,
+            map_augment: augment,
+            map_layer0,
+            map_layer1,
+            encoder,
+            decoder,
+            label_scale: (config.label_dim as f64).sqrt(),
+        }
+    }
+
+    /// `x` `[n, in, h, w]` → `[n, out, h, w]`.
+    pub(crate) fn forward(&self, x: &Tensor, conditioning: &Conditioning, train: bool) -> Tensor {
+        let embedding = self.embed(conditioning);
+        let (hidden, skips) = self.encode(x, &embedding, train);
+        self.decode(hidden, skips, &embedding, train)
+    }
+
+    fn embed(&self, conditioning: &Conditioning) -> Tensor {
+        let mut embedding = self.map_noise.forward(&conditioning.noise);
+        if let (Some(map), Some(labels)) = (&self.map_label, &conditioning.class) {
+            embedding += map.forward(&(labels * self.label_scale));
+        }
+        if let (Some(map), Some(labels)) = (&self.map_augment, &conditioning.augment) {
+            embedding += map.forward(labels);
+        }
+        let embedding = self.map_layer0.forward(&embedding).silu();
+        self.map_layer1.forward(&embedding).silu()
+    }
+
+    fn encode(&self, input: &Tensor, embedding: &Tensor, train: bool) -> (Tensor, Vec<Tensor>) {
+        let mut x = input.shallow_clone();
+        let mut auxiliary = input.shallow_clone();
+        let mut skips: Vec<Tensor> = Vec::new();
+        for step in &self.encoder {
+            match step {
+                EncoderStep::AuxiliaryDown(down) => {
+                    auxiliary = down.forward(&auxiliary);
+                    continue;
+                }
+                EncoderStep::AuxiliarySkip(conv) => {
+                    x = conv.forward(&auxiliary) + &x;
+                    skips.pop();
+                }
+                EncoderStep::AuxiliaryResidual(conv) => {
+                    auxiliary = (x + conv.forward(&auxiliary)) * 0.5f64.sqrt();
+                    x = auxiliary.shallow_clone();
+                    skips.pop();
+                }
+                EncoderStep::Input(convolutions) => {
+                    for (position, conv) in convolutions.iter().enumerate() {
+                        x = conv.forward(&if position == 0 { x } else { x.silu() });
+                    }
+                }
+                EncoderStep::Block(block) => x = block.forward(&x, embedding, train),
+            }
+            skips.push(x.shallow_clone());
+        }
+        (x, skips)
+    }
+
+    fn decode(
+        &self,
+        mut x: Tensor,
+        mut skips: Vec<Tensor>,
+        embedding: &Tensor,
+        train: bool,
+    ) -> Tensor {
+        let mut output: Option<Tensor> = None;
+        for step in &self.decoder {
+            match step {
+                DecoderStep::Block { block, joins_skip } => {
+                    if *joins_skip {
+                        let skip = skips
+                            .pop()
+                            .expect("the decoder joins as many skips as the encoder leaves");
+                        x = Tensor::cat(&[x, skip], 1);
+                    }
+                    x = block.forward(&x, embedding, train);
+                }
+                DecoderStep::AuxiliaryUp(up) => output = output.map(|sum| up.forward(&sum)),
+                DecoderStep::Output { norm, conv } => {
+                    let level = conv.forward(&norm.forward(&x).silu());
+                    output = Some(match output {
+                        Some(sum) => sum + level,
+                        None => level,
+                    });
+                }
+            }
+        }
+        output.expect("the top level always has an output")
+    }
+}
+
+/// The encoder's steps, and the channels of each skip that it leaves.
+fn build_encoder(
+    builder: &mut Builder,
+    config: &NetworkConfig,
+    style: &BlockStyle,
+) -> (Vec<EncoderStep>, Vec<i64>) {
+    let mut steps = Vec::new();
+    let mut skip_channels = Vec::new();
+    let mut channels = config.model_channels;
+    let mut auxiliary_channels = config.in_channels;
+    for level in 0..config.levels() {
+        let resolution = config.level_resolution(level);
+        let prefix = format!("enc.{resolution}x{resolution}");
+        if level == 0 {
+            steps.push(EncoderStep::Input(build_input(
+                builder,
+                &format!("{prefix}_conv"),
+                config,
+            )));
+        } else {
+            let shape = BlockShape {
+                inputs: channels,
+                outputs: channels,
+                direction: Some(Direction::Down),
+                attention: false,
+            };
+            let block = UNetBlock::new(builder, &format!("{prefix}_down"), &shape, style);
+            steps.push(EncoderStep::Block(Box::new(block)));
+            match config.encoder_type {
+                EncoderType::Standard => {}
+                EncoderType::Skip => {
+                    let down = ConvOptions {
+                        direction: Some(Direction::Down),
+                        taps: style.taps,
+                        ..ConvOptions::plain(0)
+                    };
+                    let name = format!("{prefix}_aux_down");
+                    let conv = Conv2d::new(
+                        builder,
+                        &name,
+                        auxiliary_channels,
+                        auxiliary_channels,
+                        &down,
+                        &INIT,
+                    );
+                    steps.push(EncoderStep::AuxiliaryDown(conv));
+                    let name = format!("{prefix}_aux_skip");
+                    let conv = Conv2d::new(
+                        builder,
+                        &name,
+                        auxiliary_channels,
+                        channels,
+                        &ConvOptions::plain(1),
+                        &INIT,
+                    );
+                    steps.push(EncoderStep::AuxiliarySkip(conv));
+                }
+                EncoderType::Residual => {
+                    let down = ConvOptions {
+                        kernel: 3,
+                        direction: Some(Direction::Down),
+                        fused: true,
+                        taps: style.taps,
+                    };
+                    let name = format!("{prefix}_aux_residual");
+                    let conv =
+                        Conv2d::new(builder, &name, auxiliary_channels, channels, &down, &INIT);
+                    steps.push(EncoderStep::AuxiliaryResidual(conv));
+                    auxiliary_channels = channels;
+                }
+            }
+        }
+        skip_channels.push(channels);
+        for index in 0..config.num_blocks {
+            let shape = BlockShape {
+                inputs: channels,
+                outputs: config.level_channels(level),
+                direction: None,
+                attention: config.attn_resolutions.contains(&resolution),
+            };
+            channels = shape.outputs;
+            let block = UNetBlock::new(builder, &format!("{prefix}_block{index}"), &shape, style);
+            steps.push(EncoderStep::Block(Box::new(block)));
+            skip_channels.push(channels);
+        }
+    }
+    (steps, skip_channels)
+}
+
+fn build_input(builder: &mut Builder, name: &str, config: &NetworkConfig) -> Vec<Conv2d> {
+    let (inputs, outputs) = (config.in_channels, config.model_channels);
+    if !config.implicit_mlp {
+        return vec![Conv2d::new(
+            builder,
+            name,
+            inputs,
+            outputs,
+            &ConvOptions::plain(3),
+            &INIT,
+        )];
+    }
+    // Odd positions of the published sequence are activations.
+    [
+        (0, inputs, 1),
+        (2, outputs, 1),
+        (4, outputs, 1),
+        (6, outputs, 3),
+    ]
+    .into_iter()
+    .map(|(position, inputs, kernel)| {
+        Conv2d::new(
+            builder,
+            &format!("{name}.{position}"),
+            inputs,
+            outputs,
+            &ConvOptions::plain(kernel),
+            &INIT,
+        )
+    })
+    .collect()
+}
+
+fn build_decoder(
+    builder: &mut Builder,
+    config: &NetworkConfig,
+    style: &BlockStyle,
+    mut skip_channels: Vec<i64>,
+) -> Vec<DecoderStep> {
+    let mut steps = Vec::new();
+    let lowest = config.levels() - 1;
+    let mut channels = config.level_channels(lowest);
+    let mut has_output = false;
+    for level in (0..config.levels()).rev() {
+        let resolution = config.level_resolution(level);
+        let prefix = format!("dec.{resolution}x{resolution}");
+        let heads: &[(&str, Option<Direction>, bool)] = if level == lowest {
+            &[("in0", None, true), ("in1", None, false)]
+        } else {
+            &[("up", Some(Direction::Up), false)]
+        };
+        for &(suffix, direction, attention) in heads {
+            let shape = BlockShape {
+                inputs: channels,
+                outputs: channels,
+                direction,
+                attention,
+            };
+            let block = UNetBlock::new(builder, &format!("{prefix}_{suffix}"), &shape, style);
+            steps.push(DecoderStep::Block {
+                block: Box::new(block),
+                joins_skip: false,
+            });
+        }
+        for index in 0..=config.num_blocks {
+            let skip = skip_channels
+                .pop()
+                .expect("the encoder leaves num_blocks + 1 skips a level");
+            let shape = BlockShape {
+                inputs: channels + skip,
+                outputs: config.level_channels(level),
+                direction: None,
+                attention: index == config.num_blocks
+                    && config.attn_resolutions.contains(&resolution),
+            };
+            channels = shape.outputs;
+            let block = UNetBlock::new(builder, &format!("{prefix}_block{index}"), &shape, style);
+            steps.push(DecoderStep::Block {
+                block: Box::new(block),
+                joins_skip: true,
+            });
+        }
+        if config.decoder_type == DecoderType::Skip || level == 0 {
+            if has_output {
+                let up = ConvOptions {
+                    direction: Some(Direction::Up),
+                    taps: style.taps,
+                    ..ConvOptions::plain(0)
+                };
+                let name = format!("{prefix}_aux_up");
+                let conv = Conv2d::new(
+                    builder,
+                    &name,
+                    config.out_channels,
+                    config.out_channels,
+                    &up,
+                    &INIT,
+                );
+                steps.push(DecoderStep::AuxiliaryUp(conv));
+            }
+            let norm = GroupNorm::new(builder, &format!("{prefix}_aux_norm"), channels, EPSILON);
+            let name = format!("{prefix}_aux_conv");
+            let conv = Conv2d::new(
+                builder,
+                &name,
+                channels,
+                config.out_channels,
+                &ConvOptions::plain(3),
+                &INIT_LAST,
+            );
+            steps.push(DecoderStep::Output { norm, conv });
+            has_output = true;
+        }
+    }
+    steps
+}

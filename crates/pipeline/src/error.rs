@@ -1,0 +1,41 @@
+//! What can go wrong between a checked pipeline and its finished run.
+
+use patchwork_core::FileError;
+use patchwork_registry::RegistryError;
+
+/// An error of the supervisor itself; a failed stage is a result, not an error.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// A stage is named that the pipeline does not have.
+    #[error("there is no stage `{stage}`; the pipeline has {}", known.join(", "))]
+    UnknownStage {
+        /// The name.
+        stage: String,
+        /// The names that exist.
+        known: Vec<String>,
+    },
+    /// Stages need each other.
+    #[error("stages need each other: {} → {}", stages.join(" → "), stages.first().map_or("", String::as_str))]
+    Cycle {
+        /// The names along the way.
+        stages: Vec<String>,
+    },
+    /// A file operation failed.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The registry failed.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// A worker process could not be started.
+    #[error("cannot start a worker process for stage `{stage}`: {source}")]
+    Spawn {
+        /// The stage.
+        stage: String,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Signals cannot be caught.
+    #[error("cannot listen for signals: {0}")]
+    Signals(#[source] std::io::Error),
+}

@@ -1,0 +1,453 @@
+//! The supervisor: starts workers in the order of the plan, listens, records, stops.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use patchwork_core::{Fingerprint, durable};
+use patchwork_registry::{Registry, StageStatus};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::child::{AttemptEnd, Stop, Worker};
+use crate::error::PipelineError;
+use crate::manifest::Outcome;
+use crate::observer::{Observer, Update};
+use crate::plan::{Plan, PlannedStage};
+use crate::protocol::{Event, Job, JobInput};
+use crate::provenance::Provenance;
+use crate::recorder::Recorder;
+use crate::spec::PipelineSpec;
+use crate::store::Store;
+
+/// How a run is carried out; none of it changes an artifact.
+#[derive(Clone, Debug)]
+pub struct ExecuteOptions {
+    /// The program whose command `worker` does a job: the running one.
+    pub program: PathBuf,
+    /// How many stages may run at once.
+    pub jobs: usize,
+    /// Stages that are done again though their artifact is there.
+    pub force: Vec<String>,
+    /// What is recorded of the circumstances.
+    pub provenance: Provenance,
+}
+
+/// What became of a run.
+#[derive(Clone, Debug)]
+pub struct RunOutcome {
+    /// The run's name.
+    pub run: String,
+    /// The stages in the order of the plan.
+    pub stages: Vec<StageResult>,
+    /// The signal that stopped it: 2 or 15.
+    pub signal: Option<i32>,
+}
+
+/// What became of a stage.
+#[derive(Clone, Debug)]
+pub struct StageResult {
+    /// The stage's name.
+    pub stage: String,
+    /// Its kind.
+    pub kind: String,
+    /// What became of it.
+    pub status: StageStatus,
+    /// How long it took in this run.
+    pub duration: Duration,
+    /// Its fingerprint.
+    pub fingerprint: Fingerprint,
+    /// Its artifact's folder, complete if it succeeded or was cached.
+    pub folder: PathBuf,
+    /// What it found, if it succeeded or was cached.
+    pub outcome: Option<Outcome>,
+    /// The error and its causes, if it failed.
+    pub error: Vec<String>,
+    /// Its log.
+    pub log: PathBuf,
+}
+
+impl RunOutcome {
+    /// Whether every stage succeeded or was cached.
+    pub fn is_success(&self) -> bool {
+        self.stages.iter().all(|stage| stage.outcome.is_some())
+    }
+}
+
+/// Carries out a plan and records it as a run.
+pub async fn execute(
+    spec: &PipelineSpec,
+    plan: &Plan,
+    store: &Store,
+    registry: &Registry,
+    options: &ExecuteOptions,
+    observer: &mut dyn Observer,
+) -> Result<RunOutcome, PipelineError> {
+    let mut signals = Signals::listen()?;
+    let recorder = Recorder::start_run(registry, store, spec, plan, &options.provenance).await?;
+    observer.update(&Update::RunStarted {
+        run: recorder.run(),
+    });
+    let (stop, stopped) = watch::channel(Stop::GoOn);
+    let (messages, mut inbox) = mpsc::channel(256);
+    let mut run = Run {
+        plan,
+        store,
+        options,
+        recorder,
+        observer,
+        messages,
+        stopped,
+        stages: Vec::new(),
+    };
+    run.stages = plan.stages.iter().map(|_| Progression::Pending).collect();
+    let mut workers = JoinSet::new();
+    let mut signal_number = None;
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        if signal_number.is_none() {
+            run.start_what_is_ready(&mut workers).await?;
+        }
+        if workers.is_empty() {
+            break;
+        }
+        tokio::select! {
+            Some((index, event)) = inbox.recv() => run.take_event(index, &event).await?,
+            Some(ended) = workers.join_next() => {
+                let (index, attempt, end) = ended.expect("supervising a worker does not panic");
+                // What the worker said before it ended comes first.
+                while let Ok((index, event)) = inbox.try_recv() {
+                    run.take_event(index, &event).await?;
+                }
+                run.take_end(index, attempt, end, &mut workers, signal_number.is_some()).await?;
+            }
+            number = signals.next() => {
+                let next = if signal_number.is_none() { Stop::AtNextPoint } else { Stop::AtOnce };
+                signal_number.get_or_insert(number);
+                stop.send_replace(next);
+                run.observer.update(&Update::Stopping);
+            }
+            _ = second.tick() => run.recorder.beat().await?,
+        }
+    }
+    run.finish(signal_number).await
+}
+
+/// Where a stage of the running run stands.
+enum Progression {
+    Pending,
+    Running { since: Instant, attempt_row: i64 },
+    Ended(Box<StageResult>),
+}
+
+struct Run<'a> {
+    plan: &'a Plan,
+    store: &'a Store,
+    options: &'a ExecuteOptions,
+    recorder: Recorder<'a>,
+    observer: &'a mut dyn Observer,
+    messages: mpsc::Sender<(usize, Event)>,
+    stopped: watch::Receiver<Stop>,
+    stages: Vec<Progression>,
+}
+
+type Workers = JoinSet<(usize, u32, AttemptEnd)>;
+
+impl Run<'_> {
+    /// Ends what is cached or cannot run, and starts what can, until nothing changes.
+    async fn start_what_is_ready(&mut self, workers: &mut Workers) -> Result<(), PipelineError> {
+        for index in 0..self.plan.stages.len() {
+            if !matches!(self.stages[index], Progression::Pending) {
+                continue;
+            }
+            let planned = &self.plan.stages[index];
+            let needs: Vec<&Progression> = planned
+                .spec
+                .needs
+                .iter()
+                .map(|need| &self.stages[self.index_of(need)])
+                .collect();
+            if needs
+                .iter()
+                .any(|need| matches!(need, Progression::Ended(result) if result.outcome.is_none()))
+            {
+                let result = self.result(
+                    index,
+                    StageStatus::Skipped,
+                    Duration::ZERO,
+                    None,
+                    Vec::new(),
+                );
+                self.end_stage(index, result).await?;
+                continue;
+            }
+            let forced = self.options.force.contains(&planned.spec.name);
+            if let Some(manifest) = planned.cached.as_ref().filter(|_| !forced) {
+                let outcome = Some(manifest.outcome.clone());
+                let result = self.result(
+                    index,
+                    StageStatus::Cached,
+                    Duration::ZERO,
+                    outcome,
+                    Vec::new(),
+                );
+                self.end_stage(index, result).await?;
+                continue;
+            }
+            let ready = needs
+                .iter()
+                .all(|need| matches!(need, Progression::Ended(_)));
+            if ready && workers.len() < self.options.jobs {
+                if forced {
+                    durable::remove_dir_all(
+                        &self.store.artifact(&planned.spec.kind, planned.fingerprint),
+                    )?;
+                }
+                self.start(index, 1, Duration::ZERO, workers).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn start(
+        &mut self,
+        index: usize,
+        attempt: u32,
+        pause: Duration,
+        workers: &mut Workers,
+    ) -> Result<(), PipelineError> {
+        tokio::time::sleep(pause).await;
+        let planned = &self.plan.stages[index];
+        let stage = planned.spec.name.as_str();
+        let log = self.recorder.log(stage);
+        let worker = Worker::start(&self.options.program, &self.job(planned), &log).await?;
+        let attempt_row = self
+            .recorder
+            .start_attempt(stage, attempt, worker.pid)
+            .await?;
+        self.stages[index] = Progression::Running {
+            since: Instant::now(),
+            attempt_row,
+        };
+        self.observer
+            .update(&Update::StageStarted { stage, attempt });
+        let (events, mut received) = mpsc::channel(64);
+        let (messages, stopped, timeout) = (
+            self.messages.clone(),
+            self.stopped.clone(),
+            planned.spec.timeout,
+        );
+        workers.spawn(async move {
+            let forward = async {
+                while let Some(event) = received.recv().await {
+                    let _ = messages.send((index, event)).await;
+                }
+            };
+            let (end, ()) = tokio::join!(worker.supervise(events, stopped, timeout), forward);
+            (index, attempt, end)
+        });
+        Ok(())
+    }
+
+    async fn take_event(&mut self, index: usize, event: &Event) -> Result<(), PipelineError> {
+        let stage = self.plan.stages[index].spec.name.as_str();
+        match event {
+            Event::Waiting => self.observer.update(&Update::StageWaiting { stage }),
+            Event::Progress(progress) => self
+                .observer
+                .update(&Update::StageProgress { stage, progress }),
+            Event::Metric { name, step, value } => self.recorder.metric(stage, name, *step, *value),
+            Event::Warning { message } => {
+                self.recorder.warning(stage, message).await?;
+                self.observer
+                    .update(&Update::StageWarning { stage, message });
+            }
+            Event::Finished { .. } | Event::Interrupted | Event::Failed { .. } => {}
+        }
+        Ok(())
+    }
+
+    async fn take_end(
+        &mut self,
+        index: usize,
+        attempt: u32,
+        end: AttemptEnd,
+        workers: &mut Workers,
+        stopping: bool,
+    ) -> Result<(), PipelineError> {
+        let Progression::Running { since, attempt_row } = self.stages[index] else {
+            unreachable!("only a running stage's worker ends")
+        };
+        let spec = &self.plan.stages[index].spec;
+        let (status, outcome, error, exit) = match end {
+            AttemptEnd::Finished {
+                cached: true,
+                outcome,
+            } => (
+                StageStatus::Cached,
+                Some(outcome),
+                Vec::new(),
+                "done elsewhere".to_owned(),
+            ),
+            AttemptEnd::Finished {
+                cached: false,
+                outcome,
+            } => (
+                StageStatus::Succeeded,
+                Some(outcome),
+                Vec::new(),
+                "exit status: 0".to_owned(),
+            ),
+            AttemptEnd::Interrupted => (
+                StageStatus::Interrupted,
+                None,
+                Vec::new(),
+                "interrupted".to_owned(),
+            ),
+            AttemptEnd::Failed {
+                chain,
+                transient,
+                exit,
+            } => {
+                if transient && attempt <= spec.retries && !stopping {
+                    self.recorder
+                        .end_attempt(attempt_row, &exit, &chain)
+                        .await?;
+                    let cause = chain.first().map_or("", String::as_str);
+                    self.observer.update(&Update::StageRetried {
+                        stage: &spec.name,
+                        cause,
+                    });
+                    let pause = Duration::from_secs(1 << attempt.min(6));
+                    return self.start(index, attempt + 1, pause, workers).await;
+                }
+                (StageStatus::Failed, None, chain, exit)
+            }
+        };
+        self.recorder
+            .end_attempt(attempt_row, &exit, &error)
+            .await?;
+        let result = self.result(index, status, since.elapsed(), outcome, error);
+        self.end_stage(index, result).await
+    }
+
+    async fn end_stage(&mut self, index: usize, result: StageResult) -> Result<(), PipelineError> {
+        self.recorder
+            .end_stage(&result, &self.plan.stages[index])
+            .await?;
+        self.observer
+            .update(&Update::StageEnded { result: &result });
+        self.stages[index] = Progression::Ended(Box::new(result));
+        Ok(())
+    }
+
+    async fn finish(mut self, signal: Option<i32>) -> Result<RunOutcome, PipelineError> {
+        for index in 0..self.stages.len() {
+            if matches!(self.stages[index], Progression::Pending) {
+                let result = self.result(
+                    index,
+                    StageStatus::Skipped,
+                    Duration::ZERO,
+                    None,
+                    Vec::new(),
+                );
+                self.end_stage(index, result).await?;
+            }
+        }
+        let run = self.recorder.run().to_owned();
+        let stages: Vec<StageResult> = self
+            .stages
+            .into_iter()
+            .filter_map(|stage| match stage {
+                Progression::Ended(result) => Some(*result),
+                Progression::Pending | Progression::Running { .. } => None,
+            })
+            .collect();
+        let outcome = RunOutcome {
+            run,
+            stages,
+            signal,
+        };
+        self.recorder.finish_run(&outcome).await?;
+        Ok(outcome)
+    }
+
+    fn job(&self, planned: &PlannedStage) -> Job {
+        let inputs = planned
+            .spec
+            .needs
+            .iter()
+            .zip(&planned.inputs)
+            .map(|(stage, input)| JobInput {
+                stage: stage.clone(),
+                input: input.clone(),
+                folder: self.store.artifact(&input.kind, input.fingerprint),
+            })
+            .collect();
+        Job {
+            stage: planned.spec.name.clone(),
+            kind: planned.spec.kind.clone(),
+            format_version: planned.spec.format_version,
+            fingerprint: planned.fingerprint,
+            settings: planned.spec.settings.clone(),
+            execution: planned.spec.execution.clone(),
+            source: planned.spec.source,
+            inputs,
+            home: self.store.home().to_owned(),
+            logs: self.store.logs(self.recorder.run()),
+        }
+    }
+
+    fn result(
+        &self,
+        index: usize,
+        status: StageStatus,
+        duration: Duration,
+        outcome: Option<Outcome>,
+        error: Vec<String>,
+    ) -> StageResult {
+        let planned = &self.plan.stages[index];
+        StageResult {
+            stage: planned.spec.name.clone(),
+            kind: planned.spec.kind.clone(),
+            status,
+            duration,
+            fingerprint: planned.fingerprint,
+            folder: self.store.artifact(&planned.spec.kind, planned.fingerprint),
+            outcome,
+            error,
+            log: self.recorder.log(&planned.spec.name),
+        }
+    }
+
+    fn index_of(&self, stage: &str) -> usize {
+        self.plan
+            .stages
+            .iter()
+            .position(|planned| planned.spec.name == stage)
+            .expect("a plan holds every stage that its stages need")
+    }
+}
+
+/// SIGINT and SIGTERM, as they come.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, PipelineError> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).map_err(PipelineError::Signals)?,
+            terminate: signal(SignalKind::terminate()).map_err(PipelineError::Signals)?,
+        })
+    }
+
+    async fn next(&mut self) -> i32 {
+        tokio::select! {
+            _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
+            _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Stages, fingerprints, the plan, worker processes and their supervisor.
+//!
+//! A pipeline is a graph of stages. Each stage's fingerprint names what goes into it; its artifact lies under
+//! that name or does not exist. The supervisor ([`execute`]) starts one worker process a stage, listens to its
+//! events and records everything in the registry; the worker ([`worker::run`]) fills a work folder and
+//! publishes it by one rename.
+//!
+//! Knows no particular stage: kinds, settings and summaries are data. No tensors, no images, no command line.
+
+mod child;
+mod error;
+mod executor;
+pub mod manifest;
+pub mod observer;
+pub mod plan;
+pub mod protocol;
+pub mod provenance;
+mod recorder;
+pub mod spec;
+pub mod store;
+pub mod worker;
+
+pub use error::PipelineError;
+pub use executor::{ExecuteOptions, RunOutcome, StageResult, execute};
+pub use manifest::{Manifest, Outcome, Score, Subject};
+pub use plan::{Plan, PlannedStage};
+pub use spec::{PipelineSpec, StageSpec};
+pub use store::Store;
+
+pub use patchwork_registry::StageStatus;

@@ -1,0 +1,104 @@
+//! What supervisor and worker say to each other: one JSON object a line.
+//!
+//! The supervisor writes the [`Job`] to the worker's standard input and keeps that pipe open: when it closes,
+//! the supervisor is gone and the worker ends at once. The worker writes [`Event`]s to file descriptor 3.
+
+use std::path::PathBuf;
+
+use patchwork_core::{Digest, Fingerprint};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::manifest::{ManifestInput, Outcome};
+
+/// One attempt at one stage.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Job {
+    /// The stage's name.
+    pub stage: String,
+    /// The stage's kind.
+    pub kind: String,
+    /// The version of what the kind writes.
+    pub format_version: u32,
+    /// The fingerprint of what is to be made.
+    pub fingerprint: Fingerprint,
+    /// The settings that can change the output.
+    pub settings: Value,
+    /// The settings that cannot.
+    pub execution: Value,
+    /// The digest of the raw data.
+    pub source: Option<Digest>,
+    /// The inputs, in the order of the stage's `needs`.
+    pub inputs: Vec<JobInput>,
+    /// The home folder.
+    pub home: PathBuf,
+    /// The run's folder for logs.
+    pub logs: PathBuf,
+}
+
+/// An artifact that a job reads.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JobInput {
+    /// The name of the stage that made it.
+    pub stage: String,
+    /// Kind and fingerprint.
+    #[serde(flatten)]
+    pub input: ManifestInput,
+    /// Its folder.
+    pub folder: PathBuf,
+}
+
+/// What a worker reports.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// Another process works on the same fingerprint; this one waits for it.
+    Waiting,
+    /// So much of the stage is done.
+    Progress(Progress),
+    /// A measurement at a step.
+    Metric {
+        /// Its name.
+        name: String,
+        /// The step, in the stage's own unit (images seen, for training).
+        step: u64,
+        /// Its value.
+        value: f64,
+    },
+    /// Something that a person should know, though the stage goes on.
+    Warning {
+        /// The message.
+        message: String,
+    },
+    /// The artifact is in place.
+    Finished {
+        /// Whether another process had made it while this one waited.
+        cached: bool,
+        /// What the stage found.
+        outcome: Outcome,
+    },
+    /// The stage stopped where it was asked to and can go on from there.
+    Interrupted,
+    /// The stage failed.
+    Failed {
+        /// The error and its causes, outermost first.
+        chain: Vec<String>,
+        /// Whether trying again may help.
+        transient: bool,
+    },
+}
+
+/// How far a stage is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// How much is done, of `total`.
+    pub done: u64,
+    /// How much there is to do.
+    pub total: u64,
+    /// How much was done already when this attempt began, which the rate leaves out.
+    pub resumed: u64,
+    /// What is counted, in the plural: "images".
+    pub unit: String,
+    /// A short remark, such as the loss.
+    pub note: String,
+}

@@ -1,0 +1,40 @@
+//! What a pipeline is to the supervisor: named stages with settings as data.
+
+use std::time::Duration;
+
+use patchwork_core::Digest;
+use serde_json::Value;
+
+/// A whole pipeline, resolved and checked.
+#[derive(Clone, Debug)]
+pub struct PipelineSpec {
+    /// The name that its runs are called after.
+    pub name: String,
+    /// The resolved pipeline as it is recorded with each run.
+    pub definition: Value,
+    /// The stages, in the order of the file.
+    pub stages: Vec<StageSpec>,
+}
+
+/// One stage of a pipeline.
+#[derive(Clone, Debug)]
+pub struct StageSpec {
+    /// Its name in this pipeline, unique.
+    pub name: String,
+    /// What it does, such as `train`.
+    pub kind: String,
+    /// The version of what this kind of stage writes: raised when equal settings give other bytes.
+    pub format_version: u32,
+    /// The stages whose artifacts it reads, in the order in which it reads them.
+    pub needs: Vec<String>,
+    /// The settings that can change its output.
+    pub settings: Value,
+    /// The settings that cannot: threads, device, cadence of checkpoints.
+    pub execution: Value,
+    /// The digest of the raw data that it reads besides its inputs.
+    pub source: Option<Digest>,
+    /// How often a failure that may pass is tried again.
+    pub retries: u32,
+    /// After how long an attempt is stopped.
+    pub timeout: Option<Duration>,
+}

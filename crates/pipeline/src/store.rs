@@ -1,0 +1,76 @@
+//! Where everything lies below the home folder (`runs/` unless told otherwise).
+
+use std::path::{Path, PathBuf};
+
+use patchwork_core::{FileError, Fingerprint, durable};
+
+use crate::manifest::{MANIFEST_FILE, Manifest};
+
+/// The layout of the home folder.
+#[derive(Clone, Debug)]
+pub struct Store {
+    home: PathBuf,
+}
+
+impl Store {
+    /// Opens a home folder and makes what is missing in it.
+    pub fn open(home: &Path) -> Result<Self, FileError> {
+        for folder in ["artifacts", "work", "logs", "locks", "cache"] {
+            durable::create_dir_all(&home.join(folder))?;
+        }
+        Ok(Self {
+            home: home.to_owned(),
+        })
+    }
+
+    /// The home folder itself.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// The registry's file.
+    pub fn registry(&self) -> PathBuf {
+        self.home.join("registry.db")
+    }
+
+    /// The folder of a finished artifact, whether or not it is there.
+    pub fn artifact(&self, kind: &str, fingerprint: Fingerprint) -> PathBuf {
+        self.home
+            .join("artifacts")
+            .join(kind)
+            .join(fingerprint.to_string())
+    }
+
+    /// The manifest of an artifact, if the artifact is there.
+    pub fn find(
+        &self,
+        kind: &str,
+        fingerprint: Fingerprint,
+    ) -> Result<Option<Manifest>, FileError> {
+        let folder = self.artifact(kind, fingerprint);
+        if !folder.join(MANIFEST_FILE).is_file() {
+            return Ok(None);
+        }
+        Manifest::read(&folder).map(Some)
+    }
+
+    /// The folder in which an unfinished stage works.
+    pub fn work(&self, fingerprint: Fingerprint) -> PathBuf {
+        self.home.join("work").join(fingerprint.to_string())
+    }
+
+    /// The lock that only one process at a time holds on a fingerprint.
+    pub fn lock(&self, fingerprint: Fingerprint) -> PathBuf {
+        self.home.join("locks").join(format!("{fingerprint}.lock"))
+    }
+
+    /// The folder of a run's logs.
+    pub fn logs(&self, run: &str) -> PathBuf {
+        self.home.join("logs").join(run)
+    }
+
+    /// What may be deleted at any time and is made again: remembered digests of sources.
+    pub fn cache(&self) -> PathBuf {
+        self.home.join("cache")
+    }
+}

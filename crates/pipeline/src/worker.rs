@@ -1,0 +1,305 @@
+//! The worker's side: one process that makes one artifact.
+//!
+//! The worker holds the lock of its fingerprint, fills `work/<fingerprint>/artifact/`, keeps what it needs to
+//! go on after a crash in `work/<fingerprint>/state/`, and publishes by one rename.
+
+use std::error::Error;
+use std::fs::File;
+use std::io::{self, BufRead, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use patchwork_core::lock::FileLock;
+use patchwork_core::{FileError, durable};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::manifest::{MANIFEST_FORMAT, Manifest, Outcome, list_files};
+use crate::protocol::{Event, Job, Progress};
+use crate::store::Store;
+
+/// The file descriptor on which a worker reports.
+pub const EVENT_DESCRIPTOR: i32 = 3;
+
+/// The exit code of a worker that stopped because it was asked to.
+const EXIT_INTERRUPTED: u8 = 130;
+
+/// Why a stage gave nothing.
+#[derive(Debug)]
+pub enum StageError {
+    /// It was asked to stop and can go on from its last durable point.
+    Interrupted,
+    /// It failed.
+    Failed(Box<dyn Error + Send + Sync>),
+}
+
+impl<E: Error + Send + Sync + 'static> From<E> for StageError {
+    fn from(error: E) -> Self {
+        Self::Failed(Box::new(error))
+    }
+}
+
+/// What a stage is given besides its job.
+pub struct Context {
+    artifact: PathBuf,
+    state: PathBuf,
+    events: EventPipe,
+    interrupted: Arc<AtomicBool>,
+    last_progress: Mutex<Option<Instant>>,
+}
+
+impl Context {
+    /// The folder whose content becomes the artifact. What an earlier attempt left is still there.
+    pub fn artifact(&self) -> &Path {
+        &self.artifact
+    }
+
+    /// The folder for checkpoints and the like, removed once the artifact is published.
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// Whether the stage should stop at its next durable point, with [`StageError::Interrupted`].
+    pub fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
+    /// Reports how far the stage is: the first and the last report always, others ten times a second at most.
+    pub fn progress(&self, progress: Progress) {
+        const INTERVAL: Duration = Duration::from_millis(100);
+        let mut last = self
+            .last_progress
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let due = last.is_none_or(|last| last.elapsed() >= INTERVAL);
+        if due || progress.done == progress.total {
+            *last = Some(Instant::now());
+            self.events.send(&Event::Progress(progress));
+        }
+    }
+
+    /// Reports a measurement at a step.
+    pub fn metric(&self, name: &str, step: u64, value: f64) {
+        self.events.send(&Event::Metric {
+            name: name.to_owned(),
+            step,
+            value,
+        });
+    }
+
+    /// Reports something that a person should know.
+    pub fn warn(&self, message: impl Into<String>) {
+        self.events.send(&Event::Warning {
+            message: message.into(),
+        });
+    }
+}
+
+/// Runs one job from standard input with a stage's function, and publishes what it made.
+pub fn run(stage: impl Fn(&Job, &Context) -> Result<Outcome, StageError>) -> ExitCode {
+    let events = match EventPipe::open() {
+        Ok(events) => events,
+        Err(error) => {
+            // There is nobody to report to but whoever started this process by hand.
+            let _ = writeln!(
+                io::stderr(),
+                "a worker is started by `patchwork run`: {error}"
+            );
+            return ExitCode::from(2);
+        }
+    };
+    report_panics(events.clone());
+    match attempt(stage, &events) {
+        Ok(event) => {
+            events.send(&event);
+            ExitCode::SUCCESS
+        }
+        Err(StageError::Interrupted) => {
+            events.send(&Event::Interrupted);
+            ExitCode::from(EXIT_INTERRUPTED)
+        }
+        Err(StageError::Failed(error)) => {
+            let chain = chain(error.as_ref());
+            let _ = writeln!(io::stderr(), "error: {}", chain.join("\n  caused by: "));
+            events.send(&Event::Failed {
+                transient: may_pass(error.as_ref()),
+                chain,
+            });
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn attempt(
+    stage: impl Fn(&Job, &Context) -> Result<Outcome, StageError>,
+    events: &EventPipe,
+) -> Result<Event, StageError> {
+    let job = read_job()?;
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
+    }
+    let store = Store::open(&job.home)?;
+    let _lock = wait_for_lock(&store.lock(job.fingerprint), &interrupted, events)?;
+    if let Some(manifest) = store.find(&job.kind, job.fingerprint)? {
+        return Ok(Event::Finished {
+            cached: true,
+            outcome: manifest.outcome,
+        });
+    }
+    let work = store.work(job.fingerprint);
+    let context = Context {
+        artifact: work.join("artifact"),
+        state: work.join("state"),
+        events: events.clone(),
+        interrupted,
+        last_progress: Mutex::new(None),
+    };
+    for folder in [&context.artifact, &context.state] {
+        durable::create_dir_all(folder)?;
+        durable::remove_partials(folder)?;
+    }
+    let outcome = stage(&job, &context)?;
+    publish(&store, &job, &context.artifact, outcome.clone())?;
+    durable::remove_dir_all(&work)?;
+    Ok(Event::Finished {
+        cached: false,
+        outcome,
+    })
+}
+
+fn publish(store: &Store, job: &Job, artifact: &Path, outcome: Outcome) -> Result<(), FileError> {
+    Manifest {
+        format: MANIFEST_FORMAT.to_owned(),
+        kind: job.kind.clone(),
+        fingerprint: job.fingerprint,
+        format_version: job.format_version,
+        settings: job.settings.clone(),
+        source: job.source,
+        inputs: job.inputs.iter().map(|input| input.input.clone()).collect(),
+        files: list_files(artifact)?,
+        outcome,
+    }
+    .write(artifact)?;
+    let place = store.artifact(&job.kind, job.fingerprint);
+    durable::create_dir_all(
+        place
+            .parent()
+            .expect("an artifact lies in the folder of its kind"),
+    )?;
+    durable::publish_directory(artifact, &place)
+}
+
+/// Reads the job, then watches the same pipe: its end means that the supervisor is gone.
+fn read_job() -> Result<Job, StageError> {
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line)?;
+    let job = serde_json::from_str(&line)?;
+    std::thread::spawn(|| {
+        let mut rest = [0; 64];
+        let mut stdin = io::stdin().lock();
+        loop {
+            match stdin.read(&mut rest) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(0) | Err(_) => break,
+                Ok(_) => {}
+            }
+        }
+        // As abrupt as the supervisor's own end: every durable point stands such an end.
+        let _ =
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    });
+    Ok(job)
+}
+
+fn wait_for_lock(
+    path: &Path,
+    interrupted: &AtomicBool,
+    events: &EventPipe,
+) -> Result<FileLock, StageError> {
+    const PAUSE: Duration = Duration::from_millis(100);
+    let mut told = false;
+    loop {
+        if let Some(lock) = FileLock::try_acquire(path)? {
+            return Ok(lock);
+        }
+        if interrupted.load(Ordering::Relaxed) {
+            return Err(StageError::Interrupted);
+        }
+        if !told {
+            events.send(&Event::Waiting);
+            told = true;
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// The pipe to the supervisor, shared with the panic hook.
+#[derive(Clone)]
+struct EventPipe {
+    file: Arc<Mutex<File>>,
+}
+
+impl EventPipe {
+    fn open() -> Result<Self, FileError> {
+        let path = PathBuf::from(format!("/dev/fd/{EVENT_DESCRIPTOR}"));
+        let file = File::options()
+            .write(true)
+            .open(&path)
+            .map_err(|source| FileError::new("open the supervisor's pipe", &path, source))?;
+        Ok(Self {
+            file: Arc::new(Mutex::new(file)),
+        })
+    }
+
+    fn send(&self, event: &Event) {
+        let mut line = serde_json::to_vec(event).expect("an event is plain data");
+        line.push(b'\n');
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        // A supervisor that is gone is noticed at the other pipe.
+        let _ = file.write_all(&line);
+    }
+}
+
+/// Makes a panic, such as libtorch's errors raise, a failure with its message in the record.
+fn report_panics(events: EventPipe) {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        let chain = panic.to_string().lines().map(str::to_owned).collect();
+        events.send(&Event::Failed {
+            chain,
+            transient: false,
+        });
+    }));
+}
+
+fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
+    let mut chain: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        // An error that shows its cause's text within its own needs no second line for it.
+        if chain.last().is_none_or(|outer| !outer.contains(&text)) {
+            chain.push(text);
+        }
+        next = error.source();
+    }
+    chain
+}
+
+fn may_pass(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error
+            .downcast_ref::<FileError>()
+            .is_some_and(FileError::is_out_of_space)
+        {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}

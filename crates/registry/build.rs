@@ -1,0 +1,5 @@
+//! Compiles the migrations in anew whenever one changes.
+
+fn main() {
+    println!("cargo:rerun-if-changed=../../migrations");
+}

@@ -1,0 +1,45 @@
+//! Artifacts and what they were made from.
+
+use crate::clock::now;
+use crate::database::Registry;
+use crate::error::RegistryError;
+use crate::record::NewArtifact;
+
+impl Registry {
+    /// Records a finished artifact and its inputs. One that is there already stays as it is, since
+    /// equal fingerprints mean equal bytes.
+    pub async fn record_artifact(&self, artifact: &NewArtifact) -> Result<(), RegistryError> {
+        const ACTION: &str = "record an artifact";
+        let mut transaction = self.begin(ACTION).await?;
+        let fingerprint = artifact.fingerprint.to_string();
+        sqlx::query(
+            "INSERT INTO artifacts (fingerprint, kind, path, bytes, recorded, summary)
+             VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        )
+        .bind(&fingerprint)
+        .bind(&artifact.kind)
+        .bind(&artifact.path)
+        .bind(artifact.bytes as i64)
+        .bind(now())
+        .bind(&artifact.summary_json)
+        .execute(&mut *transaction)
+        .await
+        .map_err(RegistryError::during(ACTION))?;
+        for (role, input) in &artifact.inputs {
+            sqlx::query(
+                "INSERT INTO stage_inputs (fingerprint, role, input) VALUES (?, ?, ?)
+                 ON CONFLICT DO NOTHING",
+            )
+            .bind(&fingerprint)
+            .bind(role)
+            .bind(input.to_string())
+            .execute(&mut *transaction)
+            .await
+            .map_err(RegistryError::during(ACTION))?;
+        }
+        transaction
+            .commit()
+            .await
+            .map_err(RegistryError::during(ACTION))
+    }
+}

@@ -1,0 +1,97 @@
+//! Attempts at stages: started, alive, ended.
+
+use crate::clock::now;
+use crate::database::Registry;
+use crate::error::RegistryError;
+use crate::record::AttemptEnd;
+use crate::status::StageStatus;
+
+impl Registry {
+    /// Records that the worker `pid` starts on a stage, which is then running. `number` counts a
+    /// stage's attempts within the run, from 1.
+    pub async fn start_attempt(
+        &self,
+        run_id: i64,
+        stage: &str,
+        number: u32,
+        pid: u32,
+    ) -> Result<i64, RegistryError> {
+        const ACTION: &str = "record an attempt";
+        let mut transaction = self.begin(ACTION).await?;
+        let time = now();
+        let changed = sqlx::query(
+            "UPDATE stages SET status = ?, started = COALESCE(started, ?), ended = NULL
+             WHERE run_id = ? AND name = ?",
+        )
+        .bind(StageStatus::Running)
+        .bind(&time)
+        .bind(run_id)
+        .bind(stage)
+        .execute(&mut *transaction)
+        .await
+        .map_err(RegistryError::during(ACTION))?
+        .rows_affected();
+        if changed == 0 {
+            return Err(RegistryError::NoStage {
+                run_id,
+                stage: stage.to_owned(),
+            });
+        }
+        let id = sqlx::query(
+            "INSERT INTO attempts (run_id, stage, number, pid, host, started, heartbeat)
+             SELECT id, ?, ?, ?, host, ?, ? FROM runs WHERE id = ?",
+        )
+        .bind(stage)
+        .bind(number)
+        .bind(pid)
+        .bind(&time)
+        .bind(&time)
+        .bind(run_id)
+        .execute(&mut *transaction)
+        .await
+        .map_err(RegistryError::during(ACTION))?
+        .last_insert_rowid();
+        transaction
+            .commit()
+            .await
+            .map_err(RegistryError::during(ACTION))?;
+        Ok(id)
+    }
+
+    /// Records that the worker of an attempt is alive.
+    pub async fn heartbeat(&self, attempt_id: i64) -> Result<(), RegistryError> {
+        const ACTION: &str = "record a heartbeat";
+        let mut transaction = self.begin(ACTION).await?;
+        sqlx::query("UPDATE attempts SET heartbeat = ? WHERE id = ? AND ended IS NULL")
+            .bind(now())
+            .bind(attempt_id)
+            .execute(&mut *transaction)
+            .await
+            .map_err(RegistryError::during(ACTION))?;
+        transaction
+            .commit()
+            .await
+            .map_err(RegistryError::during(ACTION))
+    }
+
+    /// Records how an attempt ended. What that means for its stage is for
+    /// [`Registry::set_stage`].
+    pub async fn end_attempt(&self, attempt_id: i64, end: AttemptEnd) -> Result<(), RegistryError> {
+        const ACTION: &str = "record an attempt's end";
+        let mut transaction = self.begin(ACTION).await?;
+        sqlx::query(
+            "UPDATE attempts SET ended = ?1, heartbeat = ?1, exit = ?2, error = ?3 WHERE id = ?4",
+        )
+        .bind(now())
+        .bind(end.exit)
+        .bind(end.error)
+        .bind(attempt_id)
+        .execute(&mut *transaction)
+        .await
+        .map_err(RegistryError::during(ACTION))?;
+        transaction
+            .commit()
+            .await
+            .map_err(RegistryError::during(ACTION))
+    }
+}

@@ -1,0 +1,145 @@
+//! Opening the database: settings of each connection, migrations, versions.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use patchwork_core::durable;
+use patchwork_core::lock::FileLock;
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Sqlite, Transaction};
+
+use crate::error::RegistryError;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
+
+/// How long a statement waits for another process's write.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An open registry. Cheap to clone; all clones share one connection.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    pub(crate) path: PathBuf,
+    pub(crate) pool: SqlitePool,
+}
+
+impl Registry {
+    /// Opens the registry for writing; makes it, or brings its schema up to date, where needed.
+    ///
+    /// # Errors
+    /// [`RegistryError::NewerSchema`] leaves the database as it is.
+    pub async fn open(path: &Path) -> Result<Self, RegistryError> {
+        if let Some(folder) = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+        {
+            durable::create_dir_all(folder)?;
+        }
+        // Neither the change to WAL nor a migration can wait for another process inside of SQLite.
+        let _alone = FileLock::acquire(&path.with_extension("db.lock"))?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full);
+        let registry = Self::connect(path, options).await?;
+        registry.refuse_newer_schema().await?;
+        MIGRATIONS
+            .run(&registry.pool)
+            .await
+            .map_err(|source| RegistryError::Migrate {
+                path: path.to_owned(),
+                source,
+            })?;
+        Ok(registry)
+    }
+
+    /// Opens the registry for questions; nothing can be written through it.
+    ///
+    /// # Errors
+    /// [`RegistryError::Missing`] where there is none.
+    pub async fn open_read_only(path: &Path) -> Result<Self, RegistryError> {
+        if !path.exists() {
+            return Err(RegistryError::Missing(path.to_owned()));
+        }
+        let registry = Self::connect(path, read_only(path)).await?;
+        registry.refuse_newer_schema().await?;
+        Ok(registry)
+    }
+
+    /// Closes the connection and folds the write-ahead log into the file. Optional: whatever was
+    /// written is safe without it.
+    pub async fn close(self) {
+        self.pool.close().await;
+    }
+
+    async fn connect(path: &Path, options: SqliteConnectOptions) -> Result<Self, RegistryError> {
+        let options = options.foreign_keys(true).busy_timeout(BUSY_TIMEOUT);
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .connect_with(options)
+            .await
+            .map_err(|source| RegistryError::Open {
+                path: path.to_owned(),
+                source,
+            })?;
+        Ok(Self {
+            path: path.to_owned(),
+            pool,
+        })
+    }
+
+    async fn refuse_newer_schema(&self) -> Result<(), RegistryError> {
+        let open_error = |source| RegistryError::Open {
+            path: self.path.clone(),
+            source,
+        };
+        let table: Option<i64> =
+            sqlx::query_scalar("SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations'")
+                .fetch_optional(&self.pool)
+                .await
+                .map_err(open_error)?;
+        if table.is_none() {
+            return Ok(());
+        }
+        let found: Option<i64> = sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations")
+            .fetch_one(&self.pool)
+            .await
+            .map_err(open_error)?;
+        let known = MIGRATIONS
+            .iter()
+            .map(|migration| migration.version)
+            .max()
+            .unwrap_or(0);
+        match found {
+            Some(found) if found > known => Err(RegistryError::NewerSchema {
+                path: self.path.clone(),
+                found,
+                known,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Begins a write: waits for other writers before its first read, so that what it reads stays
+    /// true until it commits.
+    pub(crate) async fn begin(
+        &self,
+        action: &'static str,
+    ) -> Result<Transaction<'static, Sqlite>, RegistryError> {
+        self.pool
+            .begin_with("BEGIN IMMEDIATE")
+            .await
+            .map_err(RegistryError::during(action))
+    }
+}
+
+/// The way in for questions.
+pub(crate) fn read_only(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .pragma("query_only", "ON")
+}

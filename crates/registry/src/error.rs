@@ -1,0 +1,89 @@
+//! What can go wrong with the registry.
+
+use std::path::PathBuf;
+
+use patchwork_core::FileError;
+
+/// A failure of the registry, or a question that it cannot answer.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// There is no database to read.
+    #[error("there is no registry at `{}`; the first `patchwork run` makes it", .0.display())]
+    Missing(PathBuf),
+    /// The folder or the lock beside the database cannot be had.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The file cannot be opened as a database.
+    #[error("cannot open the registry `{}`: {source}", path.display())]
+    Open {
+        /// The database.
+        path: PathBuf,
+        /// SQLite's words.
+        source: sqlx::Error,
+    },
+    /// The schema cannot be brought up to date.
+    #[error("cannot bring the registry `{}` up to date: {source}", path.display())]
+    Migrate {
+        /// The database.
+        path: PathBuf,
+        /// What sqlx says.
+        source: sqlx::migrate::MigrateError,
+    },
+    /// A newer program wrote this database.
+    #[error(
+        "the registry `{}` has schema version {found}, but this program knows versions up to \
+         {known}; use the program that made it, or a newer one",
+        path.display()
+    )]
+    NewerSchema {
+        /// The database.
+        path: PathBuf,
+        /// The version in the database.
+        found: i64,
+        /// The highest version that this program knows.
+        known: i64,
+    },
+    /// A statement failed.
+    #[error("cannot {action} in the registry: {source}")]
+    Database {
+        /// What was attempted, as a verb phrase.
+        action: &'static str,
+        /// SQLite's words.
+        source: sqlx::Error,
+    },
+    /// A query of the user failed.
+    #[error("the query failed: {0}")]
+    Query(
+        /// SQLite's words.
+        sqlx::Error,
+    ),
+    /// No run is called so.
+    #[error("no run is called `{0}` or starts so; `patchwork runs` lists them")]
+    NoRun(
+        /// What was asked for.
+        String,
+    ),
+    /// Several runs start so.
+    #[error("`{selector}` could be {}; write more of the name", candidates.join(", "))]
+    AmbiguousRun {
+        /// What was asked for.
+        selector: String,
+        /// The names, newest first, ten at most.
+        candidates: Vec<String>,
+    },
+    /// A stage that the run does not have.
+    #[error("run {run_id} has no stage `{stage}`")]
+    NoStage {
+        /// The run's key.
+        run_id: i64,
+        /// The stage.
+        stage: String,
+    },
+}
+
+impl RegistryError {
+    /// For `map_err`: a statement's failure with what was attempted.
+    pub(crate) fn during(action: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+        move |source| Self::Database { action, source }
+    }
+}

@@ -1,0 +1,35 @@
+//! The registry: which runs there were, what they made, what was measured — in SQLite.
+//!
+//! A [`Registry`] is opened for writing by the supervisor of a run and read-only by everything
+//! that asks. All SQL of the project stands in this crate and in `migrations/`. Writes begin
+//! immediately (a read that turns into a write cannot wait for another writer), wait up to ten
+//! seconds for others, and are on the disk when they return.
+//!
+//! The way through it: [`NewRun`] → stages, attempts, heartbeats → artifacts, metrics, scores,
+//! events → [`RunDetail`] and [`QueryTable`].
+//!
+//! Must not know: stages, settings' meanings, artifacts' contents. It stores what it is told and is
+//! the index, not the only copy.
+
+mod artifacts;
+mod attempts;
+mod clock;
+mod database;
+mod error;
+mod measurements;
+mod query;
+mod record;
+mod runs;
+mod stale;
+mod status;
+mod view;
+
+pub use database::Registry;
+pub use error::RegistryError;
+pub use query::{QueryTable, SqlValue};
+pub use record::{
+    AttemptEnd, EventLevel, MetricPoint, NewArtifact, NewRun, NewScore, NewStage, RunRecord,
+};
+pub use stale::StaleAttempt;
+pub use status::{RunStatus, StageStatus};
+pub use view::{AttemptRow, EventRow, MetricSummary, RunDetail, RunRow, ScoreRow, StageRow};

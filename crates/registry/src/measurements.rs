@@ -1,0 +1,155 @@
+//! Series of measured values, their summaries, and scores.
+
+use sqlx::{Sqlite, Transaction};
+
+use crate::clock::{milliseconds, now};
+use crate::database::Registry;
+use crate::error::RegistryError;
+use crate::record::{MetricPoint, NewScore};
+
+const ACTION: &str = "record metrics";
+
+impl Registry {
+    /// Records points of a stage's series and keeps the series' summaries, in one write.
+    pub async fn record_metrics(
+        &self,
+        run_id: i64,
+        stage: &str,
+        points: &[MetricPoint],
+    ) -> Result<(), RegistryError> {
+        if points.is_empty() {
+            return Ok(());
+        }
+        let mut names: Vec<&str> = points.iter().map(|point| point.name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let mut transaction = self.begin(ACTION).await?;
+        for name in names {
+            let points: Vec<_> = points.iter().filter(|point| point.name == name).collect();
+            record_series(&mut transaction, run_id, stage, name, &points)
+                .await
+                .map_err(RegistryError::during(ACTION))?;
+        }
+        transaction
+            .commit()
+            .await
+            .map_err(RegistryError::during(ACTION))
+    }
+
+    /// Records a distance that the stage measured; one recorded before of the same subject and
+    /// metric is replaced.
+    pub async fn record_score(
+        &self,
+        run_id: i64,
+        stage: &str,
+        score: &NewScore,
+    ) -> Result<(), RegistryError> {
+        const ACTION: &str = "record a score";
+        let mut transaction = self.begin(ACTION).await?;
+        sqlx::query(
+            "INSERT OR REPLACE INTO scores (run_id, stage, subject, metric, value, extractor,
+                 extractor_hash, resize, reference, reference_images, samples, seeds, codec,
+                 images_seen, time)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(run_id)
+        .bind(stage)
+        .bind(&score.subject)
+        .bind(&score.metric)
+        .bind(score.value)
+        .bind(&score.extractor)
+        .bind(&score.extractor_hash)
+        .bind(&score.resize)
+        .bind(score.reference.to_string())
+        .bind(score.reference_images as i64)
+        .bind(score.samples as i64)
+        .bind(&score.seeds)
+        .bind(&score.codec)
+        .bind(score.images_seen.map(|images| images as i64))
+        .bind(now())
+        .execute(&mut *transaction)
+        .await
+        .map_err(RegistryError::during(ACTION))?;
+        transaction
+            .commit()
+            .await
+            .map_err(RegistryError::during(ACTION))
+    }
+}
+
+/// A series as its summary row knows it.
+#[derive(sqlx::FromRow)]
+struct Series {
+    id: i64,
+    count: i64,
+    last_step: i64,
+    min: Option<f64>,
+    max: Option<f64>,
+}
+
+async fn record_series(
+    transaction: &mut Transaction<'static, Sqlite>,
+    run_id: i64,
+    stage: &str,
+    name: &str,
+    points: &[&MetricPoint],
+) -> Result<(), sqlx::Error> {
+    let mut series: Series = sqlx::query_as(
+        "INSERT INTO metric_summary (run_id, stage, name, count, last_step)
+         VALUES (?, ?, ?, 0, -9223372036854775808)
+         ON CONFLICT DO UPDATE SET count = count
+         RETURNING id, count, last_step, min, max",
+    )
+    .bind(run_id)
+    .bind(stage)
+    .bind(name)
+    .fetch_one(&mut **transaction)
+    .await?;
+    let mut last = None;
+    let mut in_order = true;
+    for point in points {
+        let value = Some(point.value).filter(|value| !value.is_nan());
+        sqlx::query(
+            "INSERT INTO metric_points (series, step, value, time) VALUES (?, ?, ?, ?)
+             ON CONFLICT DO UPDATE SET value = excluded.value, time = excluded.time",
+        )
+        .bind(series.id)
+        .bind(point.step)
+        .bind(value)
+        .bind(milliseconds(point.time))
+        .execute(&mut **transaction)
+        .await?;
+        in_order &= point.step > series.last_step;
+        series.last_step = point.step;
+        series.count += 1;
+        series.min = value.into_iter().chain(series.min).reduce(f64::min);
+        series.max = value.into_iter().chain(series.max).reduce(f64::max);
+        last = value;
+    }
+    if in_order {
+        sqlx::query(
+            "UPDATE metric_summary SET count = ?, last_step = ?, last = ?, min = ?, max = ?
+             WHERE id = ?",
+        )
+        .bind(series.count)
+        .bind(series.last_step)
+        .bind(last)
+        .bind(series.min)
+        .bind(series.max)
+        .bind(series.id)
+    } else {
+        // After a restart from a checkpoint, steps come again: only the series itself knows.
+        sqlx::query(
+            "UPDATE metric_summary SET (count, last_step, min, max) =
+                 (SELECT COUNT(*), MAX(step), MIN(value), MAX(value)
+                  FROM metric_points WHERE series = ?1),
+                 last = (SELECT value FROM metric_points WHERE series = ?1
+                         ORDER BY step DESC LIMIT 1)
+             WHERE id = ?1",
+        )
+        .bind(series.id)
+    }
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! Rows that say `running` of processes that are gone.
+
+use crate::database::Registry;
+use crate::error::RegistryError;
+use crate::status::{RunStatus, StageStatus};
+
+/// An attempt that ended without a word.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct StaleAttempt {
+    /// The run's name.
+    pub run: String,
+    /// The stage.
+    pub stage: String,
+    /// The attempt's number, from 1.
+    pub number: i64,
+    /// When it was last heard of, RFC 3339 in UTC.
+    pub heartbeat: String,
+    #[sqlx(rename = "id")]
+    attempt_id: i64,
+    run_id: i64,
+    pid: u32,
+    started: String,
+}
+
+#[derive(sqlx::FromRow)]
+struct OpenRun {
+    id: i64,
+    pid: u32,
+    started: String,
+}
+
+const ACTION: &str = "recognise interrupted runs";
+
+impl Registry {
+    /// Records as interrupted, at their last heartbeat, the attempts, stages and runs whose
+    /// supervisor and worker are gone (killed, or the machine restarted), and returns the attempts.
+    ///
+    /// `is_alive` is asked with a process id and when that process was recorded as started, RFC
+    /// 3339 in UTC; a process that started later than that is another one with the same id.
+    pub async fn mark_stale_attempts(
+        &self,
+        is_alive: impl Fn(u32, &str) -> bool,
+    ) -> Result<Vec<StaleAttempt>, RegistryError> {
+        let mut transaction = self.begin(ACTION).await?;
+        // A live supervisor speaks for its own workers, whatever became of them.
+        let open_runs: Vec<OpenRun> =
+            sqlx::query_as("SELECT id, pid, started FROM runs WHERE status = ?")
+                .bind(RunStatus::Running)
+                .fetch_all(&mut *transaction)
+                .await
+                .map_err(RegistryError::during(ACTION))?;
+        let (supervised, abandoned): (Vec<_>, Vec<_>) = open_runs
+            .into_iter()
+            .partition(|run| is_alive(run.pid, &run.started));
+        let open: Vec<StaleAttempt> = sqlx::query_as(
+            "SELECT attempts.id, run_id, runs.name AS run, stage, attempts.number, attempts.pid,
+                    attempts.started, heartbeat
+             FROM attempts JOIN runs ON runs.id = attempts.run_id
+             WHERE attempts.ended IS NULL ORDER BY attempts.id",
+        )
+        .fetch_all(&mut *transaction)
+        .await
+        .map_err(RegistryError::during(ACTION))?;
+        let stale: Vec<_> = open
+            .into_iter()
+            .filter(|attempt| supervised.iter().all(|run| run.id != attempt.run_id))
+            .filter(|attempt| !is_alive(attempt.pid, &attempt.started))
+            .collect();
+        for attempt in &stale {
+            sqlx::query(
+                "UPDATE attempts SET ended = heartbeat, exit = 'process gone' WHERE id = ?",
+            )
+            .bind(attempt.attempt_id)
+            .execute(&mut *transaction)
+            .await
+            .map_err(RegistryError::during(ACTION))?;
+            sqlx::query(
+                "UPDATE stages SET status = ?, ended = ? WHERE run_id = ? AND name = ? AND status = ?",
+            )
+            .bind(StageStatus::Interrupted)
+            .bind(&attempt.heartbeat)
+            .bind(attempt.run_id)
+            .bind(&attempt.stage)
+            .bind(StageStatus::Running)
+            .execute(&mut *transaction)
+            .await
+            .map_err(RegistryError::during(ACTION))?;
+        }
+        for run in &abandoned {
+            sqlx::query(
+                "UPDATE runs SET status = ?, ended = COALESCE(
+                     (SELECT MAX(heartbeat) FROM attempts WHERE run_id = runs.id), started)
+                 WHERE id = ?",
+            )
+            .bind(RunStatus::Interrupted)
+            .bind(run.id)
+            .execute(&mut *transaction)
+            .await
+            .map_err(RegistryError::during(ACTION))?;
+            sqlx::query(
+                "UPDATE stages SET status = ?, ended = (SELECT ended FROM runs WHERE id = run_id)
+                 WHERE run_id = ? AND status = ?",
+            )
+            .bind(StageStatus::Skipped)
+            .bind(run.id)
+            .bind(StageStatus::Pending)
+            .execute(&mut *transaction)
+            .await
+            .map_err(RegistryError::during(ACTION))?;
+        }
+        transaction
+            .commit()
+            .await
+            .map_err(RegistryError::during(ACTION))?;
+        Ok(stale)
+    }
+}

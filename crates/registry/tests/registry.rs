@@ -1,0 +1,587 @@
+//! The registry on a fresh database each: runs and their states, lineage, measurements, views,
+//! two writers at once, processes that are gone, schemas that are too new.
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use patchwork_core::Fingerprint;
+use patchwork_registry::{
+    AttemptEnd, EventLevel, MetricPoint, NewArtifact, NewRun, NewScore, NewStage, Registry,
+    RegistryError, RunRecord, RunStatus, SqlValue, StageStatus,
+};
+
+fn fingerprint(of: &str) -> Fingerprint {
+    Fingerprint::of(&serde_json::json!(of))
+}
+
+fn new_run(pipeline: &str) -> NewRun {
+    let stage = |(position, name): (usize, &str)| NewStage {
+        name: name.to_owned(),
+        kind: name.to_owned(),
+        fingerprint: fingerprint(name),
+        position,
+    };
+    NewRun {
+        pipeline: pipeline.to_owned(),
+        definition_json: "{}".to_owned(),
+        command: "patchwork run".to_owned(),
+        working_folder: "here".to_owned(),
+        git_revision: None,
+        git_dirty: Some(true),
+        host: "machine".to_owned(),
+        cpu: "processor".to_owned(),
+        threads: 2,
+        versions_json: r#"{"patchwork": "0.1.0"}"#.to_owned(),
+        params: vec![("stages.train.batch_size".to_owned(), "16".to_owned())],
+        stages: ["prepare", "train", "evaluate"]
+            .into_iter()
+            .enumerate()
+            .map(stage)
+            .collect(),
+    }
+}
+
+fn point(name: &str, step: i64, value: f64) -> MetricPoint {
+    let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1500);
+    MetricPoint {
+        name: name.to_owned(),
+        step,
+        value,
+        time,
+    }
+}
+
+fn score(subject: &str, value: f64, images_seen: Option<u64>) -> NewScore {
+    NewScore {
+        subject: subject.to_owned(),
+        metric: "fd_efficientnet_lite0".to_owned(),
+        value,
+        extractor: "efficientnet-lite0".to_owned(),
+        extractor_hash: "abc".to_owned(),
+        resize: "bilinear-224".to_owned(),
+        reference: fingerprint("reference"),
+        reference_images: 500,
+        samples: 32,
+        seeds: "0-31".to_owned(),
+        codec: "none".to_owned(),
+        images_seen,
+    }
+}
+
+/// A registry in a folder that lives as long as the returned guard.
+async fn fresh() -> (tempfile::TempDir, PathBuf, Registry) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("home/registry.db");
+    let registry = Registry::open(&path).await.unwrap();
+    (folder, path, registry)
+}
+
+/// The answer as lines of values.
+async fn lines(registry: &Registry, sql: &str) -> Vec<String> {
+    let table = registry.query(sql).await.unwrap();
+    let line = |row: &Vec<SqlValue>| {
+        row.iter()
+            .map(SqlValue::to_string)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    table.rows.iter().map(line).collect()
+}
+
+#[tokio::test]
+async fn a_run_is_recorded_and_told_again() {
+    let (_folder, path, registry) = fresh().await;
+    let run = registry.create_run(&new_run("demo")).await.unwrap();
+    assert_eq!(run.name, "demo-1");
+
+    registry
+        .set_stage(
+            run.id,
+            "prepare",
+            StageStatus::Cached,
+            Some(fingerprint("prepare")),
+        )
+        .await
+        .unwrap();
+    let attempt = registry
+        .start_attempt(run.id, "train", 1, 77)
+        .await
+        .unwrap();
+    registry.heartbeat(attempt).await.unwrap();
+    let end = AttemptEnd {
+        exit: "signal: 9".to_owned(),
+        error: Some("killed\nout of memory".to_owned()),
+    };
+    registry.end_attempt(attempt, end).await.unwrap();
+    registry
+        .set_stage(run.id, "train", StageStatus::Failed, None)
+        .await
+        .unwrap();
+    registry
+        .set_stage(run.id, "evaluate", StageStatus::Skipped, None)
+        .await
+        .unwrap();
+    registry
+        .record_event(run.id, Some("train"), EventLevel::Warning, "slow")
+        .await
+        .unwrap();
+    registry
+        .record_event(run.id, None, EventLevel::Info, "over")
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        let artifact = NewArtifact {
+            fingerprint: fingerprint("prepare"),
+            kind: "prepare".to_owned(),
+            path: "artifacts/prepare/x".to_owned(),
+            bytes: 12,
+            inputs: vec![("source".to_owned(), fingerprint("source"))],
+            summary_json: "{}".to_owned(),
+        };
+        registry.record_artifact(&artifact).await.unwrap();
+    }
+    registry
+        .finish_run(run.id, RunStatus::Failed)
+        .await
+        .unwrap();
+
+    let reader = Registry::open_read_only(&path).await.unwrap();
+    let detail = reader.run("latest").await.unwrap();
+    assert_eq!(
+        (detail.run.name.as_str(), detail.run.status),
+        ("demo-1", RunStatus::Failed)
+    );
+    let counts = (
+        detail.run.stages,
+        detail.run.cached,
+        detail.run.failed,
+        detail.run.succeeded,
+    );
+    assert_eq!(counts, (3, 1, 1, 0));
+    assert!(detail.run.ended.is_some() && detail.run.seconds.unwrap() >= 0.0);
+    let states: Vec<_> = detail
+        .stages
+        .iter()
+        .map(|stage| (stage.name.as_str(), stage.status))
+        .collect();
+    let expected = [
+        ("prepare", StageStatus::Cached),
+        ("train", StageStatus::Failed),
+        ("evaluate", StageStatus::Skipped),
+    ];
+    assert_eq!(states, expected);
+    assert_eq!(
+        detail.stages[0].path.as_deref(),
+        Some("artifacts/prepare/x")
+    );
+    assert_eq!(
+        detail.attempts[0].error.as_deref(),
+        Some("killed\nout of memory")
+    );
+    assert_eq!(detail.events.len(), 2);
+    assert_eq!((detail.git_revision, detail.git_dirty), (None, Some(true)));
+    assert_eq!(
+        detail.params,
+        [("stages.train.batch_size".to_owned(), "16".to_owned())]
+    );
+    let failed = lines(
+        &reader,
+        "SELECT run, stage, attempt, exit FROM failed_stages",
+    )
+    .await;
+    assert_eq!(failed, ["demo-1 train 1 signal: 9"]);
+    assert_eq!(
+        lines(&reader, "SELECT role FROM stage_inputs").await,
+        ["source"]
+    );
+    assert_eq!(
+        lines(
+            &reader,
+            "SELECT name FROM runs WHERE started LIKE '____-__-__T__:__:__.___Z'"
+        )
+        .await,
+        ["demo-1"]
+    );
+
+    let unknown = registry
+        .set_stage(run.id, "trian", StageStatus::Running, None)
+        .await;
+    assert!(matches!(unknown, Err(RegistryError::NoStage { .. })));
+}
+
+#[tokio::test]
+async fn runs_are_found_by_name_prefix_and_latest() {
+    let (_folder, _, registry) = fresh().await;
+    for pipeline in ["demo", "emoji", "demo"] {
+        registry.create_run(&new_run(pipeline)).await.unwrap();
+    }
+    let names: Vec<_> = registry
+        .runs(2)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|run| run.name)
+        .collect();
+    assert_eq!(names, ["demo-2", "emoji-1"]);
+    for (selector, name) in [("demo-1", "demo-1"), ("e", "emoji-1"), ("latest", "demo-2")] {
+        assert_eq!(registry.run(selector).await.unwrap().run.name, name);
+    }
+    let ambiguous = registry.run("demo").await.unwrap_err().to_string();
+    assert_eq!(
+        ambiguous,
+        "`demo` could be demo-2, demo-1; write more of the name"
+    );
+    assert!(matches!(
+        registry.run("x").await,
+        Err(RegistryError::NoRun(_))
+    ));
+    for _ in 0..9 {
+        registry.create_run(&new_run("demo")).await.unwrap();
+    }
+    assert_eq!(registry.run("demo-1").await.unwrap().run.name, "demo-1");
+}
+
+#[tokio::test]
+async fn summaries_follow_their_series_even_when_steps_come_again() {
+    let (_folder, _, registry) = fresh().await;
+    let run = registry.create_run(&new_run("demo")).await.unwrap();
+    let record = async |points: &[MetricPoint]| {
+        registry
+            .record_metrics(run.id, "train", points)
+            .await
+            .unwrap();
+        let metrics = registry.run("latest").await.unwrap().metrics;
+        let loss = metrics.iter().find(|metric| metric.name == "loss").unwrap();
+        (loss.count, loss.last_step, loss.last, loss.min, loss.max)
+    };
+    let first = [
+        point("loss", 1, 5.0),
+        point("rate", 1, 0.1),
+        point("loss", 2, 3.0),
+    ];
+    assert_eq!(
+        record(&first).await,
+        (2, 2, Some(3.0), Some(3.0), Some(5.0))
+    );
+    assert_eq!(
+        record(&[point("loss", 3, 4.0)]).await,
+        (3, 3, Some(4.0), Some(3.0), Some(5.0))
+    );
+    let again = [point("loss", 2, 2.5), point("loss", 3, f64::NAN)];
+    assert_eq!(record(&again).await, (3, 3, None, Some(2.5), Some(5.0)));
+    let view = lines(
+        &registry,
+        "SELECT run, stage, name, step, value, time FROM metrics WHERE step = 1 ORDER BY name",
+    )
+    .await;
+    assert_eq!(view[0], "demo-1 train loss 1 5 1970-01-01T00:00:01.500Z");
+    assert_eq!(view.len(), 2);
+}
+
+#[tokio::test]
+async fn scores_carry_what_makes_them_comparable() {
+    let (_folder, _, registry) = fresh().await;
+    let run = registry.create_run(&new_run("demo")).await.unwrap();
+    for (subject, value, images) in [
+        ("noise", 373.0, None),
+        ("sample", 99.0, Some(70_000)),
+        ("untrained", 300.0, Some(0)),
+        ("sample", 60.0, Some(70_000)),
+    ] {
+        registry
+            .record_score(run.id, "evaluate", &score(subject, value, images))
+            .await
+            .unwrap();
+    }
+    let summary = &registry.runs(1).await.unwrap()[0];
+    assert_eq!(
+        (summary.metric.as_deref(), summary.value),
+        (Some("fd_efficientnet_lite0"), Some(60.0))
+    );
+    let history = lines(
+        &registry,
+        "SELECT subject, value, extractor_hash, samples, reference_images, images_seen \
+         FROM fid_history WHERE metric = 'fd_efficientnet_lite0' ORDER BY value",
+    )
+    .await;
+    assert_eq!(
+        history,
+        [
+            "sample 60 abc 32 500 70000",
+            "untrained 300 abc 32 500 0",
+            "noise 373 abc 32 500 "
+        ]
+    );
+    assert_eq!(registry.run("latest").await.unwrap().scores.len(), 3);
+}
+
+#[tokio::test]
+async fn queries_read_and_never_write() {
+    let (_folder, path, registry) = fresh().await;
+    let table = registry
+        .query("WITH x(a) AS (SELECT NULL) SELECT a, 1 AS b, 1.5, 'c', x'ff' FROM x")
+        .await
+        .unwrap();
+    assert_eq!(table.columns[..2], ["a", "b"]);
+    let row = [
+        SqlValue::Null,
+        SqlValue::Integer(1),
+        SqlValue::Real(1.5),
+        SqlValue::Text("c".to_owned()),
+        SqlValue::Blob(vec![255]),
+    ];
+    assert_eq!(table.rows, [row]);
+    let empty = registry
+        .query("SELECT name, status FROM runs")
+        .await
+        .unwrap();
+    assert_eq!((empty.columns.len(), empty.rows.len()), (2, 0));
+    assert_eq!(lines(&registry, "PRAGMA journal_mode").await, ["wal"]);
+    for sql in [
+        "DELETE FROM runs",
+        "CREATE TABLE x (y)",
+        "PRAGMA query_only = OFF; DELETE FROM runs",
+    ] {
+        let before = lines(&registry, "SELECT COUNT(*) FROM sqlite_schema").await;
+        let _ = registry.query(sql).await;
+        assert_eq!(
+            lines(&registry, "SELECT COUNT(*) FROM sqlite_schema").await,
+            before
+        );
+    }
+    assert!(
+        registry
+            .query("DELETE FROM runs")
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("readonly")
+    );
+    let reader = Registry::open_read_only(&path).await.unwrap();
+    assert!(reader.create_run(&new_run("demo")).await.is_err());
+    let missing = Registry::open_read_only(Path::new("nowhere/registry.db")).await;
+    assert!(matches!(missing, Err(RegistryError::Missing(_))));
+}
+
+#[tokio::test]
+async fn the_database_refuses_what_is_no_status_and_stages_without_a_run() {
+    let (_folder, path, registry) = fresh().await;
+    registry.create_run(&new_run("demo")).await.unwrap();
+    assert!(
+        registry
+            .record_metrics(99, "train", &[point("loss", 1, 1.0)])
+            .await
+            .is_err()
+    );
+    assert!(registry.start_attempt(99, "train", 1, 1).await.is_err());
+    let raw = sqlx::SqlitePool::connect(&format!("sqlite:{}", path.display()))
+        .await
+        .unwrap();
+    assert!(
+        sqlx::query("UPDATE stages SET status = 'done'")
+            .execute(&raw)
+            .await
+            .is_err()
+    );
+    assert!(
+        sqlx::query("UPDATE stages SET status = 'failed'")
+            .execute(&raw)
+            .await
+            .is_ok()
+    );
+    assert_eq!(lines(&registry, "PRAGMA integrity_check").await, ["ok"]);
+    assert!(
+        lines(&registry, "PRAGMA foreign_key_check")
+            .await
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_and_left_alone() {
+    let (_folder, path, registry) = fresh().await;
+    registry.close().await;
+    let raw = sqlx::SqlitePool::connect(&format!("sqlite:{}", path.display()))
+        .await
+        .unwrap();
+    sqlx::query(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+         VALUES (9999, 'later', TRUE, x'00', 0)",
+    )
+    .execute(&raw)
+    .await
+    .unwrap();
+    for opened in [
+        Registry::open(&path).await,
+        Registry::open_read_only(&path).await,
+    ] {
+        let message = opened.unwrap_err().to_string();
+        assert!(
+            message.contains("has schema version 9999, but this program knows versions up to 1"),
+            "{message}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn opening_again_migrates_nothing_and_keeps_everything() {
+    let (_folder, path, registry) = fresh().await;
+    registry.create_run(&new_run("demo")).await.unwrap();
+    registry.close().await;
+    let registry = Registry::open(&path).await.unwrap();
+    assert_eq!(
+        registry.create_run(&new_run("demo")).await.unwrap().name,
+        "demo-2"
+    );
+    assert_eq!(
+        lines(&registry, "SELECT COUNT(*) FROM _sqlx_migrations").await,
+        ["1"]
+    );
+}
+
+/// What one of several processes does: this test's own program, started again with a path.
+#[tokio::test]
+async fn names_are_given_once_by_processes_at_once() {
+    const VARIABLE: &str = "PATCHWORK_TEST_REGISTRY";
+    const RUNS: usize = 20;
+    if let Some(path) = std::env::var_os(VARIABLE) {
+        let registry = Registry::open(Path::new(&path)).await.unwrap();
+        for step in 0..RUNS {
+            let run = registry.create_run(&new_run("demo")).await.unwrap();
+            registry
+                .record_metrics(run.id, "train", &[point("loss", step as i64, 1.0)])
+                .await
+                .unwrap();
+        }
+        return;
+    }
+    // The database does not exist yet: making it is part of the race.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("registry.db");
+    let start = || {
+        std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["names_are_given_once_by_processes_at_once", "--exact"])
+            .env(VARIABLE, &path)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    for mut process in [start(), start(), start()] {
+        assert!(process.wait().unwrap().success());
+    }
+    let registry = Registry::open_read_only(&path).await.unwrap();
+    let counts = "SELECT COUNT(*), COUNT(DISTINCT name), MAX(number) FROM runs";
+    assert_eq!(lines(&registry, counts).await, ["60 60 60"]);
+    assert_eq!(
+        lines(&registry, "SELECT COUNT(*) FROM metrics").await,
+        ["60"]
+    );
+}
+
+#[tokio::test]
+async fn two_writers_wait_for_each_other() {
+    let (_folder, path, registry) = fresh().await;
+    let run = registry.create_run(&new_run("demo")).await.unwrap();
+    let write = async |registry: &Registry, name: &str| {
+        for step in 0..50 {
+            registry
+                .record_metrics(run.id, "train", &[point(name, step, 1.0)])
+                .await
+                .unwrap();
+        }
+    };
+    let other = Registry::open(&path).await.unwrap();
+    tokio::join!(write(&registry, "a"), write(&other, "b"));
+    let counts = lines(
+        &registry,
+        "SELECT name, count, last_step FROM metric_summary ORDER BY name",
+    )
+    .await;
+    assert_eq!(counts, ["a 50 49", "b 50 49"]);
+}
+
+async fn started(registry: &Registry, worker: u32) -> RunRecord {
+    let run = registry.create_run(&new_run("demo")).await.unwrap();
+    registry
+        .set_stage(run.id, "prepare", StageStatus::Succeeded, None)
+        .await
+        .unwrap();
+    registry
+        .start_attempt(run.id, "train", 1, worker)
+        .await
+        .unwrap();
+    run
+}
+
+#[tokio::test]
+async fn what_runs_no_longer_is_recorded_as_interrupted() {
+    let (_folder, _, registry) = fresh().await;
+    started(&registry, 77).await;
+    let this = std::process::id();
+
+    // A live supervisor speaks for its workers; a live worker outlives its supervisor's record.
+    assert!(
+        registry
+            .mark_stale_attempts(|pid, _| pid == this)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(
+        registry.run("demo-1").await.unwrap().run.status,
+        RunStatus::Running
+    );
+    assert!(
+        registry
+            .mark_stale_attempts(|pid, _| pid == 77)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    let detail = registry.run("demo-1").await.unwrap();
+    assert_eq!(
+        (detail.run.status, detail.stages[1].status),
+        (RunStatus::Interrupted, StageStatus::Running)
+    );
+
+    let stale = registry.mark_stale_attempts(|_, _| false).await.unwrap();
+    assert_eq!(
+        (stale[0].run.as_str(), stale[0].stage.as_str(), stale.len()),
+        ("demo-1", "train", 1)
+    );
+    let detail = registry.run("demo-1").await.unwrap();
+    let states: Vec<_> = detail.stages.iter().map(|stage| stage.status).collect();
+    assert_eq!(
+        states,
+        [
+            StageStatus::Succeeded,
+            StageStatus::Interrupted,
+            StageStatus::Skipped
+        ]
+    );
+    assert_eq!(detail.attempts[0].ended.as_ref(), Some(&stale[0].heartbeat));
+    assert_eq!(detail.stages[1].ended.as_ref(), Some(&stale[0].heartbeat));
+    assert!(
+        registry
+            .mark_stale_attempts(|_, _| false)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+
+    // Everything gone at once, with the time of the start handed over.
+    let run = started(&registry, 78).await;
+    let stale = registry
+        .mark_stale_attempts(|pid, started| {
+            assert!((pid == 78 || pid == this) && started.ends_with('Z'));
+            false
+        })
+        .await
+        .unwrap();
+    assert_eq!((stale.len(), stale[0].run.as_str()), (1, run.name.as_str()));
+    assert_eq!(
+        registry.run(&run.name).await.unwrap().run.status,
+        RunStatus::Interrupted
+    );
+}

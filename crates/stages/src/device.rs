@@ -1,0 +1,80 @@
+//! The device and the threads that a stage computes with.
+
+use patchwork_config::{Execution, Precision};
+use tch::{Device, Kind};
+
+/// What is wrong with a wished device.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DeviceError {
+    #[error("device `{0}` is neither `cpu` nor `cuda` nor `cuda:N`")]
+    Unknown(String),
+    #[error(
+        "device `{wished}` is not there: libtorch sees {found} CUDA devices; \
+         choose `device = \"cpu\"`, or set up the CUDA build with `PATCHWORK_CUDA=1 ./justw setup`"
+    )]
+    Missing { wished: String, found: i64 },
+}
+
+/// Sets the threads of libtorch and rayon, and finds the device.
+///
+/// The thread count is part of what makes a run repeatable to the last bit: sums are split by it.
+pub(crate) fn configure(execution: &Execution) -> Result<Device, DeviceError> {
+    let threads = threads(execution);
+    tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
+    find(&execution.device)
+}
+
+/// How many threads a stage uses.
+pub(crate) fn threads(execution: &Execution) -> usize {
+    execution
+        .threads
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+fn find(name: &str) -> Result<Device, DeviceError> {
+    let index = match name {
+        "cpu" => return Ok(Device::Cpu),
+        "cuda" => 0,
+        _ => name
+            .strip_prefix("cuda:")
+            .and_then(|index| index.parse::<usize>().ok())
+            .ok_or_else(|| DeviceError::Unknown(name.to_owned()))?,
+    };
+    let found = tch::Cuda::device_count();
+    if i64::try_from(index).is_ok_and(|index| index < found) {
+        Ok(Device::Cuda(index))
+    } else {
+        Err(DeviceError::Missing {
+            wished: name.to_owned(),
+            found,
+        })
+    }
+}
+
+/// What `precision = "auto"` means on this machine: bfloat16 where the processor computes it in hardware
+/// (or on a CUDA device, all of which of the last years do), float32 elsewhere.
+pub(crate) fn resolve(precision: Precision, device: &str) -> Precision {
+    match precision {
+        Precision::Auto if device.starts_with("cuda") || cpu_has_bfloat16() => Precision::Bfloat16,
+        Precision::Auto => Precision::Float32,
+        chosen => chosen,
+    }
+}
+
+/// libtorch's number type of a resolved precision.
+pub(crate) fn kind(precision: Precision) -> Kind {
+    match precision {
+        Precision::Bfloat16 => Kind::BFloat16,
+        Precision::Float32 | Precision::Auto => Kind::Float,
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn cpu_has_bfloat16() -> bool {
+    std::is_x86_feature_detected!("avx512bf16")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn cpu_has_bfloat16() -> bool {
+    false
+}

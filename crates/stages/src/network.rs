@@ -1,0 +1,68 @@
+//! From a pipeline's settings to a network's.
+
+use patchwork_config::{Architecture, TrainSettings};
+use patchwork_dataset::ShardSet;
+use patchwork_networks::{DecoderType, EmbeddingType, EncoderType, NetworkConfig};
+
+/// The network that a train stage asks for, for images of this data set.
+pub(crate) fn network_config(settings: &TrainSettings, data: &ShardSet) -> NetworkConfig {
+    let network = &settings.network;
+    let (arch, noise, embedding, encoder, filter) = match network.arch {
+        Architecture::Ddpmpp => (
+            patchwork_networks::Architecture::Ddpmpp,
+            1,
+            EmbeddingType::Positional,
+            EncoderType::Standard,
+            vec![1, 1],
+        ),
+        Architecture::Ncsnpp => (
+            patchwork_networks::Architecture::Ncsnpp,
+            2,
+            EmbeddingType::Fourier,
+            EncoderType::Residual,
+            vec![1, 3, 3, 1],
+        ),
+        Architecture::Adm => (
+            patchwork_networks::Architecture::Adm,
+            1,
+            EmbeddingType::Positional,
+            EncoderType::Standard,
+            vec![1, 1],
+        ),
+    };
+    let image_channels = data.channels() as i64;
+    NetworkConfig {
+        arch,
+        img_resolution: data.width() as i64,
+        img_channels: image_channels,
+        in_channels: image_channels + if settings.position_channels { 2 } else { 0 },
+        out_channels: image_channels,
+        position_channels: settings.position_channels,
+        label_dim: if settings.class_conditional {
+            data.class_names().len() as i64
+        } else {
+            0
+        },
+        augment_dim: 0,
+        model_channels: network.model_channels.into(),
+        channel_mult: network
+            .channel_mult
+            .iter()
+            .map(|&factor| factor.into())
+            .collect(),
+        channel_mult_noise: noise,
+        embedding_type: embedding,
+        encoder_type: encoder,
+        decoder_type: DecoderType::Standard,
+        resample_filter: filter,
+        num_blocks: network.num_blocks.into(),
+        attn_resolutions: network
+            .attn_resolutions
+            .iter()
+            .map(|&side| side.into())
+            .collect(),
+        dropout: network.dropout,
+        implicit_mlp: network.implicit_mlp,
+        sigma_data: settings.sigma_data,
+    }
+}

@@ -1,0 +1,137 @@
+//! From a resolved pipeline to the graph of stages that the supervisor runs.
+
+use std::path::Path;
+use std::time::Duration;
+
+use patchwork_config::{Kind, Pipeline, Stage, StageSettings};
+use patchwork_core::Digest;
+use patchwork_pipeline::{PipelineSpec, StageSpec};
+use serde_json::{Value, json};
+
+use crate::device;
+use crate::prepare;
+
+/// What keeps a pipeline from being planned.
+#[derive(Debug, thiserror::Error)]
+pub enum SpecifyError {
+    /// A stage's raw data cannot be read.
+    #[error("stage `{stage}`: {source}")]
+    Source {
+        /// The stage.
+        stage: String,
+        /// The cause.
+        #[source]
+        source: Box<patchwork_dataset::DatasetError>,
+    },
+    /// A stage needs weights that are not there.
+    #[error("stage `{stage}`: {source}")]
+    Weights {
+        /// The stage.
+        stage: String,
+        /// The cause.
+        #[source]
+        source: Box<patchwork_metrics::MetricsError>,
+    },
+}
+
+/// Where the planner looks and remembers.
+#[derive(Clone, Debug)]
+pub struct SpecifyOptions<'a> {
+    /// The folder in which digests of sources are remembered.
+    pub cache: &'a Path,
+    /// The folder with the extractors' weights.
+    pub weights: &'a Path,
+    /// Whether sources are read again although they look unchanged.
+    pub rehash: bool,
+}
+
+/// Describes every stage to the supervisor.
+///
+/// `auto` precision is resolved here, since it changes what a stage gives; sources are digested and weights
+/// checked, so that what is missing is told before anything runs.
+pub fn specify(
+    pipeline: &Pipeline,
+    options: &SpecifyOptions<'_>,
+) -> Result<PipelineSpec, SpecifyError> {
+    let stages = pipeline
+        .stages
+        .iter()
+        .map(|stage| specify_stage(stage, pipeline.seed, options))
+        .collect::<Result<Vec<_>, _>>()?;
+    let definition = serde_json::to_value(pipeline).expect("a resolved pipeline is plain data");
+    Ok(PipelineSpec {
+        name: pipeline.name.clone(),
+        definition,
+        stages,
+    })
+}
+
+fn specify_stage(
+    stage: &Stage,
+    seed: u64,
+    options: &SpecifyOptions<'_>,
+) -> Result<StageSpec, SpecifyError> {
+    let mut settings = stage.settings.clone();
+    let mut source: Option<Digest> = None;
+    let mut extra = Vec::new();
+    match &mut settings {
+        StageSettings::Prepare(prepare) => {
+            let digest = prepare::source_digest(prepare, options.cache, options.rehash).map_err(
+                |source| SpecifyError::Source {
+                    stage: stage.name.clone(),
+                    source: Box::new(source),
+                },
+            )?;
+            source = Some(digest);
+            // The path tells where the data lies; what it holds is told by the digest.
+            extra.push(("source", Value::Null));
+        }
+        StageSettings::Reference(reference) => {
+            let weights = crate::reference::extractor_kind(reference)
+                .check(options.weights)
+                .map_err(|source| SpecifyError::Weights {
+                    stage: stage.name.clone(),
+                    source: Box::new(source),
+                })?;
+            extra.push(("extractor_weights", json!(weights)));
+        }
+        StageSettings::Train(train) => {
+            train.precision = device::resolve(train.precision, &stage.execution.device);
+            extra.push(("seed", json!(seed)));
+        }
+        StageSettings::Sample(sample) => {
+            sample.precision = device::resolve(sample.precision, &stage.execution.device);
+        }
+        StageSettings::Evaluate(_) => {}
+    }
+    let mut settings = serde_json::to_value(&settings).expect("settings are plain data");
+    let mut execution = serde_json::to_value(&stage.execution).expect("settings are plain data");
+    if matches!(stage.kind(), Kind::Reference | Kind::Evaluate) {
+        execution["weights"] = json!(options.weights);
+    }
+    for (key, value) in extra {
+        if value.is_null() {
+            execution[key] = settings[key].take();
+            settings
+                .as_object_mut()
+                .expect("settings are an object")
+                .remove(key);
+        } else {
+            settings[key] = value;
+        }
+    }
+    Ok(StageSpec {
+        name: stage.name.clone(),
+        kind: stage.kind().to_string(),
+        format_version: 1,
+        needs: stage.needs.clone(),
+        settings,
+        execution,
+        source,
+        retries: stage.execution.retries,
+        timeout: stage
+            .execution
+            .timeout_minutes
+            .map(|minutes| Duration::from_secs_f64(minutes * 60.0)),
+    })
+}

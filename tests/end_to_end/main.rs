@@ -1,0 +1,9 @@
+//! The program as a user runs it: pipelines from the command line, killed and started again, and asked afterwards.
+
+#![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
+
+mod architecture;
+mod mistakes;
+mod program;
+mod resume;
+mod smoke;

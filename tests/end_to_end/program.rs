@@ -1,0 +1,107 @@
+//! The program under test, with a home folder of its own.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The workspace's top.
+pub(crate) fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .unwrap()
+}
+
+/// A home folder and the program that works in it.
+pub(crate) struct Program {
+    home: TempDir,
+}
+
+impl Program {
+    pub(crate) fn new() -> Self {
+        Self {
+            home: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// A command in the workspace's top, as the README's are.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_patchwork"));
+        command
+            .args(arguments)
+            .current_dir(workspace())
+            .env("PATCHWORK_HOME", self.home.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    pub(crate) fn start(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).spawn().unwrap()
+    }
+
+    /// Standard output of a command that succeeds.
+    pub(crate) fn succeed(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}\n{}",
+            output.status,
+            text(&output.stderr)
+        );
+        text(&output.stdout)
+    }
+
+    /// The rows that a command prints as JSON.
+    pub(crate) fn rows(&self, arguments: &[&str]) -> Vec<Value> {
+        let text = self.succeed(&[arguments, &["--format", "json"]].concat());
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// Every file of every artifact with its content.
+    pub(crate) fn artifacts(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        collect(&self.home().join("artifacts"), self.home(), &mut files);
+        files
+    }
+}
+
+fn collect(folder: &Path, root: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, root, files);
+        } else {
+            files.insert(
+                path.strip_prefix(root).unwrap().to_owned(),
+                std::fs::read(&path).unwrap(),
+            );
+        }
+    }
+}
+
+/// The names of the files that differ between two sets of artifacts or are in one alone.
+pub(crate) fn differences(
+    left: &BTreeMap<PathBuf, Vec<u8>>,
+    right: &BTreeMap<PathBuf, Vec<u8>>,
+) -> Vec<PathBuf> {
+    let names: std::collections::BTreeSet<&PathBuf> = left.keys().chain(right.keys()).collect();
+    names
+        .into_iter()
+        .filter(|name| left.get(*name) != right.get(*name))
+        .cloned()
+        .collect()
+}

@@ -1,0 +1,88 @@
+//! The whole way once, then again, then what the registry says of it.
+
+use std::collections::BTreeSet;
+
+use crate::program::Program;
+
+const SMOKE: &str = "pipelines/smoke.toml";
+
+#[test]
+fn the_smoke_pipeline_runs_is_cached_and_answers_questions() {
+    let program = Program::new();
+    let dry = program.rows(&["run", SMOKE, "--dry-run"]);
+    assert!(dry.iter().all(|row| row["would be"] == "run"), "{dry:?}");
+
+    let first = program.rows(&["run", SMOKE]);
+    let names: BTreeSet<&str> = first
+        .iter()
+        .map(|row| row["stage"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        names,
+        BTreeSet::from(["prepare", "reference", "train", "sample", "evaluate"])
+    );
+    assert!(
+        first.iter().all(|row| row["status"] == "succeeded"),
+        "{first:?}"
+    );
+    let artifacts = program.artifacts();
+    for picture in ["train/", "sample/"] {
+        let png = artifacts.keys().any(|path| {
+            path.to_string_lossy().contains(picture)
+                && path.extension().is_some_and(|end| end == "png")
+        });
+        assert!(png, "no picture in {picture}");
+    }
+
+    let second = program.rows(&["run", SMOKE]);
+    assert!(
+        second.iter().all(|row| row["status"] == "cached"),
+        "{second:?}"
+    );
+    assert_eq!(program.artifacts(), artifacts);
+
+    let runs = program.rows(&["runs"]);
+    assert_eq!(runs.len(), 2);
+    assert_eq!(runs[0]["run"], "smoke-2");
+    assert_eq!(runs[0]["metric"], "fd_efficientnet_lite0");
+    assert_eq!(runs[0]["value"], runs[1]["value"]);
+
+    let scores = program.rows(&[
+        "query",
+        "SELECT subject, value FROM fid_history WHERE run = 'smoke-1'",
+    ]);
+    let value = |subject: &str| {
+        scores.iter().find(|row| row["subject"] == subject).unwrap()["value"]
+            .as_f64()
+            .unwrap()
+    };
+    assert!(value("real-halves") < value("noise"), "{scores:?}");
+    assert!(value("sample").is_finite());
+
+    let shown = program.succeed(&["show", "latest"]);
+    assert!(shown.contains("smoke-2 (succeeded)"), "{shown}");
+    let losses = program.rows(&[
+        "query",
+        "SELECT COUNT(*) AS points FROM metrics WHERE run = 'smoke-1' AND name = 'loss'",
+    ]);
+    assert!(losses[0]["points"].as_i64().unwrap() > 0);
+}
+
+#[test]
+fn a_changed_setting_runs_its_stage_and_what_follows() {
+    let program = Program::new();
+    program.succeed(&["run", SMOKE, "--until", "reference"]);
+    let plan = program.rows(&[
+        "run",
+        SMOKE,
+        "--dry-run",
+        "--set",
+        "stages.reference.batch_size=20",
+    ]);
+    let would =
+        |stage: &str| plan.iter().find(|row| row["stage"] == stage).unwrap()["would be"].clone();
+    assert_eq!(
+        (would("prepare"), would("reference")),
+        ("cached".into(), "run".into())
+    );
+}
