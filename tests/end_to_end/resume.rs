@@ -76,13 +76,13 @@ fn a_terminated_run_stops_in_order_and_goes_on() {
     let start = Instant::now();
     while !train.exists() {
         assert!(
-            start.elapsed() < Duration::from_secs(120),
+            start.elapsed() < Duration::from_mins(2),
             "training does not begin"
         );
         std::thread::sleep(Duration::from_millis(10));
     }
     signal(&child, "TERM");
-    assert_eq!(wait(&mut child, Duration::from_secs(60)), Some(143));
+    assert_eq!(wait(&mut child, Duration::from_mins(1)), Some(143));
     let status = |run: &str| {
         let sql = format!("SELECT status FROM runs WHERE name = '{run}'");
         program.rows(&["query", &sql])[0]["status"].clone()
@@ -97,7 +97,7 @@ fn two_runs_at_once_do_the_work_once() {
     let program = Program::new();
     let mut children = [program.start(RUN), program.start(RUN)];
     for child in &mut children {
-        assert_eq!(wait(child, Duration::from_secs(300)), Some(0));
+        assert_eq!(wait(child, Duration::from_mins(5)), Some(0));
     }
     let done = program.rows(&[
         "query",

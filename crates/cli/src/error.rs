@@ -50,7 +50,7 @@ pub(crate) enum CliError {
 impl CliError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Self::Config(error) => error.hint().map(|hint| hint.to_string()),
+            Self::Config(error) => error.hint(),
             _ => None,
         }
     }

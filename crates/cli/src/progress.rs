@@ -48,7 +48,7 @@ impl Pace {
         let left = Duration::from_secs_f64(
             (progress.total - progress.done.min(progress.total)) as f64 / rate,
         );
-        let digits = if rate < 10.0 { 1 } else { 0 };
+        let digits = usize::from(rate < 10.0);
         format!(
             "{rate:.digits$} {}/s, {} left",
             progress.unit,
@@ -72,7 +72,7 @@ pub(crate) fn duration(duration: Duration) -> String {
 fn ended(result: &StageResult) -> String {
     let mut text = format!("{:<12} {}", result.stage, result.status);
     if result.duration > Duration::ZERO {
-        text.push_str(&format!(" in {}", duration(result.duration)));
+        text = format!("{text} in {}", duration(result.duration));
     }
     for (position, cause) in result.error.iter().enumerate() {
         text.push_str(if position == 0 {
@@ -83,7 +83,7 @@ fn ended(result: &StageResult) -> String {
         text.push_str(cause);
     }
     if !result.error.is_empty() {
-        text.push_str(&format!("\n  log: {}", result.log.display()));
+        text = format!("{text}\n  log: {}", result.log.display());
     }
     text
 }

@@ -230,7 +230,7 @@ mod tests {
         abandoned.write_all(b"new, unfinished").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"old");
         drop(abandoned);
-        assert_eq!(list(folder.path()).unwrap(), [path.clone()]);
+        assert_eq!(list(folder.path()).unwrap(), std::slice::from_ref(&path));
 
         write(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");

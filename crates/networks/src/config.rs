@@ -92,7 +92,8 @@ pub struct NetworkConfig {
     pub resample_filter: Vec<i64>,
     /// Residual blocks a level.
     pub num_blocks: i64,
-    /// Resolutions (of the whole image) with self-attention.
+    /// Resolutions (of the whole image) with self-attention; one that no level has changes nothing, as in the
+    /// published networks.
     pub attn_resolutions: Vec<i64>,
     /// Dropout probability inside the blocks, in training.
     pub dropout: f64,
@@ -254,16 +255,6 @@ impl NetworkConfig {
                 )
             },
         )?;
-        for resolution in &self.attn_resolutions {
-            let exists =
-                (0..self.levels()).any(|level| self.level_resolution(level) == *resolution);
-            require("attn_resolutions", exists, || {
-                let levels: Vec<i64> = (0..self.levels())
-                    .map(|level| self.level_resolution(level))
-                    .collect();
-                format!("{resolution} is not the resolution of a level; the levels are {levels:?}")
-            })?;
-        }
         // Every width that a group normalisation meets: each level's own, and the decoder's concatenations
         // with what the encoder left at the same level, whose first entry still has the width of the level above.
         let mut widths = vec![self.model_channels];

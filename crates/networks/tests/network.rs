@@ -43,7 +43,6 @@ fn contradictory_settings_are_refused_by_name() {
     check(json!({"in_channels": 3}), "in_channels");
     check(json!({"out_channels": 4}), "out_channels");
     check(json!({"img_resolution": 15}), "img_resolution");
-    check(json!({"attn_resolutions": [5]}), "attn_resolutions");
     check(json!({"model_channels": 9}), "model_channels");
     check(json!({"model_channels": 2}), "model_channels");
     check(json!({"dropout": 1.0}), "dropout");
