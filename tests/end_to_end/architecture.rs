@@ -6,20 +6,46 @@ use std::process::Command;
 use crate::program::workspace;
 
 /// The workspace's crates, but for the program, which may know everything.
-const CRATES: &[&str] =
-    &["core", "config", "registry", "dataset", "networks", "diffusion", "metrics", "pipeline", "stages"];
+const CRATES: &[&str] = &[
+    "core",
+    "config",
+    "registry",
+    "dataset",
+    "networks",
+    "diffusion",
+    "metrics",
+    "pipeline",
+    "stages",
+];
 
 /// Everything that a crate is built from, directly or not.
 fn dependencies(name: &str) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
-        .args(["tree", "--offline", "--locked", "--edges", "normal", "--prefix", "none", "--format", "{p}"])
+        .args([
+            "tree",
+            "--offline",
+            "--locked",
+            "--edges",
+            "normal",
+            "--prefix",
+            "none",
+            "--format",
+            "{p}",
+        ])
         .args(["--package", &format!("patchwork-{name}")])
         .current_dir(workspace())
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+    text.lines()
+        .filter_map(|line| line.split(' ').next())
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
@@ -34,9 +60,15 @@ fn crates_know_only_what_they_may() {
     ];
     for name in CRATES {
         let reached = dependencies(name);
-        assert!(reached.contains(&format!("patchwork-{name}")), "cargo tree lists the crate itself");
+        assert!(
+            reached.contains(&format!("patchwork-{name}")),
+            "cargo tree lists the crate itself"
+        );
         for (library, may) in allowed {
-            assert!(may.contains(name) || !reached.contains(*library), "`{name}` reaches `{library}`");
+            assert!(
+                may.contains(name) || !reached.contains(*library),
+                "`{name}` reaches `{library}`"
+            );
         }
     }
 }

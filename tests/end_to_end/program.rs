@@ -38,6 +38,9 @@ impl Program {
             .args(arguments)
             .current_dir(workspace())
             .env("PATCHWORK_HOME", self.home.path())
+            // Tests run beside each other: threads that wait must not hold the cores.
+            .env("OMP_WAIT_POLICY", "passive")
+            .env("GOMP_SPINCOUNT", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use patchwork_core::lock::FileLock;
 use patchwork_core::{FileError, Fingerprint, durable};
 
 use crate::manifest::{MANIFEST_FILE, Manifest};
@@ -62,6 +63,24 @@ impl Store {
     /// The lock that only one process at a time holds on a fingerprint.
     pub fn lock(&self, fingerprint: Fingerprint) -> PathBuf {
         self.home.join("locks").join(format!("{fingerprint}.lock"))
+    }
+
+    /// Takes the lock by which others see that this process is there. Hold it as long as the process lives.
+    ///
+    /// The kernel releases it however the process ends; a process id alone says nothing, since ids are used
+    /// again and a dead process keeps its id until its parent has asked for its end.
+    pub fn announce_process(&self) -> Result<FileLock, FileError> {
+        FileLock::acquire(&self.process_lock(std::process::id()))
+    }
+
+    /// Whether a supervisor or worker of this id is there. In doubt, it is.
+    pub fn is_alive(&self, pid: u32) -> bool {
+        let lock = self.process_lock(pid);
+        lock.exists() && !matches!(FileLock::try_acquire(&lock), Ok(Some(_)))
+    }
+
+    fn process_lock(&self, pid: u32) -> PathBuf {
+        self.home.join("locks").join(format!("process-{pid}.lock"))
     }
 
     /// The folder of a run's logs.

@@ -142,6 +142,7 @@ fn attempt(
         signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
     }
     let store = Store::open(&job.home)?;
+    let _alive = store.announce_process()?;
     let _lock = wait_for_lock(&store.lock(job.fingerprint), &interrupted, events)?;
     if let Some(manifest) = store.find(&job.kind, job.fingerprint)? {
         return Ok(Event::Finished {

@@ -97,16 +97,25 @@ impl Registry {
             .execute(&mut *transaction)
             .await
             .map_err(RegistryError::during(ACTION))?;
-            sqlx::query(
-                "UPDATE stages SET status = ?, ended = (SELECT ended FROM runs WHERE id = run_id)
-                 WHERE run_id = ? AND status = ?",
-            )
-            .bind(StageStatus::Skipped)
-            .bind(run.id)
-            .bind(StageStatus::Pending)
-            .execute(&mut *transaction)
-            .await
-            .map_err(RegistryError::during(ACTION))?;
+            // A supervisor may end between the record of a worker's end and that of its stage's.
+            for (found, becomes) in [
+                (StageStatus::Pending, StageStatus::Skipped),
+                (StageStatus::Running, StageStatus::Interrupted),
+            ] {
+                sqlx::query(
+                    "UPDATE stages SET status = ?, ended = (SELECT ended FROM runs WHERE id = run_id)
+                     WHERE run_id = ? AND status = ? AND NOT EXISTS (
+                         SELECT 1 FROM attempts
+                         WHERE attempts.run_id = stages.run_id AND attempts.stage = stages.name
+                           AND attempts.ended IS NULL)",
+                )
+                .bind(becomes)
+                .bind(run.id)
+                .bind(found)
+                .execute(&mut *transaction)
+                .await
+                .map_err(RegistryError::during(ACTION))?;
+            }
         }
         transaction
             .commit()

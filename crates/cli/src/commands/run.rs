@@ -1,6 +1,6 @@
 //! `patchwork run`: a pipeline from its file to its last artifact.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use patchwork_core::durable;
@@ -45,8 +45,12 @@ pub(crate) async fn run(arguments: &Arguments, run: &RunArguments) -> Result<Exi
         print_plan(&plan, &run.force, run.format)?;
         return Ok(ExitCode::SUCCESS);
     }
+    let _alive = store.announce_process()?;
     let registry = Registry::open(&store.registry()).await?;
-    for stale in registry.mark_stale_attempts(is_alive).await? {
+    for stale in registry
+        .mark_stale_attempts(|pid, _| store.is_alive(pid))
+        .await?
+    {
         remark(&format!(
             "run {} ended without a word in stage {} (last seen {}); recorded as interrupted",
             stale.run, stale.stage, stale.heartbeat
@@ -171,30 +175,4 @@ fn provenance() -> Result<Provenance, CliError> {
         &folder,
         versions,
     ))
-}
-
-/// Whether a process that was recorded as started at a time is still there: its id is in use, by a process
-/// that did not start later. Where the system does not tell when a process started, the id alone decides.
-fn is_alive(pid: u32, started: &str) -> bool {
-    let Some(pid) = i32::try_from(pid)
-        .ok()
-        .and_then(rustix::process::Pid::from_raw)
-    else {
-        return false;
-    };
-    if rustix::process::test_kill_process(pid).is_err() {
-        return false;
-    }
-    let recorded = started.parse::<jiff::Timestamp>();
-    let process = started_at(Path::new(&format!("/proc/{}", pid.as_raw_nonzero())));
-    match (recorded, process) {
-        (Ok(recorded), Some(process)) => process <= recorded + jiff::SignedDuration::from_secs(2),
-        _ => true,
-    }
-}
-
-/// When a process started: its folder in `/proc` appears with it.
-fn started_at(folder: &Path) -> Option<jiff::Timestamp> {
-    let modified = std::fs::metadata(folder).ok()?.modified().ok()?;
-    jiff::Timestamp::try_from(modified).ok()
 }
