@@ -23,11 +23,6 @@ build: setup
 pipeline NAME *ARGS: build
     @"{{ patchwork }}" run "pipelines/$1.toml" "${@:2}"
 
-# do again what failed or was interrupted in a run, and what waits on it
-[no-exit-message]
-retry *ARGS: build
-    @"{{ patchwork }}" retry "$@"
-
 # what CI runs: format, clippy, all tests
 test: setup
     cargo fmt --all --check
@@ -57,11 +52,6 @@ db:
 [no-exit-message]
 runs *ARGS: build
     @"{{ patchwork }}" runs "$@"
-
-# compare runs: settings and results side by side
-[no-exit-message]
-compare *ARGS: build
-    @"{{ patchwork }}" compare "$@"
 
 # ask the registry: `just query "SELECT * FROM run_summary"`
 [no-exit-message]
