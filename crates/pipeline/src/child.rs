@@ -83,7 +83,6 @@ impl Worker {
         let (receiver, sender) = std::io::pipe().map_err(spawn_error)?;
         let mut command = Command::new(program);
         command
-            .arg("worker")
             .stdin(Stdio::piped())
             .stdout(log_file.try_clone().map_err(spawn_error)?)
             .stderr(log_file)
