@@ -16,6 +16,7 @@ const CRATES: &[&str] = &[
     "metrics",
     "pipeline",
     "planner",
+    "plot",
     "stages",
     "weights",
 ];

@@ -38,6 +38,31 @@ pub(crate) enum Command {
         patchwork run pipelines/celeba.toml --set stages.train.batch_size=64 --until train\n  \
         patchwork run pipelines/celeba.toml --dry-run")]
     Run(RunArguments),
+    /// Run again what failed or was interrupted in a run, and what waits on it.
+    #[command(
+        after_help = "The run's pipeline is carried out as it was resolved then; what finished is not done again.\n\n\
+        Examples:\n  patchwork retry\n  patchwork retry celeba-3"
+    )]
+    Retry(RetryArguments),
+    /// Say for each stage whether it would run, and which settings make it so.
+    #[command(after_help = "Example:\n  patchwork explain pipelines/celeba.toml \
+        --set stages.train.batch_size=64")]
+    Explain(ExplainArguments),
+    /// Say where the stages of the runs at work stand, or those of one run.
+    Status(StatusArguments),
+    /// Compare runs: settings that differ, scores and series side by side, distance against training.
+    #[command(
+        after_help = "Scores of different extractors, references or numbers of samples are not ranked.\n\n\
+        Examples:\n  patchwork compare celeba-3 celeba-4 --plot curves.png\n  \
+        patchwork compare --metric fid --pipeline celeba"
+    )]
+    Compare(CompareArguments),
+    /// Delete what no recorded run needs, or say what would be deleted.
+    #[command(
+        after_help = "Runs outside of the limits stay in the registry and no longer keep their artifacts.\n\n\
+        Examples:\n  patchwork gc\n  patchwork gc --keep 5 --older-than 30 --apply"
+    )]
+    Gc(GcArguments),
     /// List the recorded runs, newest first.
     Runs(ListArguments),
     /// Show one run: its stages, scores and settings.
@@ -59,16 +84,30 @@ pub(crate) enum Command {
     Doctor,
 }
 
+/// Which pipeline, and which part of it.
 #[derive(Debug, clap::Args)]
-pub(crate) struct RunArguments {
+pub(crate) struct PipelineArguments {
     /// The pipeline file.
-    pub(crate) pipeline: PathBuf,
+    #[arg(value_name = "PIPELINE")]
+    pub(crate) file: PathBuf,
     /// Override a setting, such as `stages.train.batch_size=64`; may be given often.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
     /// Stop after this stage; only it and what it needs is run.
     #[arg(long, value_name = "STAGE")]
     pub(crate) until: Option<String>,
+    /// Only this stage; what it needs must be done already.
+    #[arg(long, value_name = "STAGE", conflicts_with = "until")]
+    pub(crate) only: Option<String>,
+    /// Read the raw data again even if its files look unchanged.
+    #[arg(long)]
+    pub(crate) rehash: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunArguments {
+    #[command(flatten)]
+    pub(crate) pipeline: PipelineArguments,
     /// Do this stage again even if its artifact is there; may be given often.
     #[arg(long, value_name = "STAGE")]
     pub(crate) force: Vec<String>,
@@ -78,10 +117,79 @@ pub(crate) struct RunArguments {
     /// How many stages may run at once; each uses all threads unless its `threads` says otherwise.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) jobs: u16,
-    /// Read the raw data again even if its files look unchanged.
-    #[arg(long)]
-    pub(crate) rehash: bool,
     /// How results are printed.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RetryArguments {
+    /// The run.
+    #[arg(default_value = "latest")]
+    pub(crate) run: String,
+    /// How many stages may run at once; each uses all threads unless its `threads` says otherwise.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) jobs: u16,
+    /// How results are printed.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExplainArguments {
+    #[command(flatten)]
+    pub(crate) pipeline: PipelineArguments,
+    /// How it is printed.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct StatusArguments {
+    /// The run; without it, every run at work, or else the newest.
+    pub(crate) run: Option<String>,
+    /// How it is printed.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CompareArguments {
+    /// The runs, two or more; with `--metric`, all runs if none is named.
+    #[arg(value_name = "RUN", required_unless_present = "metric")]
+    pub(crate) runs: Vec<String>,
+    /// Rank the scores of this metric, such as `fid`, best first.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) metric: Option<String>,
+    /// With `--metric`: only runs of this pipeline.
+    #[arg(long, value_name = "NAME", requires = "metric")]
+    pub(crate) pipeline: Option<String>,
+    /// With `--metric`: rank scores even if they do not compare.
+    #[arg(long, requires = "metric")]
+    pub(crate) incomparable: bool,
+    /// Draw the distance against training images and against hours into two PNG files of this name.
+    #[arg(long, value_name = "FILE.png", conflicts_with = "metric")]
+    pub(crate) plot: Option<PathBuf>,
+    /// How it is printed.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct GcArguments {
+    /// Delete; without it, only say what would be deleted.
+    #[arg(long)]
+    pub(crate) apply: bool,
+    /// Of each pipeline, only the newest N runs keep their artifacts.
+    #[arg(long, value_name = "N")]
+    pub(crate) keep: Option<u32>,
+    /// Runs older than this keep nothing.
+    #[arg(long, value_name = "DAYS")]
+    pub(crate) older_than: Option<u32>,
+    /// Older runs keep nothing once the artifacts of newer ones reach this size.
+    #[arg(long, value_name = "GB")]
+    pub(crate) max_gigabytes: Option<f64>,
+    /// How the list is printed.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
 }

@@ -39,6 +39,28 @@ pub(crate) enum CliError {
         pipeline: String,
         known: String,
     },
+    #[error("run {run} has nothing to retry: all its stages are done")]
+    NothingToRetry { run: String },
+    #[error("the pipeline that run {run} recorded cannot be read by this version: {source}")]
+    Definition {
+        run: String,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("`compare` wants two or more different runs")]
+    TooFewRuns,
+    #[error("no run has a score of `{metric}`{}; recorded are {known}", scope.as_ref().map(|pipeline| format!(" in pipeline `{pipeline}`")).unwrap_or_default())]
+    NoScores {
+        metric: String,
+        scope: Option<String>,
+        known: String,
+    },
+    #[error("these scores of `{metric}` do not compare:\n{differences}")]
+    Incomparable { metric: String, differences: String },
+    #[error("cannot compare: {0}")]
+    Frame(#[from] polars::error::PolarsError),
+    #[error(transparent)]
+    Plot(#[from] patchwork_plot::PlotError),
     #[error("there is no log at `{0}`: the stage was cached or never started")]
     NoLog(String),
     #[error("cannot start the asynchronous runtime: {0}")]
@@ -58,6 +80,9 @@ impl CliError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Config(error) => error.hint(),
+            Self::Incomparable { .. } => Some(
+                "name runs of one kind, or rank them anyway with `--incomparable`".to_owned(),
+            ),
             Self::NoWorker { .. } => Some(
                 "build both programs: `./justw build`, or `cargo build --release --package patchwork`"
                     .to_owned(),
@@ -74,10 +99,16 @@ impl CliError {
 impl CliError {
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Config(_) | Self::Specify(_) | Self::NoSuchStage { .. } => EXIT_USAGE,
-            Self::Pipeline(PipelineError::UnknownStage { .. } | PipelineError::Cycle { .. }) => {
-                EXIT_USAGE
-            }
+            Self::Config(_)
+            | Self::Specify(_)
+            | Self::NoSuchStage { .. }
+            | Self::TooFewRuns
+            | Self::Incomparable { .. }
+            | Self::Pipeline(
+                PipelineError::UnknownStage { .. }
+                | PipelineError::Cycle { .. }
+                | PipelineError::InputMissing { .. },
+            ) => EXIT_USAGE,
             _ => EXIT_FAILED,
         })
     }

@@ -53,8 +53,12 @@ impl Rows {
     }
 
     fn json(&self) -> String {
-        let objects: Vec<Value> = self
-            .rows
+        serde_json::to_string_pretty(&self.objects()).expect("rows are plain data")
+    }
+
+    /// One JSON object a row.
+    pub(crate) fn objects(&self) -> Vec<Value> {
+        self.rows
             .iter()
             .map(|row| {
                 let fields: Map<String, Value> = self
@@ -65,8 +69,7 @@ impl Rows {
                     .collect();
                 Value::Object(fields)
             })
-            .collect();
-        serde_json::to_string_pretty(&objects).expect("rows are plain data")
+            .collect()
     }
 
     fn csv(&self) -> Result<(), CliError> {

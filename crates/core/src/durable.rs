@@ -156,6 +156,18 @@ pub fn remove_dir_all(path: &Path) -> Result<(), FileError> {
     }
 }
 
+/// Removes a folder so that its readers find it whole or not at all: it is renamed to `aside`, on the same disk,
+/// before anything in it goes. What a killed process left at `aside` is removed first.
+pub fn discard_directory(path: &Path, aside: &Path) -> Result<(), FileError> {
+    remove_dir_all(aside)?;
+    match fs::rename(path, aside) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(FileError::new("move aside the folder", path, source)),
+        Ok(()) => sync_directory(parent(path))?,
+    }
+    remove_dir_all(aside)
+}
+
 /// Removes what killed writers left in a folder (not below it) and says how many there were.
 pub fn remove_partials(directory: &Path) -> Result<usize, FileError> {
     let mut removed = 0;

@@ -20,6 +20,17 @@ pub enum PipelineError {
         /// The names along the way.
         stages: Vec<String>,
     },
+    /// A stage is to run alone and an input of it is not there.
+    #[error(
+        "stage `{stage}` alone was asked for, and its input `{input}` is not done; \
+         run `--until {stage}` instead"
+    )]
+    InputMissing {
+        /// The stage that was asked for.
+        stage: String,
+        /// The stage that makes the input.
+        input: String,
+    },
     /// A file operation failed.
     #[error(transparent)]
     File(#[from] FileError),

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use patchwork_core::{Fingerprint, durable};
+use patchwork_core::Fingerprint;
+use patchwork_core::lock::FileLock;
 use patchwork_registry::{Registry, StageStatus};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -17,6 +17,7 @@ use crate::plan::{Plan, PlannedStage};
 use crate::protocol::{Event, Job, JobInput};
 use crate::provenance::Provenance;
 use crate::recorder::Recorder;
+use crate::signals::Signals;
 use crate::spec::PipelineSpec;
 use crate::store::Store;
 
@@ -75,9 +76,13 @@ impl RunOutcome {
 }
 
 /// Carries out a plan and records it as a run.
+///
+/// `planning` is [`Store::lock_planning`], held since before the plan was made; it is given up once the run is
+/// recorded.
 pub async fn execute(
     spec: &PipelineSpec,
     plan: &Plan,
+    planning: FileLock,
     store: &Store,
     registry: &Registry,
     options: &ExecuteOptions,
@@ -85,6 +90,7 @@ pub async fn execute(
 ) -> Result<RunOutcome, PipelineError> {
     let mut signals = Signals::listen()?;
     let recorder = Recorder::start_run(registry, store, spec, plan, &options.provenance).await?;
+    drop(planning);
     observer.update(&Update::RunStarted {
         run: recorder.run(),
     });
@@ -109,7 +115,7 @@ pub async fn execute(
         if signal_number.is_none() {
             run.start_what_is_ready(&mut workers).await?;
         }
-        if workers.is_empty() {
+        if workers.is_empty() && (signal_number.is_some() || !run.is_waiting_for_retry()) {
             break;
         }
         tokio::select! {
@@ -120,7 +126,7 @@ pub async fn execute(
                 while let Ok((index, event)) = inbox.try_recv() {
                     run.take_event(index, &event).await?;
                 }
-                run.take_end(index, attempt, end, &mut workers, signal_number.is_some()).await?;
+                run.take_end(index, attempt, end, signal_number.is_some()).await?;
             }
             number = signals.next() => {
                 let next = if signal_number.is_none() { Stop::AtNextPoint } else { Stop::AtOnce };
@@ -134,10 +140,25 @@ pub async fn execute(
     run.finish(signal_number).await
 }
 
+/// The pause before an attempt is repeated: 2 s, 4 s, and so on, a minute at most.
+fn pause_before_retry(failed_attempt: u32) -> Duration {
+    Duration::from_secs(1 << failed_attempt.min(6)).min(Duration::from_mins(1))
+}
+
 /// Where a stage of the running run stands.
 enum Progression {
     Pending,
-    Running { since: Instant, attempt_row: i64 },
+    Running {
+        since: Instant,
+        attempt_row: i64,
+    },
+    /// An attempt failed for a cause that may pass; the next one starts at `at`.
+    Retrying {
+        since: Instant,
+        at: Instant,
+        attempt: u32,
+        error: Vec<String>,
+    },
     Ended(Box<StageResult>),
 }
 
@@ -158,8 +179,17 @@ impl Run<'_> {
     /// Ends what is cached or cannot run, and starts what can, until nothing changes.
     async fn start_what_is_ready(&mut self, workers: &mut Workers) -> Result<(), PipelineError> {
         for index in 0..self.plan.stages.len() {
-            if !matches!(self.stages[index], Progression::Pending) {
-                continue;
+            match self.stages[index] {
+                Progression::Pending => {}
+                Progression::Retrying {
+                    since, at, attempt, ..
+                } => {
+                    if at <= Instant::now() && workers.len() < self.options.jobs {
+                        self.start(index, attempt, since, workers).await?;
+                    }
+                    continue;
+                }
+                Progression::Running { .. } | Progression::Ended(_) => continue,
             }
             let planned = &self.plan.stages[index];
             let needs: Vec<&Progression> = planned
@@ -200,11 +230,10 @@ impl Run<'_> {
                 .all(|need| matches!(need, Progression::Ended(_)));
             if ready && workers.len() < self.options.jobs {
                 if forced {
-                    durable::remove_dir_all(
-                        &self.store.artifact(&planned.spec.kind, planned.fingerprint),
-                    )?;
+                    self.store
+                        .discard(&planned.spec.kind, planned.fingerprint)?;
                 }
-                self.start(index, 1, Duration::ZERO, workers).await?;
+                self.start(index, 1, Instant::now(), workers).await?;
             }
         }
         Ok(())
@@ -214,10 +243,9 @@ impl Run<'_> {
         &mut self,
         index: usize,
         attempt: u32,
-        pause: Duration,
+        since: Instant,
         workers: &mut Workers,
     ) -> Result<(), PipelineError> {
-        tokio::time::sleep(pause).await;
         let planned = &self.plan.stages[index];
         let stage = planned.spec.name.as_str();
         let log = self.recorder.log(stage);
@@ -226,10 +254,7 @@ impl Run<'_> {
             .recorder
             .start_attempt(stage, attempt, worker.pid)
             .await?;
-        self.stages[index] = Progression::Running {
-            since: Instant::now(),
-            attempt_row,
-        };
+        self.stages[index] = Progression::Running { since, attempt_row };
         self.observer
             .update(&Update::StageStarted { stage, attempt });
         let (events, mut received) = mpsc::channel(64);
@@ -273,7 +298,6 @@ impl Run<'_> {
         index: usize,
         attempt: u32,
         end: AttemptEnd,
-        workers: &mut Workers,
         stopping: bool,
     ) -> Result<(), PipelineError> {
         let Progression::Running { since, attempt_row } = self.stages[index] else {
@@ -319,8 +343,13 @@ impl Run<'_> {
                         stage: &spec.name,
                         cause,
                     });
-                    let pause = Duration::from_secs(1 << attempt.min(6));
-                    return self.start(index, attempt + 1, pause, workers).await;
+                    self.stages[index] = Progression::Retrying {
+                        since,
+                        at: Instant::now() + pause_before_retry(attempt),
+                        attempt: attempt + 1,
+                        error: chain,
+                    };
+                    return Ok(());
                 }
                 (StageStatus::Failed, None, chain, exit)
             }
@@ -344,16 +373,15 @@ impl Run<'_> {
 
     async fn finish(mut self, signal: Option<i32>) -> Result<RunOutcome, PipelineError> {
         for index in 0..self.stages.len() {
-            if matches!(self.stages[index], Progression::Pending) {
-                let result = self.result(
-                    index,
-                    StageStatus::Skipped,
-                    Duration::ZERO,
-                    None,
-                    Vec::new(),
-                );
-                self.end_stage(index, result).await?;
-            }
+            let (status, duration, error) = match &self.stages[index] {
+                Progression::Pending => (StageStatus::Skipped, Duration::ZERO, Vec::new()),
+                Progression::Retrying { since, error, .. } => {
+                    (StageStatus::Failed, since.elapsed(), error.clone())
+                }
+                Progression::Running { .. } | Progression::Ended(_) => continue,
+            };
+            let result = self.result(index, status, duration, None, error);
+            self.end_stage(index, result).await?;
         }
         let run = self.recorder.run().to_owned();
         let stages: Vec<StageResult> = self
@@ -361,7 +389,9 @@ impl Run<'_> {
             .into_iter()
             .filter_map(|stage| match stage {
                 Progression::Ended(result) => Some(*result),
-                Progression::Pending | Progression::Running { .. } => None,
+                Progression::Pending
+                | Progression::Running { .. }
+                | Progression::Retrying { .. } => None,
             })
             .collect();
         let outcome = RunOutcome {
@@ -421,33 +451,17 @@ impl Run<'_> {
         }
     }
 
+    fn is_waiting_for_retry(&self) -> bool {
+        self.stages
+            .iter()
+            .any(|stage| matches!(stage, Progression::Retrying { .. }))
+    }
+
     fn index_of(&self, stage: &str) -> usize {
         self.plan
             .stages
             .iter()
             .position(|planned| planned.spec.name == stage)
             .expect("a plan holds every stage that its stages need")
-    }
-}
-
-/// SIGINT and SIGTERM, as they come.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn listen() -> Result<Self, PipelineError> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt()).map_err(PipelineError::Signals)?,
-            terminate: signal(SignalKind::terminate()).map_err(PipelineError::Signals)?,
-        })
-    }
-
-    async fn next(&mut self) -> i32 {
-        tokio::select! {
-            _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
-            _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
-        }
     }
 }

@@ -10,12 +10,16 @@
 mod child;
 mod error;
 mod executor;
+pub mod explain;
+mod flatten;
+pub mod gc;
 pub mod manifest;
 pub mod observer;
 pub mod plan;
 pub mod protocol;
 pub mod provenance;
 mod recorder;
+mod signals;
 pub mod spec;
 pub mod store;
 pub mod worker;
@@ -23,7 +27,7 @@ pub mod worker;
 pub use error::PipelineError;
 pub use executor::{ExecuteOptions, RunOutcome, StageResult, execute};
 pub use manifest::{Manifest, Outcome, Score, Subject};
-pub use plan::{Plan, PlannedStage};
+pub use plan::{Plan, PlannedStage, Scope};
 pub use spec::{PipelineSpec, StageSpec};
 pub use store::Store;
 

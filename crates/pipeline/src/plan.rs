@@ -10,6 +10,26 @@ use crate::manifest::{Manifest, ManifestInput};
 use crate::spec::{PipelineSpec, StageSpec};
 use crate::store::Store;
 
+/// Which stages of a pipeline a run is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope<'a> {
+    /// All of them.
+    All,
+    /// One stage and what it needs.
+    Until(&'a str),
+    /// One stage, whose inputs must be there already.
+    Only(&'a str),
+}
+
+impl<'a> Scope<'a> {
+    fn last(self) -> Option<&'a str> {
+        match self {
+            Self::All => None,
+            Self::Until(stage) | Self::Only(stage) => Some(stage),
+        }
+    }
+}
+
 /// The stages of a run in an order in which they can be done.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -33,17 +53,16 @@ pub struct PlannedStage {
 impl Plan {
     /// Orders the stages, fingerprints them and looks each one up.
     ///
-    /// `until` keeps only that stage and what it needs.
-    ///
     /// # Errors
-    /// An unknown stage in `needs` or `until`, a cycle, an unreadable manifest.
+    /// An unknown stage in `needs` or `scope`, a cycle, an unreadable manifest, an input that is not there
+    /// for [`Scope::Only`].
     pub fn new(
         spec: &PipelineSpec,
         store: &Store,
-        until: Option<&str>,
+        scope: Scope<'_>,
     ) -> Result<Self, PipelineError> {
         let mut stages: Vec<PlannedStage> = Vec::with_capacity(spec.stages.len());
-        for stage in in_order(spec, until)? {
+        for stage in in_order(spec, scope.last())? {
             let inputs: Vec<ManifestInput> = stage
                 .needs
                 .iter()
@@ -60,6 +79,15 @@ impl Plan {
                 .collect();
             let fingerprint = fingerprint(stage, &inputs);
             let cached = store.find(&stage.kind, fingerprint)?;
+            if let Scope::Only(only) = scope
+                && cached.is_none()
+                && stage.name != only
+            {
+                return Err(PipelineError::InputMissing {
+                    stage: only.to_owned(),
+                    input: stage.name.clone(),
+                });
+            }
             stages.push(PlannedStage {
                 spec: stage.clone(),
                 fingerprint,
@@ -167,7 +195,7 @@ mod tests {
     fn fingerprints(spec: &PipelineSpec) -> Vec<(String, Fingerprint)> {
         let home = tempfile::tempdir().unwrap();
         let store = Store::open(home.path()).unwrap();
-        let plan = Plan::new(spec, &store, None).unwrap();
+        let plan = Plan::new(spec, &store, Scope::All).unwrap();
         plan.stages
             .into_iter()
             .map(|stage| (stage.spec.name, stage.fingerprint))
@@ -208,7 +236,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let store = Store::open(home.path()).unwrap();
         let plan = |stages| {
-            Plan::new(&pipeline(stages), &store, None)
+            Plan::new(&pipeline(stages), &store, Scope::All)
                 .unwrap_err()
                 .to_string()
         };
@@ -219,5 +247,27 @@ mod tests {
         assert!(cycle.contains("a → b → a"), "{cycle}");
         let unknown = plan(vec![stage("a", &["c"], json!({}))]);
         assert!(unknown.contains("`c`"), "{unknown}");
+    }
+
+    #[test]
+    fn one_stage_alone_wants_its_inputs() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path()).unwrap();
+        let spec = pipeline(vec![
+            stage("prepare", &[], json!({})),
+            stage("train", &["prepare"], json!({})),
+        ]);
+        assert_eq!(
+            Plan::new(&spec, &store, Scope::Only("prepare"))
+                .unwrap()
+                .stages
+                .len(),
+            1
+        );
+        let error = Plan::new(&spec, &store, Scope::Only("train")).unwrap_err();
+        assert!(
+            matches!(error, PipelineError::InputMissing { .. }),
+            "{error}"
+        );
     }
 }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::error::PipelineError;
 use crate::executor::{RunOutcome, StageResult};
+use crate::flatten::flatten;
 use crate::manifest::{Manifest, Score, Subject};
 use crate::plan::{Plan, PlannedStage};
 use crate::provenance::Provenance;
@@ -291,17 +292,4 @@ fn params(spec: &PipelineSpec) -> Vec<(String, String)> {
     }
     params.sort();
     params
-}
-
-fn flatten(key: &str, value: &Value, params: &mut Vec<(String, String)>) {
-    match value {
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                flatten(&format!("{key}.{name}"), value, params);
-            }
-        }
-        Value::Null => {}
-        Value::String(text) => params.push((key.to_owned(), text.clone())),
-        other => params.push((key.to_owned(), other.to_string())),
-    }
 }

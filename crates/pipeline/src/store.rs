@@ -7,6 +7,9 @@ use patchwork_core::{FileError, Fingerprint, durable};
 
 use crate::manifest::{MANIFEST_FILE, Manifest};
 
+/// What the name of a folder in `work/` begins with that is about to be removed.
+pub(crate) const DISCARDED: &str = "discarded-";
+
 /// The layout of the home folder.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -34,12 +37,14 @@ impl Store {
         self.home.join("registry.db")
     }
 
+    /// The folder of all finished artifacts of a kind, whether or not it is there.
+    pub fn artifacts(&self, kind: &str) -> PathBuf {
+        self.home.join("artifacts").join(kind)
+    }
+
     /// The folder of a finished artifact, whether or not it is there.
     pub fn artifact(&self, kind: &str, fingerprint: Fingerprint) -> PathBuf {
-        self.home
-            .join("artifacts")
-            .join(kind)
-            .join(fingerprint.to_string())
+        self.artifacts(kind).join(fingerprint.to_string())
     }
 
     /// The manifest of an artifact, if the artifact is there.
@@ -55,6 +60,15 @@ impl Store {
         Manifest::read(&folder).map(Some)
     }
 
+    /// Removes a finished artifact, if it is there. Killed on the way, it leaves the artifact whole or gone.
+    pub fn discard(&self, kind: &str, fingerprint: Fingerprint) -> Result<(), FileError> {
+        let aside = self
+            .home
+            .join("work")
+            .join(format!("{DISCARDED}{fingerprint}"));
+        durable::discard_directory(&self.artifact(kind, fingerprint), &aside)
+    }
+
     /// The folder in which an unfinished stage works.
     pub fn work(&self, fingerprint: Fingerprint) -> PathBuf {
         self.home.join("work").join(fingerprint.to_string())
@@ -63,6 +77,12 @@ impl Store {
     /// The lock that only one process at a time holds on a fingerprint.
     pub fn lock(&self, fingerprint: Fingerprint) -> PathBuf {
         self.home.join("locks").join(format!("{fingerprint}.lock"))
+    }
+
+    /// Takes the lock under which a run is planned and recorded, and under which `gc` deletes: an artifact
+    /// that a plan counts on is not deleted before the registry knows that it is needed.
+    pub fn lock_planning(&self) -> Result<FileLock, FileError> {
+        FileLock::acquire(&self.home.join("locks/planning.lock"))
     }
 
     /// Takes the lock by which others see that this process is there. Hold it as long as the process lives.

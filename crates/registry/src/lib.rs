@@ -16,7 +16,9 @@ mod attempts;
 mod clock;
 mod database;
 mod error;
+mod history;
 mod measurements;
+mod needs;
 mod query;
 mod record;
 mod runs;
@@ -26,6 +28,8 @@ mod view;
 
 pub use database::Registry;
 pub use error::RegistryError;
+pub use history::{HistoryRow, TrainingTime};
+pub use needs::RunNeeds;
 pub use query::{QueryTable, SqlValue};
 pub use record::{
     AttemptEnd, EventLevel, MetricPoint, NewArtifact, NewRun, NewScore, NewStage, RunRecord,

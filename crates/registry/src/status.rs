@@ -68,6 +68,11 @@ named! {
 }
 
 impl StageStatus {
+    /// Whether the stage's artifact is there.
+    pub fn is_done(self) -> bool {
+        matches!(self, Self::Cached | Self::Succeeded)
+    }
+
     /// Whether nothing more happens to the stage in this run.
     pub fn is_final(self) -> bool {
         !matches!(self, Self::Pending | Self::Running)

@@ -16,8 +16,8 @@ use tch::{Device, Kind as Number, Tensor};
 use crate::accumulate::{Halves, Images, accumulate};
 use crate::device;
 use crate::job::{execution, input, settings, summary_of, weights_folder};
-use crate::plot::{Labels, Line, line_plot};
 use crate::reference::STATISTICS_FILE;
+use patchwork_plot::{Labels, Line, line_plot};
 
 /// The pixel format between sampler and extractor: no encoder lies between them.
 const CODEC: &str = "raw u8";

@@ -9,7 +9,6 @@ mod device;
 mod evaluate;
 mod job;
 mod network;
-mod plot;
 mod prepare;
 mod reference;
 mod sample;

@@ -46,7 +46,10 @@ pub(crate) async fn doctor(arguments: &Arguments) -> Result<ExitCode, CliError> 
         },
         Finding {
             what: "GPU",
-            state: probe.as_ref().map_err(String::clone).and_then(gpu),
+            state: probe
+                .as_ref()
+                .map_err(|_| "unknown while libtorch is missing".to_owned())
+                .and_then(gpu),
             needed: false,
         },
         Finding {

@@ -1,12 +1,18 @@
 //! One module a command.
 
+mod compare;
 mod dataset;
 mod doctor;
+mod explain;
+mod gc;
 mod logs;
 mod query;
+mod request;
+mod retry;
 mod run;
 mod runs;
 mod show;
+mod status;
 
 use std::process::ExitCode;
 
@@ -17,6 +23,11 @@ use crate::error::CliError;
 pub(crate) async fn dispatch(arguments: &Arguments) -> Result<ExitCode, CliError> {
     match &arguments.command {
         Command::Run(run) => run::run(arguments, run).await,
+        Command::Retry(retry) => retry::retry(arguments, retry).await,
+        Command::Explain(explain) => done(explain::explain_pipeline(arguments, explain)),
+        Command::Status(status) => done(status::status(&arguments.home, status).await),
+        Command::Compare(compare) => done(compare::compare(&arguments.home, compare).await),
+        Command::Gc(gc) => done(gc::collect_garbage(arguments, gc).await),
         Command::Runs(list) => done(runs::runs(&arguments.home, list).await),
         Command::Show(show) => done(show::show(&arguments.home, show).await),
         Command::Logs(logs) => done(logs::logs(&arguments.home, logs).await),

@@ -3,7 +3,7 @@
 use patchwork_diffusion::StepReport;
 use serde::{Deserialize, Serialize};
 
-use crate::plot::{Labels, Line, PlotError, line_plot};
+use patchwork_plot::{Labels, Line, PlotError, line_plot};
 
 /// So many points, evenly spaced in images seen.
 const POINTS: u64 = 250;

@@ -1,4 +1,4 @@
-//! Line plots as PNG, with the same bytes for the same numbers.
+//! Lines over one another in one pair of axes.
 
 use std::sync::Once;
 
@@ -12,31 +12,43 @@ const FONT: &str = "sans-serif";
 
 /// What is wrong with a plot.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PlotError {
+pub enum PlotError {
+    /// The drawing failed.
     #[error("cannot draw the plot `{title}`: {cause}")]
-    Draw { title: String, cause: String },
+    Draw {
+        /// The plot.
+        title: String,
+        /// What the drawing library says.
+        cause: String,
+    },
+    /// The encoding failed.
     #[error("cannot encode a plot as PNG: {0}")]
     Encode(#[from] image::ImageError),
 }
 
 /// A named line of points.
-pub(crate) struct Line<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) points: Vec<(f64, f64)>,
+pub struct Line<'a> {
+    /// Its name in the legend, which is drawn where there are several lines.
+    pub name: &'a str,
+    /// Its points, (x, y), in the order in which they are joined.
+    pub points: Vec<(f64, f64)>,
 }
 
 /// How a plot is labelled.
-pub(crate) struct Labels<'a> {
-    pub(crate) title: &'a str,
-    pub(crate) x: &'a str,
-    pub(crate) y: &'a str,
+pub struct Labels<'a> {
+    /// Above the plot.
+    pub title: &'a str,
+    /// Below the horizontal axis.
+    pub x: &'a str,
+    /// Beside the vertical axis.
+    pub y: &'a str,
 }
 
 /// Draws lines over one another; points that are not finite are left out, as are empty lines.
 ///
 /// With `logarithmic`, the y axis is logarithmic where the values span a decade; below that a logarithmic axis
 /// would have no labels.
-pub(crate) fn line_plot(
+pub fn line_plot(
     labels: &Labels<'_>,
     lines: &[Line<'_>],
     logarithmic: bool,

@@ -1,0 +1,65 @@
+//! `patchwork compare`: runs side by side, or the scores of many runs in one ranking.
+//!
+//! - `side_by_side`: what differs between some runs, as tables joined by polars;
+//! - `ranking`: the scores of a metric, refused where they do not compare;
+//! - `curves`: distance against training images and against hours, as pictures.
+
+mod curves;
+mod ranking;
+mod side_by_side;
+
+use std::path::Path;
+
+use patchwork_registry::Registry;
+use serde_json::json;
+
+use crate::arguments::{CompareArguments, Format};
+use crate::error::CliError;
+use crate::output::{line, remark};
+
+pub(crate) async fn compare(home: &Path, arguments: &CompareArguments) -> Result<(), CliError> {
+    let registry = Registry::open_read_only(&home.join("registry.db")).await?;
+    if let Some(metric) = &arguments.metric {
+        return ranking::rank(&registry, metric, arguments).await;
+    }
+    let mut runs = Vec::new();
+    for selector in &arguments.runs {
+        let run = registry.run(selector).await?;
+        if runs
+            .iter()
+            .all(|known: &patchwork_registry::RunDetail| known.run.id != run.run.id)
+        {
+            runs.push(run);
+        }
+    }
+    if runs.len() < 2 {
+        return Err(CliError::TooFewRuns);
+    }
+    let tables = side_by_side::tables(&runs)?;
+    match arguments.format {
+        Format::Json => {
+            let object: serde_json::Map<_, _> = tables
+                .iter()
+                .map(|table| (table.title.to_owned(), json!(table.rows.objects())))
+                .collect();
+            line(&serde_json::to_string_pretty(&object).expect("tables are plain data"))?;
+        }
+        format => {
+            for table in &tables {
+                if format == Format::Table {
+                    line(table.title)?;
+                }
+                table.rows.print(format)?;
+            }
+        }
+    }
+    for warning in ranking::warnings(&runs) {
+        remark(&warning);
+    }
+    if let Some(path) = &arguments.plot {
+        for path in curves::draw(&registry, &runs, path).await? {
+            line(&format!("picture: {}", path.display()))?;
+        }
+    }
+    Ok(())
+}

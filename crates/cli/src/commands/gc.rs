@@ -1,0 +1,102 @@
+//! `patchwork gc`: deletes what no recorded run needs, or says what it would delete.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use patchwork_core::Fingerprint;
+use patchwork_pipeline::Store;
+use patchwork_pipeline::gc::{self, Garbage, GarbageKind, Needed};
+use patchwork_registry::{Registry, RunNeeds, StageStatus};
+use serde_json::json;
+
+use crate::arguments::{Arguments, Format, GcArguments};
+use crate::error::CliError;
+use crate::output::{Rows, remark};
+
+pub(crate) async fn collect_garbage(
+    arguments: &Arguments,
+    options: &GcArguments,
+) -> Result<(), CliError> {
+    let store = Store::open(&arguments.home)?;
+    let _planning = store.lock_planning()?;
+    let registry = Registry::open_read_only(&store.registry()).await?;
+    let runs = registry.run_needs().await?;
+    registry.close().await;
+    let needed = needed(&store, &runs, options)?;
+    let garbage = gc::find(&store, &needed)?;
+    let mut rows = Rows::new(&["what", "bytes", "deleted", "path"]);
+    let (mut bytes, mut busy) = (0, 0);
+    for garbage in &garbage {
+        let deleted = options.apply && gc::delete(&store, garbage)?;
+        busy += usize::from(options.apply && !deleted);
+        bytes += garbage.bytes;
+        rows.push(vec![
+            json!(name(garbage)),
+            json!(garbage.bytes),
+            json!(deleted),
+            json!(garbage.path.display().to_string()),
+        ]);
+    }
+    rows.print(options.format)?;
+    if options.format == Format::Table {
+        let size = bytes as f64 / f64::from(1 << 20);
+        remark(&match (options.apply, busy) {
+            (false, _) => format!("{size:.1} MiB; `--apply` deletes it"),
+            (true, 0) => format!("{size:.1} MiB deleted"),
+            (true, busy) => format!("{busy} are being worked on and were left"),
+        });
+    }
+    Ok(())
+}
+
+fn name(garbage: &Garbage) -> String {
+    match &garbage.what {
+        GarbageKind::Artifact(kind) => format!("{kind} artifact"),
+        GarbageKind::Work => "unfinished work".to_owned(),
+        GarbageKind::Leftover => "leftover".to_owned(),
+    }
+}
+
+/// What the runs within the limits need.
+fn needed(store: &Store, runs: &[RunNeeds], options: &GcArguments) -> Result<Needed, CliError> {
+    let mut needed = Needed::default();
+    let mut kept: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut bytes = 0;
+    for run in runs {
+        let number = kept.entry(&run.pipeline).or_default();
+        let running = run.stages.iter().any(|(_, status)| !status.is_final());
+        let too_many = options.keep.is_some_and(|keep| *number >= keep);
+        let too_old = options
+            .older_than
+            .is_some_and(|days| run.age_days > f64::from(days));
+        if !running && (too_many || too_old) {
+            continue;
+        }
+        let artifacts: BTreeSet<Fingerprint> = fingerprints(run, |_| true).collect();
+        let mut added = 0;
+        for &fingerprint in artifacts.difference(&needed.artifacts) {
+            added += gc::artifact_bytes(store, fingerprint)?;
+        }
+        let limit = options.max_gigabytes.map(|gigabytes| gigabytes * 1e9);
+        if !running && limit.is_some_and(|limit| (bytes + added) as f64 > limit) {
+            continue;
+        }
+        bytes += added;
+        *number += 1;
+        needed.artifacts.extend(artifacts);
+        needed
+            .unfinished
+            .extend(fingerprints(run, |status| !status.is_done()));
+    }
+    Ok(needed)
+}
+
+/// The fingerprints of the stages of a run that stand somehow.
+fn fingerprints(
+    run: &RunNeeds,
+    stands: impl Fn(StageStatus) -> bool,
+) -> impl Iterator<Item = Fingerprint> {
+    run.stages
+        .iter()
+        .filter(move |(_, status)| stands(*status))
+        .filter_map(|(fingerprint, _)| fingerprint.parse().ok())
+}

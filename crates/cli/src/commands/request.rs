@@ -1,0 +1,206 @@
+//! What `run`, `retry` and `explain` have in common: from a resolved pipeline to a plan, and to a finished run.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use patchwork_config::Pipeline;
+use patchwork_core::durable;
+use patchwork_core::lock::FileLock;
+use patchwork_pipeline::provenance::Provenance;
+use patchwork_pipeline::{
+    ExecuteOptions, PipelineSpec, Plan, RunOutcome, Scope, StageResult, Store, execute,
+};
+use patchwork_planner::{SpecifyOptions, specify};
+use patchwork_registry::Registry;
+use patchwork_weights::weights_folder;
+use serde_json::{Value, json};
+
+use crate::arguments::{Arguments, Format};
+use crate::error::{CliError, EXIT_FAILED};
+use crate::output::{Rows, line, remark};
+use crate::progress;
+use crate::worker_program::{self, LIBTORCH_VERSION};
+
+/// A pipeline and how it is to be carried out.
+pub(crate) struct Request<'a> {
+    pub(crate) pipeline: &'a Pipeline,
+    pub(crate) scope: Scope<'a>,
+    pub(crate) force: &'a [String],
+    pub(crate) jobs: usize,
+    pub(crate) rehash: bool,
+}
+
+/// A request that can be carried out.
+pub(crate) struct Planned {
+    pub(crate) store: Store,
+    pub(crate) spec: PipelineSpec,
+    pub(crate) plan: Plan,
+    planning: FileLock,
+}
+
+impl Request<'_> {
+    /// Digests the raw data, checks the weights and looks up what is done already.
+    pub(crate) fn plan(&self, arguments: &Arguments) -> Result<Planned, CliError> {
+        for stage in self.force {
+            if self.pipeline.stage(stage).is_none() {
+                let stages = self.pipeline.stages.iter();
+                let known: Vec<&str> = stages.map(|stage| stage.name.as_str()).collect();
+                return Err(CliError::NoSuchStage {
+                    stage: stage.clone(),
+                    pipeline: self.pipeline.name.clone(),
+                    known: known.join(", "),
+                });
+            }
+        }
+        let store = Store::open(&arguments.home)?;
+        let weights = weights_folder(arguments.weights.clone());
+        let options = SpecifyOptions {
+            cache: &store.cache(),
+            weights: &weights,
+            rehash: self.rehash,
+        };
+        let spec = specify(self.pipeline, &options)?;
+        let planning = store.lock_planning()?;
+        let plan = Plan::new(&spec, &store, self.scope)?;
+        Ok(Planned {
+            store,
+            spec,
+            plan,
+            planning,
+        })
+    }
+
+    /// Plans and carries out the request, and prints what became of it.
+    pub(crate) async fn carry_out(
+        &self,
+        arguments: &Arguments,
+        format: Format,
+    ) -> Result<ExitCode, CliError> {
+        let Planned {
+            store,
+            spec,
+            plan,
+            planning,
+        } = self.plan(arguments)?;
+        let worker = worker_program::path()?;
+        let runs = |stage: &patchwork_pipeline::PlannedStage| {
+            stage.cached.is_none() || self.force.contains(&stage.spec.name)
+        };
+        if plan.stages.iter().any(runs) {
+            worker_program::probe(&worker)?;
+        }
+        let _alive = store.announce_process()?;
+        let registry = Registry::open(&store.registry()).await?;
+        for stale in registry
+            .mark_stale_attempts(|pid, _| store.is_alive(pid))
+            .await?
+        {
+            remark(&format!(
+                "run {} ended without a word in stage {} (last seen {}); recorded as interrupted",
+                stale.run, stale.stage, stale.heartbeat
+            ));
+        }
+        let options = ExecuteOptions {
+            worker,
+            jobs: self.jobs,
+            force: self.force.to_vec(),
+            provenance: provenance()?,
+        };
+        let mut observer = progress::observer();
+        let outcome = execute(
+            &spec,
+            &plan,
+            planning,
+            &store,
+            &registry,
+            &options,
+            observer.as_mut(),
+        )
+        .await?;
+        registry.close().await;
+        print_outcome(&outcome, format)?;
+        Ok(exit_code(&outcome))
+    }
+}
+
+fn exit_code(outcome: &RunOutcome) -> ExitCode {
+    const SIGNAL_BASE: i32 = 128;
+    match outcome.signal {
+        _ if outcome.is_success() => ExitCode::SUCCESS,
+        Some(signal) => ExitCode::from(u8::try_from(SIGNAL_BASE + signal).unwrap_or(EXIT_FAILED)),
+        None => ExitCode::from(EXIT_FAILED),
+    }
+}
+
+fn print_outcome(outcome: &RunOutcome, format: Format) -> Result<(), CliError> {
+    let mut rows = Rows::new(&["stage", "status", "time", "artifact"]);
+    for stage in &outcome.stages {
+        rows.push(vec![
+            json!(stage.stage),
+            json!(stage.status),
+            match format {
+                Format::Table => json!(progress::duration(stage.duration)),
+                Format::Json | Format::Csv => json!(stage.duration.as_secs_f64()),
+            },
+            stage
+                .outcome
+                .as_ref()
+                .map_or(Value::Null, |_| json!(stage.folder.display().to_string())),
+        ]);
+    }
+    rows.print(format)?;
+    if format != Format::Table {
+        return Ok(());
+    }
+    for stage in &outcome.stages {
+        print_distances(stage)?;
+    }
+    for picture in outcome.stages.iter().flat_map(pictures) {
+        line(&format!("picture: {}", picture.display()))?;
+    }
+    line(&format!(
+        "run {}; `patchwork show {}` has the details",
+        outcome.run, outcome.run
+    ))
+}
+
+/// The scores of a stage, in the words of its summary.
+fn print_distances(stage: &StageResult) -> Result<(), CliError> {
+    let distances = stage
+        .outcome
+        .as_ref()
+        .and_then(|outcome| outcome.summary.get("distances"));
+    for distance in distances.and_then(Value::as_array).into_iter().flatten() {
+        if let (Some(metric), Some(of), Some(value)) = (
+            distance["metric"].as_str(),
+            distance["of"].as_str(),
+            distance["value"].as_f64(),
+        ) {
+            line(&format!("{metric} of {of}: {value:.2}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn pictures(stage: &StageResult) -> Vec<PathBuf> {
+    let mut paths = match &stage.outcome {
+        Some(_) => durable::list(&stage.folder).unwrap_or_default(),
+        None => Vec::new(),
+    };
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "png"));
+    paths
+}
+
+fn provenance() -> Result<Provenance, CliError> {
+    let folder = std::env::current_dir().map_err(CliError::Program)?;
+    let versions = json!({
+        "patchwork": env!("CARGO_PKG_VERSION"),
+        "libtorch": LIBTORCH_VERSION,
+        "rust": env!("CARGO_PKG_RUST_VERSION"),
+    });
+    Ok(Provenance::collect(
+        std::env::args().collect(),
+        &folder,
+        versions,
+    ))
+}

@@ -1,0 +1,102 @@
+//! `patchwork status`: where the stages of runs stand.
+
+use std::path::Path;
+use std::time::Duration;
+
+use patchwork_pipeline::Store;
+use patchwork_registry::{Registry, RunDetail, RunStatus, StageStatus};
+use serde_json::json;
+
+use crate::arguments::{Format, StatusArguments};
+use crate::error::CliError;
+use crate::output::Rows;
+use crate::progress;
+
+pub(crate) async fn status(home: &Path, arguments: &StatusArguments) -> Result<(), CliError> {
+    let registry = Registry::open_read_only(&home.join("registry.db")).await?;
+    let store = Store::open(home)?;
+    let mut rows = Rows::new(&[
+        "run",
+        "stage",
+        "status",
+        "attempts",
+        "time",
+        "last seen",
+        "latest",
+    ]);
+    for run in selected(&registry, arguments.run.as_deref()).await? {
+        add(
+            &mut rows,
+            &store,
+            &registry.run(&run).await?,
+            arguments.format,
+        );
+    }
+    rows.print(arguments.format)
+}
+
+async fn selected(registry: &Registry, run: Option<&str>) -> Result<Vec<String>, CliError> {
+    if let Some(run) = run {
+        return Ok(vec![run.to_owned()]);
+    }
+    let runs = registry.runs(usize::MAX).await?;
+    let at_work: Vec<String> = runs
+        .iter()
+        .filter(|run| run.status == RunStatus::Running)
+        .map(|run| run.name.clone())
+        .collect();
+    Ok(if at_work.is_empty() {
+        runs.into_iter().take(1).map(|run| run.name).collect()
+    } else {
+        at_work
+    })
+}
+
+fn add(rows: &mut Rows, store: &Store, run: &RunDetail, format: Format) {
+    for stage in &run.stages {
+        let attempts = || {
+            run.attempts
+                .iter()
+                .filter(|attempt| attempt.stage == stage.name)
+        };
+        let last = attempts().next_back();
+        // A worker that is gone without a word is recorded as interrupted at the next start of a run.
+        let gone = stage.status == StageStatus::Running
+            && last.is_some_and(|attempt| {
+                attempt.ended.is_none()
+                    && u32::try_from(attempt.pid).is_ok_and(|pid| !store.is_alive(pid))
+            });
+        let status = if gone {
+            "gone".to_owned()
+        } else {
+            stage.status.to_string()
+        };
+        let latest: Vec<String> = run
+            .metrics
+            .iter()
+            .filter(|series| series.stage == stage.name)
+            .filter(|series| ["loss", "images_per_second"].contains(&series.name.as_str()))
+            .filter_map(|series| {
+                let value = series.last?;
+                Some(format!(
+                    "{} {value:.4} at {}",
+                    series.name, series.last_step
+                ))
+            })
+            .collect();
+        rows.push(vec![
+            json!(run.run.name),
+            json!(stage.name),
+            json!(status),
+            json!(attempts().count()),
+            match stage.seconds {
+                Some(seconds) if format == Format::Table => json!(progress::duration(
+                    Duration::from_secs_f64(seconds.max(0.0))
+                )),
+                seconds => json!(seconds),
+            },
+            json!(last.map(|attempt| attempt.ended.as_ref().unwrap_or(&attempt.heartbeat))),
+            json!(latest.join(", ")),
+        ]);
+    }
+}

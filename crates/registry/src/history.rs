@@ -1,0 +1,125 @@
+//! Scores over many runs, and how long training took to get there: what `compare` asks.
+
+use crate::database::Registry;
+use crate::error::RegistryError;
+use crate::view::ScoreRow;
+
+/// A score of a trained network, with the run that measured it.
+#[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
+pub struct HistoryRow {
+    /// The run's name.
+    pub run: String,
+    /// Its pipeline's name.
+    pub pipeline: String,
+    /// The score.
+    #[sqlx(flatten)]
+    pub score: ScoreRow,
+}
+
+/// How long the making of an artifact took, over all attempts of all runs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TrainingTime {
+    /// (images seen, milliseconds since 1970), ascending in time.
+    points: Vec<(i64, i64)>,
+    /// (start, end) of each attempt, milliseconds since 1970.
+    attempts: Vec<(i64, i64)>,
+}
+
+impl TrainingTime {
+    /// Seconds of work until so many images had been seen; time between attempts does not count.
+    ///
+    /// None where nothing of the training is recorded.
+    pub fn seconds_until(&self, images: i64) -> Option<f64> {
+        let last = self.attempts.iter().map(|attempt| attempt.1).max()?;
+        let moment = self
+            .points
+            .iter()
+            .find(|point| point.0 >= images)
+            .map_or(last, |point| point.1);
+        let worked: i64 = self
+            .attempts
+            .iter()
+            .map(|&(start, end)| (end.min(moment) - start).max(0))
+            .sum();
+        Some(if images == 0 {
+            0.0
+        } else {
+            worked as f64 / 1000.0
+        })
+    }
+}
+
+const ACTION: &str = "look up scores";
+
+impl Registry {
+    /// Every score of a metric that belongs to a trained network, best (lowest) first; of one pipeline, if named.
+    pub async fn score_history(
+        &self,
+        metric: &str,
+        pipeline: Option<&str>,
+    ) -> Result<Vec<HistoryRow>, RegistryError> {
+        sqlx::query_as(
+            "SELECT * FROM fid_history
+             WHERE metric = ?1 AND images_seen IS NOT NULL AND (?2 IS NULL OR pipeline = ?2)
+             ORDER BY value, time",
+        )
+        .bind(metric)
+        .bind(pipeline)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(RegistryError::during(ACTION))
+    }
+
+    /// The metrics that have scores.
+    pub async fn score_metrics(&self) -> Result<Vec<String>, RegistryError> {
+        sqlx::query_scalar("SELECT DISTINCT metric FROM scores ORDER BY metric")
+            .fetch_all(&self.pool)
+            .await
+            .map_err(RegistryError::during(ACTION))
+    }
+
+    /// When the artifact of this fingerprint was worked on, and how far it was when.
+    pub async fn training_time(&self, fingerprint: &str) -> Result<TrainingTime, RegistryError> {
+        const MILLISECONDS: &str = "look up the time of training";
+        let points = sqlx::query_as(
+            "SELECT points.step, points.time FROM metric_points AS points
+             JOIN metric_summary AS series ON series.id = points.series AND series.name = 'loss'
+             JOIN stages ON stages.run_id = series.run_id AND stages.name = series.stage
+             WHERE stages.fingerprint = ? ORDER BY points.time",
+        )
+        .bind(fingerprint)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(RegistryError::during(MILLISECONDS))?;
+        let attempts = sqlx::query_as(
+            "SELECT CAST((julianday(attempts.started) - 2440587.5) * 86400000 AS INTEGER),
+                    CAST((julianday(COALESCE(attempts.ended, heartbeat)) - 2440587.5) * 86400000 AS INTEGER)
+             FROM attempts
+             JOIN stages ON stages.run_id = attempts.run_id AND stages.name = attempts.stage
+             WHERE stages.fingerprint = ? ORDER BY attempts.started",
+        )
+        .bind(fingerprint)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(RegistryError::during(MILLISECONDS))?;
+        Ok(TrainingTime { points, attempts })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TrainingTime;
+
+    #[test]
+    fn time_between_attempts_does_not_count() {
+        let time = TrainingTime {
+            points: vec![(100, 2_000), (200, 4_000), (300, 103_000)],
+            attempts: vec![(0, 5_000), (100_000, 105_000)],
+        };
+        assert_eq!(time.seconds_until(0), Some(0.0));
+        assert_eq!(time.seconds_until(150), Some(4.0));
+        assert_eq!(time.seconds_until(300), Some(8.0));
+        assert_eq!(time.seconds_until(400), Some(10.0));
+        assert_eq!(TrainingTime::default().seconds_until(1), None);
+    }
+}

@@ -1,0 +1,58 @@
+//! Which artifacts recorded runs need: what `gc` asks.
+
+use crate::database::Registry;
+use crate::error::RegistryError;
+use crate::status::StageStatus;
+
+/// A run and the fingerprints of its stages.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunNeeds {
+    /// The run's name.
+    pub run: String,
+    /// Its pipeline's name.
+    pub pipeline: String,
+    /// Days since it started.
+    pub age_days: f64,
+    /// Each stage's fingerprint, as it stands in the database, and where the stage stands.
+    pub stages: Vec<(String, StageStatus)>,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    run: String,
+    pipeline: String,
+    age_days: f64,
+    fingerprint: String,
+    status: StageStatus,
+}
+
+impl Registry {
+    /// Every run with what its stages made or were to make, newest run first.
+    pub async fn run_needs(&self) -> Result<Vec<RunNeeds>, RegistryError> {
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT runs.name AS run, pipeline,
+                    julianday('now') - julianday(runs.started) AS age_days,
+                    fingerprint, stages.status
+             FROM runs JOIN stages ON stages.run_id = runs.id
+             ORDER BY runs.id DESC, position",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(RegistryError::during("look up what runs need"))?;
+        let mut runs: Vec<RunNeeds> = Vec::new();
+        for row in rows {
+            if runs.last().is_none_or(|run| run.run != row.run) {
+                runs.push(RunNeeds {
+                    run: row.run,
+                    pipeline: row.pipeline,
+                    age_days: row.age_days,
+                    stages: Vec::new(),
+                });
+            }
+            if let Some(run) = runs.last_mut() {
+                run.stages.push((row.fingerprint, row.status));
+            }
+        }
+        Ok(runs)
+    }
+}

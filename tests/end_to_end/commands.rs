@@ -1,0 +1,175 @@
+//! The commands that ask about runs and go on with them, used as a person uses them.
+
+use std::time::{Duration, Instant};
+
+use crate::program::Program;
+
+const SMOKE: &str = "pipelines/smoke.toml";
+
+fn text(output: &std::process::Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn explain_names_what_changed_since_the_nearest_artifact() {
+    let program = Program::new();
+    program.succeed(&["run", SMOKE, "--until", "prepare"]);
+    let explained = program.rows(&[
+        "explain",
+        SMOKE,
+        "--set",
+        "stages.prepare.resolution=32",
+        "--until",
+        "reference",
+    ]);
+    assert_eq!(explained[0]["fate"], "run");
+    assert_eq!(
+        explained[0]["changes"],
+        serde_json::json!([{"what": "resolution", "was": "16", "is": "32"}])
+    );
+    assert_eq!(explained[1]["nearest"], serde_json::Value::Null);
+    let unchanged = program.succeed(&["explain", SMOKE, "--until", "prepare"]);
+    assert!(unchanged.contains("cached"), "{unchanged}");
+}
+
+#[test]
+fn one_stage_alone_wants_its_inputs_and_then_runs() {
+    let program = Program::new();
+    let refused = program.run(&["run", SMOKE, "--only", "reference"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(
+        text(&refused).contains("`prepare` is not done"),
+        "{}",
+        text(&refused)
+    );
+    program.succeed(&["run", SMOKE, "--only", "prepare"]);
+    let rows = program.rows(&["run", SMOKE, "--only", "reference"]);
+    assert_eq!(rows[0]["status"], "cached");
+    assert_eq!(rows[1]["status"], "succeeded");
+}
+
+#[test]
+fn gc_deletes_what_the_kept_runs_do_not_need() {
+    let program = Program::new();
+    program.succeed(&["run", SMOKE, "--until", "prepare"]);
+    let larger = [
+        "run",
+        SMOKE,
+        "--until",
+        "prepare",
+        "--set",
+        "stages.prepare.resolution=32",
+    ];
+    program.succeed(&larger);
+    assert!(program.rows(&["gc"]).is_empty());
+    let before = program.artifacts();
+    let found = program.rows(&["gc", "--keep", "1"]);
+    assert_eq!((found.len(), &found[0]["deleted"]), (1, &false.into()));
+    assert_eq!(program.artifacts(), before);
+    program.rows(&["gc", "--keep", "1", "--apply"]);
+    let would = |arguments: &[&str]| {
+        program.rows(&[arguments, &["--dry-run"]].concat())[0]["would be"].clone()
+    };
+    assert_eq!(would(&["run", SMOKE, "--until", "prepare"]), "run");
+    assert_eq!(would(&larger), "cached");
+    assert!(program.rows(&["gc", "--keep", "1"]).is_empty());
+}
+
+#[test]
+fn retry_does_what_was_interrupted_and_nothing_else() {
+    let program = Program::new();
+    let mut child = program.start(&["run", SMOKE]);
+    let start = Instant::now();
+    while !program.home().join("logs/smoke-1/train.log").exists() {
+        assert!(
+            start.elapsed() < Duration::from_mins(2),
+            "training does not begin"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let rows = program.rows(&["retry"]);
+    let status =
+        |stage: &str| rows.iter().find(|row| row["stage"] == stage).unwrap()["status"].clone();
+    assert_eq!(
+        (status("prepare"), status("reference")),
+        ("cached".into(), "cached".into())
+    );
+    assert_eq!(
+        (status("train"), status("evaluate")),
+        ("succeeded".into(), "succeeded".into())
+    );
+    let status = program.rows(&["status", "smoke-1"]);
+    assert!(
+        status.iter().any(|row| row["status"] == "interrupted"),
+        "{status:?}"
+    );
+    let nothing = program.run(&["retry"]);
+    assert_eq!(nothing.status.code(), Some(1));
+    assert!(
+        text(&nothing).contains("nothing to retry"),
+        "{}",
+        text(&nothing)
+    );
+}
+
+#[test]
+fn runs_are_compared_and_scores_that_do_not_compare_are_not_ranked() {
+    let program = Program::new();
+    program.succeed(&["run", SMOKE]);
+    let seeds = |seeds: &str| {
+        let set = format!("stages.sample.seeds=\"{seeds}\"");
+        program.succeed(&["run", SMOKE, "--set", &set]);
+    };
+    seeds("100-131");
+    let plot = program.home().join("curves.png");
+    let compared = program.run(&[
+        "compare",
+        "smoke-1",
+        "smoke-2",
+        "--plot",
+        plot.to_str().unwrap(),
+    ]);
+    let table = String::from_utf8(compared.stdout).unwrap();
+    assert!(
+        compared.status.success() && table.contains("stages.sample.seeds"),
+        "{table}"
+    );
+    for file in ["curves.png", "curves-hours.png"] {
+        let bytes = std::fs::read(program.home().join(file)).unwrap();
+        assert!(bytes.starts_with(b"\x89PNG"), "{file}");
+    }
+    let rank = ["compare", "--metric", "fd_efficientnet_lite0"];
+    let ranking = program.rows(&rank);
+    assert_eq!(ranking.len(), 2);
+    let value = |row: usize| ranking[row]["value"].as_f64().unwrap();
+    assert!(value(0) <= value(1));
+
+    seeds("0-15");
+    let refused = program.run(&rank);
+    assert_eq!(refused.status.code(), Some(2));
+    let message = text(&refused);
+    assert!(
+        message.contains("samples: 16 in smoke-3; 32 in smoke-1, smoke-2"),
+        "{message}"
+    );
+    assert_eq!(
+        program
+            .rows(&[&rank[..], &["--incomparable"]].concat())
+            .len(),
+        3
+    );
+    assert_eq!(
+        program
+            .rows(&[&rank[..], &["smoke-1", "smoke-2"]].concat())
+            .len(),
+        2
+    );
+    let unknown = program.run(&["compare", "--metric", "fid"]);
+    assert!(
+        text(&unknown).contains("fd_efficientnet_lite0"),
+        "{}",
+        text(&unknown)
+    );
+}
