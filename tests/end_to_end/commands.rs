@@ -173,3 +173,33 @@ fn runs_are_compared_and_scores_that_do_not_compare_are_not_ranked() {
         text(&unknown)
     );
 }
+
+#[test]
+fn a_lost_registry_is_made_again_from_the_folders() {
+    let program = Program::new();
+    program.succeed(&["run", SMOKE]);
+    program.succeed(&["run", SMOKE, "--until", "prepare"]);
+    let questions = [
+        "SELECT name, pipeline, number, status, command, cpu FROM runs ORDER BY id",
+        "SELECT run_id, name, kind, status, fingerprint, artifact FROM stages ORDER BY run_id, position",
+        "SELECT run_id, stage, number, exit, error FROM attempts ORDER BY run_id, stage",
+        "SELECT fingerprint, kind, path, bytes, summary FROM artifacts ORDER BY fingerprint",
+        "SELECT * FROM params ORDER BY run_id, key",
+        "SELECT run, stage, name, step, value, time FROM metrics ORDER BY run, stage, name, step",
+        "SELECT run, subject, metric, value, reference, samples, seeds FROM fid_history ORDER BY subject",
+        "SELECT stage, level, message FROM events ORDER BY id",
+    ];
+    let answers = || questions.map(|question| program.rows(&["query", question]));
+    let before = answers();
+    assert!(before[5].len() > 1 && before[6].len() == 3, "{before:?}");
+    std::fs::write(program.home().join("registry.db"), b"not a database").unwrap();
+    for file in ["registry.db-wal", "registry.db-shm"] {
+        let _ = std::fs::remove_file(program.home().join(file));
+    }
+    assert!(!program.run(&["runs"]).status.success());
+    program.succeed(&["registry", "rebuild"]);
+    assert_eq!(answers(), before);
+    // The next run goes on counting.
+    program.succeed(&["run", SMOKE, "--until", "prepare"]);
+    assert_eq!(program.rows(&["runs"])[0]["run"], "smoke-3");
+}

@@ -80,6 +80,9 @@ pub(crate) enum Command {
     /// Look at a prepared data set.
     #[command(subcommand)]
     Dataset(DatasetCommand),
+    /// Take care of the registry itself.
+    #[command(subcommand)]
+    Registry(RegistryCommand),
     /// Say what is there, what is missing, and how to mend it.
     Doctor,
 }
@@ -233,6 +236,15 @@ pub(crate) struct QueryArguments {
     /// How the answer is printed.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RegistryCommand {
+    /// Make the registry again from the runs' folders and the artifacts' manifests.
+    #[command(
+        after_help = "For a registry that is lost or damaged. What was there is kept beside it under another name."
+    )]
+    Rebuild,
 }
 
 #[derive(Debug, Subcommand)]

@@ -47,6 +47,8 @@ pub(crate) enum CliError {
         #[source]
         source: serde_json::Error,
     },
+    #[error("process {pid} is at work in this home folder; wait for its end, or stop it")]
+    AtWork { pid: u32 },
     #[error("`compare` wants two or more different runs")]
     TooFewRuns,
     #[error("no run has a score of `{metric}`{}; recorded are {known}", scope.as_ref().map(|pipeline| format!(" in pipeline `{pipeline}`")).unwrap_or_default())]
@@ -82,6 +84,10 @@ impl CliError {
             Self::Config(error) => error.hint(),
             Self::Incomparable { .. } => Some(
                 "name runs of one kind, or rank them anyway with `--incomparable`".to_owned(),
+            ),
+            Self::Registry(RegistryError::Open { .. } | RegistryError::Migrate { .. }) => Some(
+                "if the file is damaged, `patchwork registry rebuild` makes it again from the runs' folders"
+                    .to_owned(),
             ),
             Self::NoWorker { .. } => Some(
                 "build both programs: `./justw build`, or `cargo build --release --package patchwork`"

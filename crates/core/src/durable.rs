@@ -136,6 +136,12 @@ pub fn publish_directory(from: &Path, to: &Path) -> Result<(), FileError> {
     sync_directory(parent(from))
 }
 
+/// Renames a finished file within its folder's disk, durably; what stands at the new place is replaced.
+pub fn rename_file(from: &Path, to: &Path) -> Result<(), FileError> {
+    rename(from, to)?;
+    sync_directory(parent(to))
+}
+
 /// Removes a file if it is there.
 pub fn remove_file(path: &Path) -> Result<(), FileError> {
     match fs::remove_file(path) {

@@ -18,10 +18,12 @@ pub mod observer;
 pub mod plan;
 pub mod protocol;
 pub mod provenance;
+pub mod rebuild;
 mod recorder;
 mod signals;
 pub mod spec;
 pub mod store;
+pub mod story;
 pub mod worker;
 
 pub use error::PipelineError;

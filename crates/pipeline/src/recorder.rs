@@ -8,7 +8,7 @@ use patchwork_registry::{
     AttemptEnd, EventLevel, MetricPoint, NewArtifact, NewRun, NewScore, NewStage, Registry,
     RunStatus, StageStatus,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::error::PipelineError;
 use crate::executor::{RunOutcome, StageResult};
@@ -18,9 +18,9 @@ use crate::plan::{Plan, PlannedStage};
 use crate::provenance::Provenance;
 use crate::spec::PipelineSpec;
 use crate::store::Store;
-
-/// The file in a run's folder that tells its story without the registry.
-const RUN_FILE: &str = "run.json";
+use crate::story::{
+    AttemptStory, EventStory, PointStory, STORY_FORMAT, StageStory, Story, append_points,
+};
 
 /// Seconds between two heartbeats of a run.
 const HEARTBEAT_SECONDS: u64 = 5;
@@ -32,9 +32,10 @@ pub(crate) struct Recorder<'a> {
     id: i64,
     name: String,
     folder: PathBuf,
-    story: Value,
+    story: Story,
     points: Vec<(String, MetricPoint)>,
-    open_attempts: Vec<i64>,
+    /// Rows of attempts that have not ended, each with its position in the story.
+    open_attempts: Vec<(i64, usize)>,
     last_heartbeat: Instant,
 }
 
@@ -71,23 +72,38 @@ impl<'a> Recorder<'a> {
                 })
                 .collect(),
         };
+        let started = patchwork_registry::now();
         let record = registry.create_run(&run).await?;
         let folder = store.logs(&record.name);
         durable::create_dir_all(&folder)?;
-        let story = json!({
-            "format": "patchwork.run/1",
-            "run": record.name,
-            "status": RunStatus::Running,
-            "provenance": provenance,
-            "definition": spec.definition,
-            "stages": plan.stages.iter().map(|stage| json!({
-                "name": stage.spec.name,
-                "kind": stage.spec.kind,
-                "fingerprint": stage.fingerprint,
-                "status": StageStatus::Pending,
-            })).collect::<Vec<_>>(),
-        });
-        durable::write_json(&folder.join(RUN_FILE), &story)?;
+        let story = Story {
+            format: STORY_FORMAT.to_owned(),
+            run: record.name.clone(),
+            pipeline: run.pipeline,
+            status: RunStatus::Running,
+            started,
+            ended: None,
+            pid: std::process::id(),
+            provenance: provenance.clone(),
+            definition: spec.definition.clone(),
+            params: run.params,
+            stages: plan
+                .stages
+                .iter()
+                .map(|stage| StageStory {
+                    name: stage.spec.name.clone(),
+                    kind: stage.spec.kind.clone(),
+                    needs: stage.spec.needs.clone(),
+                    fingerprint: stage.fingerprint,
+                    status: StageStatus::Pending,
+                    started: None,
+                    ended: None,
+                })
+                .collect(),
+            attempts: Vec::new(),
+            events: Vec::new(),
+        };
+        story.write(&folder)?;
         Ok(Self {
             registry,
             store,
@@ -121,7 +137,23 @@ impl<'a> Recorder<'a> {
             .registry
             .start_attempt(self.id, stage, number, pid)
             .await?;
-        self.open_attempts.push(attempt);
+        self.open_attempts
+            .push((attempt, self.story.attempts.len()));
+        let started = patchwork_registry::now();
+        self.story.attempts.push(AttemptStory {
+            stage: stage.to_owned(),
+            number,
+            pid,
+            started: started.clone(),
+            ended: None,
+            exit: None,
+            error: Vec::new(),
+        });
+        if let Some(stage) = self.story.stage_mut(stage) {
+            stage.status = StageStatus::Running;
+            stage.started.get_or_insert(started);
+        }
+        self.story.write(&self.folder)?;
         Ok(attempt)
     }
 
@@ -132,7 +164,14 @@ impl<'a> Recorder<'a> {
         chain: &[String],
     ) -> Result<(), PipelineError> {
         self.write_points().await?;
-        self.open_attempts.retain(|&open| open != attempt);
+        if let Some(open) = self.open_attempts.iter().position(|open| open.0 == attempt) {
+            let (_, position) = self.open_attempts.remove(open);
+            let story = &mut self.story.attempts[position];
+            story.ended = Some(patchwork_registry::now());
+            story.exit = Some(exit.to_owned());
+            story.error = chain.to_vec();
+            self.story.write(&self.folder)?;
+        }
         let error = (!chain.is_empty()).then(|| chain.join("\n"));
         self.registry
             .end_attempt(
@@ -157,10 +196,21 @@ impl<'a> Recorder<'a> {
         self.points.push((stage.to_owned(), point));
     }
 
-    pub(crate) async fn warning(&self, stage: &str, message: &str) -> Result<(), PipelineError> {
+    pub(crate) async fn warning(
+        &mut self,
+        stage: &str,
+        message: &str,
+    ) -> Result<(), PipelineError> {
         self.registry
             .record_event(self.id, Some(stage), EventLevel::Warning, message)
             .await?;
+        self.story.events.push(EventStory {
+            stage: Some(stage.to_owned()),
+            level: EventLevel::Warning,
+            message: message.to_owned(),
+            time: patchwork_registry::now(),
+        });
+        self.story.write(&self.folder)?;
         Ok(())
     }
 
@@ -169,7 +219,7 @@ impl<'a> Recorder<'a> {
         self.write_points().await?;
         if self.last_heartbeat.elapsed().as_secs() >= HEARTBEAT_SECONDS {
             self.last_heartbeat = Instant::now();
-            for &attempt in &self.open_attempts {
+            for &(attempt, _) in &self.open_attempts {
                 self.registry.heartbeat(attempt).await?;
             }
         }
@@ -183,21 +233,10 @@ impl<'a> Recorder<'a> {
     ) -> Result<(), PipelineError> {
         if let Some(outcome) = &result.outcome {
             let manifest = Manifest::read(&result.folder)?;
-            let artifact = NewArtifact {
-                fingerprint: result.fingerprint,
-                kind: result.kind.clone(),
-                path: self.relative(&result.folder),
-                bytes: manifest.files.iter().map(|file| file.bytes).sum(),
-                inputs: planned
-                    .inputs
-                    .iter()
-                    .map(|input| (input.kind.clone(), input.fingerprint))
-                    .collect(),
-                summary_json: Value::Object(outcome.summary.clone()).to_string(),
-            };
+            let artifact = new_artifact(&manifest, self.relative(&result.folder));
             self.registry.record_artifact(&artifact).await?;
             for score in &outcome.scores {
-                let score = new_score(score, &planned.spec.needs);
+                let score = new_score(score, &planned.spec.needs, patchwork_registry::now());
                 self.registry
                     .record_score(self.id, &result.stage, &score)
                     .await?;
@@ -207,18 +246,11 @@ impl<'a> Recorder<'a> {
         self.registry
             .set_stage(self.id, &result.stage, result.status, artifact)
             .await?;
-        if let Some(stages) = self.story["stages"].as_array_mut()
-            && let Some(stage) = stages
-                .iter_mut()
-                .find(|stage| stage["name"] == result.stage)
-        {
-            stage["status"] = json!(result.status);
-            stage["seconds"] = json!(result.duration.as_secs_f64());
-            if !result.error.is_empty() {
-                stage["error"] = json!(result.error);
-            }
+        if let Some(stage) = self.story.stage_mut(&result.stage) {
+            stage.status = result.status;
+            stage.ended = Some(patchwork_registry::now());
         }
-        durable::write_json(&self.folder.join(RUN_FILE), &self.story)?;
+        self.story.write(&self.folder)?;
         Ok(())
     }
 
@@ -235,13 +267,18 @@ impl<'a> Recorder<'a> {
             RunStatus::Failed
         };
         self.registry.finish_run(self.id, status).await?;
-        self.story["status"] = json!(status);
-        durable::write_json(&self.folder.join(RUN_FILE), &self.story)?;
+        self.story.status = status;
+        self.story.ended = Some(patchwork_registry::now());
+        self.story.write(&self.folder)?;
         Ok(())
     }
 
     async fn write_points(&mut self) -> Result<(), PipelineError> {
         let mut points = std::mem::take(&mut self.points);
+        if !points.is_empty() {
+            let story: Vec<PointStory> = points.iter().map(point_story).collect();
+            append_points(&self.folder, &story)?;
+        }
         while let Some((stage, _)) = points.first() {
             let stage = stage.clone();
             let (own, others): (Vec<_>, Vec<_>) =
@@ -262,8 +299,23 @@ impl<'a> Recorder<'a> {
     }
 }
 
-fn new_score(score: &Score, needs: &[String]) -> NewScore {
+fn point_story((stage, point): &(String, MetricPoint)) -> PointStory {
+    let since_1970 = point.time.duration_since(SystemTime::UNIX_EPOCH);
+    PointStory {
+        stage: stage.clone(),
+        name: point.name.clone(),
+        step: point.step,
+        value: point.value.is_finite().then_some(point.value),
+        time: since_1970.map_or(0, |duration| {
+            u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+        }),
+    }
+}
+
+/// A score as the registry takes it, with the subject's name in this pipeline.
+pub(crate) fn new_score(score: &Score, needs: &[String], time: String) -> NewScore {
     NewScore {
+        time,
         subject: match &score.subject {
             Subject::Input(position) => needs.get(*position).cloned().unwrap_or_default(),
             Subject::Baseline(name) => name.clone(),
@@ -279,6 +331,22 @@ fn new_score(score: &Score, needs: &[String]) -> NewScore {
         seeds: score.seeds.clone(),
         codec: score.codec.clone(),
         images_seen: score.images_seen,
+    }
+}
+
+/// An artifact as the registry takes it; `path` is its folder below the home folder.
+pub(crate) fn new_artifact(manifest: &Manifest, path: String) -> NewArtifact {
+    NewArtifact {
+        fingerprint: manifest.fingerprint,
+        kind: manifest.kind.clone(),
+        path,
+        bytes: manifest.files.iter().map(|file| file.bytes).sum(),
+        inputs: manifest
+            .inputs
+            .iter()
+            .map(|input| (input.kind.clone(), input.fingerprint))
+            .collect(),
+        summary_json: Value::Object(manifest.outcome.summary.clone()).to_string(),
     }
 }
 

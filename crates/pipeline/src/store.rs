@@ -99,6 +99,17 @@ impl Store {
         lock.exists() && !matches!(FileLock::try_acquire(&lock), Ok(Some(_)))
     }
 
+    /// The id of a supervisor or worker that is at work, if there is any.
+    pub fn process_at_work(&self) -> Result<Option<u32>, FileError> {
+        let ids = durable::list(&self.home.join("locks"))?
+            .into_iter()
+            .filter_map(|path| {
+                let name = path.file_stem()?.to_str()?;
+                name.strip_prefix("process-")?.parse().ok()
+            });
+        Ok(ids.into_iter().find(|&pid: &u32| self.is_alive(pid)))
+    }
+
     fn process_lock(&self, pid: u32) -> PathBuf {
         self.home.join("locks").join(format!("process-{pid}.lock"))
     }

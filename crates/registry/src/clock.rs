@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 
 /// Now, as RFC 3339 in UTC with milliseconds.
-pub(crate) fn now() -> String {
+pub fn now() -> String {
     format!("{:.3}", Timestamp::now())
 }
 

@@ -71,6 +71,12 @@ pub enum RegistryError {
         /// The names, newest first, ten at most.
         candidates: Vec<String>,
     },
+    /// A run of the past has a name that no run can have.
+    #[error("`{0}` is no name of a run: it does not end in `-NUMBER`")]
+    RunName(
+        /// The name.
+        String,
+    ),
     /// A stage that the run does not have.
     #[error("run {run_id} has no stage `{stage}`")]
     NoStage {

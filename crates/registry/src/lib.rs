@@ -21,11 +21,13 @@ mod measurements;
 mod needs;
 mod query;
 mod record;
+mod restore;
 mod runs;
 mod stale;
 mod status;
 mod view;
 
+pub use clock::now;
 pub use database::Registry;
 pub use error::RegistryError;
 pub use history::{HistoryRow, TrainingTime};
@@ -34,6 +36,7 @@ pub use query::{QueryTable, SqlValue};
 pub use record::{
     AttemptEnd, EventLevel, MetricPoint, NewArtifact, NewRun, NewScore, NewStage, RunRecord,
 };
+pub use restore::{PastAttempt, PastRun, PastStage};
 pub use stale::StaleAttempt;
 pub use status::{RunStatus, StageStatus};
 pub use view::{AttemptRow, EventRow, MetricSummary, RunDetail, RunRow, ScoreRow, StageRow};

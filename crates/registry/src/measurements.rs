@@ -2,7 +2,7 @@
 
 use sqlx::{Sqlite, Transaction};
 
-use crate::clock::{milliseconds, now};
+use crate::clock::milliseconds;
 use crate::database::Registry;
 use crate::error::RegistryError;
 use crate::record::{MetricPoint, NewScore};
@@ -66,7 +66,7 @@ impl Registry {
         .bind(&score.seeds)
         .bind(&score.codec)
         .bind(score.images_seen.map(|images| images as i64))
-        .bind(now())
+        .bind(&score.time)
         .execute(&mut *transaction)
         .await
         .map_err(RegistryError::during(ACTION))?;

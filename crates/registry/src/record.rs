@@ -123,6 +123,8 @@ pub struct NewScore {
     pub codec: String,
     /// Images that the network had seen in training; none for baselines.
     pub images_seen: Option<u64>,
+    /// When it was measured, RFC 3339 in UTC.
+    pub time: String,
 }
 
 named! {

@@ -66,6 +66,7 @@ fn score(subject: &str, value: f64, images_seen: Option<u64>) -> NewScore {
         seeds: "0-31".to_owned(),
         codec: "none".to_owned(),
         images_seen,
+        time: patchwork_registry::now(),
     }
 }
 

@@ -7,6 +7,7 @@ mod explain;
 mod gc;
 mod logs;
 mod query;
+mod registry;
 mod request;
 mod retry;
 mod run;
@@ -33,6 +34,7 @@ pub(crate) async fn dispatch(arguments: &Arguments) -> Result<ExitCode, CliError
         Command::Logs(logs) => done(logs::logs(&arguments.home, logs).await),
         Command::Query(query) => done(query::query(&arguments.home, query).await),
         Command::Dataset(command) => done(dataset::dataset(command)),
+        Command::Registry(command) => done(registry::registry(&arguments.home, command).await),
         Command::Doctor => doctor::doctor(arguments).await,
     }
 }

@@ -1,0 +1,47 @@
+//! `patchwork registry`: care of the registry itself.
+
+use std::path::Path;
+
+use patchwork_core::durable;
+use patchwork_pipeline::Store;
+use patchwork_pipeline::rebuild::{rebuild, replace_registry};
+use patchwork_registry::Registry;
+
+use crate::arguments::RegistryCommand;
+use crate::error::CliError;
+use crate::output::line;
+
+pub(crate) async fn registry(home: &Path, command: &RegistryCommand) -> Result<(), CliError> {
+    match command {
+        RegistryCommand::Rebuild => rebuild_registry(home).await,
+    }
+}
+
+async fn rebuild_registry(home: &Path) -> Result<(), CliError> {
+    let store = Store::open(home)?;
+    let _planning = store.lock_planning()?;
+    if let Some(pid) = store.process_at_work()? {
+        return Err(CliError::AtWork { pid });
+    }
+    let path = home.join("registry-rebuilt.db");
+    for suffix in ["", "-wal", "-shm", ".lock"] {
+        durable::remove_file(&home.join(format!("registry-rebuilt.db{suffix}")))?;
+    }
+    let registry = Registry::open(&path).await?;
+    let rebuilt = rebuild(&store, &registry).await?;
+    registry.close().await;
+    durable::remove_file(&home.join("registry-rebuilt.db.lock"))?;
+    let time = patchwork_registry::now().replace([':', '.'], "-");
+    replace_registry(&store, &path, &time)?;
+    line(&format!(
+        "{} runs, {} points of series, {} artifacts; the registry that was there is kept as registry-{time}.db",
+        rebuilt.runs, rebuilt.points, rebuilt.artifacts
+    ))?;
+    if rebuilt.unreadable > 0 {
+        line(&format!(
+            "{} runs could not be read from `logs/RUN/run.json` and are left out",
+            rebuilt.unreadable
+        ))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! What a run's folder tells of the run without the registry: `run.json`, and the series in `series.jsonl`.
+//!
+//! The registry is the index; it can be made again from these files and the artifacts' manifests.
+
+use std::io::{BufRead, Write};
+use std::path::{Path, PathBuf};
+
+use patchwork_core::{FileError, Fingerprint, durable, file_error};
+use patchwork_registry::{EventLevel, RunStatus, StageStatus};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::provenance::Provenance;
+
+/// The version of the story that this program writes.
+pub const STORY_FORMAT: &str = "patchwork.run/1";
+
+/// The story's file in a run's folder.
+pub const STORY_FILE: &str = "run.json";
+
+const SERIES_FILE: &str = "series.jsonl";
+
+/// A run, told in full but for its series. Times are RFC 3339 in UTC.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Story {
+    /// Always [`STORY_FORMAT`].
+    pub format: String,
+    /// The run's name.
+    pub run: String,
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// Where the run stands.
+    pub status: RunStatus,
+    /// When it started.
+    pub started: String,
+    /// When it ended.
+    pub ended: Option<String>,
+    /// The supervisor's process.
+    pub pid: u32,
+    /// The circumstances.
+    pub provenance: Provenance,
+    /// The resolved pipeline.
+    pub definition: Value,
+    /// Every setting: dotted key and value.
+    pub params: Vec<(String, String)>,
+    /// In the pipeline's order.
+    pub stages: Vec<StageStory>,
+    /// In order of start.
+    pub attempts: Vec<AttemptStory>,
+    /// In order of time.
+    pub events: Vec<EventStory>,
+}
+
+/// A stage of a run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StageStory {
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    pub kind: String,
+    /// The stages whose artifacts it reads.
+    pub needs: Vec<String>,
+    /// What its artifact is called.
+    pub fingerprint: Fingerprint,
+    /// Where it stands.
+    pub status: StageStatus,
+    /// When its first attempt started.
+    pub started: Option<String>,
+    /// When it came to its end.
+    pub ended: Option<String>,
+}
+
+/// An attempt at a stage.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AttemptStory {
+    /// The stage.
+    pub stage: String,
+    /// From 1.
+    pub number: u32,
+    /// The worker's process.
+    pub pid: u32,
+    /// When it started.
+    pub started: String,
+    /// When it ended.
+    pub ended: Option<String>,
+    /// Exit status, signal, or what else ended it.
+    pub exit: Option<String>,
+    /// The error and its causes, outermost first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub error: Vec<String>,
+}
+
+/// Something that a person should know.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EventStory {
+    /// To which stage.
+    pub stage: Option<String>,
+    /// How grave.
+    pub level: EventLevel,
+    /// What.
+    pub message: String,
+    /// When.
+    pub time: String,
+}
+
+/// A point of a series.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PointStory {
+    /// The stage.
+    pub stage: String,
+    /// The series.
+    pub name: String,
+    /// The step, in the stage's own unit.
+    pub step: i64,
+    /// The value; none: not a number.
+    pub value: Option<f64>,
+    /// Milliseconds since 1970.
+    pub time: u64,
+}
+
+impl Story {
+    /// Reads the story of a run's folder.
+    pub fn read(folder: &Path) -> Result<Self, FileError> {
+        file_error::read_json(&folder.join(STORY_FILE))
+    }
+
+    /// Writes the story into the run's folder.
+    pub fn write(&self, folder: &Path) -> Result<(), FileError> {
+        durable::write_json(&folder.join(STORY_FILE), self)
+    }
+
+    /// The stage of this name.
+    pub fn stage_mut(&mut self, name: &str) -> Option<&mut StageStory> {
+        self.stages.iter_mut().find(|stage| stage.name == name)
+    }
+}
+
+/// Appends points to a run's series. A crash may cut the last line off, which readers leave out.
+pub(crate) fn append_points(folder: &Path, points: &[PointStory]) -> Result<(), FileError> {
+    let path = folder.join(SERIES_FILE);
+    let mut lines = Vec::new();
+    for point in points {
+        serde_json::to_writer(&mut lines, point).expect("a point is plain data");
+        lines.push(b'\n');
+    }
+    std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .and_then(|mut file| file.write_all(&lines))
+        .map_err(|source| FileError::new("append to", &path, source))
+}
+
+/// The points of a run's series, in the order in which they were recorded.
+pub fn read_points(folder: &Path) -> Result<Vec<PointStory>, FileError> {
+    let path: PathBuf = folder.join(SERIES_FILE);
+    if !path.is_file() {
+        return Ok(Vec::new());
+    }
+    let failed = |source| FileError::new("read", &path, source);
+    let lines = std::io::BufReader::new(file_error::open(&path)?).lines();
+    let mut points = Vec::new();
+    for line in lines {
+        points.extend(serde_json::from_str::<PointStory>(&line.map_err(failed)?));
+    }
+    Ok(points)
+}
