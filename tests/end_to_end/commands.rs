@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::program::Program;
+use crate::program::{Program, workspace};
 
 const SMOKE: &str = "pipelines/smoke.toml";
 
@@ -202,4 +202,54 @@ fn a_lost_registry_is_made_again_from_the_folders() {
     // The next run goes on counting.
     program.succeed(&["run", SMOKE, "--until", "prepare"]);
     assert_eq!(program.rows(&["runs"])[0]["run"], "smoke-3");
+}
+
+#[test]
+fn the_manual_and_the_completions_know_every_command() {
+    let program = Program::new();
+    let folder = program.home().join("man");
+    program.succeed(&["man", folder.to_str().unwrap()]);
+    let page = std::fs::read_to_string(folder.join("patchwork-run.1")).unwrap();
+    assert!(
+        page.contains("dry") && page.contains("pipelines/demo.toml"),
+        "{page}"
+    );
+    assert!(folder.join("patchwork-dataset-inspect.1").is_file());
+    let completions = program.succeed(&["completions", "bash"]);
+    assert!(completions.contains("compare") && completions.contains("--until"));
+}
+
+#[test]
+fn a_matrix_is_a_run_for_each_combination_with_shared_stages_done_once() {
+    let program = Program::new();
+    let path = program.home().join("sweep.toml");
+    let smoke = workspace().join(SMOKE);
+    let text = format!(
+        "name = \"sweep\"\nextends = {smoke:?}\n[matrix]\n\"stages.reference.batch_size\" = [20, 30]\n"
+    );
+    std::fs::write(&path, text).unwrap();
+    program.succeed(&["run", path.to_str().unwrap(), "--until", "reference"]);
+    let stages = program.rows(&[
+        "query",
+        "SELECT runs.name AS run, stages.name AS stage, stages.status, value FROM stages
+         JOIN runs ON runs.id = run_id JOIN params USING (run_id)
+         WHERE key = 'stages.reference.batch_size' ORDER BY runs.id, position",
+    ]);
+    let told: Vec<String> = stages
+        .iter()
+        .map(|row| {
+            ["run", "stage", "status", "value"]
+                .map(|field| row[field].as_str().unwrap())
+                .join(" ")
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "sweep-1 prepare succeeded 20",
+            "sweep-1 reference succeeded 20",
+            "sweep-2 prepare cached 30",
+            "sweep-2 reference succeeded 30",
+        ]
+    );
 }

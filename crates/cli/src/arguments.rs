@@ -85,6 +85,22 @@ pub(crate) enum Command {
     Registry(RegistryCommand),
     /// Say what is there, what is missing, and how to mend it.
     Doctor,
+    /// Print the completions of a shell.
+    #[command(
+        after_help = "Example:\n  patchwork completions bash > ~/.local/share/bash-completion/completions/patchwork"
+    )]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages, one a command, into a folder.
+    #[command(
+        after_help = "Example:\n  patchwork man ~/.local/share/man/man1 && man patchwork-run"
+    )]
+    Man {
+        /// The folder; it is made if it is not there.
+        folder: PathBuf,
+    },
 }
 
 /// Which pipeline, and which part of it.

@@ -116,6 +116,14 @@ pub(crate) fn line(text: &str) -> Result<(), CliError> {
     writeln!(io::stdout().lock(), "{text}").map_err(CliError::Print)
 }
 
+/// Prints a text as it is.
+pub(crate) fn text(bytes: &[u8]) -> Result<(), CliError> {
+    io::stdout()
+        .lock()
+        .write_all(bytes)
+        .map_err(CliError::Print)
+}
+
 /// Prints a remark that is no result.
 pub(crate) fn remark(text: &str) {
     // Nothing is to be done for somebody who closed standard error.

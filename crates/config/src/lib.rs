@@ -2,7 +2,8 @@
 //!
 //! [`load`] reads a pipeline's TOML and the presets that it extends, applies `--set` overrides,
 //! refuses whatever is unknown, of a wrong type, out of range or contradictory, and returns a
-//! [`Pipeline`] in which every setting that can change a result has its value. Every refusal says
+//! [`Pipeline`] in which every setting that can change a result has its value, one for each combination
+//! of a `[matrix]`. Every refusal says
 //! where the value was typed, also when it stands in a preset.
 //!
 //! The way of a value: `file` (TOML to a tree that remembers places, `extends`, overrides) →
@@ -16,6 +17,7 @@
 mod error;
 mod file;
 mod graph;
+mod matrix;
 mod nearest;
 mod overrides;
 mod pipeline;
@@ -27,7 +29,7 @@ mod tree;
 mod value;
 
 pub use error::{ConfigError, Location, Problem};
-pub use pipeline::{Execution, Pipeline, Stage};
+pub use pipeline::{Execution, Pipeline, Stage, Variant};
 pub use resolve::load;
 pub use settings::evaluate::{Baseline, EvaluateSettings};
 pub use settings::network::{Architecture, NetworkSettings};

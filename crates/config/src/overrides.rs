@@ -16,6 +16,17 @@ pub(crate) fn apply(table: &mut Table, text: &str) -> Result<(), ConfigError> {
     let (path, value) = text
         .split_once('=')
         .ok_or_else(|| refuse("no `=` between key and value"))?;
+    lay(table, path, parse(value.trim(), shared)?, &location)
+}
+
+/// Lays one value over `table`, at a dotted key that was typed at `location`.
+pub(crate) fn lay(
+    table: &mut Table,
+    path: &str,
+    data: Data,
+    location: &Location,
+) -> Result<(), ConfigError> {
+    let refuse = |problem: &str| ConfigError::at(location, Problem::Override(problem.to_owned()));
     let keys: Vec<&str> = path.split('.').map(str::trim).collect();
     if keys.iter().any(|key| key.is_empty()) {
         return Err(refuse("a part of the key is empty"));
@@ -25,10 +36,10 @@ pub(crate) fn apply(table: &mut Table, text: &str) -> Result<(), ConfigError> {
             "`extends` cannot be overridden: it says which files are read",
         ));
     }
-    check_stage(table, &keys, &location)?;
+    check_stage(table, &keys, location)?;
 
     let mut node = Node {
-        data: parse(value.trim(), shared)?,
+        data,
         location: location.clone(),
     };
     for key in keys.iter().skip(1).rev() {
@@ -48,7 +59,7 @@ pub(crate) fn apply(table: &mut Table, text: &str) -> Result<(), ConfigError> {
     table.merge(Table {
         entries: vec![Entry {
             key,
-            location,
+            location: location.clone(),
             value: node,
         }],
     });

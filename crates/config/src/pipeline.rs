@@ -24,6 +24,15 @@ impl Pipeline {
     }
 }
 
+/// A pipeline with one combination of the values of its `[matrix]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Variant {
+    /// Dotted keys and their values as text; empty for a pipeline without a `[matrix]`.
+    pub values: Vec<(String, String)>,
+    /// The pipeline.
+    pub pipeline: Pipeline,
+}
+
 /// One stage of a pipeline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "StageRecord", into = "StageRecord")]

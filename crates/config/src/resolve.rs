@@ -6,11 +6,11 @@ use std::sync::Arc;
 use crate::error::{ConfigError, Location, Problem};
 use crate::graph::{Draft, resolve_needs};
 use crate::nearest::nearest;
-use crate::pipeline::{Execution, Pipeline, Stage};
+use crate::pipeline::{Execution, Pipeline, Stage, Variant};
 use crate::section::Section;
 use crate::settings::{Kind, StageSettings};
 use crate::tree::{Data, Entry, Table};
-use crate::{file, overrides, rules};
+use crate::{file, matrix, overrides, rules};
 
 const TOP_KEYS: &[&str] = &["name", "description", "seed", "extends", "stages", "matrix"];
 const STAGE_KEYS: &[&str] = &[
@@ -26,10 +26,13 @@ const TRAIN_KEYS: &[&str] = &["checkpoint_minutes", "log_every_seconds"];
 /// Reads the pipeline file at `path`, lays it over the presets that it extends and the
 /// `overrides` (each `KEY=VALUE` with a dotted key) over that, and checks everything.
 ///
+/// A pipeline with a `[matrix]` is as many pipelines as there are combinations of its values, the last key varying
+/// fastest; every other is one.
+///
 /// # Errors
-/// The first thing that is wrong, with its place. Nothing but these files is looked at: whether
-/// the source of images exists is for the stage that reads it.
-pub fn load(path: &Path, overrides: &[String]) -> Result<Pipeline, ConfigError> {
+/// The first thing that is wrong, with its place, in whichever combination. Nothing but these files is looked at:
+/// whether the source of images exists is for the stage that reads it.
+pub fn load(path: &Path, overrides: &[String]) -> Result<Vec<Variant>, ConfigError> {
     let mut table = file::read(path)?;
     for text in overrides {
         overrides::apply(&mut table, text)?;
@@ -39,15 +42,17 @@ pub fn load(path: &Path, overrides: &[String]) -> Result<Pipeline, ConfigError> 
         line: 1,
         column: 1,
     };
-    resolve(&table, start)
+    matrix::combinations(table, overrides)?
+        .into_iter()
+        .map(|(values, table)| {
+            let pipeline = resolve(&table, start.clone())?;
+            Ok(Variant { values, pipeline })
+        })
+        .collect()
 }
 
 fn resolve(table: &Table, start: Location) -> Result<Pipeline, ConfigError> {
     let top = Section::new(String::new(), table, start, TOP_KEYS)?;
-    if table.get("matrix").is_some() {
-        let problem = "is not supported yet; write one pipeline a combination, or use `--set`";
-        return Err(top.invalid("matrix", problem));
-    }
     let name: String = top.required("name")?;
     if !is_plain_name(&name) {
         return Err(top.invalid("name", format!("is `{name}`; {PLAIN_NAME}")));

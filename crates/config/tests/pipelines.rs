@@ -40,7 +40,15 @@ fn folder(pipeline: &str, base: Option<&str>) -> (tempfile::TempDir, PathBuf) {
 
 fn resolved(pipeline: &str, overrides: &[&str]) -> Pipeline {
     let (_folder, path) = folder(pipeline, None);
-    load(&path, &texts(overrides)).unwrap_or_else(|error| panic!("{error}"))
+    only(&path, &texts(overrides))
+}
+
+/// The one pipeline of a file without a `[matrix]`.
+fn only(path: &Path, overrides: &[String]) -> Pipeline {
+    let mut variants = load(path, overrides).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(variants.len(), 1);
+    assert!(variants[0].values.is_empty());
+    variants.remove(0).pipeline
 }
 
 /// The message without the temporary folder.
@@ -155,7 +163,7 @@ attn_resolutions = [8]
     let this = "name = \"p\"\nextends = \"base.toml\"\n[stages.prepare]\nresolution = 32\n\
                 [stages.train.network]\nchannel_mult = [1, 2]\nattn_resolutions = [16]\n";
     let (_folder, path) = folder(this, Some(base));
-    let pipeline = load(&path, &[]).unwrap();
+    let pipeline = only(&path, &[]);
     let StageSettings::Train(train) = &pipeline.stage("train").unwrap().settings else {
         panic!()
     };
@@ -311,8 +319,18 @@ fn refusals_say_where_and_what() {
     );
     check(
         "[stages.sample]",
-        "[matrix]\nx = [1]\n[stages.sample]",
-        "`matrix` is not supported yet",
+        "[matrix]\n\"stages.sample.steps\" = []\n[stages.sample]",
+        "`stages.sample.steps` in [matrix] has no values",
+    );
+    check(
+        "[stages.sample]",
+        "[matrix]\nstages.sample.steps = [1]\n[stages.sample]",
+        "`stages` in [matrix] must be a dotted key in quotes",
+    );
+    check(
+        "[stages.sample]",
+        "[matrix]\n\"stages.sample.step\" = [4]\n[stages.sample]",
+        "unknown key `step` in [stages.sample]; did you mean `steps`?",
     );
     check(
         "builtin:twemoji",
@@ -460,9 +478,9 @@ fn needs_are_checked_and_found() {
 #[test]
 fn the_pipelines_that_ship_resolve() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    for name in ["demo", "emoji", "smoke", "celeba"] {
+    for name in ["demo", "demo-untrained", "emoji", "smoke", "celeba"] {
         let path = root.join("pipelines").join(format!("{name}.toml"));
-        let pipeline = load(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
+        let pipeline = only(&path, &[]);
         assert_eq!(pipeline.name, name);
         let count = |kind| {
             pipeline
@@ -473,4 +491,42 @@ fn the_pipelines_that_ship_resolve() {
         };
         assert!(Kind::ALL.iter().all(|kind| count(*kind) >= 1), "{name}");
     }
+}
+
+#[test]
+fn a_matrix_is_every_combination_of_its_values() {
+    let text = edited(
+        "[stages.sample]",
+        "[matrix]\nseed = [0, 1]\n\"stages.train.full_image_ratio\" = [0.1, 0.5, 1.0]\n[stages.sample]",
+    );
+    let (_folder, path) = folder(&text, None);
+    let variants = load(&path, &[]).unwrap();
+    let seen: Vec<(u64, f64, String)> = variants
+        .iter()
+        .map(|variant| {
+            let pipeline = &variant.pipeline;
+            let StageSettings::Train(train) = &pipeline.stage("train").unwrap().settings else {
+                panic!()
+            };
+            let values: Vec<String> = variant
+                .values
+                .iter()
+                .map(|(key, value)| format!("{key}={value}"))
+                .collect();
+            (pipeline.seed, train.full_image_ratio, values.join(" "))
+        })
+        .collect();
+    assert_eq!(seen.len(), 6);
+    assert_eq!(
+        seen[0],
+        (
+            0,
+            0.1,
+            "seed=0 stages.train.full_image_ratio=0.1".to_owned()
+        )
+    );
+    assert_eq!((seen[1].0, seen[1].1), (0, 0.5));
+    assert_eq!((seen[5].0, seen[5].1), (1, 1.0));
+    let error = load(&path, &texts(&["seed=3"])).unwrap_err().to_string();
+    assert!(error.contains("is set on the command line too"), "{error}");
 }

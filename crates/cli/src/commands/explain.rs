@@ -13,16 +13,19 @@ pub(crate) fn explain_pipeline(
     arguments: &Arguments,
     options: &ExplainArguments,
 ) -> Result<(), CliError> {
-    let pipeline = patchwork_config::load(&options.pipeline.file, &options.pipeline.set)?;
-    let request = Request {
-        pipeline: &pipeline,
-        scope: scope(&options.pipeline),
-        force: &[],
-        jobs: 1,
-        rehash: options.pipeline.rehash,
-    };
-    let planned = request.plan(arguments)?;
-    let explanations = explain(&planned.plan, &planned.store)?;
+    let variants = patchwork_config::load(&options.pipeline.file, &options.pipeline.set)?;
+    let mut explanations = Vec::new();
+    for variant in &variants {
+        let request = Request {
+            pipeline: &variant.pipeline,
+            scope: scope(&options.pipeline),
+            force: &[],
+            jobs: 1,
+            rehash: options.pipeline.rehash,
+        };
+        let planned = request.plan(arguments)?;
+        explanations.extend(explain(&planned.plan, &planned.store)?);
+    }
     match options.format {
         Format::Json => {
             line(&serde_json::to_string_pretty(&explanations).expect("explanations are plain data"))

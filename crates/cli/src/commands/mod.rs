@@ -5,6 +5,7 @@ mod dataset;
 mod doctor;
 mod explain;
 mod gc;
+mod help;
 mod logs;
 mod query;
 mod registry;
@@ -34,6 +35,8 @@ pub(crate) async fn dispatch(arguments: &Arguments) -> Result<ExitCode, CliError
         Command::Logs(logs) => done(logs::logs(&arguments.home, logs).await),
         Command::Query(query) => done(query::query(&arguments.home, query).await),
         Command::Dataset(command) => done(dataset::dataset(command)),
+        Command::Completions { shell } => done(help::completions(*shell)),
+        Command::Man { folder } => done(help::man(folder)),
         Command::Registry(command) => done(registry::registry(&arguments.home, command).await),
         Command::Doctor => doctor::doctor(arguments).await,
     }

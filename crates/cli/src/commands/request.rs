@@ -75,7 +75,7 @@ impl Request<'_> {
         &self,
         arguments: &Arguments,
         format: Format,
-    ) -> Result<ExitCode, CliError> {
+    ) -> Result<RunOutcome, CliError> {
         let Planned {
             store,
             spec,
@@ -119,11 +119,12 @@ impl Request<'_> {
         .await?;
         registry.close().await;
         print_outcome(&outcome, format)?;
-        Ok(exit_code(&outcome))
+        Ok(outcome)
     }
 }
 
-fn exit_code(outcome: &RunOutcome) -> ExitCode {
+/// The exit code that says what became of a run.
+pub(crate) fn exit_code(outcome: &RunOutcome) -> ExitCode {
     const SIGNAL_BASE: i32 = 128;
     match outcome.signal {
         _ if outcome.is_success() => ExitCode::SUCCESS,

@@ -7,7 +7,7 @@ use patchwork_config::{Pipeline, StageSettings};
 use patchwork_pipeline::Scope;
 use patchwork_registry::Registry;
 
-use super::request::Request;
+use super::request::{Request, exit_code};
 use crate::arguments::{Arguments, RetryArguments};
 use crate::error::CliError;
 
@@ -38,7 +38,8 @@ pub(crate) async fn retry(
         jobs: retry.jobs.into(),
         rehash: false,
     };
-    request.carry_out(arguments, retry.format).await
+    let outcome = request.carry_out(arguments, retry.format).await?;
+    Ok(exit_code(&outcome))
 }
 
 /// Relative paths of raw data mean the folder in which the run was started.

@@ -1,30 +1,64 @@
-//! `patchwork run`: a pipeline from its file to its last artifact.
+//! `patchwork run`: a pipeline, or every combination of its matrix, from its file to its last artifact.
 
 use std::process::ExitCode;
 
+use patchwork_config::Variant;
 use patchwork_pipeline::{Plan, Scope};
 use serde_json::json;
 
-use super::request::Request;
+use super::request::{Request, exit_code};
 use crate::arguments::{Arguments, Format, PipelineArguments, RunArguments};
-use crate::error::CliError;
-use crate::output::Rows;
+use crate::error::{CliError, EXIT_FAILED};
+use crate::output::{Rows, remark};
 
 pub(crate) async fn run(arguments: &Arguments, run: &RunArguments) -> Result<ExitCode, CliError> {
-    let pipeline = patchwork_config::load(&run.pipeline.file, &run.pipeline.set)?;
-    let request = Request {
-        pipeline: &pipeline,
-        scope: scope(&run.pipeline),
-        force: &run.force,
-        jobs: run.jobs.into(),
-        rehash: run.pipeline.rehash,
-    };
-    if run.dry_run {
-        let planned = request.plan(arguments)?;
-        print_plan(&planned.plan, &run.force, run.format)?;
-        return Ok(ExitCode::SUCCESS);
+    let variants = patchwork_config::load(&run.pipeline.file, &run.pipeline.set)?;
+    let mut failed = 0;
+    for (number, variant) in variants.iter().enumerate() {
+        if variants.len() > 1 {
+            remark(&headline(number, variants.len(), variant));
+        }
+        let request = Request {
+            pipeline: &variant.pipeline,
+            scope: scope(&run.pipeline),
+            force: &run.force,
+            jobs: run.jobs.into(),
+            rehash: run.pipeline.rehash && number == 0,
+        };
+        if run.dry_run {
+            print_plan(&request.plan(arguments)?.plan, &run.force, run.format)?;
+            continue;
+        }
+        let outcome = request.carry_out(arguments, run.format).await?;
+        match outcome.signal {
+            // Asked to stop, the whole matrix stops.
+            Some(_) => return Ok(exit_code(&outcome)),
+            None => failed += usize::from(!outcome.is_success()),
+        }
     }
-    request.carry_out(arguments, run.format).await
+    if failed > 0 {
+        if variants.len() > 1 {
+            remark(&format!(
+                "{failed} of {} combinations failed",
+                variants.len()
+            ));
+        }
+        return Ok(ExitCode::from(EXIT_FAILED));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn headline(number: usize, count: usize, variant: &Variant) -> String {
+    let values: Vec<String> = variant
+        .values
+        .iter()
+        .map(|(key, value)| format!("{key} = {value}"))
+        .collect();
+    format!(
+        "combination {} of {count}: {}",
+        number + 1,
+        values.join(", ")
+    )
 }
 
 /// Which stages the command line asks for.
