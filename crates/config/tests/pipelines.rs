@@ -386,6 +386,11 @@ fn rules_between_settings_name_both() {
         "`class_conditional` is false",
     );
     check(
+        "duration_images = 1000",
+        "duration_images = 1000\npreconditioning = \"vp\"\np_mean = -1.0",
+        "`p_mean` in [stages.train] belongs to `preconditioning` = \"edm\"; \"vp\" has noise levels",
+    );
+    check(
         "[stages.sample]",
         "[stages.sample]\nat_images = 500",
         "p.toml:19:13: `at_images` in [stages.sample] is 500, which is not among the `snapshot_images` of training: []",

@@ -1,6 +1,6 @@
 //! From a pipeline's settings to a network's.
 
-use patchwork_config::{Architecture, TrainSettings};
+use patchwork_config::{Architecture, Preconditioning, TrainSettings};
 use patchwork_dataset::ShardSet;
 use patchwork_networks::{DecoderType, EmbeddingType, EncoderType, NetworkConfig};
 
@@ -64,5 +64,15 @@ pub(crate) fn network_config(settings: &TrainSettings, data: &ShardSet) -> Netwo
         dropout: network.dropout,
         implicit_mlp: network.implicit_mlp,
         sigma_data: settings.sigma_data,
+        preconditioning: preconditioning(settings.preconditioning),
+    }
+}
+
+fn preconditioning(chosen: Preconditioning) -> patchwork_networks::Preconditioning {
+    match chosen {
+        Preconditioning::Edm => patchwork_networks::Preconditioning::Edm,
+        Preconditioning::Vp => patchwork_networks::Preconditioning::Vp,
+        Preconditioning::Ve => patchwork_networks::Preconditioning::Ve,
+        Preconditioning::Iddpm => patchwork_networks::Preconditioning::Iddpm,
     }
 }

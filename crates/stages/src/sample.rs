@@ -13,7 +13,7 @@ use patchwork_diffusion::sampler::{
     AblationOptions, Churn, DpmSolverOptions, Guidance, HeunOptions, NoiseLevels, SamplerOptions,
     ablation, sample,
 };
-use patchwork_diffusion::{Conditioning, EdmDenoiser, to_pixels};
+use patchwork_diffusion::{Conditioning, NetworkDenoiser, to_pixels};
 use patchwork_networks::checkpoint::load_network;
 use patchwork_pipeline::Outcome;
 use patchwork_pipeline::protocol::{Job, JobInput, Progress};
@@ -52,9 +52,9 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let network = load_network(&network_file(trained, &settings), device)?;
     let classes = Classes::new(job, &settings, network.config().label_dim)?;
     let precision = device::kind(settings.precision);
-    let denoiser = EdmDenoiser {
+    let denoiser = NetworkDenoiser {
         precision,
-        ..EdmDenoiser::new(network.to_kind_copy(precision))
+        ..NetworkDenoiser::new(network.to_kind_copy(precision))
     };
     let size = network.config().img_resolution;
     let spec = ShardSpec {
@@ -132,7 +132,7 @@ fn images_seen(trained: &JobInput, settings: &SampleSettings) -> Result<u64, Sta
 /// # Shapes
 /// - returns: `[seeds, height, width, 3]`, u8, on the CPU
 fn draw(
-    denoiser: &EdmDenoiser,
+    denoiser: &NetworkDenoiser,
     seeds: &[u64],
     labels: Option<&[i64]>,
     options: &SamplerOptions,

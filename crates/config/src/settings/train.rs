@@ -24,6 +24,7 @@ pub(crate) const KEYS: &[&str] = &[
     "gradient_clip",
     "precision",
     "snapshot_images",
+    "preconditioning",
     "sigma_data",
     "p_mean",
     "p_std",
@@ -67,11 +68,13 @@ pub struct TrainSettings {
     /// Images seen at which the averaged network is kept, ascending, below the duration; 0 = the
     /// untrained network. The final network is always kept.
     pub snapshot_images: Vec<u64>,
-    /// Standard deviation of the data that the preconditioning assumes.
+    /// The factors around the network, with the noise levels and the weights that belong to them in training.
+    pub preconditioning: Preconditioning,
+    /// Standard deviation of the data that EDM's preconditioning assumes.
     pub sigma_data: f64,
-    /// Mean of the noise level's logarithm in training.
+    /// Mean of the noise level's logarithm in training, under EDM's preconditioning.
     pub p_mean: f64,
-    /// Standard deviation of the noise level's logarithm in training.
+    /// Standard deviation of the noise level's logarithm in training, under EDM's preconditioning.
     pub p_std: f64,
     /// Factor on the loss before its gradient is taken.
     pub loss_scaling: f64,
@@ -86,6 +89,20 @@ choice! {
         Stochastic = "stochastic",
         /// From small to large, each for its share of the duration.
         Progressive = "progressive",
+    }
+}
+
+choice! {
+    /// What stands around the network: EDM, Table 1.
+    pub enum Preconditioning {
+        /// EDM's own.
+        Edm = "edm",
+        /// That of variance-preserving models (Score-SDE).
+        Vp = "vp",
+        /// That of variance-exploding models (Score-SDE).
+        Ve = "ve",
+        /// That of improved DDPM, on its discrete noise levels.
+        Iddpm = "iddpm",
     }
 }
 
@@ -141,6 +158,7 @@ impl TrainSettings {
             gradient_clip: section.optional_positive("gradient_clip")?,
             precision: section.or("precision", Precision::Auto)?,
             snapshot_images: section.or("snapshot_images", Vec::new())?,
+            preconditioning: section.or("preconditioning", Preconditioning::Edm)?,
             sigma_data: section.positive("sigma_data", 0.5)?,
             p_mean: section.number("p_mean", Some(-1.2), -100.0..=100.0)?,
             p_std: section.positive("p_std", 1.2)?,
@@ -148,11 +166,32 @@ impl TrainSettings {
             network: NetworkSettings::read(network.as_ref())?,
         };
         settings.check_durations(section)?;
+        settings.check_preconditioning(section)?;
         if settings.label_dropout > 0.0 && !settings.class_conditional {
             let problem = "withholds classes, but `class_conditional` is false";
             return Err(section.invalid("label_dropout", problem));
         }
         Ok(settings)
+    }
+
+    /// The other preconditionings have noise levels and weights of their own.
+    fn check_preconditioning(&self, section: &Section<'_>) -> Result<(), ConfigError> {
+        if self.preconditioning == Preconditioning::Edm {
+            return Ok(());
+        }
+        match ["sigma_data", "p_mean", "p_std"]
+            .into_iter()
+            .find(|key| section.has(key))
+        {
+            Some(key) => {
+                let problem = format!(
+                    "belongs to `preconditioning` = \"edm\"; \"{}\" has noise levels and weights of its own",
+                    self.preconditioning.name()
+                );
+                Err(section.invalid(key, problem))
+            }
+            None => Ok(()),
+        }
     }
 
     fn check_durations(&self, section: &Section<'_>) -> Result<(), ConfigError> {

@@ -17,7 +17,7 @@ use patchwork_dataset::ShardSet;
 use patchwork_diffusion::learning_rate::{Decay, DecayShape};
 use patchwork_diffusion::loss::LossOptions;
 use patchwork_diffusion::{
-    AdamOptions, EdmDenoiser, EmaProfile, ImageClock, LearningRate, PatchSides, Schedule,
+    AdamOptions, EmaProfile, ImageClock, LearningRate, NetworkDenoiser, PatchSides, Schedule,
     StepReport, TrainOptions, TrainStep,
 };
 use patchwork_networks::{Network, NetworkConfig, checkpoint::network_to_bytes};
@@ -107,9 +107,9 @@ fn train_step(
     device: Device,
 ) -> Result<TrainStep, StageError> {
     let network = Network::new(config, device, seed.derive("initialisation").value())?;
-    let denoiser = EdmDenoiser {
+    let denoiser = NetworkDenoiser {
         precision: device::kind(settings.precision),
-        ..EdmDenoiser::new(network)
+        ..NetworkDenoiser::new(network)
     };
     let decay = (settings.learning_rate_decay_images > 0).then_some(Decay {
         decay_images: settings.learning_rate_decay_images,
@@ -126,6 +126,7 @@ fn train_step(
         },
         max_gradient_norm: settings.gradient_clip,
         loss: LossOptions {
+            preconditioning: config.preconditioning,
             p_mean: settings.p_mean,
             p_std: settings.p_std,
             sigma_data: settings.sigma_data,
