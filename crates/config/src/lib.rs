@@ -36,5 +36,7 @@ pub use settings::prepare::{
 };
 pub use settings::reference::{Extractor, ReferenceSettings};
 pub use settings::sample::{Grid, SampleLabels, SampleSettings, SeedRange, Solver};
-pub use settings::train::{PatchSchedule, Precision, Preconditioning, TrainSettings};
+pub use settings::train::{
+    AugmentOperation, PatchSchedule, Precision, Preconditioning, TrainSettings,
+};
 pub use settings::{Kind, StageSettings};

@@ -136,6 +136,17 @@ fn equal_choices_in_another_order_are_equal_settings() {
         groups(r#"["flags", "objects"]"#),
         groups(r#"["objects", "flags"]"#)
     );
+    let augmented = |list: &str| {
+        let operations = format!("stages.train.augment_operations={list}");
+        resolved(
+            SMALL,
+            &["stages.train.augment_probability=0.1", &operations],
+        )
+    };
+    assert_eq!(
+        augmented(r#"["yflip", "xflip"]"#),
+        augmented(r#"["xflip", "yflip", "xflip"]"#)
+    );
     let seeds = |text: &str| resolved(SMALL, &[&format!("stages.sample.seeds={text}")]);
     assert_eq!(seeds("0-9,10-19"), seeds("0-19"));
 }
@@ -389,6 +400,16 @@ fn rules_between_settings_name_both() {
         "duration_images = 1000",
         "duration_images = 1000\npreconditioning = \"vp\"\np_mean = -1.0",
         "`p_mean` in [stages.train] belongs to `preconditioning` = \"edm\"; \"vp\" has noise levels",
+    );
+    check(
+        "duration_images = 1000",
+        "duration_images = 1000\naugment_operations = [\"xflip\"]",
+        "`augment_operations` in [stages.train] names augmentations, but `augment_probability` is 0",
+    );
+    check(
+        "duration_images = 1000",
+        "duration_images = 1000\naugment_probability = 0.1\naugment_operations = []",
+        "is empty; for no augmentation set",
     );
     check(
         "[stages.sample]",

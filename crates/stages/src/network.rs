@@ -4,6 +4,8 @@ use patchwork_config::{Architecture, Preconditioning, TrainSettings};
 use patchwork_dataset::ShardSet;
 use patchwork_networks::{DecoderType, EmbeddingType, EncoderType, NetworkConfig};
 
+use crate::train::augment_options;
+
 /// The network that a train stage asks for, for images of this data set.
 pub(crate) fn network_config(settings: &TrainSettings, data: &ShardSet) -> NetworkConfig {
     let network = &settings.network;
@@ -43,7 +45,7 @@ pub(crate) fn network_config(settings: &TrainSettings, data: &ShardSet) -> Netwo
         } else {
             0
         },
-        augment_dim: 0,
+        augment_dim: augment_options(settings).map_or(0, |options| options.label_dim()),
         model_channels: network.model_channels.into(),
         channel_mult: network
             .channel_mult

@@ -19,6 +19,8 @@ pub(crate) const KEYS: &[&str] = &[
     "patch_schedule",
     "position_channels",
     "mirror_probability",
+    "augment_probability",
+    "augment_operations",
     "class_conditional",
     "label_dropout",
     "gradient_clip",
@@ -57,6 +59,10 @@ pub struct TrainSettings {
     pub position_channels: bool,
     /// Probability that an image is mirrored left to right when it is loaded, in [0, 1].
     pub mirror_probability: f64,
+    /// Probability of each augmentation that the network is told about, in [0, 1]; 0 = none. EDM uses 0.12 to 0.15.
+    pub augment_probability: f64,
+    /// Which augmentations, in the order in which they are made; empty exactly when their probability is 0.
+    pub augment_operations: Vec<AugmentOperation>,
     /// Whether the network is told the class.
     pub class_conditional: bool,
     /// Probability that a class is withheld in training (for guidance), in [0, 1].
@@ -90,6 +96,50 @@ choice! {
         /// From small to large, each for its share of the duration.
         Progressive = "progressive",
     }
+}
+
+choice! {
+    /// A transformation of a training image that the network is told about (EDM, Table 6; StyleGAN2-ADA, Appendix B).
+    pub enum AugmentOperation {
+        /// Mirroring left to right, a coin's toss whatever the probability is.
+        XFlip = "xflip",
+        /// Mirroring top to bottom.
+        YFlip = "yflip",
+        /// Quarter turns.
+        RotateInt = "rotate-int",
+        /// Shifts by whole pixels.
+        TranslateInt = "translate-int",
+        /// Scaling.
+        Scale = "scale",
+        /// Rotation by any angle.
+        RotateFrac = "rotate-frac",
+        /// Stretching along an axis.
+        Aniso = "aniso",
+        /// Shifts by any distance.
+        TranslateFrac = "translate-frac",
+        /// A change of brightness.
+        Brightness = "brightness",
+        /// A change of contrast.
+        Contrast = "contrast",
+        /// Mirroring of the luma.
+        LumaFlip = "lumaflip",
+        /// A turn of the colours.
+        Hue = "hue",
+        /// A change of saturation.
+        Saturation = "saturation",
+    }
+}
+
+impl AugmentOperation {
+    /// EDM's choice, whose numbers are the nine augmentation labels of the published networks.
+    pub const EDM: &'static [Self] = &[
+        Self::XFlip,
+        Self::YFlip,
+        Self::Scale,
+        Self::RotateFrac,
+        Self::Aniso,
+        Self::TranslateFrac,
+    ];
 }
 
 choice! {
@@ -153,6 +203,8 @@ impl TrainSettings {
             patch_schedule: section.or("patch_schedule", PatchSchedule::Stochastic)?,
             position_channels: section.or("position_channels", true)?,
             mirror_probability: section.number("mirror_probability", Some(0.0), 0.0..=1.0)?,
+            augment_probability: section.number("augment_probability", Some(0.0), 0.0..=1.0)?,
+            augment_operations: augment_operations(section)?,
             class_conditional: section.or("class_conditional", false)?,
             label_dropout: section.number("label_dropout", Some(0.0), 0.0..=1.0)?,
             gradient_clip: section.optional_positive("gradient_clip")?,
@@ -227,4 +279,23 @@ impl TrainSettings {
         }
         Ok(())
     }
+}
+
+/// The augmentations in the order in which they are made: the same ones in another order are the same settings.
+fn augment_operations(section: &Section<'_>) -> Result<Vec<AugmentOperation>, ConfigError> {
+    const KEY: &str = "augment_operations";
+    if section.or("augment_probability", 0.0)? <= 0.0 {
+        if section.has(KEY) {
+            let problem = "names augmentations, but `augment_probability` is 0";
+            return Err(section.invalid(KEY, problem));
+        }
+        return Ok(Vec::new());
+    }
+    let chosen = section.or(KEY, AugmentOperation::EDM.to_vec())?;
+    if chosen.is_empty() {
+        let problem = "is empty; for no augmentation set `augment_probability` to 0";
+        return Err(section.invalid(KEY, problem));
+    }
+    let all = AugmentOperation::ALL.iter().copied();
+    Ok(all.filter(|operation| chosen.contains(operation)).collect())
 }

@@ -3,6 +3,7 @@
 //! Everything random in step k is a function of (seed, k); the state of a run is its checkpoint and nothing
 //! else, so that a run killed at any moment ends with the same bytes as an undisturbed one.
 
+mod augmentation;
 mod batch;
 mod checkpoint;
 mod curve;
@@ -31,6 +32,7 @@ use tch::{Device, Tensor};
 use crate::device;
 use crate::job::{execution, input};
 use crate::network::network_config;
+pub(crate) use augmentation::augment_options;
 use batch::Batches;
 pub(crate) use batch::one_hot;
 use checkpoint::{Checkpoints, Position};
