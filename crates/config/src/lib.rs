@@ -35,8 +35,11 @@ pub use settings::prepare::{
     EmojiGroup, EmojiSettings, Labels, PrepareSettings, SkinTones, Transform,
 };
 pub use settings::reference::{Extractor, ReferenceSettings};
-pub use settings::sample::{Grid, SampleLabels, SampleSettings, SeedRange, Solver};
+pub use settings::sample::{
+    Discretization, Grid, NoiseSchedule, Region, SampleLabels, SampleSettings, Scaling, Solver,
+};
+pub use settings::seeds::SeedRange;
 pub use settings::train::{
-    AugmentOperation, PatchSchedule, Precision, Preconditioning, TrainSettings,
+    AugmentOperation, EmaKind, PatchSchedule, Precision, Preconditioning, TrainSettings,
 };
 pub use settings::{Kind, StageSettings};

@@ -24,6 +24,7 @@ pub mod flat;
 pub mod optimizer;
 
 pub mod ema;
+pub mod posthoc;
 
 pub mod train_step;
 
@@ -41,5 +42,6 @@ pub use learning_rate::LearningRate;
 pub use network_denoiser::NetworkDenoiser;
 pub use optimizer::{Adam, AdamOptions};
 pub use patches::{PatchSides, Schedule, Side, StepPlan};
+pub use posthoc::{PowerProfile, Reconstruction, reconstruct};
 pub use precondition::Preconditioning;
 pub use train_step::{ImageClock, Round, StepReport, TrainOptions, TrainStep};

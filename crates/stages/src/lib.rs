@@ -11,6 +11,7 @@ mod job;
 mod network;
 mod plot;
 mod prepare;
+mod reconstruct;
 mod reference;
 mod sample;
 pub mod specify;

@@ -13,6 +13,7 @@ pub(crate) const KEYS: &[&str] = &[
     "learning_rate",
     "learning_rate_rampup_images",
     "learning_rate_decay_images",
+    "ema",
     "ema_half_life_images",
     "ema_rampup_ratio",
     "full_image_ratio",
@@ -47,7 +48,9 @@ pub struct TrainSettings {
     pub learning_rate_rampup_images: u64,
     /// The rate falls to 0 in a line over the last so many images.
     pub learning_rate_decay_images: u64,
-    /// Half-life of the averaged network, in images.
+    /// How the averaged network forgets.
+    pub ema: EmaKind,
+    /// Half-life of the averaged network, in images; a power-function average has none, and passes over the presets'.
     pub ema_half_life_images: u64,
     /// The half-life is at most this share of the images seen so far; 0 = no such limit.
     pub ema_rampup_ratio: f64,
@@ -95,6 +98,17 @@ choice! {
         Stochastic = "stochastic",
         /// From small to large, each for its share of the duration.
         Progressive = "progressive",
+    }
+}
+
+choice! {
+    /// How the averaged network forgets.
+    pub enum EmaKind {
+        /// By halves (EDM).
+        HalfLife = "half-life",
+        /// As a power of the images seen: two widths are kept, others are made of them when sampling (EDM2,
+        /// arXiv 2312.02696).
+        Power = "power",
     }
 }
 
@@ -197,6 +211,7 @@ impl TrainSettings {
                 Some(0),
                 IMAGES,
             )?,
+            ema: section.or("ema", EmaKind::HalfLife)?,
             ema_half_life_images: section.integer("ema_half_life_images", Some(500_000), IMAGES)?,
             ema_rampup_ratio: section.number("ema_rampup_ratio", Some(0.05), 0.0..=1.0)?,
             full_image_ratio: section.number("full_image_ratio", Some(0.5), 0.0..=1.0)?,

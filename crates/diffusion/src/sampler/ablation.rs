@@ -277,6 +277,10 @@ impl AblationOptions {
                     .into_iter()
                     .filter(|level| (sigma_min..=sigma_max).contains(level))
                     .collect();
+                if levels.is_empty() {
+                    // No level of the table lies in so narrow a range.
+                    return vec![sigma_max; self.num_steps];
+                }
                 let last = levels.len().saturating_sub(1) as f64;
                 fractions
                     .map(|part| levels[(last * part).round_ties_even() as usize])

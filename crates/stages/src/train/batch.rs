@@ -189,7 +189,7 @@ pub(super) mod tests {
         };
         let value = json!({
             "batch_size": 5, "duration_images": 1000, "learning_rate": 1e-3,
-            "learning_rate_rampup_images": 0, "learning_rate_decay_images": 0,
+            "learning_rate_rampup_images": 0, "learning_rate_decay_images": 0, "ema": "half-life",
             "ema_half_life_images": 10, "ema_rampup_ratio": 0.05, "full_image_ratio": 0.5,
             "patch_schedule": "stochastic", "position_channels": true, "mirror_probability": 0.3,
             "augment_probability": augment_probability, "augment_operations": operations,
