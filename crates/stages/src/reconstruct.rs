@@ -81,3 +81,65 @@ fn profile(width: f64, images_seen: u64) -> Result<PowerProfile, StageError> {
         images_seen: images_seen as f64,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::WIDTH_ERROR;
+    use crate::train::GENERATOR;
+    use patchwork_networks::NetworkConfig;
+    use patchwork_networks::checkpoint::network_to_bytes;
+    use serde_json::json;
+
+    /// Writes a network of its own for each width and the record of a moment.
+    fn keep(folder: &Path, stem: &str, images_seen: u64, seed: u64) -> [Network; 2] {
+        let config: NetworkConfig = serde_json::from_value(json!({
+            "arch": "ddpmpp", "img_resolution": 16, "img_channels": 3, "in_channels": 5,
+            "out_channels": 3, "position_channels": true, "label_dim": 0, "augment_dim": 0,
+            "model_channels": 8, "channel_mult": [1, 2], "num_blocks": 1, "attn_resolutions": [8],
+            "dropout": 0.0, "sigma_data": 0.5
+        }))
+        .unwrap();
+        let files = [
+            format!("{stem}.safetensors"),
+            format!("{stem}-ema-0.05.safetensors"),
+        ];
+        let networks = [0, 1].map(|index| {
+            let network = Network::new(&config, Device::Cpu, seed + index as u64).unwrap();
+            let bytes = network_to_bytes(&network).unwrap();
+            durable::write(&folder.join(&files[index]), &bytes).unwrap();
+            network
+        });
+        let averages = json!([
+            {"file": files[0], "relative_width": 0.10}, {"file": files[1], "relative_width": 0.05}
+        ]);
+        let record = json!({"images_seen": images_seen, "averages": averages});
+        durable::write_json(&folder.join(record_file(&files[0])), &record).unwrap();
+        networks
+    }
+
+    #[test]
+    fn a_width_that_was_kept_comes_back_and_later_moments_do_not_count() {
+        let _guard = GENERATOR.lock().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        keep(folder, "snapshot-000000000", 0, 10);
+        let [_, narrow] = keep(folder, "snapshot-000004000", 4_000, 20);
+        let [wide, _] = keep(folder, "network", 9_000, 30);
+        for (file, width, expected) in [
+            ("snapshot-000004000.safetensors", 0.05, narrow),
+            ("network.safetensors", 0.10, wide),
+        ] {
+            let (found, error) = network_of_width(folder, file, width, Device::Cpu).unwrap();
+            assert!(error < 1e-6, "{file}: {error}");
+            for (found, expected) in found.named_tensors().iter().zip(expected.named_tensors()) {
+                let difference = (&found.tensor - &expected.tensor).abs().max();
+                assert!(difference.double_value(&[]) < 1e-6, "{file} {}", found.name);
+            }
+        }
+        let (_, error) =
+            network_of_width(folder, "network.safetensors", 0.02, Device::Cpu).unwrap();
+        // Two moments are too few for so narrow an average, and it is told.
+        assert!(error > WIDTH_ERROR, "{error}");
+    }
+}

@@ -32,7 +32,7 @@ const GRID_GAP: usize = 4;
 const GRID_SCALE: u32 = 2;
 
 /// The error of an average's profile, as a share, above which a person is told.
-const WIDTH_ERROR: f64 = 0.1;
+pub(crate) const WIDTH_ERROR: f64 = 0.1;
 
 /// Settings that a sample stage cannot go with, given its network.
 #[derive(Debug, thiserror::Error)]

@@ -165,14 +165,14 @@ pub(crate) fn one_hot(labels: &[i64], classes: i64) -> Tensor {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use patchwork_config::{Kind as StageKind, StageSettings};
     use patchwork_dataset::{Row, ShardSetWriter, ShardSpec};
     use serde_json::json;
 
     /// libtorch's generator is one for the process: tests that draw take turns.
-    static GENERATOR: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    pub(crate) static GENERATOR: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
     const SIDE: usize = 16;
     const HALF: Side = Side {

@@ -36,6 +36,8 @@ use crate::network::network_config;
 pub(crate) use augmentation::augment_options;
 use batch::Batches;
 pub(crate) use batch::one_hot;
+#[cfg(test)]
+pub(crate) use batch::tests::GENERATOR;
 use checkpoint::{Checkpoints, Position};
 use curve::LossCurve;
 pub(crate) use kept::{KeptAverage, KeptAverages, RECORD_SUFFIX, record_file};
