@@ -38,7 +38,7 @@ check: setup
 # compare with the reference implementations' numbers: those of the repository, or of DIR
 parity DIR="": setup
     @if [[ -n $1 ]]; then PARITY_DIR=$(cd "{{ invocation_directory() }}" && cd "$1" && pwd); export PARITY_DIR; fi; \
-    cargo test --release --locked --package patchwork-diffusion --test parity -- --nocapture
+    cargo test --release --locked --workspace --test parity_suite -- --nocapture
 
 # open the registry in sqlite3, read-only
 [no-exit-message]

@@ -11,6 +11,15 @@ const RUN: &[&str] = &[
     "pipelines/smoke.toml",
     "--set",
     "stages.train.checkpoint_minutes=0.005",
+    // What training draws and keeps beyond the plain way.
+    "--set",
+    "stages.train.augment_probability=0.15",
+    "--set",
+    "stages.train.ema=power",
+    "--set",
+    "stages.train.snapshot_images=[200, 400]",
+    "--set",
+    "stages.sample.ema_width=0.07",
 ];
 
 fn wait(child: &mut Child, limit: Duration) -> Option<i32> {

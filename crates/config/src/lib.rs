@@ -37,6 +37,11 @@ pub use settings::prepare::{
     EmojiGroup, EmojiSettings, Labels, PrepareSettings, SkinTones, Transform,
 };
 pub use settings::reference::{Extractor, ReferenceSettings};
-pub use settings::sample::{Grid, SampleLabels, SampleSettings, SeedRange, Solver};
-pub use settings::train::{PatchSchedule, Precision, TrainSettings};
+pub use settings::sample::{
+    Discretization, Grid, NoiseSchedule, Region, SampleLabels, SampleSettings, Scaling, Solver,
+};
+pub use settings::seeds::SeedRange;
+pub use settings::train::{
+    AugmentOperation, EmaKind, PatchSchedule, Precision, Preconditioning, TrainSettings,
+};
 pub use settings::{Kind, StageSettings};

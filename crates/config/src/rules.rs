@@ -6,8 +6,8 @@ use crate::pipeline::Stage;
 use crate::section::Section;
 use crate::settings::network::KEYS as NETWORK_KEYS;
 use crate::settings::prepare::{Labels, PrepareSettings};
-use crate::settings::sample::{SampleLabels, SampleSettings};
-use crate::settings::train::TrainSettings;
+use crate::settings::sample::{Region, SampleLabels, SampleSettings};
+use crate::settings::train::{EmaKind, TrainSettings};
 use crate::settings::{Kind, StageSettings};
 
 /// Checks every stage against those that it reads. `drafts` and `stages` are in the same order.
@@ -21,8 +21,8 @@ pub(crate) fn check(drafts: &[Draft<'_>], stages: &[Stage]) -> Result<(), Config
                 }
             }
             StageSettings::Sample(sample) => {
-                if let Some(train) = train_above(stage, stages) {
-                    check_sample(&draft.section, sample, train)?;
+                if let Some(train) = needed(stage, Kind::Train, stages).next() {
+                    check_sample(&draft.section, sample, train, stages)?;
                 }
             }
             StageSettings::Evaluate(_) => check_evaluate(&draft.section, stage, stages)?,
@@ -83,8 +83,20 @@ fn check_train(
 fn check_sample(
     section: &Section<'_>,
     sample: &SampleSettings,
-    train: &TrainSettings,
+    stage: &Stage,
+    stages: &[Stage],
 ) -> Result<(), ConfigError> {
+    let StageSettings::Train(train) = &stage.settings else {
+        return Ok(());
+    };
+    if let (Some(region), Some(data)) = (sample.region, prepare_above(stage, stages)) {
+        check_region(section, region, train, data)?;
+    }
+    if sample.ema_width.is_some() && train.ema != EmaKind::Power {
+        let problem =
+            "needs averages of several widths, which training keeps with `ema` = \"power\"";
+        return Err(section.invalid("ema_width", problem));
+    }
     if let Some(images) = sample
         .at_images
         .filter(|images| !train.snapshot_images.contains(images))
@@ -122,6 +134,34 @@ fn check_sample(
     }
 }
 
+/// A region is drawn by coordinates, and has to pass the network's levels.
+fn check_region(
+    section: &Section<'_>,
+    region: Region,
+    train: &TrainSettings,
+    data: &PrepareSettings,
+) -> Result<(), ConfigError> {
+    let Region { row, column, side } = region;
+    let refuse = |problem: String| Err(section.invalid("region", problem));
+    if !train.position_channels {
+        return refuse("needs a network that was trained with `position_channels`".to_owned());
+    }
+    let resolution = data.resolution;
+    if row + side > resolution || column + side > resolution {
+        return refuse(format!(
+            "of side {side} at row {row} and column {column} does not lie in images of `resolution` = {resolution}"
+        ));
+    }
+    let divisor = train.network.side_divisor();
+    if !side.is_multiple_of(divisor) {
+        return refuse(format!(
+            "has side {side}, but a network of {} levels needs sides divisible by {divisor}",
+            train.network.levels()
+        ));
+    }
+    Ok(())
+}
+
 /// Images of different sides are no fair comparison.
 fn check_evaluate(
     section: &Section<'_>,
@@ -136,7 +176,11 @@ fn check_evaluate(
     let reference = needed(stage, Kind::Reference, stages).next();
     for sample in needed(stage, Kind::Sample, stages) {
         let train = needed(sample, Kind::Train, stages).next();
-        if let (Some(reference), Some(sampled)) = (side(reference), side(train))
+        let region = match &sample.settings {
+            StageSettings::Sample(settings) => settings.region.map(|region| region.side),
+            _ => None,
+        };
+        if let (Some(reference), Some(sampled)) = (side(reference), region.or(side(train)))
             && reference != sampled
         {
             let problem = format!(
@@ -163,13 +207,6 @@ fn needed<'a>(
 fn prepare_above<'a>(stage: &'a Stage, stages: &'a [Stage]) -> Option<&'a PrepareSettings> {
     needed(stage, Kind::Prepare, stages).find_map(|stage| match &stage.settings {
         StageSettings::Prepare(settings) => Some(settings),
-        _ => None,
-    })
-}
-
-fn train_above<'a>(stage: &'a Stage, stages: &'a [Stage]) -> Option<&'a TrainSettings> {
-    needed(stage, Kind::Train, stages).find_map(|stage| match &stage.settings {
-        StageSettings::Train(settings) => Some(settings),
         _ => None,
     })
 }

@@ -63,6 +63,11 @@ impl<'a> Section<'a> {
         Section::new(name, table, entry.location.clone(), keys).map(Some)
     }
 
+    /// Whether `key` was typed.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.table.get(key).is_some()
+    }
+
     /// The value under `key`, if there is one.
     pub(crate) fn optional<T: FromData>(&self, key: &str) -> Result<Option<T>, ConfigError> {
         let Some(entry) = self.table.get(key) else {

@@ -5,6 +5,7 @@ pub(crate) mod network;
 pub(crate) mod prepare;
 pub(crate) mod reference;
 pub(crate) mod sample;
+pub(crate) mod seeds;
 pub(crate) mod train;
 
 use std::fmt;

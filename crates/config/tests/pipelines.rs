@@ -144,6 +144,17 @@ fn equal_choices_in_another_order_are_equal_settings() {
         groups(r#"["flags", "objects"]"#),
         groups(r#"["objects", "flags"]"#)
     );
+    let augmented = |list: &str| {
+        let operations = format!("stages.train.augment_operations={list}");
+        resolved(
+            SMALL,
+            &["stages.train.augment_probability=0.1", &operations],
+        )
+    };
+    assert_eq!(
+        augmented(r#"["yflip", "xflip"]"#),
+        augmented(r#"["xflip", "yflip", "xflip"]"#)
+    );
     let seeds = |text: &str| resolved(SMALL, &[&format!("stages.sample.seeds={text}")]);
     assert_eq!(seeds("0-9,10-19"), seeds("0-19"));
 }
@@ -403,6 +414,70 @@ fn rules_between_settings_name_both() {
         "duration_images = 1000\nlabel_dropout = 0.1",
         "`class_conditional` is false",
     );
+    check(
+        "duration_images = 1000",
+        "duration_images = 1000\npreconditioning = \"vp\"\np_mean = -1.0",
+        "`p_mean` in [stages.train] belongs to `preconditioning` = \"edm\"; \"vp\" has noise levels",
+    );
+    check(
+        "duration_images = 1000",
+        "duration_images = 1000\naugment_operations = [\"xflip\"]",
+        "`augment_operations` in [stages.train] names augmentations, but `augment_probability` is 0",
+    );
+    check(
+        "duration_images = 1000",
+        "duration_images = 1000\naugment_probability = 0.1\naugment_operations = []",
+        "is empty; for no augmentation set",
+    );
+    for (typed, expected) in [
+        (
+            "ema_width = 0.1",
+            "needs averages of several widths, which training keeps with `ema` = \"power\"",
+        ),
+        ("ema_width = 0.3", "lies between 0 and 0.28"),
+        (
+            "guidance_interval = [0.1, 2.0]",
+            "limits `guidance`, which is not set",
+        ),
+        (
+            "guidance = 2.0\nguidance_interval = [2.0]",
+            "is [2.0]; write two noise levels",
+        ),
+        (
+            "region = { side = 16, row = 20 }",
+            "of side 16 at row 20 and column 0 does not lie in images of `resolution` = 32",
+        ),
+        (
+            "region = { side = 10 }",
+            "has side 10, but a network of 3 levels needs sides divisible by 4",
+        ),
+        (
+            "region = { sides = 16 }",
+            "unknown key `sides` in [stages.sample.region]",
+        ),
+        (
+            "region = { side = 16 }",
+            "a reference of side 32 and, through `sample`, to samples of side 16",
+        ),
+        (
+            "discretization = \"vp\"\nrho = 7",
+            "`rho` in [stages.sample] belongs to `discretization` = \"edm\"",
+        ),
+        (
+            "solver = \"dpm-solver-2m\"\nschedule = \"vp\"",
+            "is \"vp\", but `solver` = \"dpm-solver-2m\" knows only \"linear\"",
+        ),
+        (
+            "solver = \"dpm-solver-2m\"\ns_churn = 10",
+            "`s_churn` in [stages.sample] adds noise",
+        ),
+    ] {
+        check(
+            "[stages.sample]",
+            &format!("[stages.sample]\n{typed}"),
+            expected,
+        );
+    }
     check(
         "[stages.sample]",
         "[stages.sample]\nat_images = 500",

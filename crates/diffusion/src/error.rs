@@ -43,6 +43,16 @@ pub enum DiffusionError {
         "relative width `{0}` of a power-function average is not in (0, 0.28): use for example 0.05 or 0.10"
     )]
     RelativeWidth(f64),
+    /// A quarter turn exchanges height and width.
+    #[error(
+        "images of {height} x {width} pixels have no quarter turns: leave `rotate_int` out or use square images"
+    )]
+    QuarterTurns {
+        /// Height of the images.
+        height: i64,
+        /// Width of the images.
+        width: i64,
+    },
     /// Colour transformations need RGB.
     #[error(
         "images with `{0}` channels have no colours to transform: leave colour transformations out"

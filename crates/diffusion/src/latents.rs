@@ -9,6 +9,14 @@ use crate::sampler::RecordedNoise;
 /// libtorch's CPU generator is one for the process: whoever seeds it draws before anyone else seeds it.
 static GENERATOR: Mutex<()> = Mutex::new(());
 
+/// Seeds libtorch's CPU generator for a test's draws, which end before the guard is dropped.
+#[cfg(test)]
+pub(crate) fn seeded(seed: u64) -> std::sync::MutexGuard<'static, ()> {
+    let guard = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+    tch::manual_seed(seed.cast_signed());
+    guard
+}
+
 /// Starting noise of images, each from its own seed.
 ///
 /// # Shapes

@@ -11,7 +11,10 @@ mod error;
 pub mod patches;
 
 pub mod denoiser;
+pub mod network_denoiser;
 pub mod precondition;
+
+mod process;
 
 pub mod loss;
 
@@ -21,6 +24,7 @@ pub mod flat;
 pub mod optimizer;
 
 pub mod ema;
+pub mod posthoc;
 
 pub mod train_step;
 
@@ -35,7 +39,9 @@ pub use ema::{Ema, EmaProfile};
 pub use error::DiffusionError;
 pub use latents::{seeded_latents, to_pixels};
 pub use learning_rate::LearningRate;
+pub use network_denoiser::NetworkDenoiser;
 pub use optimizer::{Adam, AdamOptions};
 pub use patches::{PatchSides, Schedule, Side, StepPlan};
-pub use precondition::EdmDenoiser;
+pub use posthoc::{PowerProfile, Reconstruction, reconstruct};
+pub use precondition::Preconditioning;
 pub use train_step::{ImageClock, Round, StepReport, TrainOptions, TrainStep};

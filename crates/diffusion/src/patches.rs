@@ -300,6 +300,68 @@ mod tests {
     }
 
     #[test]
+    fn every_crop_has_the_coordinates_of_its_place() {
+        for (height, width) in [(8_i64, 8_i64), (5, 7)] {
+            let full = full_positions(height, width);
+            for side in 1..=i64::min(height, width) {
+                let corners: Vec<(i64, i64)> = (0..=height - side)
+                    .flat_map(|row| (0..=width - side).map(move |col| (row, col)))
+                    .collect();
+                let (rows, cols): (Vec<i64>, Vec<i64>) = corners.into_iter().unzip();
+                let whole = full.expand([rows.len() as i64, 2, height, width], false);
+                let positions = patch_positions(&rows, &cols, side, side, height, width);
+                assert!(crop(&whole, &rows, &cols, side).equal(&positions), "{side}");
+            }
+        }
+    }
+
+    /// Sides as training takes them, against their probabilities.
+    #[test]
+    fn both_schedules_use_each_side_for_its_share() {
+        let draws: Vec<f64> = {
+            let _guard = crate::latents::seeded(13);
+            let uniform = Tensor::rand([20_000], (Kind::Double, Device::Cpu));
+            Vec::try_from(uniform).unwrap()
+        };
+        for sides in [
+            PatchSides::pixel(64, 0.5).unwrap(),
+            PatchSides::pixel(64, 0.1).unwrap(),
+            PatchSides::latent(32, 0.3).unwrap(),
+        ] {
+            for share in sides.shares() {
+                let p = share.probability;
+                let drawn = draws
+                    .iter()
+                    .filter(|&&draw| Schedule::Stochastic.side_at(&sides, draw, 0.0) == share.side);
+                let frequency = drawn.count() as f64 / draws.len() as f64;
+                let error = 4.0 * (p * (1.0 - p) / draws.len() as f64).sqrt();
+                assert!((frequency - p).abs() < error, "{share:?}: {frequency}");
+            }
+            // Progressive: by the clock of images, to within one step at each change.
+            let (duration, batch) = (1_000_000.0, 64.0);
+            let mut seen = 0.0;
+            let mut counted = vec![0.0; sides.shares().len()];
+            while seen < duration {
+                let plan = Schedule::Progressive.plan(&sides, 0.5, seen / duration);
+                let images = batch * plan.images_multiplier;
+                for (count, share) in counted.iter_mut().zip(sides.shares()) {
+                    if share.side == plan.side {
+                        *count += images;
+                    }
+                }
+                seen += images;
+            }
+            for (count, share) in counted.iter().zip(sides.shares()) {
+                let error = count / duration - share.probability;
+                assert!(
+                    error.abs() < 4.0 * 2.0 * batch / duration,
+                    "{share:?}: {error}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn multipliers_count_the_images() {
         let sides = PatchSides::pixel(64, 0.5).unwrap();
         assert_eq!(sides.mean_multiplier(), 1.9);

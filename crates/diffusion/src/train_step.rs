@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 use crate::loss::{LossOptions, patch_loss, scalar_loss};
 use crate::patches::patch_positions;
 use crate::{
-    Adam, AdamOptions, Conditioning, EdmDenoiser, Ema, EmaProfile, LearningRate, Side, StepPlan,
+    Adam, AdamOptions, Conditioning, Ema, EmaProfile, LearningRate, NetworkDenoiser, Side, StepPlan,
 };
 
 /// The clock of training: images seen, all ranks together.
@@ -56,7 +56,7 @@ pub struct Round {
     pub class_labels: Option<Tensor>,
     /// What augmentation did, `[n, augment_dim]`.
     pub augment_labels: Option<Tensor>,
-    /// Standard normal draws that choose the noise levels, `[n]`.
+    /// Standard normal draws that choose the noise levels under any preconditioning, `[n]`.
     pub rnd_normal: Tensor,
     /// Standard normal draws like `patches`.
     pub noise: Tensor,
@@ -86,7 +86,7 @@ pub struct StepReport {
 /// A network in training with its optimiser, its averages and its clock.
 pub struct TrainStep {
     /// The network under training, in training mode.
-    pub denoiser: EdmDenoiser,
+    pub denoiser: NetworkDenoiser,
     /// The optimiser, which holds the network's parameters.
     pub optimizer: Adam,
     /// The averages of the weights.
@@ -100,7 +100,7 @@ pub struct TrainStep {
 impl TrainStep {
     /// Prepares training from the network's weights; the averages start there too.
     pub fn new(
-        denoiser: EdmDenoiser,
+        denoiser: NetworkDenoiser,
         options: TrainOptions,
         averages: &[EmaProfile],
         clock: ImageClock,
@@ -112,7 +112,7 @@ impl TrainStep {
             .collect();
         let device = optimizer.values().device();
         Self {
-            denoiser: EdmDenoiser {
+            denoiser: NetworkDenoiser {
                 train: true,
                 ..denoiser
             },

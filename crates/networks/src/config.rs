@@ -51,6 +51,21 @@ pub enum DecoderType {
     Skip,
 }
 
+/// The preconditioning that a network is trained under: EDM (arXiv 2206.00364), Table 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Preconditioning {
+    /// EDM's own.
+    #[default]
+    Edm,
+    /// That of Score-SDE's variance-preserving models.
+    Vp,
+    /// That of Score-SDE's variance-exploding models.
+    Ve,
+    /// That of improved DDPM, with discrete noise levels.
+    Iddpm,
+}
+
 /// A network's settings; with its weights, all there is to know about it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -102,6 +117,9 @@ pub struct NetworkConfig {
     pub implicit_mlp: bool,
     /// Standard deviation of the data, for the preconditioning around the network.
     pub sigma_data: f64,
+    /// The preconditioning around the network.
+    #[serde(default)]
+    pub preconditioning: Preconditioning,
 }
 
 fn one() -> i64 {

@@ -26,7 +26,9 @@ mod layers;
 mod resample;
 mod song;
 
-pub use config::{Architecture, DecoderType, EmbeddingType, EncoderType, NetworkConfig};
+pub use config::{
+    Architecture, DecoderType, EmbeddingType, EncoderType, NetworkConfig, Preconditioning,
+};
 pub use error::NetworkError;
 pub use network::{Network, Parameter};
 pub use pickle::{EdmSnapshot, PickleError};

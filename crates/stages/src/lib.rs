@@ -10,6 +10,7 @@ mod evaluate;
 mod job;
 mod network;
 mod prepare;
+mod reconstruct;
 mod reference;
 mod sample;
 mod train;

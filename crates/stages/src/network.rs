@@ -1,8 +1,10 @@
 //! From a pipeline's settings to a network's.
 
-use patchwork_config::{Architecture, TrainSettings};
+use patchwork_config::{Architecture, Preconditioning, TrainSettings};
 use patchwork_dataset::ShardSet;
 use patchwork_networks::{DecoderType, EmbeddingType, EncoderType, NetworkConfig};
+
+use crate::train::augment_options;
 
 /// The network that a train stage asks for, for images of this data set.
 pub(crate) fn network_config(settings: &TrainSettings, data: &ShardSet) -> NetworkConfig {
@@ -43,7 +45,7 @@ pub(crate) fn network_config(settings: &TrainSettings, data: &ShardSet) -> Netwo
         } else {
             0
         },
-        augment_dim: 0,
+        augment_dim: augment_options(settings).map_or(0, |options| options.label_dim()),
         model_channels: network.model_channels.into(),
         channel_mult: network
             .channel_mult
@@ -64,5 +66,15 @@ pub(crate) fn network_config(settings: &TrainSettings, data: &ShardSet) -> Netwo
         dropout: network.dropout,
         implicit_mlp: network.implicit_mlp,
         sigma_data: settings.sigma_data,
+        preconditioning: preconditioning(settings.preconditioning),
+    }
+}
+
+fn preconditioning(chosen: Preconditioning) -> patchwork_networks::Preconditioning {
+    match chosen {
+        Preconditioning::Edm => patchwork_networks::Preconditioning::Edm,
+        Preconditioning::Vp => patchwork_networks::Preconditioning::Vp,
+        Preconditioning::Ve => patchwork_networks::Preconditioning::Ve,
+        Preconditioning::Iddpm => patchwork_networks::Preconditioning::Iddpm,
     }
 }

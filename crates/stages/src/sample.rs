@@ -1,19 +1,20 @@
 //! A network to images, one a seed.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
-use patchwork_config::{Kind, SampleLabels, SampleSettings, Solver};
+use patchwork_config::{
+    Discretization, Kind, NoiseSchedule, Region, SampleLabels, SampleSettings, Scaling, Solver,
+};
 use patchwork_core::{Seed, durable};
 use patchwork_dataset::grid::first_images_png;
 use patchwork_dataset::{Row, ShardSet, ShardSetWriter, ShardSpec};
 use patchwork_diffusion::latents::seeded_draws;
-use patchwork_diffusion::patches::full_positions;
+use patchwork_diffusion::patches::patch_positions;
 use patchwork_diffusion::sampler::{
     AblationOptions, Churn, DpmSolverOptions, Guidance, HeunOptions, NoiseLevels, SamplerOptions,
     ablation, sample,
 };
-use patchwork_diffusion::{Conditioning, EdmDenoiser, to_pixels};
+use patchwork_diffusion::{Conditioning, NetworkDenoiser, to_pixels};
 use patchwork_networks::checkpoint::load_network;
 use patchwork_pipeline::Outcome;
 use patchwork_pipeline::protocol::{Job, JobInput, Progress};
@@ -23,7 +24,11 @@ use tch::{Device, Kind as Number, Tensor};
 
 use crate::device;
 use crate::job::{execution, input, inputs, settings, summary_of};
+use crate::reconstruct::network_of_width;
 use crate::train::{NETWORK_FILE, one_hot, snapshot_file};
+
+/// The error of an average's profile, as a share, above which a person is told.
+pub(crate) const WIDTH_ERROR: f64 = 0.1;
 
 /// Settings that a sample stage cannot go with, given its network.
 #[derive(Debug, thiserror::Error)]
@@ -45,17 +50,37 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let settings: SampleSettings = settings(job)?;
     let device = device::configure(&execution(job)?)?;
     let trained = input(job, Kind::Train)?;
-    let network = load_network(&network_file(trained, &settings), device)?;
+    let file = network_file(&settings);
+    let network = match settings.ema_width {
+        None => load_network(&trained.folder.join(file), device)?,
+        Some(width) => {
+            let (network, error) = network_of_width(&trained.folder, &file, width, device)?;
+            if error > WIDTH_ERROR {
+                context.warn(format!(
+                    "the average of `ema_width` = {width} is made with an error of {:.0} % of its profile; \
+                     more `snapshot_images` in training make it closer",
+                    100.0 * error
+                ));
+            }
+            network
+        }
+    };
     let classes = Classes::new(job, &settings, network.config().label_dim)?;
     let precision = device::kind(settings.precision);
-    let denoiser = EdmDenoiser {
+    let denoiser = NetworkDenoiser {
         precision,
-        ..EdmDenoiser::new(network.to_kind_copy(precision))
+        ..NetworkDenoiser::new(network.to_kind_copy(precision))
     };
-    let size = network.config().img_resolution;
+    let region = settings.region.unwrap_or(Region {
+        row: 0,
+        column: 0,
+        side: u32::try_from(network.config().img_resolution)
+            .expect("a network's configuration is checked: sides are at most 65,536"),
+    });
+    let size = region.side as usize;
     let spec = ShardSpec {
-        width: size as usize,
-        height: size as usize,
+        width: size,
+        height: size,
         images_per_shard: settings.images_per_shard as usize,
         class_names: classes.names.clone(),
         metadata: BTreeMap::from([("source".to_owned(), "samples".to_owned())]),
@@ -88,8 +113,15 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
                 return Err(StageError::Interrupted);
             }
             let labels = classes.of(batch);
-            let pixels = draw(&denoiser, batch, labels.as_deref(), &options, device);
-            rows.extend(to_rows(batch, labels.as_deref(), &pixels, size as usize));
+            let pixels = draw(
+                &denoiser,
+                batch,
+                labels.as_deref(),
+                region,
+                &options,
+                device,
+            );
+            rows.extend(to_rows(batch, labels.as_deref(), &pixels, size));
             progress(writer.images() + rows.len() as u64);
         }
         writer.write_shard(rows, Vec::new())?;
@@ -110,11 +142,11 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     })
 }
 
-fn network_file(trained: &JobInput, settings: &SampleSettings) -> PathBuf {
-    trained.folder.join(match settings.at_images {
+fn network_file(settings: &SampleSettings) -> String {
+    match settings.at_images {
         Some(images) => snapshot_file(images),
         None => NETWORK_FILE.to_owned(),
-    })
+    }
 }
 
 fn images_seen(trained: &JobInput, settings: &SampleSettings) -> Result<u64, StageError> {
@@ -123,25 +155,33 @@ fn images_seen(trained: &JobInput, settings: &SampleSettings) -> Result<u64, Sta
         .map_or_else(|| summary_of(trained, "images_seen"), Ok)
 }
 
-/// Draws the images of some seeds.
+/// Draws a region of the images of some seeds.
 ///
 /// # Shapes
 /// - returns: `[seeds, height, width, 3]`, u8, on the CPU
 fn draw(
-    denoiser: &EdmDenoiser,
+    denoiser: &NetworkDenoiser,
     seeds: &[u64],
     labels: Option<&[i64]>,
+    region: Region,
     options: &SamplerOptions,
     device: Device,
 ) -> Tensor {
     tch::no_grad(|| {
         let config = denoiser.network.config();
-        let (size, channels) = (config.img_resolution, config.img_channels);
-        let (latents, mut noise) = seeded_draws(seeds, channels, size, size, options.noisy_steps());
+        let (whole, side) = (config.img_resolution, i64::from(region.side));
+        let (latents, mut noise) = seeded_draws(
+            seeds,
+            config.img_channels,
+            side,
+            side,
+            options.noisy_steps(),
+        );
+        let (row, column) = (i64::from(region.row), i64::from(region.column));
         let conditioning = Conditioning {
-            positions: config
-                .position_channels
-                .then(|| full_positions(size, size).to_device(device)),
+            positions: config.position_channels.then(|| {
+                patch_positions(&[row], &[column], side, side, whole, whole).to_device(device)
+            }),
             class_labels: labels.map(|labels| one_hot(labels, config.label_dim).to_device(device)),
             augment_labels: None,
         };
@@ -186,15 +226,9 @@ fn write_grid(context: &Context, settings: &SampleSettings) -> Result<(), StageE
 }
 
 fn sampler_options(settings: &SampleSettings) -> SamplerOptions {
-    let levels = NoiseLevels {
-        num_steps: settings.steps as usize,
-        sigma_min: settings.sigma_min,
-        sigma_max: settings.sigma_max,
-        rho: settings.rho,
-    };
     let guidance = settings.guidance.map(|scale| Guidance {
         scale,
-        interval: None,
+        interval: settings.guidance_interval.map(|[low, high]| (low, high)),
     });
     let churn = Churn {
         amount: settings.s_churn,
@@ -202,24 +236,52 @@ fn sampler_options(settings: &SampleSettings) -> SamplerOptions {
         sigma_max: settings.s_max.unwrap_or(f64::INFINITY),
         noise_scale: settings.s_noise,
     };
-    match settings.solver {
-        Solver::Heun => SamplerOptions::Heun(HeunOptions {
-            levels,
-            churn,
-            guidance,
-        }),
-        Solver::DpmSolver2m => SamplerOptions::DpmSolver(DpmSolverOptions { levels, guidance }),
-        Solver::Euler => SamplerOptions::Ablation(AblationOptions {
-            num_steps: levels.num_steps,
-            solver: ablation::Solver::Euler,
-            sigma_min: Some(levels.sigma_min),
-            sigma_max: Some(levels.sigma_max),
-            rho: levels.rho,
-            churn,
-            guidance,
-            ..AblationOptions::default()
-        }),
-    }
+    let default = NoiseLevels::default();
+    let levels = NoiseLevels {
+        num_steps: settings.steps as usize,
+        sigma_min: settings.sigma_min.unwrap_or(default.sigma_min),
+        sigma_max: settings.sigma_max.unwrap_or(default.sigma_max),
+        rho: settings.rho,
+    };
+    let solver = match settings.solver {
+        Solver::Heun if settings.is_edm_process() => {
+            return SamplerOptions::Heun(HeunOptions {
+                levels,
+                churn,
+                guidance,
+            });
+        }
+        Solver::DpmSolver2m => {
+            return SamplerOptions::DpmSolver(DpmSolverOptions { levels, guidance });
+        }
+        Solver::Heun => ablation::Solver::Heun,
+        Solver::Euler => ablation::Solver::Euler,
+    };
+    SamplerOptions::Ablation(AblationOptions {
+        num_steps: levels.num_steps,
+        solver,
+        discretization: match settings.discretization {
+            Discretization::Edm => ablation::Discretization::Edm,
+            Discretization::Vp => ablation::Discretization::Vp,
+            Discretization::Ve => ablation::Discretization::Ve,
+            Discretization::Iddpm => ablation::Discretization::Iddpm,
+        },
+        schedule: match settings.schedule {
+            NoiseSchedule::Linear => ablation::ScheduleKind::Linear,
+            NoiseSchedule::Vp => ablation::ScheduleKind::Vp,
+            NoiseSchedule::Ve => ablation::ScheduleKind::Ve,
+        },
+        scaling: match settings.scaling {
+            Scaling::None => ablation::Scaling::None,
+            Scaling::Vp => ablation::Scaling::Vp,
+        },
+        sigma_min: settings.sigma_min,
+        sigma_max: settings.sigma_max,
+        rho: levels.rho,
+        churn,
+        guidance,
+        ..AblationOptions::default()
+    })
 }
 
 /// How often the network is evaluated for an image, guidance not counted.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ConfigError;
 use crate::section::Section;
+use crate::settings::seeds::{SeedRange, seeds};
 use crate::settings::train::Precision;
 use crate::tree::Data;
 use crate::value::{FromData, choice};
@@ -15,6 +16,9 @@ pub(crate) const KEYS: &[&str] = &[
     "seeds",
     "steps",
     "solver",
+    "discretization",
+    "schedule",
+    "scaling",
     "sigma_min",
     "sigma_max",
     "rho",
@@ -23,13 +27,17 @@ pub(crate) const KEYS: &[&str] = &[
     "s_max",
     "s_noise",
     "guidance",
+    "guidance_interval",
     "labels",
+    "region",
     "batch_size",
     "images_per_shard",
     "precision",
     "at_images",
+    "ema_width",
     "grid",
 ];
+const REGION_KEYS: &[&str] = &["row", "column", "side"];
 
 /// Settings of a stage that samples. Defaults are those of EDM, Table 1, deterministic.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,10 +48,16 @@ pub struct SampleSettings {
     pub steps: u32,
     /// The way from one noise level to the next.
     pub solver: Solver,
-    /// Lowest noise level above 0.
-    pub sigma_min: f64,
-    /// Highest noise level.
-    pub sigma_max: f64,
+    /// Which noise levels are visited.
+    pub discretization: Discretization,
+    /// How the noise level depends on time.
+    pub schedule: NoiseSchedule,
+    /// How the state is scaled on its way.
+    pub scaling: Scaling,
+    /// Lowest noise level above 0; none = the discretization's own. A network's own range limits it.
+    pub sigma_min: Option<f64>,
+    /// Highest noise level; none = the discretization's own. A network's own range limits it.
+    pub sigma_max: Option<f64>,
     /// How strongly levels crowd at the low end (EDM, equation 5).
     pub rho: f64,
     /// Amount of fresh noise; 0 = deterministic (EDM, algorithm 2).
@@ -56,8 +70,12 @@ pub struct SampleSettings {
     pub s_noise: f64,
     /// Strength of classifier-free guidance; none = the conditional network alone.
     pub guidance: Option<f64>,
+    /// Noise levels above the first and up to the second at which guidance applies; none = all.
+    pub guidance_interval: Option<[f64; 2]>,
     /// Which classes are drawn.
     pub labels: SampleLabels,
+    /// The part of the canvas that is drawn; none = all of it.
+    pub region: Option<Region>,
     /// Images at once.
     pub batch_size: u32,
     /// Images in one shard file.
@@ -66,18 +84,10 @@ pub struct SampleSettings {
     pub precision: Precision,
     /// The snapshot of training that is sampled, by its images seen; none = the final network.
     pub at_images: Option<u64>,
+    /// Relative width of the average that is sampled, made of those that training kept; none = the wider one (0.10).
+    pub ema_width: Option<f64>,
     /// Shape of the picture that shows the first images.
     pub grid: Grid,
-}
-
-/// Seeds from `first` to `last`, both included. Written `first-last`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct SeedRange {
-    /// The first seed.
-    pub first: u64,
-    /// The last seed, at least `first`.
-    pub last: u64,
 }
 
 /// Columns and rows of a picture made of many. Written `COLUMNSxROWS`.
@@ -102,6 +112,53 @@ choice! {
     }
 }
 
+/// A square part of the canvas, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Region {
+    /// Its first row.
+    pub row: u32,
+    /// Its first column.
+    pub column: u32,
+    /// Its side.
+    pub side: u32,
+}
+
+choice! {
+    /// Which noise levels are visited: EDM, Table 1, row "Time steps".
+    pub enum Discretization {
+        /// EDM's own.
+        Edm = "edm",
+        /// Evenly in the time of the variance-preserving process.
+        Vp = "vp",
+        /// Geometrically.
+        Ve = "ve",
+        /// Those of improved DDPM's cosine schedule.
+        Iddpm = "iddpm",
+    }
+}
+
+choice! {
+    /// How the noise level depends on time: EDM, Table 1, row "Schedule".
+    pub enum NoiseSchedule {
+        /// It is the time.
+        Linear = "linear",
+        /// That of the variance-preserving process.
+        Vp = "vp",
+        /// It is the root of the time.
+        Ve = "ve",
+    }
+}
+
+choice! {
+    /// How the state is scaled: EDM, Table 1, row "Scaling".
+    pub enum Scaling {
+        /// Not at all.
+        None = "none",
+        /// To unit variance, as in the variance-preserving process.
+        Vp = "vp",
+    }
+}
+
 choice! {
     /// Which classes are drawn.
     pub enum SampleLabels {
@@ -115,24 +172,42 @@ choice! {
 }
 
 impl SampleSettings {
+    /// Whether the way through the noise levels is EDM's own: any other is the general sampler's.
+    pub fn is_edm_process(&self) -> bool {
+        self.discretization == Discretization::Edm
+            && self.schedule == NoiseSchedule::Linear
+            && self.scaling == Scaling::None
+    }
+
     pub(crate) fn read(section: &Section<'_>) -> Result<Self, ConfigError> {
+        let discretization = section.or("discretization", Discretization::Edm)?;
+        let (low, high) = match discretization {
+            Discretization::Edm => (Some(0.002), Some(80.0)),
+            Discretization::Vp | Discretization::Ve | Discretization::Iddpm => (None, None),
+        };
         let settings = Self {
             seeds: seeds(section)?,
             steps: section.integer("steps", Some(18), 2..=10_000)?,
             solver: section.or("solver", Solver::Heun)?,
-            sigma_min: section.positive("sigma_min", 0.002)?,
-            sigma_max: section.positive("sigma_max", 80.0)?,
+            discretization,
+            schedule: section.or("schedule", NoiseSchedule::Linear)?,
+            scaling: section.or("scaling", Scaling::None)?,
+            sigma_min: section.optional_positive("sigma_min")?.or(low),
+            sigma_max: section.optional_positive("sigma_max")?.or(high),
             rho: section.positive("rho", 7.0)?,
             s_churn: section.number("s_churn", Some(0.0), 0.0..=1e6)?,
             s_min: section.number("s_min", Some(0.0), 0.0..=1e6)?,
             s_max: section.optional_positive("s_max")?,
             s_noise: section.number("s_noise", Some(1.0), 0.0..=10.0)?,
             guidance: section.optional_positive("guidance")?,
+            guidance_interval: guidance_interval(section)?,
             labels: section.or("labels", SampleLabels::None)?,
+            region: region(section)?,
             batch_size: section.integer("batch_size", Some(64), 1..=65_536)?,
             images_per_shard: section.integer("images_per_shard", Some(1000), 1..=1_000_000)?,
             precision: section.or("precision", Precision::Auto)?,
             at_images: section.optional("at_images")?,
+            ema_width: ema_width(section)?,
             grid: section.or(
                 "grid",
                 Grid {
@@ -141,117 +216,99 @@ impl SampleSettings {
                 },
             )?,
         };
-        if settings.sigma_min >= settings.sigma_max {
-            let problem = format!(
-                "is {}, which is not below `sigma_max` = {}",
-                settings.sigma_min, settings.sigma_max
-            );
-            return Err(section.invalid("sigma_min", problem));
-        }
-        if let Some(s_max) = settings.s_max.filter(|s_max| *s_max < settings.s_min) {
-            let problem = format!("is {}, which is above `s_max` = {s_max}", settings.s_min);
-            return Err(section.invalid("s_min", problem));
-        }
+        settings.check_levels(section)?;
+        settings.check_solver(section)?;
         Ok(settings)
     }
-}
 
-/// More images than any machine samples: a wrong digit, rather than a wish.
-const MOST_SEEDS: u64 = 100_000_000;
-
-/// Reads `"0-9,100"` or one number; neighbours are joined, so that the same seeds in the same
-/// order are the same settings however they were typed.
-fn seeds(section: &Section<'_>) -> Result<Vec<SeedRange>, ConfigError> {
-    let text: SeedText = section.or("seeds", SeedText("0-999".to_owned()))?;
-    let mut ranges: Vec<SeedRange> = Vec::new();
-    let mut count = 0_u64;
-    for part in text.0.split(',') {
-        let range: SeedRange = part
-            .parse()
-            .map_err(|cause: String| section.invalid("seeds", cause))?;
-        if let Some(twice) = ranges.iter().find(|other| other.overlaps(range)) {
-            let problem = format!("names a seed twice: `{range}` and `{twice}` overlap");
-            return Err(section.invalid("seeds", problem));
+    fn check_levels(&self, section: &Section<'_>) -> Result<(), ConfigError> {
+        if let (Some(sigma_min), Some(sigma_max)) = (self.sigma_min, self.sigma_max)
+            && sigma_min >= sigma_max
+        {
+            let problem = format!("is {sigma_min}, which is not below `sigma_max` = {sigma_max}");
+            return Err(section.invalid("sigma_min", problem));
         }
-        count = count.saturating_add(range.count());
-        match ranges.last_mut() {
-            Some(previous) if previous.last.checked_add(1) == Some(range.first) => {
-                previous.last = range.last;
+        if let Some(s_max) = self.s_max.filter(|s_max| *s_max < self.s_min) {
+            let problem = format!("is {}, which is above `s_max` = {s_max}", self.s_min);
+            return Err(section.invalid("s_min", problem));
+        }
+        if self.guidance_interval.is_some() && self.guidance.is_none() {
+            let problem = "limits `guidance`, which is not set";
+            return Err(section.invalid("guidance_interval", problem));
+        }
+        Ok(())
+    }
+
+    /// What one solver or way through the noise levels has no use for is refused, not passed over.
+    fn check_solver(&self, section: &Section<'_>) -> Result<(), ConfigError> {
+        if self.discretization != Discretization::Edm && section.has("rho") {
+            let problem = format!(
+                "belongs to `discretization` = \"edm\"; \"{}\" has levels of its own",
+                self.discretization.name()
+            );
+            return Err(section.invalid("rho", problem));
+        }
+        if self.solver != Solver::DpmSolver2m {
+            return Ok(());
+        }
+        let solver = self.solver.name();
+        if self.s_churn > 0.0 {
+            let problem = format!("adds noise, but `solver` = \"{solver}\" is deterministic");
+            return Err(section.invalid("s_churn", problem));
+        }
+        for (key, word, own) in [
+            ("discretization", self.discretization.name(), "edm"),
+            ("schedule", self.schedule.name(), "linear"),
+            ("scaling", self.scaling.name(), "none"),
+        ] {
+            if word != own {
+                let problem = format!(
+                    "is \"{word}\", but `solver` = \"{solver}\" knows only \"{own}\"; \"heun\" and \
+                     \"euler\" know all"
+                );
+                return Err(section.invalid(key, problem));
             }
-            _ => ranges.push(range),
         }
+        Ok(())
     }
-    if count > MOST_SEEDS {
-        let problem = format!("names {count} seeds; at most {MOST_SEEDS} are possible");
-        return Err(section.invalid("seeds", problem));
-    }
-    Ok(ranges)
 }
 
-/// Seeds as typed: one seed alone may be a number.
-struct SeedText(String);
-
-impl FromData for SeedText {
-    fn expected() -> String {
-        "a list of seeds such as \"0-9,100\"".to_owned()
-    }
-
-    fn from_data(data: &Data) -> Option<Self> {
-        match data {
-            Data::Text(text) => Some(Self(text.clone())),
-            Data::Integer(number) => Some(Self(number.to_string())),
-            _ => None,
+fn guidance_interval(section: &Section<'_>) -> Result<Option<[f64; 2]>, ConfigError> {
+    const KEY: &str = "guidance_interval";
+    let Some(ends) = section.optional::<Vec<f64>>(KEY)? else {
+        return Ok(None);
+    };
+    match ends[..] {
+        [low, high] if 0.0 <= low && low < high => Ok(Some([low, high])),
+        _ => {
+            let problem = format!("is {ends:?}; write two noise levels, the lower one first");
+            Err(section.invalid(KEY, problem))
         }
     }
 }
 
-impl SeedRange {
-    /// How many seeds.
-    pub fn count(self) -> u64 {
-        (self.last - self.first).saturating_add(1)
-    }
-
-    fn overlaps(self, other: Self) -> bool {
-        self.first <= other.last && other.first <= self.last
-    }
+fn region(section: &Section<'_>) -> Result<Option<Region>, ConfigError> {
+    const PLACES: std::ops::RangeInclusive<u32> = 0..=65_535;
+    let Some(section) = section.table("region", REGION_KEYS)? else {
+        return Ok(None);
+    };
+    Ok(Some(Region {
+        row: section.integer("row", Some(0), PLACES)?,
+        column: section.integer("column", Some(0), PLACES)?,
+        side: section.integer("side", None, 1..=65_535)?,
+    }))
 }
 
-impl fmt::Display for SeedRange {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.first == self.last {
-            write!(formatter, "{}", self.first)
-        } else {
-            write!(formatter, "{}-{}", self.first, self.last)
+/// The widths that a power-function average can have.
+fn ema_width(section: &Section<'_>) -> Result<Option<f64>, ConfigError> {
+    const KEY: &str = "ema_width";
+    match section.optional_positive(KEY)? {
+        Some(width) if width >= 0.28 => {
+            let problem =
+                format!("is {width}; a relative width lies between 0 and 0.28, such as 0.10");
+            Err(section.invalid(KEY, problem))
         }
-    }
-}
-
-impl FromStr for SeedRange {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (first, last) = text.split_once('-').unwrap_or((text, text));
-        match (first.trim().parse(), last.trim().parse()) {
-            (Ok(first), Ok(last)) if first <= last => Ok(Self { first, last }),
-            _ => Err(format!(
-                "has `{}`; a seed is a number or a range such as `0-9`",
-                text.trim()
-            )),
-        }
-    }
-}
-
-impl TryFrom<String> for SeedRange {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<SeedRange> for String {
-    fn from(range: SeedRange) -> Self {
-        range.to_string()
+        width => Ok(width),
     }
 }
 

@@ -13,17 +13,21 @@ pub(crate) const KEYS: &[&str] = &[
     "learning_rate",
     "learning_rate_rampup_images",
     "learning_rate_decay_images",
+    "ema",
     "ema_half_life_images",
     "ema_rampup_ratio",
     "full_image_ratio",
     "patch_schedule",
     "position_channels",
     "mirror_probability",
+    "augment_probability",
+    "augment_operations",
     "class_conditional",
     "label_dropout",
     "gradient_clip",
     "precision",
     "snapshot_images",
+    "preconditioning",
     "sigma_data",
     "p_mean",
     "p_std",
@@ -44,7 +48,9 @@ pub struct TrainSettings {
     pub learning_rate_rampup_images: u64,
     /// The rate falls to 0 in a line over the last so many images.
     pub learning_rate_decay_images: u64,
-    /// Half-life of the averaged network, in images.
+    /// How the averaged network forgets.
+    pub ema: EmaKind,
+    /// Half-life of the averaged network, in images; a power-function average has none, and passes over the presets'.
     pub ema_half_life_images: u64,
     /// The half-life is at most this share of the images seen so far; 0 = no such limit.
     pub ema_rampup_ratio: f64,
@@ -56,6 +62,10 @@ pub struct TrainSettings {
     pub position_channels: bool,
     /// Probability that an image is mirrored left to right when it is loaded, in [0, 1].
     pub mirror_probability: f64,
+    /// Probability of each augmentation that the network is told about, in [0, 1]; 0 = none. EDM uses 0.12 to 0.15.
+    pub augment_probability: f64,
+    /// Which augmentations, in the order in which they are made; empty exactly when their probability is 0.
+    pub augment_operations: Vec<AugmentOperation>,
     /// Whether the network is told the class.
     pub class_conditional: bool,
     /// Probability that a class is withheld in training (for guidance), in [0, 1].
@@ -67,11 +77,13 @@ pub struct TrainSettings {
     /// Images seen at which the averaged network is kept, ascending, below the duration; 0 = the
     /// untrained network. The final network is always kept.
     pub snapshot_images: Vec<u64>,
-    /// Standard deviation of the data that the preconditioning assumes.
+    /// The factors around the network, with the noise levels and the weights that belong to them in training.
+    pub preconditioning: Preconditioning,
+    /// Standard deviation of the data that EDM's preconditioning assumes.
     pub sigma_data: f64,
-    /// Mean of the noise level's logarithm in training.
+    /// Mean of the noise level's logarithm in training, under EDM's preconditioning.
     pub p_mean: f64,
-    /// Standard deviation of the noise level's logarithm in training.
+    /// Standard deviation of the noise level's logarithm in training, under EDM's preconditioning.
     pub p_std: f64,
     /// Factor on the loss before its gradient is taken.
     pub loss_scaling: f64,
@@ -86,6 +98,75 @@ choice! {
         Stochastic = "stochastic",
         /// From small to large, each for its share of the duration.
         Progressive = "progressive",
+    }
+}
+
+choice! {
+    /// How the averaged network forgets.
+    pub enum EmaKind {
+        /// By halves (EDM).
+        HalfLife = "half-life",
+        /// As a power of the images seen: two widths are kept, others are made of them when sampling (EDM2,
+        /// arXiv 2312.02696).
+        Power = "power",
+    }
+}
+
+choice! {
+    /// A transformation of a training image that the network is told about (EDM, Table 6; StyleGAN2-ADA, Appendix B).
+    pub enum AugmentOperation {
+        /// Mirroring left to right, a coin's toss whatever the probability is.
+        XFlip = "xflip",
+        /// Mirroring top to bottom.
+        YFlip = "yflip",
+        /// Quarter turns.
+        RotateInt = "rotate-int",
+        /// Shifts by whole pixels.
+        TranslateInt = "translate-int",
+        /// Scaling.
+        Scale = "scale",
+        /// Rotation by any angle.
+        RotateFrac = "rotate-frac",
+        /// Stretching along an axis.
+        Aniso = "aniso",
+        /// Shifts by any distance.
+        TranslateFrac = "translate-frac",
+        /// A change of brightness.
+        Brightness = "brightness",
+        /// A change of contrast.
+        Contrast = "contrast",
+        /// Mirroring of the luma.
+        LumaFlip = "lumaflip",
+        /// A turn of the colours.
+        Hue = "hue",
+        /// A change of saturation.
+        Saturation = "saturation",
+    }
+}
+
+impl AugmentOperation {
+    /// EDM's choice, whose numbers are the nine augmentation labels of the published networks.
+    pub const EDM: &'static [Self] = &[
+        Self::XFlip,
+        Self::YFlip,
+        Self::Scale,
+        Self::RotateFrac,
+        Self::Aniso,
+        Self::TranslateFrac,
+    ];
+}
+
+choice! {
+    /// What stands around the network: EDM, Table 1.
+    pub enum Preconditioning {
+        /// EDM's own.
+        Edm = "edm",
+        /// That of variance-preserving models (Score-SDE).
+        Vp = "vp",
+        /// That of variance-exploding models (Score-SDE).
+        Ve = "ve",
+        /// That of improved DDPM, on its discrete noise levels.
+        Iddpm = "iddpm",
     }
 }
 
@@ -130,17 +211,21 @@ impl TrainSettings {
                 Some(0),
                 IMAGES,
             )?,
+            ema: section.or("ema", EmaKind::HalfLife)?,
             ema_half_life_images: section.integer("ema_half_life_images", Some(500_000), IMAGES)?,
             ema_rampup_ratio: section.number("ema_rampup_ratio", Some(0.05), 0.0..=1.0)?,
             full_image_ratio: section.number("full_image_ratio", Some(0.5), 0.0..=1.0)?,
             patch_schedule: section.or("patch_schedule", PatchSchedule::Stochastic)?,
             position_channels: section.or("position_channels", true)?,
             mirror_probability: section.number("mirror_probability", Some(0.0), 0.0..=1.0)?,
+            augment_probability: section.number("augment_probability", Some(0.0), 0.0..=1.0)?,
+            augment_operations: augment_operations(section)?,
             class_conditional: section.or("class_conditional", false)?,
             label_dropout: section.number("label_dropout", Some(0.0), 0.0..=1.0)?,
             gradient_clip: section.optional_positive("gradient_clip")?,
             precision: section.or("precision", Precision::Auto)?,
             snapshot_images: section.or("snapshot_images", Vec::new())?,
+            preconditioning: section.or("preconditioning", Preconditioning::Edm)?,
             sigma_data: section.positive("sigma_data", 0.5)?,
             p_mean: section.number("p_mean", Some(-1.2), -100.0..=100.0)?,
             p_std: section.positive("p_std", 1.2)?,
@@ -148,11 +233,32 @@ impl TrainSettings {
             network: NetworkSettings::read(network.as_ref())?,
         };
         settings.check_durations(section)?;
+        settings.check_preconditioning(section)?;
         if settings.label_dropout > 0.0 && !settings.class_conditional {
             let problem = "withholds classes, but `class_conditional` is false";
             return Err(section.invalid("label_dropout", problem));
         }
         Ok(settings)
+    }
+
+    /// The other preconditionings have noise levels and weights of their own.
+    fn check_preconditioning(&self, section: &Section<'_>) -> Result<(), ConfigError> {
+        if self.preconditioning == Preconditioning::Edm {
+            return Ok(());
+        }
+        match ["sigma_data", "p_mean", "p_std"]
+            .into_iter()
+            .find(|key| section.has(key))
+        {
+            Some(key) => {
+                let problem = format!(
+                    "belongs to `preconditioning` = \"edm\"; \"{}\" has noise levels and weights of its own",
+                    self.preconditioning.name()
+                );
+                Err(section.invalid(key, problem))
+            }
+            None => Ok(()),
+        }
     }
 
     fn check_durations(&self, section: &Section<'_>) -> Result<(), ConfigError> {
@@ -188,4 +294,23 @@ impl TrainSettings {
         }
         Ok(())
     }
+}
+
+/// The augmentations in the order in which they are made: the same ones in another order are the same settings.
+fn augment_operations(section: &Section<'_>) -> Result<Vec<AugmentOperation>, ConfigError> {
+    const KEY: &str = "augment_operations";
+    if section.or("augment_probability", 0.0)? <= 0.0 {
+        if section.has(KEY) {
+            let problem = "names augmentations, but `augment_probability` is 0";
+            return Err(section.invalid(KEY, problem));
+        }
+        return Ok(Vec::new());
+    }
+    let chosen = section.or(KEY, AugmentOperation::EDM.to_vec())?;
+    if chosen.is_empty() {
+        let problem = "is empty; for no augmentation set `augment_probability` to 0";
+        return Err(section.invalid(KEY, problem));
+    }
+    let all = AugmentOperation::ALL.iter().copied();
+    Ok(all.filter(|operation| chosen.contains(operation)).collect())
 }

@@ -8,8 +8,8 @@ pub trait AugmentDraws {
     fn uniform(&mut self, count: usize) -> Vec<f64>;
     /// Standard normal.
     fn normal(&mut self, count: usize) -> Vec<f64>;
-    /// 0 or 1 with equal probability.
-    fn coin(&mut self, count: usize) -> Vec<f64>;
+    /// Integers of `0..bound` with equal probability.
+    fn integers(&mut self, bound: i64, count: usize) -> Vec<f64>;
 }
 
 /// Draws from libtorch's CPU generator, which the caller has seeded.
@@ -25,9 +25,9 @@ impl AugmentDraws for GeneratorDraws {
         numbers(&Tensor::randn([count as i64], (Kind::Float, Device::Cpu)))
     }
 
-    fn coin(&mut self, count: usize) -> Vec<f64> {
+    fn integers(&mut self, bound: i64, count: usize) -> Vec<f64> {
         numbers(&Tensor::randint(
-            2,
+            bound,
             [count as i64],
             (Kind::Int64, Device::Cpu),
         ))
@@ -56,7 +56,13 @@ impl<'a> Gated<'a> {
 
     /// One coin an image, 0 where the transformation does not apply.
     pub(super) fn coin(&mut self, multiplier: f64) -> Vec<f64> {
-        let values = self.draws.coin(self.count);
+        let values = self.draws.integers(2, self.count);
+        self.gate(values, self.probability * multiplier)
+    }
+
+    /// One number of quarter turns an image, 0 where the transformation does not apply.
+    pub(super) fn quarter_turns(&mut self, multiplier: f64) -> Vec<f64> {
+        let values = self.draws.integers(4, self.count);
         self.gate(values, self.probability * multiplier)
     }
 
@@ -72,9 +78,21 @@ impl<'a> Gated<'a> {
         self.gate(values, self.probability * multiplier)
     }
 
+    /// Two numbers in [-1, 1) an image, both 0 where the transformation does not apply.
+    pub(super) fn uniform_pair(&mut self, multiplier: f64) -> (Vec<f64>, Vec<f64>) {
+        let uniform = self.draws.uniform(2 * self.count);
+        let values = uniform.iter().map(|value| 2.0 * value - 1.0).collect();
+        self.gate_pair(values, multiplier)
+    }
+
     /// Two normal numbers an image, both 0 where the transformation does not apply.
     pub(super) fn normal_pair(&mut self, multiplier: f64) -> (Vec<f64>, Vec<f64>) {
-        let mut first = self.draws.normal(2 * self.count);
+        let values = self.draws.normal(2 * self.count);
+        self.gate_pair(values, multiplier)
+    }
+
+    /// The first numbers of all images, then the second ones, gated together.
+    fn gate_pair(&mut self, mut first: Vec<f64>, multiplier: f64) -> (Vec<f64>, Vec<f64>) {
         let mut second = first.split_off(self.count);
         let gates = self.draws.uniform(self.count);
         for (index, &gate) in gates.iter().enumerate() {

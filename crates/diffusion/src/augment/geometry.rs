@@ -1,4 +1,4 @@
-//! Mirroring and warping of images.
+//! Warping of images.
 
 use tch::{Kind, Tensor};
 
@@ -13,28 +13,6 @@ const SCALE_STD: f64 = 0.2;
 const ANISO_ROTATE_PROBABILITY: f64 = 0.5;
 /// Standard deviation of a translation, as a share of the image.
 const TRANSLATE_STD: f64 = 0.125;
-
-/// Mirrors the images whose coin says so: a coin's toss an image, pixels are moved but not changed.
-pub(super) fn mirror(
-    images: &Tensor,
-    options: &AugmentOptions,
-    draws: &mut Gated<'_>,
-    labels: &mut Labels,
-) -> Tensor {
-    let mut mirrored = images.shallow_clone();
-    for (multiplier, dimension) in [(options.xflip, 3), (options.yflip, 2)] {
-        if multiplier > 0.0 {
-            let coins = draws.coin(multiplier);
-            labels.push(&coins);
-            let chosen = Tensor::from_slice(&coins)
-                .to_device(images.device())
-                .reshape([-1, 1, 1, 1])
-                .ge(0.5);
-            mirrored = mirrored.flip([dimension]).where_self(&chosen, &mirrored);
-        }
-    }
-    mirrored
-}
 
 /// Scales, rotates, stretches and shifts the images in one warp.
 pub(super) fn warp(

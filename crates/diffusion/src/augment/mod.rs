@@ -2,9 +2,10 @@
 //!
 //! Each transformation of an image is drawn, applied with probability `probability × multiplier`, and its numbers
 //! become the image's `augment_labels`; at sampling no labels are given and samples show no transformation.
-//! Source: EDM (arXiv 2206.00364), Appendix F.2 and Table 6; warping after StyleGAN2-ADA (arXiv 2006.06676),
-//! Appendix B; colour as there, in homogeneous RGB coordinates.
+//! Source: EDM (arXiv 2206.00364), Appendix F.2 and Table 6; blitting, warping and colour after StyleGAN2-ADA
+//! (arXiv 2006.06676), Appendix B, colour in homogeneous RGB coordinates.
 
+mod blit;
 mod color;
 mod draws;
 mod geometry;
@@ -28,6 +29,10 @@ pub struct AugmentOptions {
     pub xflip: f64,
     /// Mirror the rows.
     pub yflip: f64,
+    /// Turn square images by quarters.
+    pub rotate_int: f64,
+    /// Shift by whole pixels, up to 1/8 of the image.
+    pub translate_int: f64,
     /// Scale by 2^(0.2 N(0, 1)).
     pub scale: f64,
     /// Rotate by a uniform angle.
@@ -68,6 +73,8 @@ impl AugmentOptions {
         [
             (self.xflip, 1),
             (self.yflip, 1),
+            (self.rotate_int, 2),
+            (self.translate_int, 2),
             (self.scale, 1),
             (self.rotate_frac, 2),
             (self.aniso, 2),
@@ -92,7 +99,8 @@ impl AugmentOptions {
 /// - returns: images of the same shape, and their labels `[n, label_dim]`, f32
 ///
 /// # Errors
-/// [`DiffusionError::ColorChannels`] when colour transformations meet images without three channels.
+/// [`DiffusionError::ColorChannels`] when colour transformations meet images without three channels,
+/// [`DiffusionError::QuarterTurns`] when images that are not square are to be turned.
 pub fn augment(
     images: &Tensor,
     options: &AugmentOptions,
@@ -102,8 +110,8 @@ pub fn augment(
     let mut gated = draws::Gated::new(draws, count, options.probability);
     let mut labels = draws::Labels::default();
 
-    let mirrored = geometry::mirror(images, options, &mut gated, &mut labels);
-    let warped = geometry::warp(&mirrored, options, &mut gated, &mut labels);
+    let moved = blit::blit(images, options, &mut gated, &mut labels)?;
+    let warped = geometry::warp(&moved, options, &mut gated, &mut labels);
     let colored = color::transform(&warped, options, &mut gated, &mut labels)?;
 
     let labels = labels.into_tensor(count).to_device(images.device());

@@ -6,13 +6,8 @@ use tch::{Kind, Tensor};
 use super::guidance::{self, Guidance};
 use super::noise::{Churn, NoiseSource};
 use super::schedule::{NoiseLevels, fraction};
+use crate::process::{VpProcess, iddpm_levels};
 use crate::{Conditioning, Denoiser};
-
-/// The VP process of Table 1, which the default range of noise levels of its discretisation belongs to.
-const VP_DEFAULT: Schedule = Schedule::Vp {
-    beta_d: 19.9,
-    beta_min: 0.1,
-};
 
 /// How a step is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,7 +116,7 @@ impl Default for AblationOptions {
 /// A schedule with its constants.
 #[derive(Debug, Clone, Copy)]
 enum Schedule {
-    Vp { beta_d: f64, beta_min: f64 },
+    Vp(VpProcess),
     Ve,
     Linear,
 }
@@ -129,7 +124,7 @@ enum Schedule {
 impl Schedule {
     fn sigma(self, t: f64) -> f64 {
         match self {
-            Self::Vp { beta_d, beta_min } => (0.5 * beta_d * t * t + beta_min * t).exp_m1().sqrt(),
+            Self::Vp(process) => process.sigma(t),
             Self::Ve => t.sqrt(),
             Self::Linear => t,
         }
@@ -138,10 +133,7 @@ impl Schedule {
     /// dσ/dt.
     fn derivative(self, t: f64) -> f64 {
         match self {
-            Self::Vp { beta_d, beta_min } => {
-                let sigma = self.sigma(t);
-                0.5 * (beta_min + beta_d * t) * (sigma + 1.0 / sigma)
-            }
+            Self::Vp(process) => process.derivative(t),
             Self::Ve => 0.5 / t.sqrt(),
             Self::Linear => 1.0,
         }
@@ -150,23 +142,9 @@ impl Schedule {
     /// The time of a noise level.
     fn time(self, sigma: f64) -> f64 {
         match self {
-            Self::Vp { beta_d, beta_min } => {
-                let exponent = (sigma * sigma).ln_1p();
-                ((beta_min * beta_min + 2.0 * beta_d * exponent).sqrt() - beta_min) / beta_d
-            }
+            Self::Vp(process) => process.time(sigma),
             Self::Ve => sigma * sigma,
             Self::Linear => sigma,
-        }
-    }
-
-    /// The VP process whose noise goes from `sigma_min` at time ε_s to `sigma_max` at time 1.
-    fn vp_between(sigma_min: f64, sigma_max: f64, epsilon_s: f64) -> Self {
-        let low = (sigma_min * sigma_min).ln_1p();
-        let high = (sigma_max * sigma_max).ln_1p();
-        let beta_d = 2.0 * (low / epsilon_s - high) / (epsilon_s - 1.0);
-        Self::Vp {
-            beta_d,
-            beta_min: high - 0.5 * beta_d,
         }
     }
 }
@@ -207,7 +185,9 @@ pub fn sample(
 ) -> Tensor {
     let (sigma_min, sigma_max) = options.sigma_range(denoiser);
     let schedule = match options.schedule {
-        ScheduleKind::Vp => Schedule::vp_between(sigma_min, sigma_max, options.epsilon_s),
+        ScheduleKind::Vp => {
+            Schedule::Vp(VpProcess::between(sigma_min, sigma_max, options.epsilon_s))
+        }
         ScheduleKind::Ve => Schedule::Ve,
         ScheduleKind::Linear => Schedule::Linear,
     };
@@ -264,7 +244,10 @@ impl AblationOptions {
     /// Smallest and largest noise level, within what the denoiser supports.
     fn sigma_range(&self, denoiser: &dyn Denoiser) -> (f64, f64) {
         let (low, high) = match self.discretization {
-            Discretization::Vp => (VP_DEFAULT.sigma(self.epsilon_s), VP_DEFAULT.sigma(1.0)),
+            Discretization::Vp => (
+                VpProcess::PUBLISHED.sigma(self.epsilon_s),
+                VpProcess::PUBLISHED.sigma(1.0),
+            ),
             Discretization::Ve => (0.02, 100.0),
             Discretization::Iddpm => (0.002, 81.0),
             Discretization::Edm => (0.002, 80.0),
@@ -281,7 +264,7 @@ impl AblationOptions {
         let fractions = (0..self.num_steps).map(|step| fraction(step, self.num_steps));
         match self.discretization {
             Discretization::Vp => {
-                let process = Schedule::vp_between(sigma_min, sigma_max, self.epsilon_s);
+                let process = VpProcess::between(sigma_min, sigma_max, self.epsilon_s);
                 fractions
                     .map(|part| process.sigma(1.0 + part * (self.epsilon_s - 1.0)))
                     .collect()
@@ -290,11 +273,14 @@ impl AblationOptions {
                 .map(|part| sigma_max * (sigma_min / sigma_max).powf(part))
                 .collect(),
             Discretization::Iddpm => {
-                let levels: Vec<f64> = self
-                    .iddpm_levels()
+                let levels: Vec<f64> = iddpm_levels(self.training_steps, self.c_1, self.c_2)
                     .into_iter()
                     .filter(|level| (sigma_min..=sigma_max).contains(level))
                     .collect();
+                if levels.is_empty() {
+                    // No level of the table lies in so narrow a range.
+                    return vec![sigma_max; self.num_steps];
+                }
                 let last = levels.len().saturating_sub(1) as f64;
                 fractions
                     .map(|part| levels[(last * part).round_ties_even() as usize])
@@ -312,20 +298,5 @@ impl AblationOptions {
                 levels
             }
         }
-    }
-
-    /// All levels u_0 … u_M of improved DDPM, from large to zero.
-    fn iddpm_levels(&self) -> Vec<f64> {
-        let last = self.training_steps;
-        let alpha_bar = |j: usize| {
-            let angle = 0.5 * std::f64::consts::PI * j as f64 / (last as f64 * (self.c_2 + 1.0));
-            angle.sin().powi(2)
-        };
-        let mut levels = vec![0.0; last + 1];
-        for j in (1..=last).rev() {
-            let ratio = f64::max(alpha_bar(j - 1) / alpha_bar(j), self.c_1);
-            levels[j - 1] = ((levels[j] * levels[j] + 1.0) / ratio - 1.0).sqrt();
-        }
-        levels
     }
 }

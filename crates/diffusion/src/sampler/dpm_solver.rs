@@ -29,7 +29,9 @@ pub fn sample(
 ) -> Tensor {
     let guidance = options.guidance.as_ref();
     tch::no_grad(|| {
-        let levels = options.levels.levels(denoiser);
+        let mut levels = options.levels.levels(denoiser);
+        // Levels of a denoiser that rounds them may coincide; a step of no length has no direction.
+        levels.dedup();
         let mut x = latents.to_kind(Kind::Double) * levels[0];
         let mut previous: Option<(Tensor, f64)> = None;
         for pair in levels.windows(2) {

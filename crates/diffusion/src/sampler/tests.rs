@@ -2,7 +2,9 @@
 
 use super::ablation::{Discretization, Scaling, ScheduleKind, Solver};
 use super::*;
+use crate::Preconditioning;
 use crate::latents::seeded_draws;
+use crate::precondition::{round_sigma, sigma_range};
 use tch::Kind;
 
 /// The exact denoiser of Gaussian data N(mean, deviation²): a known flow from noise to data.
@@ -186,4 +188,62 @@ fn guidance_extrapolates_inside_its_interval_only() {
     assert!((scaled(2.0, None) - plain - 1.0).abs() < 0.02);
     let partly = scaled(2.0, Some((0.1, 1.0)));
     assert!(partly > plain + 0.1 && partly < plain + 0.9);
+}
+
+/// The same data behind the noise levels of a preconditioning.
+struct Limited(Preconditioning);
+
+impl Denoiser for Limited {
+    fn denoise(&self, noisy: &Tensor, sigma: &Tensor, conditioning: &Conditioning) -> Tensor {
+        DATA.denoise(noisy, sigma, conditioning)
+    }
+
+    fn sigma_range(&self) -> (f64, f64) {
+        sigma_range(self.0)
+    }
+
+    fn round_sigma(&self, sigma: f64) -> f64 {
+        round_sigma(self.0, sigma)
+    }
+}
+
+#[test]
+fn every_preconditionings_levels_lead_to_the_data() {
+    let (latents, _) = seeded_draws(&[5], 1, 8, 8, 0);
+    for (preconditioning, discretization) in [
+        (Preconditioning::Edm, Discretization::Edm),
+        (Preconditioning::Vp, Discretization::Vp),
+        (Preconditioning::Ve, Discretization::Ve),
+        (Preconditioning::Iddpm, Discretization::Iddpm),
+    ] {
+        let denoiser = Limited(preconditioning);
+        let visited = levels(100).levels(&denoiser);
+        let (lowest, highest) = denoiser.sigma_range();
+        assert!(
+            visited[..100]
+                .iter()
+                .all(|level| (lowest..=highest).contains(level))
+        );
+        for options in [
+            SamplerOptions::Heun(HeunOptions {
+                levels: levels(100),
+                ..HeunOptions::default()
+            }),
+            SamplerOptions::DpmSolver(DpmSolverOptions {
+                levels: levels(100),
+                guidance: None,
+            }),
+            SamplerOptions::Ablation(AblationOptions {
+                num_steps: 300,
+                discretization,
+                ..AblationOptions::default()
+            }),
+        ] {
+            let conditioning = Conditioning::default();
+            let samples = sample(&denoiser, &latents, &mut NoNoise, &conditioning, &options);
+            let exact = DATA.exact(&latents, 0.0, visited[0]);
+            let error = ((samples - &exact).norm() / exact.norm()).double_value(&[]);
+            assert!(error < 0.03, "{preconditioning:?} {options:?}: {error}");
+        }
+    }
 }

@@ -14,7 +14,9 @@ use super::error::{PickleError, PickleProblem};
 use super::globals::Global;
 use super::machine;
 use super::tensor::TensorReader;
-use crate::config::{Architecture, DecoderType, EmbeddingType, EncoderType, NetworkConfig};
+use crate::config::{
+    Architecture, DecoderType, EmbeddingType, EncoderType, NetworkConfig, Preconditioning,
+};
 
 /// Deepest nesting of modules.
 const MAX_DEPTH: usize = 32;
@@ -254,6 +256,7 @@ fn published_defaults(is_song: bool, sigma_data: f64) -> NetworkConfig {
         dropout: 0.1,
         implicit_mlp: false,
         sigma_data,
+        preconditioning: Preconditioning::Edm,
     }
 }
 

@@ -3,10 +3,14 @@
 use patchwork_config::TrainSettings;
 use patchwork_core::Seed;
 use patchwork_dataset::{DatasetError, Order, PatchRequest, PatchSize, ShardSet};
+use patchwork_diffusion::augment::{AugmentOptions, GeneratorDraws, augment};
 use patchwork_diffusion::loss::drop_labels;
+use patchwork_diffusion::patches::crop;
 use patchwork_diffusion::{Round, Side};
+use patchwork_pipeline::worker::StageError;
 use tch::{Device, Kind, Tensor};
 
+use super::augmentation::augment_options;
 use super::checkpoint::Position;
 
 /// Makes the batches of a run.
@@ -16,6 +20,7 @@ pub(crate) struct Batches<'a> {
     seed: Seed,
     batch_size: u64,
     mirror_probability: f64,
+    augmentation: Option<AugmentOptions>,
     /// The number of classes and the share of withheld labels, for a conditional network.
     labels: Option<(i64, f64)>,
     device: Device,
@@ -34,6 +39,7 @@ impl<'a> Batches<'a> {
             seed,
             batch_size: settings.batch_size.into(),
             mirror_probability: settings.mirror_probability,
+            augmentation: augment_options(settings),
             labels: settings
                 .class_conditional
                 .then_some((data.class_names().len() as i64, settings.label_dropout)),
@@ -47,27 +53,30 @@ impl<'a> Batches<'a> {
     }
 
     /// The images of a step, cropped, with all its noise.
-    pub(crate) fn round(&self, position: &Position, side: Side) -> Result<Round, DatasetError> {
+    pub(crate) fn round(&self, position: &Position, side: Side) -> Result<Round, StageError> {
         let requests = self.requests(position, side);
+        let rows: Vec<i64> = requests.iter().map(|request| request.row as i64).collect();
+        let cols: Vec<i64> = requests
+            .iter()
+            .map(|request| request.column as i64)
+            .collect();
+        let (patches, augment_labels) = match &self.augmentation {
+            None => {
+                let size = PatchSize::square(side.side as usize);
+                (self.gather(&requests, size)?, None)
+            }
+            Some(options) => {
+                let images = self.whole(&requests)?;
+                tch::manual_seed(self.generator_seed("augment", position));
+                let (images, labels) = augment(&images, options, &mut GeneratorDraws)?;
+                (crop(&images, &rows, &cols, side.side), Some(labels))
+            }
+        };
         let count = requests.len() as i64;
-        let size = PatchSize::square(side.side as usize);
-        let mut values = vec![0.0; requests.len() * size.values()];
-        self.data.gather(&requests, size, &mut values)?;
-        let shape = [count, self.data.channels() as i64, side.side, side.side];
-        let patches = Tensor::from_slice(&values)
-            .reshape(shape)
-            .to_device(self.device);
-
-        tch::manual_seed(
-            self.seed
-                .derive("noise")
-                .at(position.step)
-                .value()
-                .cast_signed(),
-        );
+        tch::manual_seed(self.generator_seed("noise", position));
         let float = (Kind::Float, Device::Cpu);
         let rnd_normal = Tensor::randn([count], float).to_device(self.device);
-        let noise = Tensor::randn(shape, float).to_device(self.device);
+        let noise = Tensor::randn(patches.size(), float).to_device(self.device);
         let class_labels = self.labels.map(|(classes, dropout)| {
             let labels: Vec<i64> = requests
                 .iter()
@@ -78,23 +87,52 @@ impl<'a> Batches<'a> {
         });
         Ok(Round {
             patches,
-            rows: requests.iter().map(|request| request.row as i64).collect(),
-            cols: requests
-                .iter()
-                .map(|request| request.column as i64)
-                .collect(),
+            rows,
+            cols,
             class_labels,
-            augment_labels: None,
+            augment_labels,
             rnd_normal,
             noise,
-            dropout_seed: Some(
-                self.seed
-                    .derive("dropout")
-                    .at(position.step)
-                    .value()
-                    .cast_signed(),
-            ),
+            dropout_seed: Some(self.generator_seed("dropout", position)),
         })
+    }
+
+    /// The seed of libtorch's generator for a purpose in a step.
+    fn generator_seed(&self, purpose: &str, position: &Position) -> i64 {
+        let seed = self.seed.derive(purpose).at(position.step);
+        seed.value().cast_signed()
+    }
+
+    /// The whole images of some requests: augmentation moves what a patch shows, so that it comes before cropping.
+    fn whole(&self, requests: &[PatchRequest]) -> Result<Tensor, DatasetError> {
+        let requests: Vec<PatchRequest> = requests
+            .iter()
+            .map(|&request| PatchRequest {
+                row: 0,
+                column: 0,
+                ..request
+            })
+            .collect();
+        let size = PatchSize {
+            height: self.data.height(),
+            width: self.data.width(),
+        };
+        self.gather(&requests, size)
+    }
+
+    /// `[requests, channels, height, width]`, f32 in [-1, 1], on the device.
+    fn gather(&self, requests: &[PatchRequest], size: PatchSize) -> Result<Tensor, DatasetError> {
+        let mut values = vec![0.0; requests.len() * size.values()];
+        self.data.gather(requests, size, &mut values)?;
+        let shape = [
+            requests.len() as i64,
+            self.data.channels() as i64,
+            size.height as i64,
+            size.width as i64,
+        ];
+        Ok(Tensor::from_slice(&values)
+            .reshape(shape)
+            .to_device(self.device))
     }
 
     /// Which images, and where the patches lie: corners uniform on the integers of `0..=R - s`.
@@ -124,4 +162,146 @@ pub(crate) fn one_hot(labels: &[i64], classes: i64) -> Tensor {
         .unsqueeze(1)
         .eq_tensor(&classes.unsqueeze(0))
         .to_kind(Kind::Float)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use patchwork_config::{Kind as StageKind, StageSettings};
+    use patchwork_dataset::{Row, ShardSetWriter, ShardSpec};
+    use serde_json::json;
+
+    /// libtorch's generator is one for the process: tests that draw take turns.
+    pub(crate) static GENERATOR: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+    const SIDE: usize = 16;
+    const HALF: Side = Side {
+        side: 8,
+        multiplier: 2,
+    };
+
+    /// A train stage's settings, conditional, with some label dropout.
+    pub(in crate::train) fn settings(augment_probability: f64) -> TrainSettings {
+        let operations = if augment_probability > 0.0 {
+            patchwork_config::AugmentOperation::EDM
+        } else {
+            &[]
+        };
+        let value = json!({
+            "batch_size": 5, "duration_images": 1000, "learning_rate": 1e-3,
+            "learning_rate_rampup_images": 0, "learning_rate_decay_images": 0, "ema": "half-life",
+            "ema_half_life_images": 10, "ema_rampup_ratio": 0.05, "full_image_ratio": 0.5,
+            "patch_schedule": "stochastic", "position_channels": true, "mirror_probability": 0.3,
+            "augment_probability": augment_probability, "augment_operations": operations,
+            "class_conditional": true, "label_dropout": 0.2, "gradient_clip": null,
+            "precision": "float32", "snapshot_images": [], "preconditioning": "edm",
+            "sigma_data": 0.5, "p_mean": -1.2, "p_std": 1.2, "loss_scaling": 1.0,
+            "network": {
+                "arch": "ddpmpp", "model_channels": 8, "channel_mult": [1, 2], "num_blocks": 1,
+                "attn_resolutions": [8], "dropout": 0.0, "implicit_mlp": false
+            }
+        });
+        match StageSettings::from_json(StageKind::Train, value).unwrap() {
+            StageSettings::Train(settings) => settings,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A dozen images of two classes, no two pixels of one image alike.
+    fn data(folder: &std::path::Path) -> ShardSet {
+        let spec = ShardSpec {
+            width: SIDE,
+            height: SIDE,
+            images_per_shard: 12,
+            class_names: vec!["even".to_owned(), "odd".to_owned()],
+            metadata: std::collections::BTreeMap::new(),
+        };
+        let rows = (0..12_u32)
+            .map(|index| Row {
+                key: index.to_string(),
+                label: Some(index % 2),
+                pixels: (0..SIDE * SIDE * 3)
+                    .map(|place| ((place * 7 + index as usize * 31) % 251) as u8)
+                    .collect(),
+                source_width: SIDE as u16,
+                source_height: SIDE as u16,
+            })
+            .collect();
+        let mut writer = ShardSetWriter::open(folder, spec).unwrap();
+        writer.write_shard(rows, Vec::new()).unwrap();
+        writer.finish().unwrap();
+        ShardSet::open(folder).unwrap()
+    }
+
+    fn tensors(round: &Round) -> Vec<Tensor> {
+        let own = [&round.patches, &round.rnd_normal, &round.noise];
+        own.into_iter()
+            .chain(&round.class_labels)
+            .chain(&round.augment_labels)
+            .map(Tensor::shallow_clone)
+            .chain([
+                Tensor::from_slice(&round.rows),
+                Tensor::from_slice(&round.cols),
+            ])
+            .collect()
+    }
+
+    #[test]
+    fn a_round_is_a_function_of_seed_and_position() {
+        let _guard = GENERATOR.lock().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let data = data(folder.path());
+        let position = |step| Position {
+            step,
+            images_drawn: 10 * step,
+            ..Position::default()
+        };
+        for probability in [0.0, 0.15] {
+            let settings = settings(probability);
+            let round = |seed, step| {
+                let batches = Batches::new(&data, &settings, Seed::new(seed), Device::Cpu);
+                tensors(&batches.round(&position(step), HALF).unwrap())
+            };
+            let first = round(1, 3);
+            assert_eq!(first.len(), if probability > 0.0 { 7 } else { 6 });
+            // Whatever else was drawn in between, as after a resume.
+            let _ = (
+                round(1, 4),
+                round(2, 3),
+                Tensor::rand([5], (Kind::Float, Device::Cpu)),
+            );
+            for (one, again) in first.iter().zip(round(1, 3)) {
+                assert!(one.equal(&again));
+            }
+            for other in [round(1, 4), round(2, 3)] {
+                for (index, (one, other)) in first.iter().zip(&other).enumerate() {
+                    // Two rounds may have the same classes.
+                    assert!(index == 3 || !one.equal(other), "{index}");
+                }
+            }
+        }
+    }
+
+    /// With every probability zero but the labels there, augmentation is nothing but another way to the same patches.
+    #[test]
+    fn cropping_after_augmentation_cuts_where_the_coordinates_say() {
+        let _guard = GENERATOR.lock().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let data = data(folder.path());
+        let plain = settings(0.0);
+        let mut quiet = settings(1e-12);
+        quiet
+            .augment_operations
+            .retain(|operation| operation.name() == "yflip");
+        let round = |settings| {
+            let batches = Batches::new(&data, settings, Seed::new(5), Device::Cpu);
+            batches.round(&Position::default(), HALF).unwrap()
+        };
+        let (plain, quiet) = (round(&plain), round(&quiet));
+        assert!(plain.patches.equal(&quiet.patches));
+        assert_eq!((plain.rows, plain.cols), (quiet.rows, quiet.cols));
+        let labels = quiet.augment_labels.unwrap();
+        assert_eq!(labels.size(), [10, 1]);
+        assert!(labels.equal(&labels.zeros_like()));
+    }
 }

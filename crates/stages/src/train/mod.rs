@@ -3,21 +3,23 @@
 //! Everything random in step k is a function of (seed, k); the state of a run is its checkpoint and nothing
 //! else, so that a run killed at any moment ends with the same bytes as an undisturbed one.
 
+mod augmentation;
 mod batch;
 mod checkpoint;
 mod curve;
+mod kept;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use patchwork_config::{Kind, PatchSchedule, TrainSettings};
+use patchwork_config::{EmaKind, Kind, PatchSchedule, TrainSettings};
 use patchwork_core::{Seed, durable};
 use patchwork_dataset::ShardSet;
 use patchwork_diffusion::learning_rate::{Decay, DecayShape};
 use patchwork_diffusion::loss::LossOptions;
 use patchwork_diffusion::{
-    AdamOptions, EdmDenoiser, EmaProfile, ImageClock, LearningRate, PatchSides, Schedule,
+    AdamOptions, Ema, EmaProfile, ImageClock, LearningRate, NetworkDenoiser, PatchSides, Schedule,
     StepReport, TrainOptions, TrainStep,
 };
 use patchwork_networks::{Network, NetworkConfig, checkpoint::network_to_bytes};
@@ -31,10 +33,14 @@ use tch::{Device, Tensor};
 use crate::device;
 use crate::job::{execution, input};
 use crate::network::network_config;
+pub(crate) use augmentation::augment_options;
 use batch::Batches;
 pub(crate) use batch::one_hot;
+#[cfg(test)]
+pub(crate) use batch::tests::GENERATOR;
 use checkpoint::{Checkpoints, Position};
 use curve::LossCurve;
+pub(crate) use kept::{KeptAverage, KeptAverages, RECORD_SUFFIX, record_file};
 
 /// The final network's file in the artifact.
 pub(crate) const NETWORK_FILE: &str = "network.safetensors";
@@ -107,9 +113,9 @@ fn train_step(
     device: Device,
 ) -> Result<TrainStep, StageError> {
     let network = Network::new(config, device, seed.derive("initialisation").value())?;
-    let denoiser = EdmDenoiser {
+    let denoiser = NetworkDenoiser {
         precision: device::kind(settings.precision),
-        ..EdmDenoiser::new(network)
+        ..NetworkDenoiser::new(network)
     };
     let decay = (settings.learning_rate_decay_images > 0).then_some(Decay {
         decay_images: settings.learning_rate_decay_images,
@@ -126,21 +132,28 @@ fn train_step(
         },
         max_gradient_norm: settings.gradient_clip,
         loss: LossOptions {
+            preconditioning: config.preconditioning,
             p_mean: settings.p_mean,
             p_std: settings.p_std,
             sigma_data: settings.sigma_data,
         },
         adam: AdamOptions::default(),
     };
-    let average = EmaProfile::HalfLife {
-        images: settings.ema_half_life_images,
-        rampup_ratio: (settings.ema_rampup_ratio > 0.0).then_some(settings.ema_rampup_ratio),
+    let averages = match settings.ema {
+        EmaKind::HalfLife => vec![EmaProfile::HalfLife {
+            images: settings.ema_half_life_images,
+            rampup_ratio: (settings.ema_rampup_ratio > 0.0).then_some(settings.ema_rampup_ratio),
+        }],
+        EmaKind::Power => kept::WIDTHS
+            .into_iter()
+            .map(EmaProfile::power)
+            .collect::<Result<_, _>>()?,
     };
     let clock = ImageClock {
         batch_size: settings.batch_size.into(),
         images_seen: 0,
     };
-    Ok(TrainStep::new(denoiser, options, &[average], clock))
+    Ok(TrainStep::new(denoiser, options, &averages, clock))
 }
 
 /// A run of training between two interruptions.
@@ -172,7 +185,9 @@ impl Training<'_> {
                 .denoiser
                 .network
                 .load(&checkpoint.tensors("network/", &self.buffers()))?;
-            self.step.averages[0].load(&checkpoint.tensors("ema/", &BTreeMap::new()))?;
+            for (index, average) in self.step.averages.iter_mut().enumerate() {
+                average.load(&checkpoint.tensors(&average_prefix(index), &BTreeMap::new()))?;
+            }
             self.step.optimizer.load_state(&checkpoint.tensors)?;
             self.position = checkpoint.position;
             self.curve = checkpoint.curve;
@@ -240,7 +255,7 @@ impl Training<'_> {
 
     fn finish(mut self) -> Result<Outcome, StageError> {
         self.save_due_snapshots()?;
-        self.save_network(&self.context.artifact().join(NETWORK_FILE))?;
+        self.save_networks(NETWORK_FILE)?;
         durable::write(
             &self.context.artifact().join("loss.png"),
             &self.curve.plot()?,
@@ -277,15 +292,43 @@ impl Training<'_> {
             if due > self.position.images_seen {
                 break;
             }
-            self.save_network(&self.context.artifact().join(snapshot_file(due)))?;
+            self.save_networks(&snapshot_file(due))?;
             self.position.snapshots += 1;
         }
         Ok(())
     }
 
-    fn save_network(&self, path: &Path) -> Result<(), StageError> {
+    /// Keeps the averaged network; of power-function averages, the widest under this name, the others beside it.
+    fn save_networks(&self, file: &str) -> Result<(), StageError> {
+        let folder = self.context.artifact();
+        self.save_network(&self.step.averages[0], &folder.join(file))?;
+        if self.settings.ema == EmaKind::HalfLife {
+            return Ok(());
+        }
+        let mut record = KeptAverages {
+            images_seen: self.position.images_seen,
+            averages: Vec::new(),
+        };
+        for (index, (average, width)) in self.step.averages.iter().zip(kept::WIDTHS).enumerate() {
+            let file = match index {
+                0 => file.to_owned(),
+                _ => kept::narrower_file(file, width),
+            };
+            if index > 0 {
+                self.save_network(average, &folder.join(&file))?;
+            }
+            record.averages.push(KeptAverage {
+                file,
+                relative_width: width,
+            });
+        }
+        durable::write_json(&folder.join(record_file(file)), &record)?;
+        Ok(())
+    }
+
+    fn save_network(&self, average: &Ema, path: &Path) -> Result<(), StageError> {
         let network = Network::new(self.config, Device::Cpu, 0)?;
-        let mut tensors = self.step.averages[0].to_tensors();
+        let mut tensors = average.to_tensors();
         tensors.extend(self.buffers());
         network.load(&tensors)?;
         durable::write(path, &network_to_bytes(&network)?)?;
@@ -297,8 +340,11 @@ impl Training<'_> {
         for parameter in self.step.denoiser.network.parameters() {
             tensors.push((format!("network/{}", parameter.name), parameter.tensor));
         }
-        for (name, tensor) in self.step.averages[0].to_tensors() {
-            tensors.push((format!("ema/{name}"), tensor));
+        for (index, average) in self.step.averages.iter().enumerate() {
+            let prefix = average_prefix(index);
+            for (name, tensor) in average.to_tensors() {
+                tensors.push((format!("{prefix}{name}"), tensor));
+            }
         }
         tensors.extend(self.step.optimizer.state());
         self.checkpoints
@@ -344,6 +390,14 @@ impl Training<'_> {
         ] {
             self.context.metric(name, at, value);
         }
+    }
+}
+
+/// What the names of an average's tensors begin with in a checkpoint.
+fn average_prefix(index: usize) -> String {
+    match index {
+        0 => "ema/".to_owned(),
+        _ => format!("ema.{index}/"),
     }
 }
 

@@ -37,11 +37,11 @@ pub(crate) struct Noise {
 pub(crate) enum Kind {
     /// Computes our side of the case.
     Checked(fn(&mut Case) -> Result<Tensors, String>),
-    /// Another suite's.
-    Elsewhere,
+    /// Not there yet, and reported as such.
+    Pending,
 }
 
-/// The kinds that a suite knows.
+/// The kinds that the suite knows.
 pub(crate) struct Suite {
     pub(crate) kinds: &'static [(&'static str, Kind)],
 }
@@ -115,6 +115,13 @@ impl Case {
         Vec::try_from(self.tensor(name)?.reshape([-1])).map_err(|error| format!("{name}: {error}"))
     }
 
+    /// Makes a number of the settings an expected output of its name.
+    pub(crate) fn expect_setting(&mut self, key: &str) -> Result<(), String> {
+        let expected = Tensor::from_slice(&[self.required(key)?]);
+        self.tensors.insert(format!("output/{key}"), expected);
+        Ok(())
+    }
+
     /// The tensors after a prefix, without it.
     pub(crate) fn after(&self, prefix: &str) -> Tensors {
         self.tensors
@@ -182,7 +189,7 @@ impl Suite {
                 "unknown kind".clone_into(&mut line.reason);
                 return line;
             }
-            Some((_, Kind::Elsewhere)) => {
+            Some((_, Kind::Pending)) => {
                 line.verdict = Verdict::Pending;
                 return line;
             }

@@ -28,7 +28,7 @@ impl AugmentDraws for RecordedDraws {
         self.next("/randn", count)
     }
 
-    fn coin(&mut self, count: usize) -> Vec<f64> {
+    fn integers(&mut self, _bound: i64, count: usize) -> Vec<f64> {
         self.next("/randint", count)
     }
 }

@@ -33,6 +33,7 @@ pub(crate) fn run(case: &mut Case) -> Result<Tensors, String> {
             p_mean: case.required("P_mean")?,
             p_std: case.required("P_std")?,
             sigma_data: denoiser.sigma_data,
+            ..LossOptions::default()
         },
     );
     let scalar = scalar_loss(&loss, 1.0, size[0]);

@@ -1,6 +1,6 @@
 //! `denoiser`: the preconditioned network forward and backward. Its helpers serve the other kinds with a network.
 
-use patchwork_diffusion::{Conditioning, Denoiser, EdmDenoiser};
+use patchwork_diffusion::{Conditioning, Denoiser, NetworkDenoiser};
 use patchwork_networks::{Network, NetworkConfig};
 use tch::{Device, Kind, Tensor};
 
@@ -19,18 +19,18 @@ pub(crate) fn run(case: &mut Case) -> Result<Tensors, String> {
     Ok(ours)
 }
 
-/// The case's network with its weights under EDM's preconditioning, in evaluation mode.
-pub(crate) fn build(case: &Case) -> Result<EdmDenoiser, String> {
+/// The case's network with its weights under its preconditioning, in evaluation mode.
+pub(crate) fn build(case: &Case) -> Result<NetworkDenoiser, String> {
     let config: NetworkConfig = serde_json::from_value(case.settings["network"].clone())
         .map_err(|error| format!("network: {error}"))?;
     load(&config, &case.after("param/"))
 }
 
-/// A network with weights under EDM's preconditioning, in evaluation mode.
-pub(crate) fn load(config: &NetworkConfig, tensors: &Tensors) -> Result<EdmDenoiser, String> {
+/// A network with weights under its preconditioning, in evaluation mode.
+pub(crate) fn load(config: &NetworkConfig, tensors: &Tensors) -> Result<NetworkDenoiser, String> {
     let network = Network::new(config, Device::Cpu, 0).map_err(|error| error.to_string())?;
     network.load(tensors).map_err(|error| error.to_string())?;
-    Ok(EdmDenoiser::new(network))
+    Ok(NetworkDenoiser::new(network))
 }
 
 /// What the case tells the network.
@@ -45,7 +45,7 @@ pub(crate) fn conditioning(case: &Case) -> Conditioning {
 }
 
 /// The gradients of the parameters that the case has gradients for; a parameter without one counts as zero.
-pub(crate) fn gradients(case: &Case, denoiser: &EdmDenoiser) -> Tensors {
+pub(crate) fn gradients(case: &Case, denoiser: &NetworkDenoiser) -> Tensors {
     denoiser
         .network
         .parameters()
