@@ -40,6 +40,20 @@ parity DIR="": setup
     @if [[ -n $1 ]]; then PARITY_DIR=$(cd "{{ invocation_directory() }}" && cd "$1" && pwd); export PARITY_DIR; fi; \
     cargo test --release --locked --workspace --test parity_suite -- --nocapture
 
+# kill the smoke pipeline at random moments, N times to its end, and compare every byte with an undisturbed run
+crash N="100": setup
+    PATCHWORK_CRASH_ROUNDS="$1" cargo test --release --locked --package patchwork --test end_to_end -- a_killed_run --nocapture
+
+# go on with what failed or was interrupted: `just retry`, `just retry celeba-3`
+[no-exit-message]
+retry *ARGS: build
+    @"{{ patchwork }}" retry "$@"
+
+# compare runs: `just compare demo-1 demo-2`
+[no-exit-message]
+compare *ARGS: build
+    @"{{ patchwork }}" compare "$@"
+
 # open the registry in sqlite3, read-only
 [no-exit-message]
 db:

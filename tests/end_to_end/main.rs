@@ -4,6 +4,7 @@
 
 mod architecture;
 mod commands;
+mod crash;
 mod mistakes;
 mod program;
 mod resume;
