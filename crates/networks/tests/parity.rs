@@ -8,11 +8,9 @@ use patchwork_networks::pickle::read_edm_snapshot;
 use patchwork_networks::{Network, NetworkConfig};
 use tch::{Device, Kind, Tensor};
 
+/// The project's own cases; those of another folder are for the parity suite.
 fn cases() -> PathBuf {
-    std::env::var_os("PARITY_DIR").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity"),
-        PathBuf::from,
-    )
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity")
 }
 
 fn case(folder: &Path) -> serde_json::Value {

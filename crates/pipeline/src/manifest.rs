@@ -67,6 +67,19 @@ pub struct Outcome {
     pub scores: Vec<Score>,
 }
 
+impl Outcome {
+    /// An outcome from a literal object of facts.
+    ///
+    /// # Panics
+    /// If `summary` is no object.
+    pub fn new(summary: Value, scores: Vec<Score>) -> Self {
+        let Value::Object(summary) = summary else {
+            panic!("a summary is an object, not {summary}")
+        };
+        Self { summary, scores }
+    }
+}
+
 /// A measured quality with everything that a comparison needs to know.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Score {

@@ -10,7 +10,7 @@ use patchwork_pipeline::protocol::{Job, Progress};
 use patchwork_pipeline::worker::{Context, StageError};
 use patchwork_pipeline::{Manifest, Outcome, Score, Subject};
 use patchwork_planner::extractor::extractor_kind;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tch::{Device, Kind as Number, Tensor};
 
 use crate::accumulate::{Halves, Images, accumulate};
@@ -58,10 +58,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let scores = evaluation.scores;
     plot_curve(&scores, context.artifact())?;
     durable::write_json(&context.artifact().join("scores.json"), &scores)?;
-    Ok(Outcome {
-        summary: summary(&scores),
-        scores,
-    })
+    Ok(Outcome::new(summary(&scores), scores))
 }
 
 /// A set of images to measure.
@@ -206,7 +203,7 @@ impl Evaluation<'_> {
 }
 
 /// The distances by what was measured.
-fn summary(scores: &[Score]) -> Map<String, Value> {
+fn summary(scores: &[Score]) -> Value {
     let best = scores
         .iter()
         .filter(|score| score.images_seen.is_some())
@@ -215,12 +212,7 @@ fn summary(scores: &[Score]) -> Map<String, Value> {
         .iter()
         .map(|score| json!({ "of": of(score), "metric": score.metric, "value": score.value }))
         .collect();
-    let Value::Object(summary) =
-        json!({ "distances": distances, "best": best.map(|best| best.value) })
-    else {
-        unreachable!("a literal object is an object")
-    };
-    summary
+    json!({ "distances": distances, "best": best.map(|best| best.value) })
 }
 
 fn of(score: &Score) -> String {

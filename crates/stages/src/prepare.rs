@@ -8,7 +8,7 @@ use patchwork_pipeline::Outcome;
 use patchwork_pipeline::protocol::{Job, Progress};
 use patchwork_pipeline::worker::{Context, StageError};
 use patchwork_planner::source::open_source;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::device;
 use crate::job::{execution, settings};
@@ -49,19 +49,14 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
             summary.rejected
         ));
     }
-    let Value::Object(summary) = json!({
+    let summary = json!({
         "images": summary.images,
         "shards": summary.shards,
         "rejected": summary.rejected,
         "class_names": summary.class_names,
         "credit": source.credit(),
-    }) else {
-        unreachable!("a literal object is an object")
-    };
-    Ok(Outcome {
-        summary,
-        scores: Vec::new(),
-    })
+    });
+    Ok(Outcome::new(summary, Vec::new()))
 }
 
 fn dataset_settings(settings: &PrepareSettings) -> patchwork_dataset::PrepareSettings {

@@ -8,7 +8,7 @@ use patchwork_pipeline::Outcome;
 use patchwork_pipeline::protocol::{Job, Progress};
 use patchwork_pipeline::worker::{Context, StageError};
 use patchwork_planner::extractor::extractor_kind;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::accumulate::accumulate;
 use crate::device;
@@ -44,16 +44,11 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         &context.artifact().join(STATISTICS_FILE),
         &halves.to_bytes()?,
     )?;
-    let Value::Object(summary) = json!({
+    let summary = json!({
         "images": data.len(),
         "extractor": extractor.name(),
         "resize": extractor.resize(),
         "dimension": extractor.dimension(),
-    }) else {
-        unreachable!("a literal object is an object")
-    };
-    Ok(Outcome {
-        summary,
-        scores: Vec::new(),
-    })
+    });
+    Ok(Outcome::new(summary, Vec::new()))
 }

@@ -19,7 +19,7 @@ use patchwork_networks::checkpoint::load_network;
 use patchwork_pipeline::Outcome;
 use patchwork_pipeline::protocol::{Job, JobInput, Progress};
 use patchwork_pipeline::worker::{Context, StageError};
-use serde_json::{Value, json};
+use serde_json::json;
 use tch::{Device, Kind as Number, Tensor};
 
 use crate::device;
@@ -128,18 +128,13 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     }
     writer.finish()?;
     write_grid(context, &settings)?;
-    let Value::Object(summary) = json!({
+    let summary = json!({
         "images": seeds.len(),
         "seeds": seed_text(&settings),
         "evaluations": evaluations(&settings),
         "images_seen": images_seen(trained, &settings)?,
-    }) else {
-        unreachable!("a literal object is an object")
-    };
-    Ok(Outcome {
-        summary,
-        scores: Vec::new(),
-    })
+    });
+    Ok(Outcome::new(summary, Vec::new()))
 }
 
 fn network_file(settings: &SampleSettings) -> String {

@@ -27,7 +27,7 @@ use patchwork_pipeline::Outcome;
 use patchwork_pipeline::protocol::{Job, Progress};
 use patchwork_pipeline::worker::{Context, StageError};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tch::{Device, Tensor};
 
 use crate::device;
@@ -269,7 +269,7 @@ impl Training<'_> {
             .iter()
             .map(|parameter| parameter.tensor.numel())
             .sum();
-        let Value::Object(summary) = json!({
+        let summary = json!({
             "images_seen": self.position.images_seen,
             "images_drawn": self.position.images_drawn,
             "steps": self.position.step,
@@ -277,13 +277,8 @@ impl Training<'_> {
             "final_loss": self.curve.last(),
             "class_names": self.data.class_names(),
             "class_counts": self.data.label_counts(),
-        }) else {
-            unreachable!("a literal object is an object")
-        };
-        Ok(Outcome {
-            summary,
-            scores: Vec::new(),
-        })
+        });
+        Ok(Outcome::new(summary, Vec::new()))
     }
 
     /// Keeps the averaged network at each image count that has been reached and is not kept yet.
