@@ -44,6 +44,10 @@ parity DIR="": setup
 crash N="100": setup
     PATCHWORK_CRASH_ROUNDS="$1" cargo test --release --locked --package patchwork --test end_to_end -- a_killed_run --nocapture
 
+# fail, and die, at every operation that makes bytes permanent, one after the other (an hour)
+faults: setup
+    PATCHWORK_FAULT_STRIDE=1 cargo test --release --locked --package patchwork --test end_to_end -- a_fault_at_any --nocapture
+
 # go on with what failed or was interrupted: `just retry`, `just retry celeba-3`
 [no-exit-message]
 retry *ARGS: build

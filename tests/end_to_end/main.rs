@@ -5,6 +5,7 @@
 mod architecture;
 mod commands;
 mod crash;
+mod faults;
 mod mistakes;
 mod program;
 mod resume;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::fault;
 use crate::file_error::FileError;
 
 const PARTIAL_SUFFIX: &str = ".partial";
@@ -49,6 +50,7 @@ impl DurableFile {
     /// Starts a file that will appear at `path`, replacing what is there.
     pub fn create(path: &Path) -> Result<Self, FileError> {
         let partial = partial_path(path);
+        fault::point("create", &partial)?;
         let file =
             File::create(&partial).map_err(|source| FileError::new("create", &partial, source))?;
         Ok(Self {
@@ -64,10 +66,14 @@ impl DurableFile {
             .writer
             .take()
             .expect("a file is committed once, since commit consumes it");
-        let result = writer
-            .into_inner()
-            .map_err(|error| FileError::new("write", &self.path, error.into_error()))
+        let result = fault::point("write", &self.path)
+            .and_then(|()| {
+                writer
+                    .into_inner()
+                    .map_err(|error| FileError::new("write", &self.path, error.into_error()))
+            })
             .and_then(|file| {
+                fault::point("sync", &self.path)?;
                 file.sync_all()
                     .map_err(|source| FileError::new("sync", &self.path, source))
             })
@@ -119,6 +125,7 @@ pub fn create_dir_all(path: &Path) -> Result<(), FileError> {
     if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) {
         create_dir_all(above)?;
     }
+    fault::point("create the folder", path)?;
     match fs::create_dir(path) {
         Ok(()) => sync_directory(parent(path)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
@@ -144,6 +151,7 @@ pub fn rename_file(from: &Path, to: &Path) -> Result<(), FileError> {
 
 /// Removes a file if it is there.
 pub fn remove_file(path: &Path) -> Result<(), FileError> {
+    fault::point("remove", path)?;
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(FileError::new("remove", path, error))
@@ -154,6 +162,7 @@ pub fn remove_file(path: &Path) -> Result<(), FileError> {
 
 /// Removes a folder and everything in it, if it is there.
 pub fn remove_dir_all(path: &Path) -> Result<(), FileError> {
+    fault::point("remove the folder", path)?;
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(FileError::new("remove the folder", path, error))
@@ -166,6 +175,7 @@ pub fn remove_dir_all(path: &Path) -> Result<(), FileError> {
 /// before anything in it goes. What a killed process left at `aside` is removed first.
 pub fn discard_directory(path: &Path, aside: &Path) -> Result<(), FileError> {
     remove_dir_all(aside)?;
+    fault::point("move aside the folder", path)?;
     match fs::rename(path, aside) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(source) => return Err(FileError::new("move aside the folder", path, source)),
@@ -204,6 +214,7 @@ fn sync_tree(directory: &Path) -> Result<(), FileError> {
         if path.is_dir() {
             sync_tree(&path)?;
         } else {
+            fault::point("sync", &path)?;
             File::open(&path)
                 .and_then(|file| file.sync_all())
                 .map_err(|source| FileError::new("sync", &path, source))?;
@@ -213,12 +224,14 @@ fn sync_tree(directory: &Path) -> Result<(), FileError> {
 }
 
 fn sync_directory(directory: &Path) -> Result<(), FileError> {
+    fault::point("sync the folder", directory)?;
     File::open(directory)
         .and_then(|file| file.sync_all())
         .map_err(|source| FileError::new("sync the folder", directory, source))
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
+    fault::point("rename a finished file to", to)?;
     fs::rename(from, to).map_err(|source| FileError::new("rename a finished file to", to, source))
 }
 

@@ -6,6 +6,7 @@
 pub mod canonical;
 pub mod digest;
 pub mod durable;
+pub mod fault;
 pub mod file_error;
 pub mod fingerprint;
 pub mod hex;

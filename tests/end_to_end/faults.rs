@@ -1,0 +1,70 @@
+//! Every operation that makes bytes permanent fails, or is died at, in turn; the next run makes up for it.
+//!
+//! PATCHWORK_FAULT_STRIDE says how many operations lie between two faults: many in the tests, one by `just faults`.
+
+use std::path::PathBuf;
+
+use crate::program::{Program, differences};
+
+const STRIDE: usize = 29;
+
+/// More operations than any process makes here.
+const LIMIT: usize = 2000;
+
+/// Three stages on next to nothing, with a checkpoint at almost every step.
+const RUN: &[&str] = &[
+    "run",
+    "pipelines/smoke.toml",
+    "--until",
+    "sample",
+    "--set",
+    "stages.prepare.emoji.groups=[\"activities\"]",
+    "--set",
+    "stages.train.duration_images=120",
+    "--set",
+    "stages.train.learning_rate_rampup_images=20",
+    "--set",
+    "stages.train.learning_rate_decay_images=20",
+    "--set",
+    "stages.train.checkpoint_minutes=0.002",
+    "--set",
+    "stages.sample.seeds=\"0-15\"",
+];
+
+#[test]
+fn a_fault_at_any_durable_operation_is_made_up_for() {
+    let stride =
+        std::env::var("PATCHWORK_FAULT_STRIDE").map_or(STRIDE, |text| text.parse().unwrap());
+    let undisturbed = Program::new();
+    undisturbed.succeed(RUN);
+    let artifacts = undisturbed.artifacts();
+    for kind in ["fail", "kill"] {
+        let mut faults = 0;
+        for number in (1..LIMIT).step_by(stride) {
+            let fault = format!("{kind}:{number}");
+            let program = Program::new();
+            let output = program
+                .command(RUN)
+                .env("PATCHWORK_FAULT", &fault)
+                .output()
+                .unwrap();
+            if output.status.success() {
+                // No process made so many operations.
+                break;
+            }
+            faults += 1;
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(
+                kind == "kill" || said.contains(&format!("fault {number},")),
+                "{fault}: {said}"
+            );
+            program.succeed(RUN);
+            assert_eq!(
+                differences(&artifacts, &program.artifacts()),
+                Vec::<PathBuf>::new(),
+                "{fault}"
+            );
+        }
+        assert!(faults > 0, "nothing was durable");
+    }
+}
