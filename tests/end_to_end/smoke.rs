@@ -66,6 +66,11 @@ fn the_smoke_pipeline_runs_is_cached_and_answers_questions() {
         "SELECT COUNT(*) AS points FROM metrics WHERE run = 'smoke-1' AND name = 'loss'",
     ]);
     assert!(losses[0]["points"].as_i64().unwrap() > 0);
+    let taken = program.rows(&[
+        "query",
+        "SELECT stage FROM attempts WHERE cpu_seconds > 0 AND peak_memory_bytes > 1000000",
+    ]);
+    assert_eq!(taken.len(), 5);
     documented_questions_are_answered(&program);
 }
 

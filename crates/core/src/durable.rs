@@ -143,8 +143,12 @@ pub fn publish_directory(from: &Path, to: &Path) -> Result<(), FileError> {
     sync_directory(parent(from))
 }
 
-/// Renames a finished file within its folder's disk, durably; what stands at the new place is replaced.
+/// Syncs a finished file and renames it on its disk, durably; what stands at the new place is replaced.
 pub fn rename_file(from: &Path, to: &Path) -> Result<(), FileError> {
+    fault::point("sync", from)?;
+    File::open(from)
+        .and_then(|file| file.sync_all())
+        .map_err(|source| FileError::new("sync", from, source))?;
     rename(from, to)?;
     sync_directory(parent(to))
 }

@@ -283,6 +283,16 @@ impl Run<'_> {
                 .observer
                 .update(&Update::StageProgress { stage, progress }),
             Event::Metric { name, step, value } => self.recorder.metric(stage, name, *step, *value),
+            Event::Resources {
+                cpu_seconds,
+                peak_memory_bytes,
+            } => {
+                if let Progression::Running { attempt_row, .. } = self.stages[index] {
+                    self.recorder
+                        .resources(attempt_row, *cpu_seconds, *peak_memory_bytes)
+                        .await?;
+                }
+            }
             Event::Warning { message } => {
                 self.recorder.warning(stage, message).await?;
                 self.observer

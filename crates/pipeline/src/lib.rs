@@ -20,6 +20,7 @@ pub mod protocol;
 pub mod provenance;
 pub mod rebuild;
 mod recorder;
+mod resources;
 mod signals;
 pub mod spec;
 pub mod store;

@@ -65,6 +65,13 @@ pub enum Event {
         /// Its value.
         value: f64,
     },
+    /// What the worker has taken of the machine so far.
+    Resources {
+        /// Processor time of all threads.
+        cpu_seconds: f64,
+        /// The most memory that was resident at once.
+        peak_memory_bytes: u64,
+    },
     /// Something that a person should know, though the stage goes on.
     Warning {
         /// The message.

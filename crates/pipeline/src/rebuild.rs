@@ -158,6 +158,8 @@ fn past(story: &Story) -> PastRun {
                 ended: attempt.ended.clone(),
                 exit: attempt.exit.clone(),
                 error: (!attempt.error.is_empty()).then(|| attempt.error.join("\n")),
+                cpu_seconds: attempt.cpu_seconds,
+                peak_memory_bytes: attempt.peak_memory_bytes,
             })
             .collect(),
         events: story

@@ -148,6 +148,8 @@ impl<'a> Recorder<'a> {
             ended: None,
             exit: None,
             error: Vec::new(),
+            cpu_seconds: None,
+            peak_memory_bytes: None,
         });
         if let Some(stage) = self.story.stage_mut(stage) {
             stage.status = StageStatus::Running;
@@ -182,6 +184,24 @@ impl<'a> Recorder<'a> {
                 },
             )
             .await?;
+        Ok(())
+    }
+
+    /// Writes what an attempt has taken of the machine.
+    pub(crate) async fn resources(
+        &mut self,
+        attempt: i64,
+        cpu_seconds: f64,
+        peak_memory_bytes: u64,
+    ) -> Result<(), PipelineError> {
+        self.registry
+            .record_resources(attempt, cpu_seconds, peak_memory_bytes)
+            .await?;
+        if let Some(&(_, position)) = self.open_attempts.iter().find(|open| open.0 == attempt) {
+            let story = &mut self.story.attempts[position];
+            story.cpu_seconds = Some(cpu_seconds);
+            story.peak_memory_bytes = Some(peak_memory_bytes);
+        }
         Ok(())
     }
 

@@ -88,6 +88,10 @@ pub struct AttemptStory {
     /// The error and its causes, outermost first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub error: Vec<String>,
+    /// Processor time of all its threads.
+    pub cpu_seconds: Option<f64>,
+    /// The most memory that was resident at once.
+    pub peak_memory_bytes: Option<u64>,
 }
 
 /// Something that a person should know.

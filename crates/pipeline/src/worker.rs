@@ -18,6 +18,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::manifest::{MANIFEST_FORMAT, Manifest, Outcome, list_files};
 use crate::protocol::{Event, Job, Progress};
+use crate::resources;
 use crate::store::Store;
 
 /// The file descriptor on which a worker reports.
@@ -48,6 +49,7 @@ pub struct Context {
     events: EventPipe,
     interrupted: Arc<AtomicBool>,
     last_progress: Mutex<Option<Instant>>,
+    last_resources: Mutex<Instant>,
 }
 
 impl Context {
@@ -77,6 +79,22 @@ impl Context {
         if due || progress.done == progress.total {
             *last = Some(Instant::now());
             self.events.send(&Event::Progress(progress));
+        }
+        drop(last);
+        self.report_resources();
+    }
+
+    /// Tells now and then what the process takes, so that it is known of one that is killed.
+    fn report_resources(&self) {
+        let mut last = self
+            .last_resources
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if last.elapsed() >= resources::INTERVAL {
+            *last = Instant::now();
+            if let Some(report) = resources::report() {
+                self.events.send(&report);
+            }
         }
     }
 
@@ -111,7 +129,11 @@ pub fn run(stage: impl Fn(&Job, &Context) -> Result<Outcome, StageError>) -> Exi
         }
     };
     report_panics(events.clone());
-    match attempt(stage, &events) {
+    let ended = attempt(stage, &events);
+    if let Some(report) = resources::report() {
+        events.send(&report);
+    }
+    match ended {
         Ok(event) => {
             events.send(&event);
             ExitCode::SUCCESS
@@ -157,6 +179,7 @@ fn attempt(
         events: events.clone(),
         interrupted,
         last_progress: Mutex::new(None),
+        last_resources: Mutex::new(Instant::now()),
     };
     for folder in [&context.artifact, &context.state] {
         durable::create_dir_all(folder)?;

@@ -74,6 +74,29 @@ impl Registry {
             .map_err(RegistryError::during(ACTION))
     }
 
+    /// Records what an attempt has taken of the machine so far: processor time of all its threads, and the most
+    /// memory that was resident at once.
+    pub async fn record_resources(
+        &self,
+        attempt_id: i64,
+        cpu_seconds: f64,
+        peak_memory_bytes: u64,
+    ) -> Result<(), RegistryError> {
+        const ACTION: &str = "record what an attempt takes";
+        let mut transaction = self.begin(ACTION).await?;
+        sqlx::query("UPDATE attempts SET cpu_seconds = ?, peak_memory_bytes = ? WHERE id = ?")
+            .bind(cpu_seconds)
+            .bind(i64::try_from(peak_memory_bytes).unwrap_or(i64::MAX))
+            .bind(attempt_id)
+            .execute(&mut *transaction)
+            .await
+            .map_err(RegistryError::during(ACTION))?;
+        transaction
+            .commit()
+            .await
+            .map_err(RegistryError::during(ACTION))
+    }
+
     /// Records how an attempt ended. What that means for its stage is for
     /// [`Registry::set_stage`].
     pub async fn end_attempt(&self, attempt_id: i64, end: AttemptEnd) -> Result<(), RegistryError> {

@@ -45,7 +45,9 @@ impl Registry {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full);
         let registry = Self::connect(path, options).await?;
-        registry.refuse_newer_schema().await?;
+        if registry.schema_version().await? > 0 {
+            registry.back_up_older_schema().await?;
+        }
         MIGRATIONS
             .run(&registry.pool)
             .await
@@ -65,7 +67,7 @@ impl Registry {
             return Err(RegistryError::Missing(path.to_owned()));
         }
         let registry = Self::connect(path, read_only(path)).await?;
-        registry.refuse_newer_schema().await?;
+        registry.schema_version().await?;
         Ok(registry)
     }
 
@@ -91,7 +93,11 @@ impl Registry {
         })
     }
 
-    async fn refuse_newer_schema(&self) -> Result<(), RegistryError> {
+    /// The schema's version, 0 for a database that has none yet.
+    ///
+    /// # Errors
+    /// [`RegistryError::NewerSchema`] for one that this program does not know.
+    async fn schema_version(&self) -> Result<i64, RegistryError> {
         let open_error = |source| RegistryError::Open {
             path: self.path.clone(),
             source,
@@ -102,25 +108,43 @@ impl Registry {
                 .await
                 .map_err(open_error)?;
         if table.is_none() {
-            return Ok(());
+            return Ok(0);
         }
         let found: Option<i64> = sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations")
             .fetch_one(&self.pool)
             .await
             .map_err(open_error)?;
-        let known = MIGRATIONS
-            .iter()
-            .map(|migration| migration.version)
-            .max()
-            .unwrap_or(0);
-        match found {
-            Some(found) if found > known => Err(RegistryError::NewerSchema {
+        let (found, known) = (found.unwrap_or(0), newest_schema());
+        if found > known {
+            return Err(RegistryError::NewerSchema {
                 path: self.path.clone(),
                 found,
                 known,
-            }),
-            _ => Ok(()),
+            });
         }
+        Ok(found)
+    }
+
+    /// Copies a database of an older schema to `registry-schema-N.db` beside it, before it is migrated.
+    async fn back_up_older_schema(&self) -> Result<(), RegistryError> {
+        const ACTION: &str = "copy the older schema";
+        let version = self.schema_version().await?;
+        if version == newest_schema() {
+            return Ok(());
+        }
+        let name = format!("registry-schema-{version}.db");
+        let (copy, partial) = (
+            self.path.with_file_name(&name),
+            self.path.with_file_name(format!(".{name}.partial")),
+        );
+        durable::remove_file(&partial)?;
+        sqlx::query("VACUUM INTO ?")
+            .bind(partial.to_string_lossy().into_owned())
+            .execute(&self.pool)
+            .await
+            .map_err(RegistryError::during(ACTION))?;
+        durable::rename_file(&partial, &copy)?;
+        Ok(())
     }
 
     /// Begins a write: waits for other writers before its first read, so that what it reads stays
@@ -134,6 +158,15 @@ impl Registry {
             .await
             .map_err(RegistryError::during(action))
     }
+}
+
+/// The highest version that this program knows.
+fn newest_schema() -> i64 {
+    MIGRATIONS
+        .iter()
+        .map(|migration| migration.version)
+        .max()
+        .unwrap_or(0)
 }
 
 /// The way in for questions.

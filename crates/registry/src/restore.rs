@@ -58,6 +58,10 @@ pub struct PastAttempt {
     pub exit: Option<String>,
     /// The error and its causes, one a line.
     pub error: Option<String>,
+    /// Processor time of all its threads.
+    pub cpu_seconds: Option<f64>,
+    /// The most memory that was resident at once.
+    pub peak_memory_bytes: Option<u64>,
 }
 
 const ACTION: &str = "restore a run";
@@ -144,8 +148,9 @@ async fn insert(
     }
     for attempt in &past.attempts {
         sqlx::query(
-            "INSERT INTO attempts (run_id, stage, number, pid, host, started, heartbeat, ended, exit, error)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO attempts (run_id, stage, number, pid, host, started, heartbeat, ended, exit, error,
+                 cpu_seconds, peak_memory_bytes)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(id)
         .bind(&attempt.stage)
@@ -157,6 +162,8 @@ async fn insert(
         .bind(&attempt.ended)
         .bind(&attempt.exit)
         .bind(&attempt.error)
+        .bind(attempt.cpu_seconds)
+        .bind(attempt.peak_memory_bytes.map(|bytes| bytes as i64))
         .execute(&mut **transaction)
         .await?;
     }

@@ -121,6 +121,12 @@ pub struct AttemptRow {
     pub exit: Option<String>,
     /// The error and its causes, one a line.
     pub error: Option<String>,
+    /// Processor time of all its threads; none also in a registry of an older schema.
+    #[sqlx(default)]
+    pub cpu_seconds: Option<f64>,
+    /// The most memory that was resident at once.
+    #[sqlx(default)]
+    pub peak_memory_bytes: Option<i64>,
 }
 
 /// A series in short. Values that are not numbers are none.

@@ -586,3 +586,30 @@ async fn what_runs_no_longer_is_recorded_as_interrupted() {
         RunStatus::Interrupted
     );
 }
+
+#[tokio::test]
+async fn the_first_schema_still_opens_after_a_copy_of_it_was_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("registry.db");
+    let fixture =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/registry/schema-1.db");
+    std::fs::copy(fixture, &path).unwrap();
+    let registry = Registry::open(&path).await.unwrap();
+    let run = registry.run("smoke-1").await.unwrap();
+    assert_eq!(run.run.status, RunStatus::Succeeded);
+    assert_eq!((run.attempts.len(), run.attempts[0].cpu_seconds), (5, None));
+    assert!(!run.scores.is_empty() && !run.metrics.is_empty());
+    registry.record_resources(1, 2.5, 4096).await.unwrap();
+    let run = registry.run("smoke-1").await.unwrap();
+    assert_eq!(run.attempts[0].peak_memory_bytes, Some(4096));
+    registry.close().await;
+
+    let copy = Registry::open_read_only(&folder.path().join("registry-schema-1.db"))
+        .await
+        .unwrap();
+    let columns = lines(&copy, "SELECT name FROM pragma_table_info('attempts')").await;
+    assert!(
+        !columns.iter().any(|column| column == "cpu_seconds"),
+        "{columns:?}"
+    );
+}

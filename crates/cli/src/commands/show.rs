@@ -73,7 +73,14 @@ fn print(home: &Path, detail: &RunDetail, settings: bool) -> Result<(), CliError
 }
 
 fn stages(home: &Path, detail: &RunDetail, format: Format) -> Rows {
-    let mut rows = Rows::new(&["stage", "status", "time", "artifact"]);
+    let mut rows = Rows::new(&[
+        "stage",
+        "status",
+        "time",
+        "processor time",
+        "peak memory",
+        "artifact",
+    ]);
     for stage in &detail.stages {
         rows.push(vec![
             json!(stage.name),
@@ -86,6 +93,20 @@ fn stages(home: &Path, detail: &RunDetail, format: Format) -> Rows {
                 }
                 seconds => json!(seconds),
             },
+            match processor_seconds(detail, &stage.name) {
+                Some(seconds) if format == Format::Table => {
+                    json!(progress::duration(Duration::from_secs_f64(
+                        seconds.max(0.0)
+                    )))
+                }
+                seconds => json!(seconds),
+            },
+            match peak_memory(detail, &stage.name) {
+                Some(bytes) if format == Format::Table => {
+                    json!(format!("{} MiB", bytes >> 20))
+                }
+                bytes => json!(bytes),
+            },
             json!(
                 stage
                     .path
@@ -95,6 +116,26 @@ fn stages(home: &Path, detail: &RunDetail, format: Format) -> Rows {
         ]);
     }
     rows
+}
+
+/// Over all attempts of a stage.
+fn processor_seconds(detail: &RunDetail, stage: &str) -> Option<f64> {
+    detail
+        .attempts
+        .iter()
+        .filter(|attempt| attempt.stage == stage)
+        .filter_map(|attempt| attempt.cpu_seconds)
+        .reduce(|sum, seconds| sum + seconds)
+}
+
+/// Of the attempt that took most.
+fn peak_memory(detail: &RunDetail, stage: &str) -> Option<i64> {
+    detail
+        .attempts
+        .iter()
+        .filter(|attempt| attempt.stage == stage)
+        .filter_map(|attempt| attempt.peak_memory_bytes)
+        .max()
 }
 
 fn scores(detail: &RunDetail) -> Rows {
