@@ -57,7 +57,10 @@ wanted_build() {
 # The stamp is written last, and the folder gets its name after that.
 stamp() { echo "torch $torch_version+$1 $platform"; }
 
-has_libtorch() { [[ -f $libtorch/setup-stamp && $(<"$libtorch/setup-stamp") == "$(stamp "$1")" ]]; }
+has_libtorch() {
+    [[ -f $libtorch/setup-stamp && $(<"$libtorch/setup-stamp") == "$(stamp "$1")" ]] &&
+        compgen -G "$libtorch/lib/libtorch_cpu.*" >/dev/null
+}
 
 has_weights() { [[ -f $weights/$weights_name.pth && -f $weights/$weights_name.LICENSE ]]; }
 

@@ -15,7 +15,9 @@ const CRATES: &[&str] = &[
     "diffusion",
     "metrics",
     "pipeline",
+    "planner",
     "stages",
+    "weights",
 ];
 
 /// Everything that a crate is built from, directly or not.
@@ -52,11 +54,14 @@ fn dependencies(name: &str) -> BTreeSet<String> {
 fn crates_know_only_what_they_may() {
     let allowed: &[(&str, &[&str])] = &[
         ("clap", &[]),
-        ("sqlx", &["registry", "pipeline", "stages"]),
-        ("parquet", &["dataset", "stages"]),
-        ("polars", &["dataset", "stages"]),
+        ("sqlx", &["registry", "pipeline", "planner", "stages"]),
+        ("parquet", &["dataset", "planner", "stages"]),
+        ("polars", &["dataset", "planner", "stages"]),
         ("tch", &["networks", "diffusion", "metrics", "stages"]),
-        ("patchwork-registry", &["registry", "pipeline", "stages"]),
+        (
+            "patchwork-registry",
+            &["registry", "pipeline", "planner", "stages"],
+        ),
     ];
     for name in CRATES {
         let reached = dependencies(name);
@@ -71,4 +76,16 @@ fn crates_know_only_what_they_may() {
             );
         }
     }
+}
+
+/// A program's file names the libraries that it loads.
+#[test]
+fn only_the_worker_loads_libtorch() {
+    let loads_libtorch = |program: &str| {
+        let bytes = std::fs::read(program).unwrap();
+        let library = b"libtorch_cpu.";
+        bytes.windows(library.len()).any(|window| window == library)
+    };
+    assert!(!loads_libtorch(env!("CARGO_BIN_EXE_patchwork")));
+    assert!(loads_libtorch(env!("CARGO_BIN_EXE_patchwork-worker")));
 }

@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
     pub(crate) home: PathBuf,
 
     /// The folder of the feature extractors' weights [default: weights, which `./justw setup` fills].
-    #[arg(long, global = true, env = patchwork_stages::WEIGHTS_VARIABLE, value_name = "DIR")]
+    #[arg(long, global = true, env = patchwork_weights::WEIGHTS_VARIABLE, value_name = "DIR")]
     pub(crate) weights: Option<PathBuf>,
 
     #[command(subcommand)]
@@ -57,9 +57,6 @@ pub(crate) enum Command {
     Dataset(DatasetCommand),
     /// Say what is there, what is missing, and how to mend it.
     Doctor,
-    /// Do one job from standard input (started by `run`).
-    #[command(hide = true)]
-    Worker,
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,14 +1,17 @@
 //! What a command can fail with, and the exit code that says so.
 
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use patchwork_config::ConfigError;
 use patchwork_core::FileError;
 use patchwork_dataset::DatasetError;
 use patchwork_pipeline::PipelineError;
+use patchwork_planner::SpecifyError;
 use patchwork_registry::RegistryError;
-use patchwork_stages::specify::SpecifyError;
+
+use crate::worker_program::LIBTORCH_VERSION;
 
 /// The exit code of a failed stage, an unreadable file and the like.
 pub(crate) const EXIT_FAILED: u8 = 1;
@@ -44,6 +47,10 @@ pub(crate) enum CliError {
     Print(#[source] io::Error),
     #[error("cannot find this program's own file: {0}")]
     Program(#[source] io::Error),
+    #[error("there is no `{}`, which does the stages' work", path.display())]
+    NoWorker { path: PathBuf },
+    #[error("`{}` does not start: {cause}", path.display())]
+    WorkerStart { path: PathBuf, cause: String },
 }
 
 /// What is wrong with a configuration can have a hint of its own.
@@ -51,6 +58,14 @@ impl CliError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Config(error) => error.hint(),
+            Self::NoWorker { .. } => Some(
+                "build both programs: `./justw build`, or `cargo build --release --package patchwork`"
+                    .to_owned(),
+            ),
+            Self::WorkerStart { .. } => Some(format!(
+                "it needs libtorch {LIBTORCH_VERSION} where it was built with it: run `./justw setup`, then \
+                 `./justw build`"
+            )),
             _ => None,
         }
     }

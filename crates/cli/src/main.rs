@@ -1,5 +1,9 @@
 //! The `patchwork` program: parses its command line, calls one function, prints the result.
 //!
+//! It does not link libtorch: what computes runs in `patchwork-worker`, the program beside it. So a command
+//! answers at once, and a libtorch that is missing or broken is an error with a remedy, not a program that
+//! does not start.
+//!
 //! Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 a stage failed or
 //! something could not be read, 2 bad usage or configuration, 130 and 143 interrupted.
 
@@ -8,19 +12,17 @@ mod commands;
 mod error;
 mod output;
 mod progress;
+mod worker_program;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use arguments::{Arguments, Command};
+use arguments::Arguments;
 use error::CliError;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if matches!(arguments.command, Command::Worker) {
-        return patchwork_pipeline::worker::run(patchwork_stages::run);
-    }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

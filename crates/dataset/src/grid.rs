@@ -4,7 +4,28 @@ use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 
 use crate::error::DatasetError;
+use crate::loader::ShardSet;
 use crate::shards::CHANNELS;
+
+/// White pixels between the pictures of a set's contact sheet.
+const GAP: usize = 4;
+/// How often a pixel is repeated in a set's contact sheet, in each direction.
+const SCALE: u32 = 2;
+
+/// A PNG of the first images of a set, at most `count` of them, enlarged twice.
+///
+/// # Errors
+/// [`DatasetError::Encode`] if the PNG cannot be made.
+pub fn first_images_png(
+    set: &ShardSet,
+    count: usize,
+    columns: usize,
+) -> Result<Vec<u8>, DatasetError> {
+    let images: Vec<&[u8]> = (0..set.len().min(count))
+        .map(|index| set.pixels(index))
+        .collect();
+    grid_png(&images, set.width(), set.height(), columns, GAP, SCALE)
+}
 
 /// A PNG of the images side by side on white, row by row, each pixel enlarged to `scale` x `scale`.
 ///

@@ -2,37 +2,15 @@
 
 use std::path::PathBuf;
 
-use patchwork_core::{Digest, FileError};
+use patchwork_core::FileError;
+use patchwork_weights::WeightsError;
 
 /// An error of the metrics: which input, what is wrong with it, what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum MetricsError {
-    /// The weights file of an extractor is not there.
-    #[error("the weights of `{extractor}` are missing at `{}`: {remedy}", path.display())]
-    WeightsMissing {
-        /// The extractor's name.
-        extractor: &'static str,
-        /// Where the file should be.
-        path: PathBuf,
-        /// What puts it there.
-        remedy: &'static str,
-    },
-    /// The weights file is there, with another content.
-    #[error(
-        "`{}` is not the weights file of `{extractor}`: its BLAKE3 digest is {actual}, expected {expected}; \
-         delete it and run `./justw setup`",
-        path.display()
-    )]
-    WeightsDiffer {
-        /// The extractor's name.
-        extractor: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// The pinned digest.
-        expected: Digest,
-        /// The digest of the file found.
-        actual: Digest,
-    },
+    /// The weights of an extractor are not there, or are not the published ones.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
     /// The weights file cannot be read as a checkpoint.
     #[error("cannot read the weights in `{}`: {cause}", path.display())]
     WeightsUnreadable {
@@ -63,22 +41,6 @@ pub enum MetricsError {
         expected: Vec<i64>,
         /// The checkpoint's shape.
         actual: Vec<i64>,
-    },
-    /// An extractor has that name, but this release cannot run it.
-    #[error(
-        "the extractor `{extractor}` is not available in this release: use `efficientnet-lite0`"
-    )]
-    ExtractorUnavailable {
-        /// The extractor's name.
-        extractor: &'static str,
-    },
-    /// No extractor has that name.
-    #[error("there is no extractor `{name}`: use one of {known}")]
-    ExtractorUnknown {
-        /// The name that was typed.
-        name: String,
-        /// The names that exist.
-        known: String,
     },
     /// The images given to an extractor are not a batch of colour images.
     #[error(

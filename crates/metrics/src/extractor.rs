@@ -1,11 +1,9 @@
-//! What turns images into features, and which such networks there are.
+//! What turns images into features.
 
-use std::fmt;
 use std::path::Path;
-use std::str::FromStr;
 
 use patchwork_core::Digest;
-use serde::{Deserialize, Serialize};
+use patchwork_weights::{ExtractorKind, WeightsError};
 use tch::{Device, Tensor};
 
 use crate::MetricsError;
@@ -50,136 +48,19 @@ pub trait Extractor {
     fn features(&self, images: &Tensor) -> Result<Tensor, MetricsError>;
 }
 
-/// The extractors by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ExtractorKind {
-    /// EfficientNet-Lite0 with ImageNet weights, which set-up puts in place.
-    #[serde(rename = "efficientnet-lite0")]
-    EfficientNetLite0,
-    /// Inception-v3 as FID defines it. Named, so that pipelines can say it; refused when opened.
-    #[serde(rename = "inception-v3")]
-    InceptionV3,
-}
-
-impl ExtractorKind {
-    /// Every extractor that has a name.
-    pub const ALL: [Self; 2] = [Self::EfficientNetLite0, Self::InceptionV3];
-
-    /// The name in pipeline files and the registry.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::EfficientNetLite0 => "efficientnet-lite0",
-            Self::InceptionV3 => "inception-v3",
+/// Loads an extractor from its weights file in a folder, after checking the file's digest.
+pub fn open_extractor(
+    kind: ExtractorKind,
+    weights_folder: &Path,
+    device: Device,
+) -> Result<Box<dyn Extractor>, MetricsError> {
+    match kind {
+        ExtractorKind::EfficientNetLite0 => {
+            Ok(Box::new(EfficientNetLite0::open(weights_folder, device)?))
         }
-    }
-
-    /// What the Fréchet distance of its features is called. Only Inception-v3's is FID.
-    pub fn metric_name(self) -> &'static str {
-        match self {
-            Self::EfficientNetLite0 => "fd_efficientnet_lite0",
-            Self::InceptionV3 => "fid",
+        ExtractorKind::InceptionV3 => {
+            let extractor = kind.name();
+            Err(WeightsError::Unavailable { extractor }.into())
         }
-    }
-
-    /// The width of its features.
-    pub fn dimension(self) -> i64 {
-        match self {
-            Self::EfficientNetLite0 => EfficientNetLite0::DIMENSION,
-            Self::InceptionV3 => 2048,
-        }
-    }
-
-    /// The name of its weights file.
-    pub fn weights_file(self) -> &'static str {
-        match self {
-            Self::EfficientNetLite0 => EfficientNetLite0::WEIGHTS_FILE,
-            Self::InceptionV3 => "pt_inception-2015-12-05-6726825d.pth",
-        }
-    }
-
-    /// Whether `open` would succeed, without loading the network: for a check before the first stage.
-    pub fn check(self, weights_folder: &Path) -> Result<Digest, MetricsError> {
-        match self {
-            Self::EfficientNetLite0 => {
-                EfficientNetLite0::check(&weights_folder.join(self.weights_file()))
-            }
-            Self::InceptionV3 => Err(MetricsError::ExtractorUnavailable {
-                extractor: self.name(),
-            }),
-        }
-    }
-
-    /// Loads the extractor from its weights file in a folder, after checking the file's digest.
-    pub fn open(
-        self,
-        weights_folder: &Path,
-        device: Device,
-    ) -> Result<Box<dyn Extractor>, MetricsError> {
-        match self {
-            Self::EfficientNetLite0 => Ok(Box::new(EfficientNetLite0::open(
-                &weights_folder.join(self.weights_file()),
-                device,
-            )?)),
-            Self::InceptionV3 => Err(MetricsError::ExtractorUnavailable {
-                extractor: self.name(),
-            }),
-        }
-    }
-}
-
-impl fmt::Display for ExtractorKind {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.name())
-    }
-}
-
-impl FromStr for ExtractorKind {
-    type Err = MetricsError;
-
-    fn from_str(name: &str) -> Result<Self, MetricsError> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.name() == name)
-            .ok_or_else(|| MetricsError::ExtractorUnknown {
-                name: name.to_owned(),
-                known: Self::ALL.map(|kind| format!("`{kind}`")).join(", "),
-            })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_read_back_and_unknown_ones_are_refused() {
-        for kind in ExtractorKind::ALL {
-            assert_eq!(kind.name().parse::<ExtractorKind>().unwrap(), kind);
-            assert_eq!(serde_json::to_string(&kind).unwrap(), format!("\"{kind}\""));
-        }
-        let message = "resnet".parse::<ExtractorKind>().unwrap_err().to_string();
-        assert!(
-            message.contains("`resnet`") && message.contains("`efficientnet-lite0`"),
-            "{message}"
-        );
-    }
-
-    #[test]
-    fn what_cannot_be_opened_says_why() {
-        let nowhere = Path::new("no-such-folder");
-        let message = ExtractorKind::InceptionV3
-            .open(nowhere, Device::Cpu)
-            .err()
-            .unwrap()
-            .to_string();
-        assert!(message.contains("not available"), "{message}");
-        let message = ExtractorKind::EfficientNetLite0
-            .check(nowhere)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            message.contains("no-such-folder") && message.contains("./justw setup"),
-            "{message}"
-        );
     }
 }

@@ -1,7 +1,7 @@
 //! Distances between sets of images: feature extractors, moments, Fréchet distance, kernel distance,
 //! precision and recall, density and coverage.
 //!
-//! - [`Extractor`] turns 8-bit images into features; [`ExtractorKind`] names the extractors and opens them.
+//! - [`Extractor`] turns 8-bit images into features; [`open_extractor`] loads one by its name.
 //! - [`Moments`] accumulates features in float64, batch by batch, and gives their [`Gaussian`].
 //! - [`frechet_distance`] compares two Gaussians; [`Confidence`] says how far a sample size can be trusted.
 //! - [`kid`], [`kid_over_subsets`] and [`manifold_metrics`] compare two sets of features directly.
@@ -21,7 +21,7 @@ mod folded_convolution;
 mod parameters;
 
 pub use error::MetricsError;
-pub use extractor::{Extractor, ExtractorKind};
+pub use extractor::{Extractor, open_extractor};
 pub use frechet::{Confidence, FrechetDistance, frechet_distance};
 pub use kid::{KidEstimate, KidSubsets, kid, kid_over_subsets};
 pub use manifold::{ManifoldMetrics, manifold_metrics};

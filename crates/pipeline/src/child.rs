@@ -18,6 +18,17 @@ use crate::manifest::Outcome;
 use crate::protocol::{Event, Job};
 use crate::worker::EVENT_DESCRIPTOR;
 
+/// How the C library's allocator treats a worker's memory, unless the user says otherwise.
+///
+/// A training step frees and wants again the same blocks of megabytes; kept in the process they need not be
+/// mapped and cleared by the kernel each time. 32 MiB is the most that every version takes as the threshold
+/// for a mapping of its own. Other C libraries ignore these variables.
+const ALLOCATOR: [(&str, &str); 3] = [
+    ("MALLOC_MMAP_THRESHOLD_", "33554432"),
+    ("MALLOC_TRIM_THRESHOLD_", "1073741824"),
+    ("MALLOC_TOP_PAD_", "67108864"),
+];
+
 /// How hard the workers are asked to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stop {
@@ -72,13 +83,17 @@ impl Worker {
         let (receiver, sender) = std::io::pipe().map_err(spawn_error)?;
         let mut command = Command::new(program);
         command
-            .arg("worker")
             .stdin(Stdio::piped())
             .stdout(log_file.try_clone().map_err(spawn_error)?)
             .stderr(log_file)
             // A group of its own, so that Ctrl-C at a terminal reaches the supervisor alone.
             .process_group(0)
             .kill_on_drop(true);
+        for (variable, value) in ALLOCATOR {
+            if std::env::var_os(variable).is_none() {
+                command.env(variable, value);
+            }
+        }
         command
             .fd_mappings(vec![FdMapping {
                 parent_fd: OwnedFd::from(sender),

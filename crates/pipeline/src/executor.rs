@@ -23,8 +23,8 @@ use crate::store::Store;
 /// How a run is carried out; none of it changes an artifact.
 #[derive(Clone, Debug)]
 pub struct ExecuteOptions {
-    /// The program whose command `worker` does a job: the running one.
-    pub program: PathBuf,
+    /// The program that does the job on its standard input (`worker::run`).
+    pub worker: PathBuf,
     /// How many stages may run at once.
     pub jobs: usize,
     /// Stages that are done again though their artifact is there.
@@ -221,7 +221,7 @@ impl Run<'_> {
         let planned = &self.plan.stages[index];
         let stage = planned.spec.name.as_str();
         let log = self.recorder.log(stage);
-        let worker = Worker::start(&self.options.program, &self.job(planned), &log).await?;
+        let worker = Worker::start(&self.options.worker, &self.job(planned), &log).await?;
         let attempt_row = self
             .recorder
             .start_attempt(stage, attempt, worker.pid)

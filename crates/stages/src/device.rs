@@ -51,30 +51,10 @@ fn find(name: &str) -> Result<Device, DeviceError> {
     }
 }
 
-/// What `precision = "auto"` means on this machine: bfloat16 where the processor computes it in hardware
-/// (or on a CUDA device, all of which of the last years do), float32 elsewhere.
-pub(crate) fn resolve(precision: Precision, device: &str) -> Precision {
-    match precision {
-        Precision::Auto if device.starts_with("cuda") || cpu_has_bfloat16() => Precision::Bfloat16,
-        Precision::Auto => Precision::Float32,
-        chosen => chosen,
-    }
-}
-
 /// libtorch's number type of a resolved precision.
 pub(crate) fn kind(precision: Precision) -> Kind {
     match precision {
         Precision::Bfloat16 => Kind::BFloat16,
         Precision::Float32 | Precision::Auto => Kind::Float,
     }
-}
-
-#[cfg(target_arch = "x86_64")]
-fn cpu_has_bfloat16() -> bool {
-    std::is_x86_feature_detected!("avx512bf16")
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn cpu_has_bfloat16() -> bool {
-    false
 }

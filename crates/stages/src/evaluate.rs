@@ -5,10 +5,11 @@ use std::path::Path;
 use patchwork_config::{Baseline, EvaluateSettings, Kind, ReferenceSettings};
 use patchwork_core::{Fingerprint, Seed, durable};
 use patchwork_dataset::ShardSet;
-use patchwork_metrics::{Confidence, Extractor, Gaussian, frechet_distance};
+use patchwork_metrics::{Confidence, Extractor, Gaussian, frechet_distance, open_extractor};
 use patchwork_pipeline::protocol::{Job, Progress};
 use patchwork_pipeline::worker::{Context, StageError};
 use patchwork_pipeline::{Manifest, Outcome, Score, Subject};
+use patchwork_planner::extractor::extractor_kind;
 use serde_json::{Map, Value, json};
 use tch::{Device, Kind as Number, Tensor};
 
@@ -16,7 +17,7 @@ use crate::accumulate::{Halves, Images, accumulate};
 use crate::device;
 use crate::job::{execution, input, settings, summary_of, weights_folder};
 use crate::plot::{Labels, Line, line_plot};
-use crate::reference::{STATISTICS_FILE, extractor_kind};
+use crate::reference::STATISTICS_FILE;
 
 /// The pixel format between sampler and extractor: no encoder lies between them.
 const CODEC: &str = "raw u8";
@@ -28,7 +29,11 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let reference_manifest = Manifest::read(&reference.folder)?;
     let reference_settings: ReferenceSettings =
         serde_json::from_value(reference_manifest.settings)?;
-    let extractor = extractor_kind(&reference_settings).open(weights_folder(job), device)?;
+    let extractor = open_extractor(
+        extractor_kind(&reference_settings),
+        weights_folder(job),
+        device,
+    )?;
     let halves = Halves::read(&reference.folder.join(STATISTICS_FILE))?;
     let measured = measured(job, &settings)?;
     let mut evaluation = Evaluation {

@@ -1,8 +1,8 @@
 //! What each kind of stage does: glue between settings, data sets, networks and metrics.
 //!
-//! [`specify`] turns a resolved pipeline into the graph that the supervisor runs; [`run`] is what a worker
-//! calls. Each stage is one module and one function from a job to an outcome. No graph, no registry, no
-//! command line; mathematics and formats belong to the crates below.
+//! [`run`] is what a worker calls; each stage is one module and one function from a job to an outcome.
+//! [`probe`] says what libtorch finds on this machine. No graph, no registry, no command line; mathematics and
+//! formats belong to the crates below.
 
 mod accumulate;
 mod device;
@@ -13,16 +13,14 @@ mod plot;
 mod prepare;
 mod reference;
 mod sample;
-pub mod specify;
 mod train;
-mod weights;
 
 use patchwork_config::Kind;
 use patchwork_pipeline::Outcome;
 use patchwork_pipeline::protocol::Job;
 use patchwork_pipeline::worker::{Context, StageError};
-
-pub use weights::{WEIGHTS_VARIABLE, weights_folder};
+use serde_json::{Value, json};
+use tch::{Device, Tensor};
 
 /// Does a job of any kind.
 pub fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
@@ -36,10 +34,12 @@ pub fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     }
 }
 
-/// The libtorch that the program is built against.
-pub const LIBTORCH_VERSION: &str = "2.11.0";
-
-/// The name of what `precision = "auto"` means on this machine for a device.
-pub fn automatic_precision(device: &str) -> &'static str {
-    device::resolve(patchwork_config::Precision::Auto, device).name()
+/// What libtorch finds on this machine, by having it compute something.
+pub fn probe() -> Value {
+    let sum = Tensor::ones([2, 2], (tch::Kind::Float, Device::Cpu)).sum(tch::Kind::Float);
+    json!({
+        "sum_of_four_ones": sum.double_value(&[]),
+        "threads": tch::get_num_threads(),
+        "cuda_devices": tch::Cuda::device_count(),
+    })
 }

@@ -34,7 +34,8 @@ pub(crate) struct Labels<'a> {
 
 /// Draws lines over one another; points that are not finite are left out, as are empty lines.
 ///
-/// With `logarithmic`, the y axis is logarithmic.
+/// With `logarithmic`, the y axis is logarithmic where the values span a decade; below that a logarithmic axis
+/// would have no labels.
 pub(crate) fn line_plot(
     labels: &Labels<'_>,
     lines: &[Line<'_>],
@@ -70,6 +71,7 @@ fn draw(
     let Some((x_range, (low, high))) = ranges(points) else {
         return Ok(());
     };
+    let logarithmic = logarithmic && high >= 10.0 * low;
     let mut builder = ChartBuilder::on(&root);
     builder
         .caption(labels.title, (FONT, 22))

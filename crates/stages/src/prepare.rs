@@ -1,40 +1,21 @@
 //! Raw images to shards.
 
 use std::ops::ControlFlow;
-use std::path::Path;
 
-use patchwork_config::{EmojiSettings, Labels, PrepareSettings, SkinTones, Transform};
-use patchwork_core::Digest;
-use patchwork_dataset::source::{self, EmojiFilter};
-use patchwork_dataset::{DatasetError, SourceCache, SourceSettings};
+use patchwork_config::{PrepareSettings, Transform};
+use patchwork_dataset::DatasetError;
 use patchwork_pipeline::Outcome;
 use patchwork_pipeline::protocol::{Job, Progress};
 use patchwork_pipeline::worker::{Context, StageError};
+use patchwork_planner::source::open_source;
 use serde_json::{Value, json};
 
 use crate::device;
 use crate::job::{execution, settings};
 
-/// The digest of a source's content; of files, remembered in the cache folder by path, size and time.
-pub(crate) fn source_digest(
-    settings: &PrepareSettings,
-    cache: &Path,
-    rehash: bool,
-) -> Result<Digest, DatasetError> {
-    let cache = SourceCache {
-        path: Some(cache.join("sources.json")),
-        rehash,
-    };
-    Ok(source::open(&source_settings(settings), &cache)?.digest())
-}
-
 pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let settings: PrepareSettings = settings(job)?;
-    let cache = SourceCache {
-        path: Some(job.home.join("cache/sources.json")),
-        rehash: false,
-    };
-    let source = source::open(&source_settings(&settings), &cache)?;
+    let source = open_source(&settings, &job.home.join("cache"), false)?;
     let mut report = |progress: patchwork_dataset::Progress| {
         context.progress(Progress {
             done: progress.done,
@@ -81,38 +62,6 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         summary,
         scores: Vec::new(),
     })
-}
-
-fn source_settings(settings: &PrepareSettings) -> SourceSettings {
-    SourceSettings {
-        source: settings.source.clone(),
-        labels: match settings.labels {
-            Labels::None => source::Labels::None,
-            Labels::Folder => source::Labels::Folder,
-            Labels::Group => source::Labels::Group,
-            Labels::SkinTone => source::Labels::SkinTone,
-        },
-        emoji: settings
-            .emoji
-            .as_ref()
-            .map(emoji_filter)
-            .unwrap_or_default(),
-    }
-}
-
-fn emoji_filter(settings: &EmojiSettings) -> EmojiFilter {
-    EmojiFilter {
-        groups: Some(
-            settings
-                .groups
-                .iter()
-                .map(|group| group.name().to_owned())
-                .collect(),
-        ),
-        all_skin_tones: settings.skin_tones == SkinTones::All,
-        from: settings.from.clone(),
-        to: settings.to.clone(),
-    }
 }
 
 fn dataset_settings(settings: &PrepareSettings) -> patchwork_dataset::PrepareSettings {

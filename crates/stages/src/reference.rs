@@ -1,12 +1,13 @@
 //! A data set to the statistics of its features, which samples are compared with.
 
-use patchwork_config::{Extractor, Kind, ReferenceSettings};
+use patchwork_config::{Kind, ReferenceSettings};
 use patchwork_core::durable;
 use patchwork_dataset::ShardSet;
-use patchwork_metrics::ExtractorKind;
+use patchwork_metrics::open_extractor;
 use patchwork_pipeline::Outcome;
 use patchwork_pipeline::protocol::{Job, Progress};
 use patchwork_pipeline::worker::{Context, StageError};
+use patchwork_planner::extractor::extractor_kind;
 use serde_json::{Value, json};
 
 use crate::accumulate::accumulate;
@@ -16,17 +17,10 @@ use crate::job::{execution, input, settings, weights_folder};
 /// The statistics' file in the artifact.
 pub(crate) const STATISTICS_FILE: &str = "statistics.safetensors";
 
-/// The extractor that the settings name.
-pub(crate) fn extractor_kind(settings: &ReferenceSettings) -> ExtractorKind {
-    match settings.extractor {
-        Extractor::EfficientnetLite0 => ExtractorKind::EfficientNetLite0,
-    }
-}
-
 pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let settings: ReferenceSettings = settings(job)?;
     let device = device::configure(&execution(job)?)?;
-    let extractor = extractor_kind(&settings).open(weights_folder(job), device)?;
+    let extractor = open_extractor(extractor_kind(&settings), weights_folder(job), device)?;
     let data = ShardSet::open(&input(job, Kind::Prepare)?.folder)?;
     let mut report = |done: usize, resumed: usize| {
         context.progress(Progress {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use patchwork_config::{Kind, SampleLabels, SampleSettings, Solver};
 use patchwork_core::{Seed, durable};
-use patchwork_dataset::grid::grid_png;
+use patchwork_dataset::grid::first_images_png;
 use patchwork_dataset::{Row, ShardSet, ShardSetWriter, ShardSpec};
 use patchwork_diffusion::latents::seeded_draws;
 use patchwork_diffusion::patches::full_positions;
@@ -24,10 +24,6 @@ use tch::{Device, Kind as Number, Tensor};
 use crate::device;
 use crate::job::{execution, input, inputs, settings, summary_of};
 use crate::train::{NETWORK_FILE, one_hot, snapshot_file};
-
-/// Pixels between the pictures of a grid, and how often a pixel is repeated in it.
-const GRID_GAP: usize = 4;
-const GRID_SCALE: u32 = 2;
 
 /// Settings that a sample stage cannot go with, given its network.
 #[derive(Debug, thiserror::Error)]
@@ -183,19 +179,8 @@ fn to_rows(seeds: &[u64], labels: Option<&[i64]>, pixels: &Tensor, size: usize) 
 
 fn write_grid(context: &Context, settings: &SampleSettings) -> Result<(), StageError> {
     let set = ShardSet::open(context.artifact())?;
-    let shown = set
-        .len()
-        .min((settings.grid.columns * settings.grid.rows) as usize);
-    let images: Vec<&[u8]> = (0..shown).map(|index| set.pixels(index)).collect();
-    let columns = settings.grid.columns as usize;
-    let png = grid_png(
-        &images,
-        set.width(),
-        set.height(),
-        columns,
-        GRID_GAP,
-        GRID_SCALE,
-    )?;
+    let (columns, rows) = (settings.grid.columns as usize, settings.grid.rows as usize);
+    let png = first_images_png(&set, columns * rows, columns)?;
     durable::write(&context.artifact().join("grid.png"), &png)?;
     Ok(())
 }

@@ -3,16 +3,18 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use patchwork_config::Precision;
 use patchwork_core::durable;
-use patchwork_metrics::ExtractorKind;
 use patchwork_pipeline::Store;
+use patchwork_planner::precision::resolve;
 use patchwork_registry::Registry;
-use patchwork_stages::weights_folder;
+use patchwork_weights::{ExtractorKind, weights_folder};
 use serde_json::json;
 
 use crate::arguments::{Arguments, Format};
 use crate::error::{CliError, EXIT_FAILED};
 use crate::output::Rows;
+use crate::worker_program::{self, LIBTORCH_VERSION, Probe};
 
 /// Free space below which a run may fail: artifacts of the demo and its checkpoints take about 200 MiB.
 const LEAST_FREE_BYTES: u64 = 1 << 30;
@@ -25,10 +27,16 @@ struct Finding {
 }
 
 pub(crate) async fn doctor(arguments: &Arguments) -> Result<ExitCode, CliError> {
+    let probe = worker_program::path()
+        .and_then(|worker| worker_program::probe(&worker))
+        .map_err(|error| match error.hint() {
+            Some(hint) => format!("{error}; {hint}"),
+            None => error.to_string(),
+        });
     let findings = [
         Finding {
             what: "libtorch",
-            state: Ok(libtorch()),
+            state: probe.as_ref().map(libtorch).map_err(String::clone),
             needed: true,
         },
         Finding {
@@ -38,7 +46,7 @@ pub(crate) async fn doctor(arguments: &Arguments) -> Result<ExitCode, CliError> 
         },
         Finding {
             what: "GPU",
-            state: gpu(),
+            state: probe.as_ref().map_err(String::clone).and_then(gpu),
             needed: false,
         },
         Finding {
@@ -82,25 +90,21 @@ pub(crate) async fn doctor(arguments: &Arguments) -> Result<ExitCode, CliError> 
     })
 }
 
-fn libtorch() -> String {
-    // A program without its libtorch does not start: this one did, and computes.
-    let sum = tch::Tensor::ones([2, 2], (tch::Kind::Float, tch::Device::Cpu)).sum(tch::Kind::Float);
+fn libtorch(probe: &Probe) -> String {
     format!(
-        "{}, {} threads, computes 1 + 1 + 1 + 1 = {}",
-        patchwork_stages::LIBTORCH_VERSION,
-        tch::get_num_threads(),
-        sum.double_value(&[])
+        "{LIBTORCH_VERSION}, {} threads, computes 1 + 1 + 1 + 1 = {}",
+        probe.threads, probe.sum_of_four_ones
     )
 }
 
 fn processor() -> String {
-    let precision = patchwork_stages::automatic_precision("cpu");
+    let precision = resolve(Precision::Auto, "cpu").name();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     format!("{threads} threads; `precision = \"auto\"` means {precision}")
 }
 
-fn gpu() -> Result<String, String> {
-    match tch::Cuda::device_count() {
+fn gpu(probe: &Probe) -> Result<String, String> {
+    match probe.cuda_devices {
         0 => Err(
             "none that libtorch can use; with an NVIDIA GPU: PATCHWORK_CUDA=1 ./justw setup"
                 .to_owned(),

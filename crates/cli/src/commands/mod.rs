@@ -23,7 +23,6 @@ pub(crate) async fn dispatch(arguments: &Arguments) -> Result<ExitCode, CliError
         Command::Query(query) => done(query::query(&arguments.home, query).await),
         Command::Dataset(command) => done(dataset::dataset(command)),
         Command::Doctor => doctor::doctor(arguments).await,
-        Command::Worker => unreachable!("a worker is started before any command"),
     }
 }
 

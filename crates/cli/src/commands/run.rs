@@ -6,15 +6,16 @@ use std::process::ExitCode;
 use patchwork_core::durable;
 use patchwork_pipeline::provenance::Provenance;
 use patchwork_pipeline::{ExecuteOptions, Plan, RunOutcome, StageResult, Store, execute};
+use patchwork_planner::{SpecifyOptions, specify};
 use patchwork_registry::Registry;
-use patchwork_stages::specify::{SpecifyOptions, specify};
-use patchwork_stages::weights_folder;
+use patchwork_weights::weights_folder;
 use serde_json::{Value, json};
 
 use crate::arguments::{Arguments, Format, RunArguments};
 use crate::error::{CliError, EXIT_FAILED};
 use crate::output::{Rows, line, remark};
 use crate::progress;
+use crate::worker_program::{self, LIBTORCH_VERSION};
 
 pub(crate) async fn run(arguments: &Arguments, run: &RunArguments) -> Result<ExitCode, CliError> {
     let pipeline = patchwork_config::load(&run.pipeline, &run.set)?;
@@ -45,6 +46,14 @@ pub(crate) async fn run(arguments: &Arguments, run: &RunArguments) -> Result<Exi
         print_plan(&plan, &run.force, run.format)?;
         return Ok(ExitCode::SUCCESS);
     }
+    let worker = worker_program::path()?;
+    if plan
+        .stages
+        .iter()
+        .any(|stage| stage.cached.is_none() || run.force.contains(&stage.spec.name))
+    {
+        worker_program::probe(&worker)?;
+    }
     let _alive = store.announce_process()?;
     let registry = Registry::open(&store.registry()).await?;
     for stale in registry
@@ -57,7 +66,7 @@ pub(crate) async fn run(arguments: &Arguments, run: &RunArguments) -> Result<Exi
         ));
     }
     let execute_options = ExecuteOptions {
-        program: std::env::current_exe().map_err(CliError::Program)?,
+        worker,
         jobs: run.jobs.into(),
         force: run.force.clone(),
         provenance: provenance()?,
@@ -167,7 +176,7 @@ fn provenance() -> Result<Provenance, CliError> {
     let folder = std::env::current_dir().map_err(CliError::Program)?;
     let versions = json!({
         "patchwork": env!("CARGO_PKG_VERSION"),
-        "libtorch": patchwork_stages::LIBTORCH_VERSION,
+        "libtorch": LIBTORCH_VERSION,
         "rust": env!("CARGO_PKG_RUST_VERSION"),
     });
     Ok(Provenance::collect(

@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use patchwork_core::Digest;
+use patchwork_weights::ExtractorKind;
 use tch::{Device, Kind, Tensor, no_grad};
 
 use super::network::{FEATURES, Network};
 use super::preprocess::preprocess;
 use crate::parameters::Parameters;
-use crate::{Extractor, ExtractorKind, MetricsError};
-
-/// BLAKE3 of the weights file (its SHA-256 is 579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db).
-const WEIGHTS_DIGEST: &str = "ebc7ee3e987e187d1e6033b34cc7d03f20b4d34c394d5df426444dfab7bc1089";
+use crate::{Extractor, MetricsError};
 
 /// Images that go through the network at once on a CPU, whatever the caller's batch, so that a block's maps stay in
 /// the processor's cache: half as fast again as a batch of 50.
@@ -30,46 +28,14 @@ pub struct EfficientNetLite0 {
 }
 
 impl EfficientNetLite0 {
-    /// The width of the features.
-    pub const DIMENSION: i64 = FEATURES;
-    /// The name of the published weights file.
-    pub const WEIGHTS_FILE: &str = "efficientnet-lite0-57934424.pth";
-
-    /// Checks that the published weights file is at `path`; gives its digest.
-    pub fn check(path: &Path) -> Result<Digest, MetricsError> {
-        let extractor = ExtractorKind::EfficientNetLite0.name();
-        let actual = match Digest::of_file(path) {
-            Ok(digest) => digest,
-            Err(error) if error.is_not_found() => {
-                let remedy = "run `./justw setup`";
-                return Err(MetricsError::WeightsMissing {
-                    extractor,
-                    path: path.to_owned(),
-                    remedy,
-                });
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let expected: Digest = WEIGHTS_DIGEST
-            .parse()
-            .expect("the pinned digest is 64 hexadecimal digits");
-        if actual != expected {
-            return Err(MetricsError::WeightsDiffer {
-                extractor,
-                path: path.to_owned(),
-                expected,
-                actual,
-            });
-        }
-        Ok(actual)
-    }
-
-    /// Loads the published weights file.
-    pub fn open(path: &Path, device: Device) -> Result<Self, MetricsError> {
-        let digest = Self::check(path)?;
-        let tensors = patchwork_networks::pickle::read_state_dict(path).map_err(|cause| {
+    /// Loads the published weights file from a folder, after checking its digest.
+    pub fn open(weights_folder: &Path, device: Device) -> Result<Self, MetricsError> {
+        let kind = ExtractorKind::EfficientNetLite0;
+        let digest = kind.check(weights_folder)?;
+        let path = weights_folder.join(kind.weights_file());
+        let tensors = patchwork_networks::pickle::read_state_dict(&path).map_err(|cause| {
             MetricsError::WeightsUnreadable {
-                path: path.to_owned(),
+                path,
                 cause: Box::new(cause),
             }
         })?;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use patchwork_metrics::Extractor;
 use patchwork_metrics::efficientnet_lite0::EfficientNetLite0;
+use patchwork_weights::ExtractorKind;
 use tch::Device;
 
 use super::case::{Case, Outcome};
@@ -11,7 +12,7 @@ use super::case::{Case, Outcome};
 pub(crate) fn check(case: &Case) -> Outcome {
     let weights = case.settings["weights"].as_str().unwrap();
     assert!(
-        weights.starts_with(EfficientNetLite0::WEIGHTS_FILE),
+        weights.starts_with(ExtractorKind::EfficientNetLite0.weights_file()),
         "`{}` is of other weights: {weights}",
         case.name
     );
@@ -35,6 +36,5 @@ pub(crate) fn check(case: &Case) -> Outcome {
 fn open() -> EfficientNetLite0 {
     let own = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../weights");
     let folder = std::env::var_os("PATCHWORK_WEIGHTS").map_or_else(own, PathBuf::from);
-    EfficientNetLite0::open(&folder.join(EfficientNetLite0::WEIGHTS_FILE), Device::Cpu)
-        .unwrap_or_else(|error| panic!("{error}"))
+    EfficientNetLite0::open(&folder, Device::Cpu).unwrap_or_else(|error| panic!("{error}"))
 }

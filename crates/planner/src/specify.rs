@@ -8,8 +8,7 @@ use patchwork_core::Digest;
 use patchwork_pipeline::{PipelineSpec, StageSpec};
 use serde_json::{Value, json};
 
-use crate::device;
-use crate::prepare;
+use crate::{extractor, precision, source};
 
 /// What keeps a pipeline from being planned.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +29,7 @@ pub enum SpecifyError {
         stage: String,
         /// The cause.
         #[source]
-        source: Box<patchwork_metrics::MetricsError>,
+        source: Box<patchwork_weights::WeightsError>,
     },
 }
 
@@ -72,22 +71,22 @@ fn specify_stage(
     options: &SpecifyOptions<'_>,
 ) -> Result<StageSpec, SpecifyError> {
     let mut settings = stage.settings.clone();
-    let mut source: Option<Digest> = None;
+    let mut source_digest: Option<Digest> = None;
     let mut extra = Vec::new();
     match &mut settings {
         StageSettings::Prepare(prepare) => {
-            let digest = prepare::source_digest(prepare, options.cache, options.rehash).map_err(
+            let digest = source::source_digest(prepare, options.cache, options.rehash).map_err(
                 |source| SpecifyError::Source {
                     stage: stage.name.clone(),
                     source: Box::new(source),
                 },
             )?;
-            source = Some(digest);
+            source_digest = Some(digest);
             // The path tells where the data lies; what it holds is told by the digest.
             extra.push(("source", Value::Null));
         }
         StageSettings::Reference(reference) => {
-            let weights = crate::reference::extractor_kind(reference)
+            let weights = extractor::extractor_kind(reference)
                 .check(options.weights)
                 .map_err(|source| SpecifyError::Weights {
                     stage: stage.name.clone(),
@@ -96,11 +95,11 @@ fn specify_stage(
             extra.push(("extractor_weights", json!(weights)));
         }
         StageSettings::Train(train) => {
-            train.precision = device::resolve(train.precision, &stage.execution.device);
+            train.precision = precision::resolve(train.precision, &stage.execution.device);
             extra.push(("seed", json!(seed)));
         }
         StageSettings::Sample(sample) => {
-            sample.precision = device::resolve(sample.precision, &stage.execution.device);
+            sample.precision = precision::resolve(sample.precision, &stage.execution.device);
         }
         StageSettings::Evaluate(_) => {}
     }
@@ -127,7 +126,7 @@ fn specify_stage(
         needs: stage.needs.clone(),
         settings,
         execution,
-        source,
+        source: source_digest,
         retries: stage.execution.retries,
         timeout: stage
             .execution

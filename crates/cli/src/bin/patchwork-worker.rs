@@ -1,0 +1,24 @@
+//! The program that computes: started by `patchwork`, one process a stage, and the only one that loads libtorch.
+//!
+//! Without arguments it does the job on its standard input; `probe` prints what libtorch finds, as JSON.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match std::env::args().nth(1).as_deref() {
+        None => patchwork_pipeline::worker::run(patchwork_stages::run),
+        Some("probe") => match writeln!(io::stdout(), "{}", patchwork_stages::probe()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
+        Some(other) => {
+            // Whoever typed this sees the exit code if there is no standard error.
+            let _ = writeln!(
+                io::stderr(),
+                "error: `{other}` is not for a worker; use `patchwork {other}`"
+            );
+            ExitCode::from(2)
+        }
+    }
+}

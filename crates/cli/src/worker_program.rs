@@ -1,0 +1,61 @@
+//! The worker program beside this one, and whether it can start.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::Deserialize;
+
+use crate::error::CliError;
+
+/// The libtorch that the worker is built against.
+pub(crate) const LIBTORCH_VERSION: &str = "2.11.0";
+
+/// The worker's file name, without the platform's ending for programs.
+const NAME: &str = "patchwork-worker";
+
+/// What libtorch finds on this machine.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Probe {
+    pub(crate) sum_of_four_ones: f64,
+    pub(crate) threads: u32,
+    pub(crate) cuda_devices: u32,
+}
+
+/// The worker's path: beside the running program.
+pub(crate) fn path() -> Result<PathBuf, CliError> {
+    let own = std::env::current_exe().map_err(CliError::Program)?;
+    let path = own
+        .with_file_name(NAME)
+        .with_extension(std::env::consts::EXE_EXTENSION);
+    if path.is_file() {
+        Ok(path)
+    } else {
+        Err(CliError::NoWorker { path })
+    }
+}
+
+/// Starts the worker once, to have what keeps it from starting told before any stage is tried.
+pub(crate) fn probe(worker: &Path) -> Result<Probe, CliError> {
+    let refused = |cause: String| CliError::WorkerStart {
+        path: worker.to_owned(),
+        cause,
+    };
+    let output = Command::new(worker)
+        .arg("probe")
+        .output()
+        .map_err(|error| refused(error.to_string()))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        // The dynamic loader prefixes the program's path, which the message names already.
+        let said = said.trim().lines().last().unwrap_or_default();
+        let said = said
+            .strip_prefix(&format!("{}: ", worker.display()))
+            .unwrap_or(said);
+        return Err(refused(if said.is_empty() {
+            output.status.to_string()
+        } else {
+            said.to_owned()
+        }));
+    }
+    serde_json::from_slice(&output.stdout).map_err(|error| refused(error.to_string()))
+}

@@ -1,0 +1,65 @@
+//! The raw data that a prepare stage reads.
+
+use std::path::Path;
+
+use patchwork_config::{EmojiSettings, Labels, PrepareSettings, SkinTones};
+use patchwork_core::Digest;
+use patchwork_dataset::source::{self, EmojiFilter};
+use patchwork_dataset::{DatasetError, Source, SourceCache, SourceSettings};
+
+/// Opens the source of a prepare stage.
+///
+/// `cache` is the folder in which digests of sources are remembered by path, size and modification time;
+/// with `rehash` they are taken anew.
+pub fn open_source(
+    settings: &PrepareSettings,
+    cache: &Path,
+    rehash: bool,
+) -> Result<Box<dyn Source>, DatasetError> {
+    let cache = SourceCache {
+        path: Some(cache.join("sources.json")),
+        rehash,
+    };
+    source::open(&source_settings(settings), &cache)
+}
+
+/// The digest of a source's content.
+pub(crate) fn source_digest(
+    settings: &PrepareSettings,
+    cache: &Path,
+    rehash: bool,
+) -> Result<Digest, DatasetError> {
+    Ok(open_source(settings, cache, rehash)?.digest())
+}
+
+fn source_settings(settings: &PrepareSettings) -> SourceSettings {
+    SourceSettings {
+        source: settings.source.clone(),
+        labels: match settings.labels {
+            Labels::None => source::Labels::None,
+            Labels::Folder => source::Labels::Folder,
+            Labels::Group => source::Labels::Group,
+            Labels::SkinTone => source::Labels::SkinTone,
+        },
+        emoji: settings
+            .emoji
+            .as_ref()
+            .map(emoji_filter)
+            .unwrap_or_default(),
+    }
+}
+
+fn emoji_filter(settings: &EmojiSettings) -> EmojiFilter {
+    EmojiFilter {
+        groups: Some(
+            settings
+                .groups
+                .iter()
+                .map(|group| group.name().to_owned())
+                .collect(),
+        ),
+        all_skin_tones: settings.skin_tones == SkinTones::All,
+        from: settings.from.clone(),
+        to: settings.to.clone(),
+    }
+}
