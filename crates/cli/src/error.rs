@@ -33,6 +33,15 @@ pub(crate) enum CliError {
     Dataset(#[from] DatasetError),
     #[error(transparent)]
     File(#[from] FileError),
+    #[error("{message}")]
+    Checkpoint {
+        message: String,
+        hint: Option<String>,
+        /// Whether the user can mend it, by another file or other arguments.
+        is_input: bool,
+    },
+    #[error("`{}` is there already", path.display())]
+    WouldOverwrite { path: PathBuf },
     #[error("there is no stage `{stage}` in `{pipeline}`; it has {known}")]
     NoSuchStage {
         stage: String,
@@ -58,6 +67,10 @@ impl CliError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Config(error) => error.hint(),
+            Self::Checkpoint { hint, .. } => hint.clone(),
+            Self::WouldOverwrite { .. } => {
+                Some("give another name to `--out`, or `--force` to replace it".to_owned())
+            }
             Self::NoWorker { .. } => Some(
                 "build both programs: `./justw build`, or `cargo build --release --package patchwork`"
                     .to_owned(),
@@ -74,7 +87,11 @@ impl CliError {
 impl CliError {
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Config(_) | Self::Specify(_) | Self::NoSuchStage { .. } => EXIT_USAGE,
+            Self::Config(_)
+            | Self::Specify(_)
+            | Self::NoSuchStage { .. }
+            | Self::WouldOverwrite { .. }
+            | Self::Checkpoint { is_input: true, .. } => EXIT_USAGE,
             Self::Pipeline(PipelineError::UnknownStage { .. } | PipelineError::Cycle { .. }) => {
                 EXIT_USAGE
             }

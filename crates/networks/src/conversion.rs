@@ -8,7 +8,7 @@ use std::path::Path;
 
 use patchwork_core::file_error;
 use safetensors::tensor::{Dtype, SafeTensors};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::{
@@ -34,7 +34,7 @@ pub enum CheckpointFormat {
 
 impl CheckpointFormat {
     /// In words.
-    pub fn description(self) -> &'static str {
+    fn description(self) -> &'static str {
         match self {
             Self::Safetensors => "safetensors",
             Self::EdmPickle => "pickled network of EDM or Patch Diffusion",
@@ -44,7 +44,8 @@ impl CheckpointFormat {
 }
 
 /// The element type of exported weights.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ElementType {
     /// As trained.
     #[default]
@@ -78,6 +79,8 @@ impl ElementType {
 pub struct Summary {
     /// The file's format.
     pub format: CheckpointFormat,
+    /// The format in words.
+    pub description: &'static str,
     /// The network's settings, where the file holds them.
     pub settings: Option<NetworkConfig>,
     /// Numbers that training changes: all elements but those of resampling filters and Fourier frequencies.
@@ -203,6 +206,7 @@ pub fn inspect(path: &Path, entry: Option<&str>) -> Result<Summary, NetworkError
         .sum();
     Ok(Summary {
         format,
+        description: format.description(),
         settings,
         parameters,
         tensors,

@@ -1,5 +1,6 @@
 //! One module a command.
 
+mod checkpoint;
 mod dataset;
 mod doctor;
 mod logs;
@@ -22,6 +23,7 @@ pub(crate) async fn dispatch(arguments: &Arguments) -> Result<ExitCode, CliError
         Command::Logs(logs) => done(logs::logs(&arguments.home, logs).await),
         Command::Query(query) => done(query::query(&arguments.home, query).await),
         Command::Dataset(command) => done(dataset::dataset(command)),
+        Command::Checkpoint(command) => done(checkpoint::checkpoint(command)),
         Command::Doctor => doctor::doctor(arguments).await,
     }
 }

@@ -93,6 +93,7 @@ fn a_published_snapshot_becomes_a_checkpoint_that_loads() {
         ours,
         Summary {
             format: CheckpointFormat::Safetensors,
+            description: "safetensors",
             ..theirs
         }
     );

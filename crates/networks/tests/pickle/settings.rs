@@ -1,10 +1,14 @@
 //! From a published network's constructor arguments to our settings.
 
 use patchwork_networks::pickle::parse_edm_snapshot;
-use patchwork_networks::{Architecture, DecoderType, EmbeddingType, EncoderType, NetworkConfig};
+use patchwork_networks::{Architecture, NetworkConfig};
 use serde_json::{Value, json};
 
 use crate::pickler::{published, snapshot};
+
+fn settings(values: Value) -> NetworkConfig {
+    serde_json::from_value(values).unwrap()
+}
 
 fn config_of(outer: &str, inner: &str, arguments: &Value) -> Result<NetworkConfig, String> {
     parse_edm_snapshot(&snapshot(outer, inner, arguments), "ema")
@@ -15,28 +19,28 @@ fn config_of(outer: &str, inner: &str, arguments: &Value) -> Result<NetworkConfi
 #[test]
 fn the_published_snapshot_gives_every_setting() {
     let config = parse_edm_snapshot(&published(), "ema").unwrap().config;
-    let expected = NetworkConfig {
-        arch: Architecture::Ddpmpp,
-        img_resolution: 16,
-        img_channels: 3,
-        in_channels: 5,
-        out_channels: 3,
-        position_channels: true,
-        label_dim: 0,
-        augment_dim: 0,
-        model_channels: 8,
-        channel_mult: vec![1, 2],
-        channel_mult_noise: 1,
-        embedding_type: EmbeddingType::Positional,
-        encoder_type: EncoderType::Standard,
-        decoder_type: DecoderType::Standard,
-        resample_filter: vec![1, 1],
-        num_blocks: 1,
-        attn_resolutions: vec![8],
-        dropout: 0.05,
-        implicit_mlp: false,
-        sigma_data: 0.5,
-    };
+    let expected = settings(json!({
+        "arch": "ddpmpp",
+        "img_resolution": 16,
+        "img_channels": 3,
+        "in_channels": 5,
+        "out_channels": 3,
+        "position_channels": true,
+        "label_dim": 0,
+        "augment_dim": 0,
+        "model_channels": 8,
+        "channel_mult": [1, 2],
+        "channel_mult_noise": 1,
+        "embedding_type": "positional",
+        "encoder_type": "standard",
+        "decoder_type": "standard",
+        "resample_filter": [1, 1],
+        "num_blocks": 1,
+        "attn_resolutions": [8],
+        "dropout": 0.05,
+        "implicit_mlp": false,
+        "sigma_data": 0.5,
+    }));
     assert_eq!(config, expected);
 }
 
@@ -49,29 +53,29 @@ fn every_argument_arrives() {
         "channel_mult_noise": 2, "encoder_type": "residual", "decoder_type": "skip",
         "resample_filter": [1, 3, 3, 1], "implicit_mlp": true
     });
-    let expected = NetworkConfig {
-        arch: Architecture::Ncsnpp,
-        img_resolution: 32,
-        img_channels: 3,
-        in_channels: 5,
-        out_channels: 3,
-        position_channels: true,
-        label_dim: 10,
-        augment_dim: 9,
-        model_channels: 64,
-        channel_mult: vec![1, 2, 2],
-        channel_mult_noise: 2,
-        embedding_type: EmbeddingType::Fourier,
-        encoder_type: EncoderType::Residual,
-        decoder_type: DecoderType::Skip,
-        resample_filter: vec![1, 3, 3, 1],
-        num_blocks: 3,
+    let expected = settings(json!({
+        "arch": "ncsnpp",
+        "img_resolution": 32,
+        "img_channels": 3,
+        "in_channels": 5,
+        "out_channels": 3,
+        "position_channels": true,
+        "label_dim": 10,
+        "augment_dim": 9,
+        "model_channels": 64,
+        "channel_mult": [1, 2, 2],
+        "channel_mult_noise": 2,
+        "embedding_type": "fourier",
+        "encoder_type": "residual",
+        "decoder_type": "skip",
+        "resample_filter": [1, 3, 3, 1],
+        "num_blocks": 3,
         // No level has side 5: the published constructor passes over it.
-        attn_resolutions: vec![16],
-        dropout: 0.13,
-        implicit_mlp: true,
-        sigma_data: 0.25,
-    };
+        "attn_resolutions": [16],
+        "dropout": 0.13,
+        "implicit_mlp": true,
+        "sigma_data": 0.25,
+    }));
     assert_eq!(
         config_of("Patch_EDMPrecond", "SongUNet", &arguments).unwrap(),
         expected
