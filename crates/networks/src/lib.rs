@@ -25,6 +25,7 @@ mod dropout;
 mod embedding;
 mod init;
 mod layers;
+mod levels;
 mod resample;
 mod song;
 
