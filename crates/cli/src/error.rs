@@ -33,6 +33,15 @@ pub(crate) enum CliError {
     Dataset(#[from] DatasetError),
     #[error(transparent)]
     File(#[from] FileError),
+    #[error("{message}")]
+    Checkpoint {
+        message: String,
+        hint: Option<String>,
+        /// Whether the user can mend it, by another file or other arguments.
+        is_input: bool,
+    },
+    #[error("`{}` is there already", path.display())]
+    WouldOverwrite { path: PathBuf },
     #[error("there is no stage `{stage}` in `{pipeline}`; it has {known}")]
     NoSuchStage {
         stage: String,
@@ -89,6 +98,10 @@ impl CliError {
                 "if the file is damaged, `patchwork registry rebuild` makes it again from the runs' folders"
                     .to_owned(),
             ),
+            Self::Checkpoint { hint, .. } => hint.clone(),
+            Self::WouldOverwrite { .. } => {
+                Some("give another name to `--out`, or `--force` to replace it".to_owned())
+            }
             Self::NoWorker { .. } => Some(
                 "build both programs: `./justw build`, or `cargo build --release --package patchwork`"
                     .to_owned(),
@@ -108,6 +121,8 @@ impl CliError {
             Self::Config(_)
             | Self::Specify(_)
             | Self::NoSuchStage { .. }
+            | Self::WouldOverwrite { .. }
+            | Self::Checkpoint { is_input: true, .. }
             | Self::TooFewRuns
             | Self::Incomparable { .. }
             | Self::Pipeline(

@@ -1,9 +1,12 @@
 //! The worker program beside this one, and whether it can start.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::error::CliError;
 
@@ -36,13 +39,32 @@ pub(crate) fn path() -> Result<PathBuf, CliError> {
 
 /// Starts the worker once, to have what keeps it from starting told before any stage is tried.
 pub(crate) fn probe(worker: &Path) -> Result<Probe, CliError> {
+    ask(worker, "probe", b"")
+}
+
+/// What the worker answers to a request on its standard input.
+pub(crate) fn ask<T: DeserializeOwned>(
+    worker: &Path,
+    argument: &str,
+    request: &[u8],
+) -> Result<T, CliError> {
     let refused = |cause: String| CliError::WorkerStart {
         path: worker.to_owned(),
         cause,
     };
-    let output = Command::new(worker)
-        .arg("probe")
-        .output()
+    let mut child = Command::new(worker)
+        .arg(argument)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| refused(error.to_string()))?;
+    if let Some(mut input) = child.stdin.take() {
+        // A worker that ended before it read says why by its standard error and its exit.
+        let _ = input.write_all(request);
+    }
+    let output = child
+        .wait_with_output()
         .map_err(|error| refused(error.to_string()))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
@@ -58,4 +80,13 @@ pub(crate) fn probe(worker: &Path) -> Result<Probe, CliError> {
         }));
     }
     serde_json::from_slice(&output.stdout).map_err(|error| refused(error.to_string()))
+}
+
+/// A part of an answer; a worker of another version may say something else.
+pub(crate) fn understood<T: DeserializeOwned>(answer: Value) -> Result<T, CliError> {
+    let path = path()?;
+    serde_json::from_value(answer).map_err(|error| CliError::WorkerStart {
+        path,
+        cause: error.to_string(),
+    })
 }

@@ -1,12 +1,13 @@
 //! Hands tensors to layers under construction and keeps the list of their names.
 //!
-//! The same construction code serves a fresh network (tensors are drawn) and a copy in another
-//! element type (tensors are looked up by name and cast).
+//! The same construction code serves a fresh network (tensors are drawn), a copy in another
+//! element type (tensors are looked up by name and cast) and a network of weights that were read.
 
 use std::collections::BTreeMap;
 
 use tch::{Device, Kind, Tensor};
 
+use crate::error::NetworkError;
 use crate::init::Start;
 use crate::network::Parameter;
 
@@ -15,6 +16,40 @@ enum Source<'a> {
     Fresh(Device),
     /// Cast from existing tensors.
     Cast(BTreeMap<&'a str, &'a Tensor>, Kind),
+    /// Taken from weights that were read; what does not fit is noted.
+    Given {
+        device: Device,
+        weights: BTreeMap<String, Tensor>,
+        mismatch: Mismatch,
+    },
+}
+
+/// How weights differ from what a network asks for.
+#[derive(Debug, Default)]
+pub(crate) struct Mismatch {
+    pub(crate) missing: Vec<String>,
+    pub(crate) unexpected: Vec<String>,
+    /// Name, the network's shape, the weights' shape.
+    pub(crate) misshapen: Vec<(String, Vec<i64>, Vec<i64>)>,
+}
+
+impl Mismatch {
+    /// An error unless there is no difference.
+    pub(crate) fn check(self) -> Result<(), NetworkError> {
+        let Self {
+            missing,
+            unexpected,
+            misshapen,
+        } = self;
+        if missing.is_empty() && unexpected.is_empty() && misshapen.is_empty() {
+            return Ok(());
+        }
+        Err(NetworkError::Weights {
+            missing,
+            unexpected,
+            misshapen,
+        })
+    }
 }
 
 /// The names and tensors of a network under construction.
@@ -49,11 +84,29 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// Takes float32 tensors for `device` out of `weights`. Whatever settings ask for, no memory is taken beyond
+    /// theirs: what is missing is one element, repeated.
+    pub(crate) fn given(weights: BTreeMap<String, Tensor>, device: Device) -> Self {
+        Self {
+            source: Source::Given {
+                device,
+                weights,
+                mismatch: Mismatch::default(),
+            },
+            entries: Vec::new(),
+        }
+    }
+
     /// A trainable tensor.
     pub(crate) fn parameter(&mut self, name: String, shape: &[i64], start: Start) -> Tensor {
-        let tensor = match &self.source {
+        let tensor = match &mut self.source {
             Source::Fresh(device) => start.draw(shape).to_device(*device).set_requires_grad(true),
             Source::Cast(tensors, kind) => existing(tensors, &name).detach().to_kind(*kind),
+            Source::Given {
+                device,
+                weights,
+                mismatch,
+            } => taken(weights, mismatch, &name, shape, *device).set_requires_grad(true),
         };
         self.register(name, tensor, true)
     }
@@ -62,17 +115,27 @@ impl<'a> Builder<'a> {
     /// which is float32 whatever precision the features have.
     pub(crate) fn exact_parameter(&mut self, name: String, shape: &[i64], start: Start) -> Tensor {
         let tensor = match &self.source {
-            Source::Fresh(_) => return self.parameter(name, shape, start),
+            Source::Fresh(_) | Source::Given { .. } => return self.parameter(name, shape, start),
             Source::Cast(tensors, _) => existing(tensors, &name).detach(),
         };
         self.register(name, tensor, true)
     }
 
     /// A tensor that is stored with the weights and not trained; keeps its element type in copies.
-    pub(crate) fn buffer(&mut self, name: String, value: impl FnOnce() -> Tensor) -> Tensor {
-        let tensor = match &self.source {
+    pub(crate) fn buffer(
+        &mut self,
+        name: String,
+        shape: &[i64],
+        value: impl FnOnce() -> Tensor,
+    ) -> Tensor {
+        let tensor = match &mut self.source {
             Source::Fresh(device) => value().to_device(*device),
             Source::Cast(tensors, _) => existing(tensors, &name).shallow_clone(),
+            Source::Given {
+                device,
+                weights,
+                mismatch,
+            } => taken(weights, mismatch, &name, shape, *device),
         };
         self.register(name, tensor, false)
     }
@@ -80,7 +143,7 @@ impl<'a> Builder<'a> {
     /// The device of everything built.
     pub(crate) fn device(&self) -> Device {
         match &self.source {
-            Source::Fresh(device) => *device,
+            Source::Fresh(device) | Source::Given { device, .. } => *device,
             Source::Cast(tensors, _) => tensors
                 .values()
                 .next()
@@ -88,8 +151,20 @@ impl<'a> Builder<'a> {
         }
     }
 
-    pub(crate) fn finish(self) -> Vec<Entry> {
-        self.entries
+    /// The list, and what of given weights does not fit it.
+    pub(crate) fn finish(self) -> (Vec<Entry>, Mismatch) {
+        let mismatch = match self.source {
+            Source::Given {
+                weights,
+                mut mismatch,
+                ..
+            } => {
+                mismatch.unexpected.extend(weights.into_keys());
+                mismatch
+            }
+            Source::Fresh(_) | Source::Cast(..) => Mismatch::default(),
+        };
+        (self.entries, mismatch)
     }
 
     fn register(&mut self, name: String, tensor: Tensor, trainable: bool) -> Tensor {
@@ -106,4 +181,25 @@ fn existing<'a>(tensors: &BTreeMap<&str, &'a Tensor>, name: &str) -> &'a Tensor 
     tensors
         .get(name)
         .expect("a copy is built from the same configuration, hence asks for the same names")
+}
+
+fn taken(
+    weights: &mut BTreeMap<String, Tensor>,
+    mismatch: &mut Mismatch,
+    name: &str,
+    shape: &[i64],
+    device: Device,
+) -> Tensor {
+    match weights.remove(name) {
+        Some(tensor) if tensor.size() == shape => {
+            return tensor.detach().to_device(device).to_kind(Kind::Float);
+        }
+        Some(tensor) => {
+            mismatch
+                .misshapen
+                .push((name.to_owned(), shape.to_vec(), tensor.size()));
+        }
+        None => mismatch.missing.push(name.to_owned()),
+    }
+    Tensor::zeros([1], (Kind::Float, device)).expand(shape, false)
 }

@@ -119,11 +119,11 @@ pub fn read_safetensors(path: &Path) -> Result<BTreeMap<String, Tensor>, Network
     parse_tensors(&file_error::read(path)?, path)
 }
 
-fn parse_tensors(bytes: &[u8], path: &Path) -> Result<BTreeMap<String, Tensor>, NetworkError> {
-    let file = SafeTensors::deserialize(bytes).map_err(|source| NetworkError::Safetensors {
-        file: path.display().to_string(),
-        source,
-    })?;
+pub(crate) fn parse_tensors(
+    bytes: &[u8],
+    path: &Path,
+) -> Result<BTreeMap<String, Tensor>, NetworkError> {
+    let file = SafeTensors::deserialize(bytes).map_err(|source| damaged(path, source))?;
     let mut tensors = BTreeMap::new();
     for (name, view) in file.tensors() {
         let kind = match view.dtype() {
@@ -155,47 +155,61 @@ fn parse_tensors(bytes: &[u8], path: &Path) -> Result<BTreeMap<String, Tensor>, 
 
 /// The bytes of a network's checkpoint.
 pub fn network_to_bytes(network: &Network) -> Result<Vec<u8>, NetworkError> {
-    let tensors: Vec<(String, Tensor)> = network
-        .named_tensors()
-        .into_iter()
-        .map(|parameter| {
-            (
-                format!("{PUBLISHED_PREFIX}{}", parameter.name),
-                parameter.tensor,
-            )
-        })
-        .collect();
+    let tensors: Vec<(String, Tensor)> = published_tensors(network).collect();
+    to_safetensors_bytes(&tensors, Some(HashMap::from([config_entry(network)])))
+}
+
+/// A network's tensors by their published names, prefix and all.
+pub(crate) fn published_tensors(network: &Network) -> impl Iterator<Item = (String, Tensor)> {
+    network.named_tensors().into_iter().map(|parameter| {
+        (
+            format!("{PUBLISHED_PREFIX}{}", parameter.name),
+            parameter.tensor,
+        )
+    })
+}
+
+/// The metadata entry that holds a network's settings.
+pub(crate) fn config_entry(network: &Network) -> (String, String) {
     let config = serde_json::to_string(network.config()).expect("settings are always JSON");
-    to_safetensors_bytes(
-        &tensors,
-        Some(HashMap::from([(CONFIG_KEY.to_owned(), config)])),
-    )
+    (CONFIG_KEY.to_owned(), config)
 }
 
 /// Reads a checkpoint of [`network_to_bytes`] onto a device.
 pub fn load_network(path: &Path, device: Device) -> Result<Network, NetworkError> {
     let bytes = file_error::read(path)?;
-    let tensors = parse_tensors(&bytes, path)?;
-    let problem = |problem: String| NetworkError::Metadata {
+    let config = stored_config(&bytes, path)?.ok_or_else(|| NetworkError::Metadata {
         file: path.display().to_string(),
         key: CONFIG_KEY,
-        problem,
-    };
-    let (_, header) =
-        SafeTensors::read_metadata(&bytes).map_err(|source| NetworkError::Safetensors {
-            file: path.display().to_string(),
-            source,
-        })?;
+        problem: "there is none; `patchwork checkpoint import` adds them".to_owned(),
+    })?;
+    Network::from_tensors(&config, parse_tensors(&bytes, path)?, device)
+}
+
+/// The settings in the metadata of a safetensors file, if it has any.
+pub(crate) fn stored_config(
+    bytes: &[u8],
+    path: &Path,
+) -> Result<Option<NetworkConfig>, NetworkError> {
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|source| damaged(path, source))?;
     let text = header
         .metadata()
         .as_ref()
         .and_then(|metadata| metadata.get(CONFIG_KEY));
-    let text = text.ok_or_else(|| {
-        problem("there is none; load the weights with the settings given apart".to_owned())
-    })?;
-    let config: NetworkConfig =
-        serde_json::from_str(text).map_err(|cause| problem(cause.to_string()))?;
-    let network = Network::new(&config, device, 0)?;
-    network.load(&tensors)?;
-    Ok(network)
+    text.map(|text| {
+        serde_json::from_str(text).map_err(|cause| NetworkError::Metadata {
+            file: path.display().to_string(),
+            key: CONFIG_KEY,
+            problem: cause.to_string(),
+        })
+    })
+    .transpose()
+}
+
+/// A file that is not safetensors, or damaged.
+pub(crate) fn damaged(path: &Path, source: safetensors::SafeTensorError) -> NetworkError {
+    NetworkError::Safetensors {
+        file: path.display().to_string(),
+        source,
+    }
 }

@@ -2,14 +2,14 @@
 
 use tch::Tensor;
 
-use crate::block::{BlockShape, BlockStyle, UNetBlock};
+use crate::block::{BlockStyle, UNetBlock};
 use crate::builder::Builder;
 use crate::config::{ADM_HEAD_CHANNELS, NetworkConfig};
 use crate::embedding::{Halves, NoiseEmbedding};
 use crate::init::{Distribution, Initialization};
 use crate::layers::{Conv2d, ConvOptions, GroupNorm, Linear};
+use crate::levels::{DecoderAttention, Level, Levels};
 use crate::network::Conditioning;
-use crate::resample::Direction;
 
 /// sqrt(1/3).
 const THIRD_ROOT: f64 = 0.577_350_269_189_625_8;
@@ -96,84 +96,30 @@ impl DhariwalUNet {
             init_qkv: INIT,
         };
 
-        let mut channels = config.level_channels(0);
+        let first_channels = config.level_channels(0);
+        let levels = Levels::new(config, first_channels, DecoderAttention::Every);
         let name = format!("enc.{0}x{0}_conv", config.img_resolution);
-        let input = Conv2d::new(
-            builder,
-            &name,
-            config.in_channels,
-            channels,
-            &ConvOptions::plain(3),
-            &INIT,
-        );
-        let mut skip_channels = vec![channels];
-        let mut encoder = Vec::new();
-        for level in 0..config.levels() {
-            let resolution = config.level_resolution(level);
-            if level > 0 {
-                let shape = BlockShape {
-                    inputs: channels,
-                    outputs: channels,
-                    direction: Some(Direction::Down),
-                    attention: false,
-                };
-                encoder.push(UNetBlock::new(
-                    builder,
-                    &format!("enc.{resolution}x{resolution}_down"),
-                    &shape,
-                    &style,
-                ));
-                skip_channels.push(channels);
-            }
-            for index in 0..config.num_blocks {
-                let shape = BlockShape {
-                    inputs: channels,
-                    outputs: config.level_channels(level),
-                    direction: None,
-                    attention: config.attn_resolutions.contains(&resolution),
-                };
-                channels = shape.outputs;
-                let name = format!("enc.{resolution}x{resolution}_block{index}");
-                encoder.push(UNetBlock::new(builder, &name, &shape, &style));
-                skip_channels.push(channels);
-            }
-        }
-
-        let mut decoder = Vec::new();
-        for level in (0..config.levels()).rev() {
-            let resolution = config.level_resolution(level);
-            let heads: &[(&str, Option<Direction>, bool)] = if level + 1 == config.levels() {
-                &[("in0", None, true), ("in1", None, false)]
-            } else {
-                &[("up", Some(Direction::Up), false)]
-            };
-            for &(suffix, direction, attention) in heads {
-                let shape = BlockShape {
-                    inputs: channels,
-                    outputs: channels,
-                    direction,
-                    attention,
-                };
-                let name = format!("dec.{resolution}x{resolution}_{suffix}");
-                decoder.push((UNetBlock::new(builder, &name, &shape, &style), false));
-            }
-            for index in 0..=config.num_blocks {
-                let skip = skip_channels
-                    .pop()
-                    .expect("the encoder leaves num_blocks + 1 skips a level");
-                let shape = BlockShape {
-                    inputs: channels + skip,
-                    outputs: config.level_channels(level),
-                    direction: None,
-                    attention: config.attn_resolutions.contains(&resolution),
-                };
-                channels = shape.outputs;
-                let name = format!("dec.{resolution}x{resolution}_block{index}");
-                decoder.push((UNetBlock::new(builder, &name, &shape, &style), true));
-            }
-        }
-        let out_norm = GroupNorm::new(builder, "out_norm", channels, EPSILON);
         let plain = ConvOptions::plain(3);
+        let inputs = config.in_channels;
+        let input = Conv2d::new(builder, &name, inputs, first_channels, &plain, &INIT);
+        let mut build = |levels: &[Level]| -> Vec<(UNetBlock, bool)> {
+            levels
+                .iter()
+                .flat_map(|level| level.entrance.iter().chain(&level.blocks))
+                .map(|planned| {
+                    let block = UNetBlock::new(builder, &planned.name, &planned.shape, &style);
+                    (block, planned.joins_skip)
+                })
+                .collect()
+        };
+        let encoder = build(&levels.encoder)
+            .into_iter()
+            .map(|(block, _)| block)
+            .collect();
+        let decoder = build(&levels.decoder);
+        // The decoder ends at the top level.
+        let channels = first_channels;
+        let out_norm = GroupNorm::new(builder, "out_norm", channels, EPSILON);
         let out_conv = Conv2d::new(
             builder,
             "out_conv",

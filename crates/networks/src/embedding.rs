@@ -46,7 +46,7 @@ impl NoiseEmbedding {
 
     /// Frequencies drawn as N(0, 16²) and stored as `map_noise.freqs`.
     pub(crate) fn fourier(builder: &mut Builder, channels: i64, halves: Halves) -> Self {
-        let frequencies = builder.buffer("map_noise.freqs".to_owned(), || {
+        let frequencies = builder.buffer("map_noise.freqs".to_owned(), &[channels / 2], || {
             Tensor::randn([channels / 2], (Kind::Float, Device::Cpu)) * 16.0
         });
         Self {

@@ -3,7 +3,9 @@
 use patchwork_core::FileError;
 use tch::Kind;
 
-/// An error of this crate (foreign pickles have their own, [`crate::PickleError`]).
+use crate::pickle::PickleError;
+
+/// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
     /// A setting that no network can have, or two that contradict each other.
@@ -71,6 +73,62 @@ pub enum NetworkError {
         key: &'static str,
         /// What is wrong.
         problem: String,
+    },
+    /// A foreign checkpoint that cannot be read.
+    #[error(transparent)]
+    Pickle(#[from] PickleError),
+    /// A file of no known format.
+    #[error(
+        "`{file}` is not a checkpoint of a known format: safetensors, a pickle of EDM or Patch Diffusion, or a file of torch.save"
+    )]
+    UnknownFormat {
+        /// The file.
+        file: String,
+    },
+    /// Weights alone, where a whole network is needed.
+    #[error("`{file}` holds weights without the settings of their network")]
+    SettingsMissing {
+        /// The file.
+        file: String,
+    },
+    /// Settings were given for a file that has its own.
+    #[error("`{file}` holds the settings of its network already; it takes no others")]
+    SettingsTwice {
+        /// The file.
+        file: String,
+    },
+    /// A file that should hold a network's settings.
+    #[error("`{file}` does not hold a network's settings as JSON: {problem}")]
+    Settings {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A checkpoint whose weights are not the network that its settings say, with the file.
+    #[error("`{file}`: {cause}")]
+    Network {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        #[source]
+        cause: Box<NetworkError>,
+    },
+    /// Something in a format that has no such thing.
+    #[error("`{file}` is a safetensors file, which holds one network and no entry `{entry}`")]
+    NoEntries {
+        /// The file.
+        file: String,
+        /// The entry that was asked for.
+        entry: String,
+    },
+    /// Weights too large for an element type.
+    #[error("tensor `{name}` has values that {element_type} cannot hold")]
+    Overflow {
+        /// The tensor.
+        name: String,
+        /// The element type.
+        element_type: &'static str,
     },
     /// Libtorch refused.
     #[error("libtorch: {0}")]

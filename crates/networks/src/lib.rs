@@ -5,12 +5,14 @@
 //!   and ADM (arXiv 2105.05233), in the form given to them by EDM (arXiv 2206.00364, Appendix F).
 //! - [`checkpoint`] turns tensors into safetensors bytes and back.
 //! - [`pickle`] reads PyTorch's and EDM's Python pickles without running anything in them.
+//! - [`conversion`] tells these formats apart, looks into them and turns one into another.
 //!
 //! Knows nothing of noise levels, preconditioning, losses, optimisers, data sets or runs,
 //! and writes no files: whoever owns the bytes makes them durable.
 
 pub mod checkpoint;
 pub mod config;
+pub mod conversion;
 pub mod error;
 pub mod network;
 pub mod pickle;
@@ -23,6 +25,7 @@ mod dropout;
 mod embedding;
 mod init;
 mod layers;
+mod levels;
 mod resample;
 mod song;
 

@@ -1,10 +1,10 @@
 //! A network: settings, weights and the way through them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tch::{Device, Kind, Tensor};
 
-use crate::builder::{Builder, Entry};
+use crate::builder::{Builder, Entry, Mismatch};
 use crate::config::{Architecture, NetworkConfig};
 use crate::dhariwal::DhariwalUNet;
 use crate::error::NetworkError;
@@ -13,6 +13,9 @@ use crate::song::SongUNet;
 
 /// Prefix of the published files, in which the network sits inside its preconditioning.
 pub const PUBLISHED_PREFIX: &str = "model.";
+
+/// What may stand before all names of a file: the preconditioning, data-parallel training, compilation.
+const PREFIXES: [&str; 3] = [PUBLISHED_PREFIX, "module.", "_orig_mod."];
 
 /// A named tensor of a network.
 #[derive(Debug)]
@@ -75,21 +78,51 @@ impl Network {
     pub fn new(config: &NetworkConfig, device: Device, seed: u64) -> Result<Self, NetworkError> {
         config.validate()?;
         tch::manual_seed(seed.cast_signed());
-        Ok(Self::build(config, Builder::fresh(device)))
+        Ok(Self::build(config, Builder::fresh(device)).0)
     }
 
-    fn build(config: &NetworkConfig, mut builder: Builder) -> Self {
+    /// A network of weights that were read, in float32 on `device`: nothing is drawn, and no memory is taken for
+    /// weights that are not there.
+    ///
+    /// Their names are the published ones, behind any of the prefixes that all of them may share: `model.` of the
+    /// preconditioning, `module.` of data-parallel training, `_orig_mod.` of compiled modules.
+    ///
+    /// # Errors
+    /// [`NetworkError::Config`]; [`NetworkError::Weights`] unless names and shapes are exactly the network's;
+    /// [`NetworkError::ResampleFilter`] when a stored filter contradicts the settings.
+    pub fn from_tensors(
+        config: &NetworkConfig,
+        tensors: BTreeMap<String, Tensor>,
+        device: Device,
+    ) -> Result<Self, NetworkError> {
+        config.validate()?;
+        let prefix = shared_prefix(&tensors).len();
+        let weights = tensors
+            .into_iter()
+            .map(|(name, tensor)| (name[prefix..].to_owned(), tensor))
+            .collect();
+        let (network, mismatch) = Self::build(config, Builder::given(weights, device));
+        mismatch.check()?;
+        for Entry { parameter, .. } in &network.entries {
+            check_filter(config, &parameter.name, &parameter.tensor)?;
+        }
+        Ok(network)
+    }
+
+    fn build(config: &NetworkConfig, mut builder: Builder) -> (Self, Mismatch) {
         let graph = match config.arch {
             Architecture::Ddpmpp | Architecture::Ncsnpp => {
                 Graph::Song(SongUNet::new(&mut builder, config))
             }
             Architecture::Adm => Graph::Dhariwal(DhariwalUNet::new(&mut builder, config)),
         };
-        Self {
+        let (entries, mismatch) = builder.finish();
+        let network = Self {
             config: config.clone(),
             graph,
-            entries: builder.finish(),
-        }
+            entries,
+        };
+        (network, mismatch)
     }
 
     /// The settings.
@@ -168,36 +201,23 @@ impl Network {
             .collect()
     }
 
-    /// Copies weights in by name, with or without the prefix `model.` before all of them.
+    /// Copies weights in by name, with or without prefixes as in [`Network::from_tensors`].
     ///
     /// # Errors
     /// [`NetworkError::Weights`] unless names and shapes are exactly the network's;
     /// [`NetworkError::ResampleFilter`] when a stored filter contradicts the settings. Nothing is changed then.
     pub fn load(&self, tensors: &BTreeMap<String, Tensor>) -> Result<(), NetworkError> {
-        let prefixed = !tensors.is_empty()
-            && tensors
-                .keys()
-                .all(|name| name.starts_with(PUBLISHED_PREFIX));
+        let prefix = shared_prefix(tensors).len();
         let given: BTreeMap<&str, &Tensor> = tensors
             .iter()
-            .map(|(name, tensor)| {
-                (
-                    if prefixed {
-                        &name[PUBLISHED_PREFIX.len()..]
-                    } else {
-                        name.as_str()
-                    },
-                    tensor,
-                )
-            })
+            .map(|(name, tensor)| (&name[prefix..], tensor))
             .collect();
-        let mut missing = Vec::new();
-        let mut misshapen = Vec::new();
+        let mut mismatch = Mismatch::default();
         for Entry { parameter, .. } in &self.entries {
             match given.get(parameter.name.as_str()) {
-                None => missing.push(parameter.name.clone()),
+                None => mismatch.missing.push(parameter.name.clone()),
                 Some(tensor) if tensor.size() != parameter.tensor.size() => {
-                    misshapen.push((
+                    mismatch.misshapen.push((
                         parameter.name.clone(),
                         parameter.tensor.size(),
                         tensor.size(),
@@ -206,33 +226,19 @@ impl Network {
                 Some(_) => {}
             }
         }
-        let ours: std::collections::BTreeSet<&str> = self
+        let ours: BTreeSet<&str> = self
             .entries
             .iter()
             .map(|entry| entry.parameter.name.as_str())
             .collect();
-        let unexpected: Vec<String> = given
+        mismatch.unexpected = given
             .keys()
             .filter(|name| !ours.contains(**name))
             .map(|name| (*name).to_owned())
             .collect();
-        if !(missing.is_empty() && unexpected.is_empty() && misshapen.is_empty()) {
-            return Err(NetworkError::Weights {
-                missing,
-                unexpected,
-                misshapen,
-            });
-        }
-        let filter = filter_tensor(&self.config.resample_filter);
+        mismatch.check()?;
         for (name, tensor) in &given {
-            if name.ends_with(".resample_filter") {
-                let stored = tensor.to_device(Device::Cpu).to_kind(Kind::Float);
-                if (&stored - &filter).abs().max().double_value(&[]) > 1e-3 {
-                    return Err(NetworkError::ResampleFilter {
-                        name: (*name).to_owned(),
-                    });
-                }
-            }
+            check_filter(&self.config, name, tensor)?;
         }
         tch::no_grad(|| -> Result<(), NetworkError> {
             for Entry { parameter, .. } in &self.entries {
@@ -246,6 +252,45 @@ impl Network {
     /// A copy for inference with the weights already in `kind`: same forward, no casts, no gradients.
     #[must_use]
     pub fn to_kind_copy(&self, kind: Kind) -> Network {
-        Self::build(&self.config, Builder::cast(&self.entries, kind))
+        Self::build(&self.config, Builder::cast(&self.entries, kind)).0
     }
+}
+
+/// The prefixes that all names have, in whatever order; no name of a network begins with one of them.
+fn shared_prefix(tensors: &BTreeMap<String, Tensor>) -> &str {
+    let Some(first) = tensors.keys().next() else {
+        return "";
+    };
+    let mut length = 0;
+    while let Some(prefix) = PREFIXES
+        .iter()
+        .find(|prefix| first[length..].starts_with(**prefix))
+    {
+        length += prefix.len();
+    }
+    // The longest run of them that every name shares.
+    let mut prefix = &first[..length];
+    while !tensors.keys().all(|name| name.starts_with(prefix)) {
+        let last = PREFIXES.iter().find(|last| prefix.ends_with(**last));
+        prefix = &prefix[..prefix.len() - last.map_or(prefix.len(), |last| last.len())];
+    }
+    prefix
+}
+
+fn check_filter(config: &NetworkConfig, name: &str, tensor: &Tensor) -> Result<(), NetworkError> {
+    if !name.ends_with(".resample_filter") {
+        return Ok(());
+    }
+    let stored = tensor.to_device(Device::Cpu).to_kind(Kind::Float);
+    let largest = (stored - filter_tensor(&config.resample_filter))
+        .abs()
+        .max()
+        .double_value(&[]);
+    // Not a number is no match either.
+    if largest <= 1e-3 {
+        return Ok(());
+    }
+    Err(NetworkError::ResampleFilter {
+        name: name.to_owned(),
+    })
 }

@@ -30,7 +30,12 @@ impl Resampler {
         direction: Direction,
         taps: &[i64],
     ) -> Self {
-        let filter = builder.buffer(format!("{layer}.resample_filter"), || filter_tensor(taps));
+        let side = taps.len() as i64;
+        let filter = builder.buffer(
+            format!("{layer}.resample_filter"),
+            &[1, 1, side, side],
+            || filter_tensor(taps),
+        );
         Self {
             direction,
             filter,

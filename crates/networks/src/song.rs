@@ -2,12 +2,13 @@
 
 use tch::Tensor;
 
-use crate::block::{BlockShape, BlockStyle, UNetBlock};
+use crate::block::{BlockStyle, UNetBlock};
 use crate::builder::Builder;
 use crate::config::{DecoderType, EmbeddingType, EncoderType, NetworkConfig};
 use crate::embedding::{Halves, NoiseEmbedding};
 use crate::init::{Distribution, Initialization};
 use crate::layers::{Conv2d, ConvOptions, GroupNorm, Linear};
+use crate::levels::{DecoderAttention, Level, Levels, PlannedBlock};
 use crate::network::Conditioning;
 use crate::resample::Direction;
 
@@ -116,8 +117,9 @@ impl SongUNet {
             init_last: INIT_LAST,
             init_qkv: INIT_QKV,
         };
-        let (encoder, skip_channels) = build_encoder(builder, config, &style);
-        let decoder = build_decoder(builder, config, &style, skip_channels);
+        let levels = Levels::new(config, config.model_channels, DecoderAttention::Last);
+        let encoder = build_encoder(builder, config, &style, &levels.encoder);
+        let decoder = build_decoder(builder, config, &style, &levels.decoder);
         Self {
             map_noise,
             map_label: label,
@@ -213,93 +215,77 @@ impl SongUNet {
     }
 }
 
-/// The encoder's steps, and the channels of each skip that it leaves.
 fn build_encoder(
     builder: &mut Builder,
     config: &NetworkConfig,
     style: &BlockStyle,
-) -> (Vec<EncoderStep>, Vec<i64>) {
+    levels: &[Level],
+) -> Vec<EncoderStep> {
     let mut steps = Vec::new();
-    let mut skip_channels = Vec::new();
-    let mut channels = config.model_channels;
     let mut auxiliary_channels = config.in_channels;
-    for level in 0..config.levels() {
-        let resolution = config.level_resolution(level);
-        let prefix = format!("enc.{resolution}x{resolution}");
-        if level == 0 {
-            steps.push(EncoderStep::Input(build_input(
-                builder,
-                &format!("{prefix}_conv"),
-                config,
-            )));
-        } else {
-            let shape = BlockShape {
-                inputs: channels,
-                outputs: channels,
-                direction: Some(Direction::Down),
-                attention: false,
-            };
-            let block = UNetBlock::new(builder, &format!("{prefix}_down"), &shape, style);
-            steps.push(EncoderStep::Block(Box::new(block)));
-            match config.encoder_type {
-                EncoderType::Standard => {}
-                EncoderType::Skip => {
-                    let down = ConvOptions {
-                        direction: Some(Direction::Down),
-                        taps: style.taps,
-                        ..ConvOptions::plain(0)
-                    };
-                    let name = format!("{prefix}_aux_down");
-                    let conv = Conv2d::new(
-                        builder,
-                        &name,
-                        auxiliary_channels,
-                        auxiliary_channels,
-                        &down,
-                        &INIT,
-                    );
-                    steps.push(EncoderStep::AuxiliaryDown(conv));
-                    let name = format!("{prefix}_aux_skip");
-                    let conv = Conv2d::new(
-                        builder,
-                        &name,
-                        auxiliary_channels,
-                        channels,
-                        &ConvOptions::plain(1),
-                        &INIT,
-                    );
-                    steps.push(EncoderStep::AuxiliarySkip(conv));
-                }
-                EncoderType::Residual => {
-                    let down = ConvOptions {
-                        kernel: 3,
-                        direction: Some(Direction::Down),
-                        fused: true,
-                        taps: style.taps,
-                    };
-                    let name = format!("{prefix}_aux_residual");
-                    let conv =
-                        Conv2d::new(builder, &name, auxiliary_channels, channels, &down, &INIT);
-                    steps.push(EncoderStep::AuxiliaryResidual(conv));
-                    auxiliary_channels = channels;
-                }
-            }
+    for (depth, level) in levels.iter().enumerate() {
+        if depth == 0 {
+            let name = format!("{}_conv", level.prefix);
+            steps.push(EncoderStep::Input(build_input(builder, &name, config)));
         }
-        skip_channels.push(channels);
-        for index in 0..config.num_blocks {
-            let shape = BlockShape {
-                inputs: channels,
-                outputs: config.level_channels(level),
-                direction: None,
-                attention: config.attn_resolutions.contains(&resolution),
-            };
-            channels = shape.outputs;
-            let block = UNetBlock::new(builder, &format!("{prefix}_block{index}"), &shape, style);
-            steps.push(EncoderStep::Block(Box::new(block)));
-            skip_channels.push(channels);
+        let block = |builder: &mut Builder, planned: &PlannedBlock| {
+            let block = UNetBlock::new(builder, &planned.name, &planned.shape, style);
+            EncoderStep::Block(Box::new(block))
+        };
+        for planned in &level.entrance {
+            steps.push(block(builder, planned));
+            build_auxiliary(
+                builder,
+                config,
+                style,
+                level,
+                &mut auxiliary_channels,
+                &mut steps,
+            );
+        }
+        for planned in &level.blocks {
+            steps.push(block(builder, planned));
         }
     }
-    (steps, skip_channels)
+    steps
+}
+
+/// What an encoder sees of the input below the top level.
+fn build_auxiliary(
+    builder: &mut Builder,
+    config: &NetworkConfig,
+    style: &BlockStyle,
+    level: &Level,
+    auxiliary_channels: &mut i64,
+    steps: &mut Vec<EncoderStep>,
+) {
+    let (inputs, outputs) = (*auxiliary_channels, level.entrance_channels);
+    let name = |part: &str| format!("{}_aux_{part}", level.prefix);
+    let down = ConvOptions {
+        direction: Some(Direction::Down),
+        taps: style.taps,
+        ..ConvOptions::plain(0)
+    };
+    match config.encoder_type {
+        EncoderType::Standard => {}
+        EncoderType::Skip => {
+            let conv = Conv2d::new(builder, &name("down"), inputs, inputs, &down, &INIT);
+            steps.push(EncoderStep::AuxiliaryDown(conv));
+            let plain = ConvOptions::plain(1);
+            let conv = Conv2d::new(builder, &name("skip"), inputs, outputs, &plain, &INIT);
+            steps.push(EncoderStep::AuxiliarySkip(conv));
+        }
+        EncoderType::Residual => {
+            let down = ConvOptions {
+                kernel: 3,
+                fused: true,
+                ..down
+            };
+            let conv = Conv2d::new(builder, &name("residual"), inputs, outputs, &down, &INIT);
+            steps.push(EncoderStep::AuxiliaryResidual(conv));
+            *auxiliary_channels = outputs;
+        }
+    }
 }
 
 fn build_input(builder: &mut Builder, name: &str, config: &NetworkConfig) -> Vec<Conv2d> {
@@ -339,82 +325,40 @@ fn build_decoder(
     builder: &mut Builder,
     config: &NetworkConfig,
     style: &BlockStyle,
-    mut skip_channels: Vec<i64>,
+    levels: &[Level],
 ) -> Vec<DecoderStep> {
     let mut steps = Vec::new();
-    let lowest = config.levels() - 1;
-    let mut channels = config.level_channels(lowest);
     let mut has_output = false;
-    for level in (0..config.levels()).rev() {
-        let resolution = config.level_resolution(level);
-        let prefix = format!("dec.{resolution}x{resolution}");
-        let heads: &[(&str, Option<Direction>, bool)] = if level == lowest {
-            &[("in0", None, true), ("in1", None, false)]
-        } else {
-            &[("up", Some(Direction::Up), false)]
-        };
-        for &(suffix, direction, attention) in heads {
-            let shape = BlockShape {
-                inputs: channels,
-                outputs: channels,
-                direction,
-                attention,
-            };
-            let block = UNetBlock::new(builder, &format!("{prefix}_{suffix}"), &shape, style);
+    for (depth, level) in levels.iter().enumerate() {
+        for planned in level.entrance.iter().chain(&level.blocks) {
+            let block = UNetBlock::new(builder, &planned.name, &planned.shape, style);
             steps.push(DecoderStep::Block {
                 block: Box::new(block),
-                joins_skip: false,
+                joins_skip: planned.joins_skip,
             });
         }
-        for index in 0..=config.num_blocks {
-            let skip = skip_channels
-                .pop()
-                .expect("the encoder leaves num_blocks + 1 skips a level");
-            let shape = BlockShape {
-                inputs: channels + skip,
-                outputs: config.level_channels(level),
-                direction: None,
-                attention: index == config.num_blocks
-                    && config.attn_resolutions.contains(&resolution),
+        let is_top = depth + 1 == levels.len();
+        if config.decoder_type == DecoderType::Standard && !is_top {
+            continue;
+        }
+        let outputs = config.out_channels;
+        if has_output {
+            let up = ConvOptions {
+                direction: Some(Direction::Up),
+                taps: style.taps,
+                ..ConvOptions::plain(0)
             };
-            channels = shape.outputs;
-            let block = UNetBlock::new(builder, &format!("{prefix}_block{index}"), &shape, style);
-            steps.push(DecoderStep::Block {
-                block: Box::new(block),
-                joins_skip: true,
-            });
+            let name = format!("{}_aux_up", level.prefix);
+            let conv = Conv2d::new(builder, &name, outputs, outputs, &up, &INIT);
+            steps.push(DecoderStep::AuxiliaryUp(conv));
         }
-        if config.decoder_type == DecoderType::Skip || level == 0 {
-            if has_output {
-                let up = ConvOptions {
-                    direction: Some(Direction::Up),
-                    taps: style.taps,
-                    ..ConvOptions::plain(0)
-                };
-                let name = format!("{prefix}_aux_up");
-                let conv = Conv2d::new(
-                    builder,
-                    &name,
-                    config.out_channels,
-                    config.out_channels,
-                    &up,
-                    &INIT,
-                );
-                steps.push(DecoderStep::AuxiliaryUp(conv));
-            }
-            let norm = GroupNorm::new(builder, &format!("{prefix}_aux_norm"), channels, EPSILON);
-            let name = format!("{prefix}_aux_conv");
-            let conv = Conv2d::new(
-                builder,
-                &name,
-                channels,
-                config.out_channels,
-                &ConvOptions::plain(3),
-                &INIT_LAST,
-            );
-            steps.push(DecoderStep::Output { norm, conv });
-            has_output = true;
-        }
+        let name = format!("{}_aux_norm", level.prefix);
+        let norm = GroupNorm::new(builder, &name, level.channels, EPSILON);
+        let name = format!("{}_aux_conv", level.prefix);
+        let plain = ConvOptions::plain(3);
+        let conv = Conv2d::new(builder, &name, level.channels, outputs, &plain, &INIT_LAST);
+        steps.push(DecoderStep::Output { norm, conv });
+        has_output = true;
     }
     steps
 }

@@ -1,10 +1,11 @@
 //! What each kind of stage does: glue between settings, data sets, networks and metrics.
 //!
 //! [`run`] is what a worker calls; each stage is one module and one function from a job to an outcome.
-//! [`probe`] says what libtorch finds on this machine. No graph, no registry, no command line; mathematics and
+//! [`checkpoint`] converts checkpoints and looks into them; [`probe`] says what libtorch finds on this machine. No graph, no registry, no command line; mathematics and
 //! formats belong to the crates below.
 
 mod accumulate;
+pub mod checkpoint;
 mod device;
 mod evaluate;
 mod job;

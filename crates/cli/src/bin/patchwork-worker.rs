@@ -1,15 +1,19 @@
 //! The program that computes: started by `patchwork`, one process a stage, and the only one that loads libtorch.
 //!
-//! Without arguments it does the job on its standard input; `probe` prints what libtorch finds, as JSON.
+//! Without arguments it does the job on its standard input; `probe` prints what libtorch finds, as JSON;
+//! `checkpoint` does the request on its standard input and prints the answer, both JSON.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use serde_json::Value;
+
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         None => patchwork_pipeline::worker::run(patchwork_stages::run),
-        Some("probe") => match writeln!(io::stdout(), "{}", patchwork_stages::probe()) {
-            Ok(()) => ExitCode::SUCCESS,
+        Some("probe") => print(&patchwork_stages::probe()),
+        Some("checkpoint") => match io::read_to_string(io::stdin()) {
+            Ok(request) => print(&patchwork_stages::checkpoint::answer(&request)),
             Err(_) => ExitCode::FAILURE,
         },
         Some(other) => {
@@ -20,5 +24,12 @@ fn main() -> ExitCode {
             );
             ExitCode::from(2)
         }
+    }
+}
+
+fn print(answer: &Value) -> ExitCode {
+    match writeln!(io::stdout(), "{answer}") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
     }
 }

@@ -1,5 +1,6 @@
 //! One module a command.
 
+mod checkpoint;
 mod compare;
 mod dataset;
 mod doctor;
@@ -38,6 +39,7 @@ pub(crate) async fn dispatch(arguments: &Arguments) -> Result<ExitCode, CliError
         Command::Completions { shell } => done(help::completions(*shell)),
         Command::Man { folder } => done(help::man(folder)),
         Command::Registry(command) => done(registry::registry(&arguments.home, command).await),
+        Command::Checkpoint(command) => done(checkpoint::checkpoint(command)),
         Command::Doctor => doctor::doctor(arguments).await,
     }
 }

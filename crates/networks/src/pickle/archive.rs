@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::error::PickleProblem;
+use super::budget::Budget;
+use super::error::{PickleProblem, shortened};
 use super::machine::{self, Outcome};
 
 const LOCAL_HEADER: u32 = 0x0403_4b50;
@@ -25,6 +26,7 @@ pub(crate) fn is_archive(data: &[u8]) -> bool {
 /// Reads the object of an archive, and where its storages' bytes are.
 pub(crate) fn read(
     data: &[u8],
+    budget: &mut Budget,
 ) -> Result<(Outcome, BTreeMap<String, Range<usize>>), PickleProblem> {
     let entries = entries(data)?;
     let (name, pickle) = entries
@@ -43,7 +45,7 @@ pub(crate) fn read(
             "it was written on a big-endian machine",
         ));
     }
-    let outcome = machine::run(data, pickle.clone(), false)?;
+    let outcome = machine::run(data, pickle.clone(), false, budget)?;
     let folder = format!("{root}data/");
     let places = entries
         .iter()
@@ -76,7 +78,8 @@ fn entries(data: &[u8]) -> Result<BTreeMap<String, Range<usize>>, PickleProblem>
         let name = text(data, position + 46, name_length)?;
         if method != 0 {
             return Err(PickleProblem::Structure(format!(
-                "entry `{name}` of the zip archive is compressed, which torch.save never does; unpack and repack it without compression"
+                "entry `{}` of the zip archive is compressed, which torch.save never does; unpack and repack it without compression",
+                shortened(&name)
             )));
         }
         let extra = slice(data, position + 46 + name_length, extra_length)?;

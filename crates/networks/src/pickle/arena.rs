@@ -8,11 +8,11 @@ use tch::Kind;
 use super::error::PickleProblem;
 use super::globals::Global;
 
-/// Most values in one pickle; checkpoints have some hundred thousand.
-const MAX_VALUES: usize = 8 << 20;
+/// Most values in one pickle, remembered or on its stack; checkpoints have some hundred thousand.
+pub(crate) const MAX_VALUES: usize = 2 << 20;
 
 /// A value in an [`Arena`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Handle(u32);
 
 /// A run of equal elements in the file.
@@ -34,7 +34,7 @@ pub(crate) struct TensorView {
     pub(crate) stride: Vec<i64>,
 }
 
-/// One value.
+/// One value. The rare large ones are boxed: a file can ask for a value with each byte.
 #[derive(Clone, Debug)]
 pub(crate) enum Node {
     None,
@@ -57,8 +57,8 @@ pub(crate) enum Node {
         arguments: Handle,
         state: Option<Handle>,
     },
-    Storage(Storage),
-    Tensor(TensorView),
+    Storage(Box<Storage>),
+    Tensor(Box<TensorView>),
 }
 
 /// All values of one pickle.
@@ -117,11 +117,10 @@ impl Arena {
         }
     }
 
-    pub(crate) fn integers(&self, handle: Handle) -> Option<Vec<i64>> {
-        self.sequence(handle)?
-            .iter()
-            .map(|item| self.integer(*item))
-            .collect()
+    /// A sequence of at most `limit` integers.
+    pub(crate) fn integers(&self, handle: Handle, limit: usize) -> Option<Vec<i64>> {
+        let items = self.sequence(handle).filter(|items| items.len() <= limit)?;
+        items.iter().map(|item| self.integer(*item)).collect()
     }
 
     pub(crate) fn entries(&self, handle: Handle) -> Option<&[(Handle, Handle)]> {

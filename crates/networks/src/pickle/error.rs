@@ -93,3 +93,23 @@ impl PickleProblem {
         Self::Structure(text.into())
     }
 }
+
+/// A text of the file as it stands in a message: its beginning, where it is long.
+pub(crate) fn shortened(text: &str) -> String {
+    const LONGEST: usize = 80;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// The first of several texts of the file, as they stand in a message.
+pub(crate) fn listed<'a>(texts: impl ExactSizeIterator<Item = &'a str>) -> String {
+    const LISTED: usize = 12;
+    let total = texts.len();
+    let mut list: Vec<String> = texts.take(LISTED).map(shortened).collect();
+    if total > LISTED {
+        list.push(format!("and {} more", total - LISTED));
+    }
+    list.join(", ")
+}

@@ -7,6 +7,7 @@ use std::ops::Range;
 use tch::Kind;
 
 use super::arena::{Node, Storage};
+use super::budget::Budget;
 use super::error::PickleProblem;
 use super::machine::{self, Outcome};
 
@@ -14,36 +15,42 @@ use super::machine::{self, Outcome};
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 const PROTOCOL: i64 = 1001;
 
-/// Whether the bytes begin like this format.
+/// Whether the bytes begin like this format: the magic number is the whole first pickle, in protocol 2 or,
+/// from protocol 4 on, inside a frame.
 pub(crate) fn is_legacy(data: &[u8]) -> bool {
-    data.len() > 14
-        && data[0] == 0x80
-        && data[..data.len().min(40)]
-            .windows(MAGIC.len())
-            .any(|window| window == MAGIC)
+    const LONG1: [u8; 2] = [0x8a, 10];
+    let rest = match data {
+        [0x80, 4..=5, 0x95, rest @ ..] => rest.get(8..).unwrap_or_default(),
+        [0x80, 2..=5, rest @ ..] => rest,
+        _ => &[],
+    };
+    rest.strip_prefix(&LONG1)
+        .is_some_and(|rest| rest.starts_with(&MAGIC))
 }
 
 /// Reads the object of a file, and where its storages' bytes are.
 pub(crate) fn read(
     data: &[u8],
+    budget: &mut Budget,
 ) -> Result<(Outcome, BTreeMap<String, Range<usize>>), PickleProblem> {
-    read_range(data, 0..data.len(), false)
+    read_range(data, 0..data.len(), false, budget)
 }
 
 /// Reads a storage that is embedded as a whole file of this format at `range`.
 pub(crate) fn read_embedded_storage(
     data: &[u8],
     range: Range<usize>,
+    budget: &mut Budget,
 ) -> Result<Storage, PickleProblem> {
     let offset = range.start;
-    let (outcome, mut places) = read_range(data, range, true)?;
+    let (outcome, mut places) = read_range(data, range, true, budget)?;
     let Node::Storage(storage) = outcome.arena.get(outcome.root) else {
         return Err(PickleProblem::Malformed {
             offset,
             problem: "an embedded storage is something else",
         });
     };
-    let mut storage = storage.clone();
+    let mut storage = Storage::clone(storage);
     storage.bytes = places.remove(&storage.key);
     Ok(storage)
 }
@@ -52,24 +59,25 @@ fn read_range(
     data: &[u8],
     range: Range<usize>,
     nested: bool,
+    budget: &mut Budget,
 ) -> Result<(Outcome, BTreeMap<String, Range<usize>>), PickleProblem> {
     let end = range.end;
     let malformed = |offset, problem| PickleProblem::Malformed { offset, problem };
-    let magic = machine::run(data, range.clone(), true)?;
+    let magic = machine::run(data, range.clone(), true, budget)?;
     if !matches!(magic.arena.get(magic.root), Node::LargeInteger(bytes) if *bytes == MAGIC) {
         return Err(malformed(
             range.start,
             "it does not begin with PyTorch's magic number",
         ));
     }
-    let protocol = machine::run(data, magic.end..end, true)?;
+    let protocol = machine::run(data, magic.end..end, true, budget)?;
     if protocol.arena.integer(protocol.root) != Some(PROTOCOL) {
         return Err(malformed(
             magic.end,
             "its PyTorch protocol version is not 1001",
         ));
     }
-    let system = machine::run(data, protocol.end..end, true)?;
+    let system = machine::run(data, protocol.end..end, true, budget)?;
     let little_endian = system
         .arena
         .lookup(system.root, "little_endian")
@@ -80,8 +88,8 @@ fn read_range(
             "it was written on a big-endian machine",
         ));
     }
-    let object = machine::run(data, system.end..end, nested)?;
-    let keys = machine::run(data, object.end..end, true)?;
+    let object = machine::run(data, system.end..end, nested, budget)?;
+    let keys = machine::run(data, object.end..end, true, budget)?;
     let names: Option<Vec<&str>> = keys
         .arena
         .sequence(keys.root)
@@ -107,7 +115,9 @@ fn read_range(
         }
         let bytes = checked_range(header.end, byte_length(kind, elements)?, end)?;
         position = bytes.end;
-        places.insert(name.to_owned(), bytes);
+        if places.insert(name.to_owned(), bytes).is_some() {
+            return Err(malformed(position, "it holds one storage twice"));
+        }
     }
     Ok((object, places))
 }

@@ -5,18 +5,20 @@ use std::ops::Range;
 
 use tch::Kind;
 
-use super::arena::{Arena, Handle, Node, Storage};
-use super::error::PickleProblem;
+use super::arena::{Arena, Handle, MAX_VALUES, Node, Storage};
+use super::budget::Budget;
+use super::cursor::Cursor;
+use super::error::{PickleProblem, shortened};
 use super::globals::{self, Global};
 
-/// Most values on the stack.
-const MAX_STACK: usize = 4 << 20;
 /// Most open marks.
 const MAX_MARKS: usize = 1 << 16;
-/// Most remembered values.
-const MAX_MEMO: usize = 8 << 20;
 /// Longest number in bytes.
 const MAX_NUMBER_BYTES: usize = 64;
+/// Longest key of a storage in bytes; PyTorch's are decimal numbers. Every reference repeats the key.
+const MAX_KEY_BYTES: usize = 64;
+/// No name on the list looks at more arguments than this.
+const MAX_ARGUMENTS: usize = 8;
 
 /// A pickle that has been read.
 #[derive(Debug)]
@@ -30,12 +32,10 @@ pub(crate) struct Outcome {
 }
 
 /// The state of the machine.
-pub(crate) struct Machine<'a> {
-    /// The whole file; byte ranges of values refer to it.
-    pub(super) data: &'a [u8],
-    end: usize,
-    pub(super) position: usize,
+pub(crate) struct Machine<'a, 'b> {
+    pub(super) cursor: Cursor<'a>,
     pub(super) arena: Arena,
+    pub(super) budget: &'b mut Budget,
     stack: Vec<Handle>,
     marks: Vec<usize>,
     memo: HashMap<u64, Handle>,
@@ -49,12 +49,12 @@ pub(crate) fn run(
     data: &[u8],
     range: Range<usize>,
     nested: bool,
+    budget: &mut Budget,
 ) -> Result<Outcome, PickleProblem> {
     let mut machine = Machine {
-        data,
-        end: range.end.min(data.len()),
-        position: range.start,
+        cursor: Cursor::new(data, range),
         arena: Arena::default(),
+        budget,
         stack: Vec::new(),
         marks: Vec::new(),
         memo: HashMap::new(),
@@ -62,6 +62,7 @@ pub(crate) fn run(
         nested,
     };
     let root = loop {
+        machine.budget.spend(1)?;
         if let Some(root) = machine.step()? {
             break root;
         }
@@ -69,34 +70,31 @@ pub(crate) fn run(
     Ok(Outcome {
         arena: machine.arena,
         root,
-        end: machine.position,
+        end: machine.cursor.position(),
         storages: machine.storages,
     })
 }
 
-impl Machine<'_> {
+impl Machine<'_, '_> {
     pub(super) fn malformed(&self, problem: &'static str) -> PickleProblem {
-        PickleProblem::Malformed {
-            offset: self.position,
-            problem,
-        }
+        self.cursor.malformed(problem)
     }
 
     /// One instruction; the result at STOP.
     fn step(&mut self) -> Result<Option<Handle>, PickleProblem> {
-        let offset = self.position;
-        let opcode = self.byte()?;
+        let offset = self.cursor.position();
+        let opcode = self.cursor.byte()?;
         match opcode {
             b'.' => return self.pop().map(Some),
             0x80 => {
-                let protocol = self.byte()?;
+                let protocol = self.cursor.byte()?;
                 if !(2..=5).contains(&protocol) {
                     return Err(self.malformed("its protocol is not 2 to 5"));
                 }
             }
             0x95 => {
                 // A frame; its length is of no use here.
-                self.take(8)?;
+                self.cursor.take(8)?;
             }
             b'(' => {
                 if self.marks.len() >= MAX_MARKS {
@@ -126,7 +124,7 @@ impl Machine<'_> {
                     b'B' => 4,
                     _ => 8,
                 };
-                let range = self.counted(width)?;
+                let range = self.cursor.counted(width)?;
                 self.push_node(Node::Bytes(range))?;
             }
             b')' | b't' | 0x85..=0x87 | b']' | b'l' | b'}' | b'd' | 0x8f | 0x91 => {
@@ -138,24 +136,24 @@ impl Machine<'_> {
             b'Q' => self.persistent()?,
             b'q' | b'r' | 0x94 => {
                 let index = match opcode {
-                    b'q' => u64::from(self.byte()?),
-                    b'r' => self.unsigned(4)?,
+                    b'q' => u64::from(self.cursor.byte()?),
+                    b'r' => self.cursor.unsigned(4)?,
                     _ => self.memo.len() as u64,
                 };
                 let top = self.top()?;
-                if self.memo.len() >= MAX_MEMO {
+                if self.memo.len() >= MAX_VALUES {
                     return Err(PickleProblem::Limit {
                         what: "remembered values",
-                        limit: MAX_MEMO,
+                        limit: MAX_VALUES,
                     });
                 }
                 self.memo.insert(index, top);
             }
             b'h' | b'j' => {
                 let index = if opcode == b'h' {
-                    u64::from(self.byte()?)
+                    u64::from(self.cursor.byte()?)
                 } else {
-                    self.unsigned(4)?
+                    self.cursor.unsigned(4)?
                 };
                 let value = *self
                     .memo
@@ -170,19 +168,19 @@ impl Machine<'_> {
 
     fn number(&mut self, opcode: u8) -> Result<(), PickleProblem> {
         let node = match opcode {
-            b'K' => Node::Integer(i64::from(self.byte()?)),
-            b'M' => Node::Integer(self.unsigned(2)?.cast_signed()),
-            b'J' => Node::Integer(i64::from((self.unsigned(4)? as u32).cast_signed())),
-            b'G' => Node::Float(f64::from_bits(self.unsigned(8)?.swap_bytes())),
+            b'K' => Node::Integer(i64::from(self.cursor.byte()?)),
+            b'M' => Node::Integer(self.cursor.unsigned(2)?.cast_signed()),
+            b'J' => Node::Integer(i64::from((self.cursor.unsigned(4)? as u32).cast_signed())),
+            b'G' => Node::Float(f64::from_bits(self.cursor.unsigned(8)?.swap_bytes())),
             _ => {
-                let range = self.counted(if opcode == 0x8a { 1 } else { 4 })?;
+                let range = self.cursor.counted(if opcode == 0x8a { 1 } else { 4 })?;
                 if range.len() > MAX_NUMBER_BYTES {
                     return Err(PickleProblem::Limit {
                         what: "bytes in a number",
                         limit: MAX_NUMBER_BYTES,
                     });
                 }
-                integer_from_bytes(&self.data[range])
+                integer_from_bytes(&self.cursor.data()[range])
             }
         };
         self.push_node(node)
@@ -194,8 +192,8 @@ impl Machine<'_> {
             0x8d => 8,
             _ => 4,
         };
-        let range = self.counted(width)?;
-        let text = std::str::from_utf8(&self.data[range])
+        let range = self.cursor.counted(width)?;
+        let text = std::str::from_utf8(&self.cursor.data()[range])
             .map_err(|_| self.malformed("a text is not UTF-8"))?
             .to_owned();
         self.push_node(Node::Text(text))
@@ -243,17 +241,21 @@ impl Machine<'_> {
     }
 
     fn global(&mut self, opcode: u8) -> Result<(), PickleProblem> {
-        let (module, name) = if opcode == b'c' {
-            (self.line()?, self.line()?)
+        let find = |module: &str, name: &str| {
+            globals::lookup(module, name).ok_or_else(|| PickleProblem::Global {
+                module: shortened(module),
+                name: shortened(name),
+            })
+        };
+        let global = if opcode == b'c' {
+            find(self.cursor.line()?, self.cursor.line()?)?
         } else {
             let parts = self.pop_many(2)?;
             match (self.arena.text(parts[0]), self.arena.text(parts[1])) {
-                (Some(module), Some(name)) => (module.to_owned(), name.to_owned()),
+                (Some(module), Some(name)) => find(module, name)?,
                 _ => return Err(self.malformed("it names a global by something other than text")),
             }
         };
-        let global =
-            globals::lookup(&module, &name).ok_or(PickleProblem::Global { module, name })?;
         self.push_node(Node::Global(global))
     }
 
@@ -279,7 +281,10 @@ impl Machine<'_> {
             .arena
             .sequence(parts[1])
             .ok_or_else(|| self.malformed("it gives arguments that are not a tuple"))?
-            .to_vec();
+            .iter()
+            .take(MAX_ARGUMENTS)
+            .copied()
+            .collect();
         let result = self.reduce(class, parts[1], &arguments)?;
         self.push(result)
     }
@@ -308,16 +313,19 @@ impl Machine<'_> {
         ) else {
             return Err(problem);
         };
+        if key.len() > MAX_KEY_BYTES {
+            return Err(self.malformed("the key of a storage is longer than PyTorch's are"));
+        }
         let (kind, key) = (*kind, key.to_owned());
         if *self.storages.entry(key.clone()).or_insert((kind, elements)) != (kind, elements) {
             return Err(self.malformed("it refers to one storage in two ways"));
         }
-        self.push_node(Node::Storage(Storage {
+        self.push_node(Node::Storage(Box::new(Storage {
             key,
             kind,
             elements,
             bytes: None,
-        }))
+        })))
     }
 
     fn pairs(&self, items: &[Handle]) -> Result<Vec<(Handle, Handle)>, PickleProblem> {
@@ -336,10 +344,10 @@ impl Machine<'_> {
     }
 
     fn push(&mut self, handle: Handle) -> Result<(), PickleProblem> {
-        if self.stack.len() >= MAX_STACK {
+        if self.stack.len() >= MAX_VALUES {
             return Err(PickleProblem::Limit {
                 what: "values on its stack",
-                limit: MAX_STACK,
+                limit: MAX_VALUES,
             });
         }
         self.stack.push(handle);
@@ -377,59 +385,6 @@ impl Machine<'_> {
             .pop()
             .ok_or_else(|| self.malformed("it closes a mark that is not open"))?;
         Ok(self.stack.split_off(mark))
-    }
-
-    fn take(&mut self, count: u64) -> Result<Range<usize>, PickleProblem> {
-        let available = self.end.saturating_sub(self.position);
-        match usize::try_from(count) {
-            Ok(count) if count <= available => {
-                let range = self.position..self.position + count;
-                self.position = range.end;
-                Ok(range)
-            }
-            _ => Err(PickleProblem::Truncated {
-                offset: self.position,
-                needed: count,
-                available,
-            }),
-        }
-    }
-
-    fn byte(&mut self) -> Result<u8, PickleProblem> {
-        let range = self.take(1)?;
-        Ok(self.data[range.start])
-    }
-
-    /// A little-endian number of up to eight bytes.
-    fn unsigned(&mut self, width: u64) -> Result<u64, PickleProblem> {
-        let range = self.take(width)?;
-        Ok(self.data[range]
-            .iter()
-            .rev()
-            .fold(0, |value, byte| value << 8 | u64::from(*byte)))
-    }
-
-    /// A length of `width` bytes and as many bytes.
-    fn counted(&mut self, width: u64) -> Result<Range<usize>, PickleProblem> {
-        let length = self.unsigned(width)?;
-        self.take(length)
-    }
-
-    fn line(&mut self) -> Result<String, PickleProblem> {
-        let rest = &self.data[self.position..self.end];
-        let length =
-            rest.iter()
-                .position(|byte| *byte == b'\n')
-                .ok_or(PickleProblem::Truncated {
-                    offset: self.end,
-                    needed: 1,
-                    available: 0,
-                })?;
-        let text = std::str::from_utf8(&rest[..length])
-            .map_err(|_| self.malformed("a name is not UTF-8"))?
-            .to_owned();
-        self.position += length + 1;
-        Ok(text)
     }
 }
 

@@ -6,7 +6,12 @@ use super::globals::Global;
 use super::legacy;
 use super::machine::Machine;
 
-impl Machine<'_> {
+/// Most dimensions of a tensor.
+const MAX_DIMENSIONS: usize = 16;
+/// What one entry of a copied container costs.
+const ENTRY_BYTES: usize = 8;
+
+impl Machine<'_, '_> {
     /// The value of `class(*arguments)`; `tuple` is the tuple that holds them.
     pub(super) fn reduce(
         &mut self,
@@ -24,13 +29,14 @@ impl Machine<'_> {
                 let items = arguments
                     .first()
                     .and_then(|items| self.arena.sequence(*items))
-                    .unwrap_or_default()
-                    .to_vec();
-                self.arena.add(Node::Set(items))
+                    .unwrap_or_default();
+                self.budget.spend(items.len() * ENTRY_BYTES)?;
+                let set = Node::Set(items.to_vec());
+                self.arena.add(set)
             }
             (Global::RebuildTensor, [storage, offset, size, stride, ..]) => {
                 let view = self.tensor_view(*storage, *offset, *size, *stride)?;
-                self.arena.add(Node::Tensor(view))
+                self.arena.add(Node::Tensor(Box::new(view)))
             }
             (Global::RebuildParameter, [tensor, ..]) => Ok(*tensor),
             (Global::LoadFromBytes, [bytes]) => self.embedded_storage(*bytes),
@@ -58,10 +64,13 @@ impl Machine<'_> {
         })
     }
 
-    fn dictionary_from(&self, source: Handle) -> Result<Vec<(Handle, Handle)>, PickleProblem> {
+    fn dictionary_from(&mut self, source: Handle) -> Result<Vec<(Handle, Handle)>, PickleProblem> {
         if let Some(entries) = self.arena.entries(source) {
+            self.budget.spend(entries.len() * ENTRY_BYTES)?;
             return Ok(entries.to_vec());
         }
+        let items = self.arena.sequence(source).unwrap_or_default();
+        self.budget.spend(items.len() * ENTRY_BYTES)?;
         let pairs = self.arena.sequence(source).and_then(|items| {
             items
                 .iter()
@@ -88,12 +97,10 @@ impl Machine<'_> {
         }
         match (
             self.arena.integer(offset),
-            self.arena.integers(size),
-            self.arena.integers(stride),
+            self.arena.integers(size, MAX_DIMENSIONS),
+            self.arena.integers(stride, MAX_DIMENSIONS),
         ) {
-            (Some(offset), Some(size), Some(stride))
-                if size.len() == stride.len() && size.len() <= 16 =>
-            {
+            (Some(offset), Some(size), Some(stride)) if size.len() == stride.len() => {
                 Ok(TensorView {
                     storage,
                     offset,
@@ -114,8 +121,9 @@ impl Machine<'_> {
         if self.nested {
             return Err(self.malformed("a storage is embedded in a storage"));
         }
-        let storage = legacy::read_embedded_storage(self.data, range.clone())?;
-        self.arena.add(Node::Storage(storage))
+        let range = range.clone();
+        let storage = legacy::read_embedded_storage(self.cursor.data(), range, self.budget)?;
+        self.arena.add(Node::Storage(Box::new(storage)))
     }
 
     /// The number of `scalar(dtype(code, …), bytes)`, for the codes that constructor arguments have.
@@ -130,11 +138,12 @@ impl Machine<'_> {
         };
         let code = self
             .arena
-            .text(*self.arena.sequence(*arguments)?.first()?)?;
+            .text(*self.arena.sequence(*arguments)?.first()?)
+            .filter(|code| code.len() <= 3)?;
         let Node::Bytes(range) = self.arena.get(bytes) else {
             return None;
         };
-        let raw = &self.data[range.clone()];
+        let raw = &self.cursor.data()[range.clone()];
         Some(match code.trim_start_matches(['<', '=']) {
             "f8" => Node::Float(f64::from_le_bytes(raw.try_into().ok()?)),
             "f4" => Node::Float(f64::from(f32::from_le_bytes(raw.try_into().ok()?))),

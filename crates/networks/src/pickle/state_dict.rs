@@ -1,15 +1,14 @@
 //! The tensors of a PyTorch file that holds a dictionary of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use patchwork_core::file_error;
 use tch::Tensor;
 
 use super::arena::{Arena, Handle, Node};
-use super::error::{PickleError, PickleProblem};
-use super::tensor::TensorReader;
-use super::{archive, legacy};
+use super::container::PickleFile;
+use super::error::{PickleError, PickleProblem, listed};
 
 /// Reads the tensors of a `.pt` / `.pth` file, zip archive or older format, by their names.
 ///
@@ -28,40 +27,47 @@ pub fn read_state_dict(path: &Path) -> Result<BTreeMap<String, Tensor>, PickleEr
 
 /// As [`read_state_dict`], from the file's bytes.
 pub fn parse_state_dict(data: &[u8]) -> Result<BTreeMap<String, Tensor>, PickleProblem> {
-    let (outcome, places) = if archive::is_archive(data) {
-        archive::read(data)?
-    } else if legacy::is_legacy(data) {
-        legacy::read(data)?
-    } else {
-        return Err(PickleProblem::structure(
-            "it is neither a PyTorch zip archive nor of PyTorch's older format",
-        ));
-    };
-    let dictionary = find_dictionary(&outcome.arena, outcome.root)?;
-    let mut reader = TensorReader::new(data, places);
+    let file = PickleFile::open(data)?;
+    let dictionary = find(&file.arena, file.root)?;
+    tensors(file, dictionary)
+}
+
+/// The tensors of a dictionary; values of other kinds are passed over.
+pub(crate) fn tensors(
+    file: PickleFile,
+    dictionary: Handle,
+) -> Result<BTreeMap<String, Tensor>, PickleProblem> {
+    let PickleFile {
+        arena, mut reader, ..
+    } = file;
     let mut tensors = BTreeMap::new();
-    for (name, value) in outcome.arena.entries(dictionary).unwrap_or_default() {
-        if let (Some(name), Node::Tensor(view)) =
-            (outcome.arena.text(*name), outcome.arena.get(*value))
-        {
-            tensors.insert(name.to_owned(), reader.read(&outcome.arena, name, view)?);
+    for (name, value) in arena.entries(dictionary).unwrap_or_default() {
+        if let (Some(name), Node::Tensor(view)) = (arena.text(*name), arena.get(*value)) {
+            tensors.insert(name.to_owned(), reader.read(&arena, name, view)?);
         }
     }
     Ok(tensors)
 }
 
-fn find_dictionary(arena: &Arena, root: Handle) -> Result<Handle, PickleProblem> {
+/// The dictionary of tensors that is meant where none is named.
+pub(crate) fn find(arena: &Arena, root: Handle) -> Result<Handle, PickleProblem> {
     let Some(entries) = arena.entries(root) else {
         return Err(PickleProblem::structure("it does not hold a dictionary"));
     };
     if holds_tensors(arena, root) {
         return Ok(root);
     }
-    let inner: Vec<(&str, Handle)> = entries
-        .iter()
-        .filter(|(_, value)| holds_tensors(arena, *value))
-        .filter_map(|(name, value)| Some((arena.text(*name)?, *value)))
-        .collect();
+    // Many entries may be one dictionary, which is looked through once.
+    let mut known: HashMap<Handle, bool> = HashMap::new();
+    let mut inner: Vec<(&str, Handle)> = Vec::new();
+    for (name, value) in entries {
+        let holds = *known
+            .entry(*value)
+            .or_insert_with(|| holds_tensors(arena, *value));
+        if let (true, Some(name)) = (holds, arena.text(*name)) {
+            inner.push((name, *value));
+        }
+    }
     match inner.as_slice() {
         [] => Err(PickleProblem::structure("it holds no tensors")),
         [(_, only)] => Ok(*only),
@@ -70,16 +76,16 @@ fn find_dictionary(arena: &Arena, root: Handle) -> Result<Handle, PickleProblem>
             .find(|(name, _)| *name == "state_dict")
             .map(|(_, value)| *value)
             .ok_or_else(|| {
-                let names: Vec<&str> = several.iter().map(|(name, _)| *name).collect();
                 PickleProblem::Structure(format!(
-                    "it holds several dictionaries of tensors ({}) and none is called `state_dict`",
-                    names.join(", ")
+                    "it holds several dictionaries of tensors ({}) and none is called `state_dict`; name the one to read",
+                    listed(several.iter().map(|(name, _)| *name))
                 ))
             }),
     }
 }
 
-fn holds_tensors(arena: &Arena, handle: Handle) -> bool {
+/// Whether a value is a dictionary with a tensor in it.
+pub(crate) fn holds_tensors(arena: &Arena, handle: Handle) -> bool {
     arena.entries(handle).is_some_and(|entries| {
         entries
             .iter()

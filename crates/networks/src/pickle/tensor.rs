@@ -6,8 +6,11 @@ use std::ops::Range;
 use tch::Tensor;
 
 use super::arena::{Arena, Node, TensorView};
-use super::error::PickleProblem;
+use super::error::{PickleProblem, shortened};
 use super::legacy::byte_length;
+
+/// What a tensor takes besides its elements, roughly.
+const TENSOR_BYTES: usize = 64;
 
 /// Makes tensors of one file, and no more of them than the file can account for.
 pub(crate) struct TensorReader<'a> {
@@ -36,7 +39,7 @@ impl<'a> TensorReader<'a> {
         view: &TensorView,
     ) -> Result<Tensor, PickleProblem> {
         let problem = |problem: &str| PickleProblem::Tensor {
-            name: name.to_owned(),
+            name: shortened(name),
             problem: problem.to_owned(),
         };
         let Node::Storage(storage) = arena.get(view.storage) else {
@@ -64,7 +67,9 @@ impl<'a> TensorReader<'a> {
             ))
         })?;
         let width = storage.kind.elt_size_in_bytes();
-        let needed = extent.end.saturating_sub(extent.start) * width;
+        // A view with strides of zero touches few elements and has many.
+        let span = extent.end.saturating_sub(extent.start);
+        let needed = span.max(extent.count) * width + TENSOR_BYTES;
         self.budget = self
             .budget
             .checked_sub(needed)
