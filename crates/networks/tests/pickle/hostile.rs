@@ -19,6 +19,10 @@ fn refused(file: &[u8]) -> PickleProblem {
     }
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "each pickle is made for one check"
+)]
 fn check_limit(pickle: Pickler) {
     let problem = refused(&pickle.0);
     assert!(matches!(problem, PickleProblem::Limit { .. }), "{problem}");
