@@ -18,14 +18,14 @@ fn explain_names_what_changed_since_the_nearest_artifact() {
         "explain",
         SMOKE,
         "--set",
-        "stages.prepare.resolution=32",
+        "stages.prepare.background=\"#eeeeee\"",
         "--until",
         "reference",
     ]);
     assert_eq!(explained[0]["fate"], "run");
     assert_eq!(
         explained[0]["changes"],
-        serde_json::json!([{"what": "resolution", "was": "16", "is": "32"}])
+        serde_json::json!([{"what": "background", "was": "[255,255,255]", "is": "[238,238,238]"}])
     );
     assert_eq!(explained[1]["nearest"], serde_json::Value::Null);
     let unchanged = program.succeed(&["explain", SMOKE, "--until", "prepare"]);
@@ -52,15 +52,15 @@ fn one_stage_alone_wants_its_inputs_and_then_runs() {
 fn gc_deletes_what_the_kept_runs_do_not_need() {
     let program = Program::new();
     program.succeed(&["run", SMOKE, "--until", "prepare"]);
-    let larger = [
+    let grey = [
         "run",
         SMOKE,
         "--until",
         "prepare",
         "--set",
-        "stages.prepare.resolution=32",
+        "stages.prepare.background=\"#eeeeee\"",
     ];
-    program.succeed(&larger);
+    program.succeed(&grey);
     assert!(program.rows(&["gc"]).is_empty());
     let before = program.artifacts();
     let found = program.rows(&["gc", "--keep", "1"]);
@@ -71,7 +71,7 @@ fn gc_deletes_what_the_kept_runs_do_not_need() {
         program.rows(&[arguments, &["--dry-run"]].concat())[0]["would be"].clone()
     };
     assert_eq!(would(&["run", SMOKE, "--until", "prepare"]), "run");
-    assert_eq!(would(&larger), "cached");
+    assert_eq!(would(&grey), "cached");
     assert!(program.rows(&["gc", "--keep", "1"]).is_empty());
 }
 
