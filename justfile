@@ -23,8 +23,13 @@ build: setup
 pipeline NAME *ARGS: build
     @"{{ patchwork }}" run "pipelines/$1.toml" "${@:2}"
 
+# Python packages that read in the tests what we write; costs nothing once they are there
+[private]
+readers:
+    @scripts/readers.sh
+
 # what CI runs: format, clippy, all tests
-test: setup
+test: setup readers
     cargo fmt --all --check
     cargo clippy --release --workspace --all-targets --locked -- -D warnings
     cargo test --release --workspace --locked
