@@ -11,3 +11,4 @@ mod mistakes;
 mod program;
 mod resume;
 mod smoke;
+mod standalone;

@@ -38,6 +38,25 @@ pub(crate) enum Command {
         patchwork run pipelines/celeba.toml --set stages.train.batch_size=64 --until train\n  \
         patchwork run pipelines/celeba.toml --dry-run")]
     Run(RunArguments),
+    /// Train on a prepared data set, without a pipeline.
+    ///
+    /// Does what a train stage does, and goes on after an interruption when the same command is given again. The
+    /// network, its snapshots and its loss become the folder of `--out`, the logs a folder beside it.
+    #[command(
+        after_help = "Examples:\n  patchwork train configs/pixel-64.toml --data shards --out network\n  \
+        patchwork train pipelines/demo.toml --data runs/artifacts/prepare/0a1b2c --out network --set batch_size=64"
+    )]
+    Train(TrainArguments),
+    /// Draw images from a network, without a pipeline.
+    ///
+    /// The network is a folder that training made, or a file that `patchwork checkpoint import` made. The images
+    /// become a set of shards with a picture of the first ones.
+    #[command(
+        after_help = "Examples:\n  patchwork sample network --seeds 0-63 --steps 18 --out samples\n  \
+        patchwork sample ffhq.safetensors --config pipelines/ffhq.toml --seeds 0-99 --out samples\n  \
+        patchwork sample network --set solver=dpm-solver-2m --set steps=10 --out fast"
+    )]
+    Sample(SampleArguments),
     /// Run again what failed or was interrupted in a run, and what waits on it.
     #[command(
         after_help = "The run's pipeline is carried out as it was resolved then; what finished is not done again.\n\n\
@@ -142,6 +161,48 @@ pub(crate) struct RunArguments {
     /// How results are printed.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TrainArguments {
+    /// A pipeline file or preset with the settings of a train stage.
+    pub(crate) config: PathBuf,
+    /// The folder of a prepared data set.
+    #[arg(long, value_name = "SHARDS")]
+    pub(crate) data: PathBuf,
+    /// The folder to make.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// The stage in the file whose settings are meant.
+    #[arg(long, default_value = "train", value_name = "NAME")]
+    pub(crate) stage: String,
+    /// Override a setting of the stage, such as `batch_size=64`; may be given often.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SampleArguments {
+    /// The folder of a training, or a network's file.
+    pub(crate) network: PathBuf,
+    /// The folder to make.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// A pipeline file or preset with the settings of a sample stage; without it, the defaults.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The stage in that file whose settings are meant.
+    #[arg(long, default_value = "sample", value_name = "NAME")]
+    pub(crate) stage: String,
+    /// One image a seed: `0-63`, `1,5,7-9`.
+    #[arg(long, value_name = "SEEDS")]
+    pub(crate) seeds: Option<String>,
+    /// Steps of the sampler.
+    #[arg(long, value_name = "N")]
+    pub(crate) steps: Option<u32>,
+    /// Override another setting of the stage, such as `solver=heun`; may be given often.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]

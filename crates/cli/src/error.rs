@@ -42,6 +42,14 @@ pub(crate) enum CliError {
     },
     #[error("`{}` is there already", path.display())]
     WouldOverwrite { path: PathBuf },
+    #[error("`{}` is there already, and is something else", path.display())]
+    OutputThere { path: PathBuf },
+    #[error("`{}` is no artifact of {wanted}: {problem}", path.display())]
+    NoArtifact {
+        path: PathBuf,
+        wanted: String,
+        problem: String,
+    },
     #[error("there is no stage `{stage}` in `{pipeline}`; it has {known}")]
     NoSuchStage {
         stage: String,
@@ -102,6 +110,13 @@ impl CliError {
             Self::WouldOverwrite { .. } => {
                 Some("give another name to `--out`, or `--force` to replace it".to_owned())
             }
+            Self::OutputThere { .. } => {
+                Some("give another name to `--out`, or remove the folder".to_owned())
+            }
+            Self::NoArtifact { .. } => Some(
+                "artifacts lie in runs/artifacts/KIND/; `patchwork show RUN` tells the folder of each stage"
+                    .to_owned(),
+            ),
             Self::NoWorker { .. } => Some(
                 "build both programs: `./justw build`, or `cargo build --release --package patchwork`"
                     .to_owned(),
@@ -122,6 +137,8 @@ impl CliError {
             | Self::Specify(_)
             | Self::NoSuchStage { .. }
             | Self::WouldOverwrite { .. }
+            | Self::OutputThere { .. }
+            | Self::NoArtifact { .. }
             | Self::Checkpoint { is_input: true, .. }
             | Self::TooFewRuns
             | Self::Incomparable { .. }

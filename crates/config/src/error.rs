@@ -20,6 +20,8 @@ pub enum Location {
     },
     /// On the command line: the whole text behind `--set`.
     Override(Arc<str>),
+    /// Not typed: the command that wants it.
+    Command(Arc<str>),
 }
 
 impl fmt::Display for Location {
@@ -29,6 +31,7 @@ impl fmt::Display for Location {
                 write!(formatter, "{}:{line}:{column}", path.display())
             }
             Self::Override(text) => write!(formatter, "--set {text}"),
+            Self::Command(command) => write!(formatter, "patchwork {command}"),
         }
     }
 }
@@ -127,6 +130,19 @@ pub enum Problem {
         /// What kind of value.
         expected: String,
     },
+    /// A file without the stage whose settings are wanted.
+    #[error(
+        "there is no [stages.{stage}] with the settings of a stage of kind `{kind}`{}",
+        known_stages(known)
+    )]
+    NoStage {
+        /// The name of its table.
+        stage: String,
+        /// What it should do.
+        kind: &'static str,
+        /// The stages that are there.
+        known: Vec<String>,
+    },
     /// A value of a wrong type.
     #[error("`{key}`{} must be {expected}, not {found}{}", in_section(section), did_you_mean(nearest.as_ref()))]
     WrongType {
@@ -158,6 +174,14 @@ fn in_section(section: &str) -> String {
         String::new()
     } else {
         format!(" in [{section}]")
+    }
+}
+
+fn known_stages(known: &[String]) -> String {
+    if known.is_empty() {
+        String::new()
+    } else {
+        format!("; the file has {}", known.join(", "))
     }
 }
 

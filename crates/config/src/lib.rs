@@ -25,6 +25,7 @@ mod resolve;
 mod rules;
 mod section;
 mod settings;
+mod single;
 mod tree;
 mod value;
 
@@ -45,3 +46,4 @@ pub use settings::train::{
     AugmentOperation, EmaKind, PatchSchedule, Precision, Preconditioning, TrainSettings,
 };
 pub use settings::{Kind, StageSettings};
+pub use single::{SingleStage, load_stage};

@@ -102,7 +102,7 @@ fn resolve(table: &Table, start: Location) -> Result<Pipeline, ConfigError> {
 }
 
 /// A stage's table with its kind; its keys are all known.
-fn draft(entry: &Entry) -> Result<Draft<'_>, ConfigError> {
+pub(crate) fn draft(entry: &Entry) -> Result<Draft<'_>, ConfigError> {
     let refuse = |problem: String| {
         let (key, section) = (entry.key.clone(), "stages".to_owned());
         ConfigError::at(
@@ -156,7 +156,7 @@ fn draft(entry: &Entry) -> Result<Draft<'_>, ConfigError> {
     })
 }
 
-fn execution(draft: &Draft<'_>) -> Result<Execution, ConfigError> {
+pub(crate) fn execution(draft: &Draft<'_>) -> Result<Execution, ConfigError> {
     let section = &draft.section;
     let default = Execution::default();
     let threads: Option<u32> = section.optional("threads")?;

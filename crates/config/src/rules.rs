@@ -12,23 +12,30 @@ use crate::settings::{Kind, StageSettings};
 
 /// Checks every stage against those that it reads. `drafts` and `stages` are in the same order.
 pub(crate) fn check(drafts: &[Draft<'_>], stages: &[Stage]) -> Result<(), ConfigError> {
-    for (draft, stage) in drafts.iter().zip(stages) {
-        match &stage.settings {
-            StageSettings::Prepare(_) | StageSettings::Reference(_) => {}
-            StageSettings::Train(train) => {
-                if let Some(data) = prepare_above(stage, stages) {
-                    check_train(&draft.section, train, data)?;
-                }
-            }
-            StageSettings::Sample(sample) => {
-                if let Some(train) = needed(stage, Kind::Train, stages).next() {
-                    check_sample(&draft.section, sample, train, stages)?;
-                }
-            }
-            StageSettings::Evaluate(_) => check_evaluate(&draft.section, stage, stages)?,
-        }
+    drafts
+        .iter()
+        .zip(stages)
+        .try_for_each(|(draft, stage)| check_stage(draft, stage, stages))
+}
+
+/// Checks one stage against those of `stages` that it reads.
+pub(crate) fn check_stage(
+    draft: &Draft<'_>,
+    stage: &Stage,
+    stages: &[Stage],
+) -> Result<(), ConfigError> {
+    match &stage.settings {
+        StageSettings::Prepare(_) | StageSettings::Reference(_) => Ok(()),
+        StageSettings::Train(train) => match prepare_above(stage, stages) {
+            Some(data) => check_train(&draft.section, train, data),
+            None => Ok(()),
+        },
+        StageSettings::Sample(sample) => match needed(stage, Kind::Train, stages).next() {
+            Some(train) => check_sample(&draft.section, sample, train, stages),
+            None => Ok(()),
+        },
+        StageSettings::Evaluate(_) => check_evaluate(&draft.section, stage, stages),
     }
-    Ok(())
 }
 
 fn check_train(

@@ -143,6 +143,17 @@ pub fn publish_directory(from: &Path, to: &Path) -> Result<(), FileError> {
     sync_directory(parent(from))
 }
 
+/// Makes a symbolic link at `path` to what lies at `target`, replacing a link that is there.
+pub fn link(target: &Path, path: &Path) -> Result<(), FileError> {
+    let partial = partial_path(path);
+    remove_file(&partial)?;
+    fault::point("link", &partial)?;
+    std::os::unix::fs::symlink(target, &partial)
+        .map_err(|source| FileError::new("link", &partial, source))?;
+    rename(&partial, path)?;
+    sync_directory(parent(path))
+}
+
 /// Syncs a finished file and renames it on its disk, durably; what stands at the new place is replaced.
 pub fn rename_file(from: &Path, to: &Path) -> Result<(), FileError> {
     fault::point("sync", from)?;

@@ -31,6 +31,14 @@ pub enum PipelineError {
         /// The stage that makes the input.
         input: String,
     },
+    /// An artifact that was put in place is gone.
+    #[error("the artifact of `{stage}` is not at `{}` any more", folder.display())]
+    GivenMissing {
+        /// The stage.
+        stage: String,
+        /// Where it was put.
+        folder: std::path::PathBuf,
+    },
     /// A file operation failed.
     #[error(transparent)]
     File(#[from] FileError),

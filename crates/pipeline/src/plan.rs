@@ -55,7 +55,7 @@ impl Plan {
     ///
     /// # Errors
     /// An unknown stage in `needs` or `scope`, a cycle, an unreadable manifest, an input that is not there
-    /// for [`Scope::Only`].
+    /// for [`Scope::Only`], a given artifact that is not there.
     pub fn new(
         spec: &PipelineSpec,
         store: &Store,
@@ -77,8 +77,14 @@ impl Plan {
                     }
                 })
                 .collect();
-            let fingerprint = fingerprint(stage, &inputs);
+            let fingerprint = stage.given.unwrap_or_else(|| fingerprint(stage, &inputs));
             let cached = store.find(&stage.kind, fingerprint)?;
+            if stage.given.is_some() && cached.is_none() {
+                return Err(PipelineError::GivenMissing {
+                    stage: stage.name.clone(),
+                    folder: store.artifact(&stage.kind, fingerprint),
+                });
+            }
             if let Scope::Only(only) = scope
                 && cached.is_none()
                 && stage.name != only
@@ -179,6 +185,7 @@ mod tests {
             settings,
             execution: json!({"threads": 2}),
             source: None,
+            given: None,
             retries: 0,
             timeout: None,
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use patchwork_core::Digest;
+use patchwork_core::{Digest, Fingerprint};
 use serde_json::Value;
 
 /// A whole pipeline, resolved and checked.
@@ -33,6 +33,9 @@ pub struct StageSpec {
     pub execution: Value,
     /// The digest of the raw data that it reads besides its inputs.
     pub source: Option<Digest>,
+    /// The fingerprint of an artifact that was put in place ([`crate::Store::give`]) and is used as it is; none for
+    /// a stage whose artifact is named by what goes into it.
+    pub given: Option<Fingerprint>,
     /// How often a failure that may pass is tried again.
     pub retries: u32,
     /// After how long an attempt is stopped.

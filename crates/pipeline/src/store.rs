@@ -60,6 +60,17 @@ impl Store {
         Manifest::read(&folder).map(Some)
     }
 
+    /// Puts a finished artifact from elsewhere in place, by a link to its folder: nothing is copied.
+    pub fn give(
+        &self,
+        kind: &str,
+        fingerprint: Fingerprint,
+        folder: &Path,
+    ) -> Result<(), FileError> {
+        durable::create_dir_all(&self.artifacts(kind))?;
+        durable::link(folder, &self.artifact(kind, fingerprint))
+    }
+
     /// Removes a finished artifact, if it is there. Killed on the way, it leaves the artifact whole or gone.
     pub fn discard(&self, kind: &str, fingerprint: Fingerprint) -> Result<(), FileError> {
         let aside = self

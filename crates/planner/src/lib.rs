@@ -11,4 +11,4 @@ pub mod precision;
 pub mod source;
 pub mod specify;
 
-pub use specify::{SpecifyError, SpecifyOptions, specify};
+pub use specify::{SpecifyError, SpecifyOptions, specify, specify_stage};

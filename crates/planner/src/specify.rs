@@ -65,7 +65,8 @@ pub fn specify(
     })
 }
 
-fn specify_stage(
+/// Describes one stage to the supervisor; `seed` is the root of all randomness.
+pub fn specify_stage(
     stage: &Stage,
     seed: u64,
     options: &SpecifyOptions<'_>,
@@ -127,6 +128,7 @@ fn specify_stage(
         settings,
         execution,
         source: source_digest,
+        given: None,
         retries: stage.execution.retries,
         timeout: stage
             .execution

@@ -78,7 +78,7 @@ fn measured(job: &Job, settings: &EvaluateSettings) -> Result<Vec<Measured>, Sta
         measured.push(Measured {
             subject: Subject::Input(position),
             seeds: summary_of(samples, "seeds")?,
-            images_seen: Some(summary_of(samples, "images_seen")?),
+            images_seen: summary_of(samples, "images_seen")?,
             images: Box::new(ShardSet::open(&samples.folder)?),
         });
     }

@@ -42,6 +42,11 @@ enum SampleError {
         "`labels = \"{0}\"` needs a class-conditional network; train one, or set `labels = \"none\"`"
     )]
     LabelsUnwanted(&'static str),
+    #[error(
+        "`labels = \"dataset\"` needs the data set's counts of each class, which this network does not come with; \
+         set `labels = \"balanced\"`"
+    )]
+    NoCounts,
     #[error("`guidance` needs a class-conditional network trained with `label_dropout` above 0")]
     GuidanceUnwanted,
 }
@@ -144,10 +149,12 @@ fn network_file(settings: &SampleSettings) -> String {
     }
 }
 
-fn images_seen(trained: &JobInput, settings: &SampleSettings) -> Result<u64, StageError> {
-    settings
-        .at_images
-        .map_or_else(|| summary_of(trained, "images_seen"), Ok)
+/// None for a network that was not trained here.
+fn images_seen(trained: &JobInput, settings: &SampleSettings) -> Result<Option<u64>, StageError> {
+    match settings.at_images {
+        Some(images) => Ok(Some(images)),
+        None => summary_of(trained, "images_seen"),
+    }
 }
 
 /// Draws a region of the images of some seeds.
@@ -327,10 +334,16 @@ impl Classes {
             inputs(job, Kind::Train).count() == 1,
             "a sample stage reads one network"
         );
+        // A network that was not trained here comes without names and counts.
+        let names: Option<Vec<String>> = summary_of(trained, "class_names")?;
+        let counts: Option<Vec<u64>> = summary_of(trained, "class_counts")?;
+        if counts.is_none() && settings.labels == SampleLabels::Dataset {
+            return Err(SampleError::NoCounts.into());
+        }
         Ok(Self {
-            names: summary_of(trained, "class_names")?,
+            names: names.unwrap_or_else(|| (0..classes).map(|class| class.to_string()).collect()),
             choice: settings.labels,
-            counts: summary_of(trained, "class_counts")?,
+            counts: counts.unwrap_or_default(),
         })
     }
 

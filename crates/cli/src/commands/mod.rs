@@ -15,6 +15,7 @@ mod retry;
 mod run;
 mod runs;
 mod show;
+mod standalone;
 mod status;
 
 use std::process::ExitCode;
@@ -26,6 +27,8 @@ use crate::error::CliError;
 pub(crate) async fn dispatch(arguments: &Arguments) -> Result<ExitCode, CliError> {
     match &arguments.command {
         Command::Run(run) => run::run(arguments, run).await,
+        Command::Train(train) => standalone::train(arguments, train).await,
+        Command::Sample(sample) => standalone::sample(arguments, sample).await,
         Command::Retry(retry) => retry::retry(arguments, retry).await,
         Command::Explain(explain) => done(explain::explain_pipeline(arguments, explain)),
         Command::Status(status) => done(status::status(&arguments.home, status).await),

@@ -60,14 +60,7 @@ impl Request<'_> {
             rehash: self.rehash,
         };
         let spec = specify(self.pipeline, &options)?;
-        let planning = store.lock_planning()?;
-        let plan = Plan::new(&spec, &store, self.scope)?;
-        Ok(Planned {
-            store,
-            spec,
-            plan,
-            planning,
-        })
+        Planned::new(store, spec, self.scope)
     }
 
     /// Plans and carries out the request, and prints what became of it.
@@ -76,15 +69,51 @@ impl Request<'_> {
         arguments: &Arguments,
         format: Format,
     ) -> Result<RunOutcome, CliError> {
-        let Planned {
+        let planned = self.plan(arguments)?;
+        let outcome = planned.carry_out(self.force, self.jobs).await?;
+        print_outcome(&outcome, format)?;
+        if format == Format::Table {
+            line(&format!(
+                "run {}; `patchwork show {}` has the details",
+                outcome.run, outcome.run
+            ))?;
+        }
+        Ok(outcome)
+    }
+}
+
+impl Planned {
+    /// Plans the stages that `spec` describes.
+    pub(crate) fn new(
+        store: Store,
+        spec: PipelineSpec,
+        scope: Scope<'_>,
+    ) -> Result<Self, CliError> {
+        let planning = store.lock_planning()?;
+        let plan = Plan::new(&spec, &store, scope)?;
+        Ok(Self {
             store,
             spec,
             plan,
             planning,
-        } = self.plan(arguments)?;
+        })
+    }
+
+    /// Carries the plan out, up to `jobs` stages at once, those of `force` even if they are done already.
+    pub(crate) async fn carry_out(
+        self,
+        force: &[String],
+        jobs: usize,
+    ) -> Result<RunOutcome, CliError> {
+        let Self {
+            store,
+            spec,
+            plan,
+            planning,
+        } = self;
         let worker = worker_program::path()?;
         let runs = |stage: &patchwork_pipeline::PlannedStage| {
-            stage.cached.is_none() || self.force.contains(&stage.spec.name)
+            stage.cached.is_none() || force.contains(&stage.spec.name)
         };
         if plan.stages.iter().any(runs) {
             worker_program::probe(&worker)?;
@@ -102,8 +131,8 @@ impl Request<'_> {
         }
         let options = ExecuteOptions {
             worker,
-            jobs: self.jobs,
-            force: self.force.to_vec(),
+            jobs,
+            force: force.to_vec(),
             provenance: provenance()?,
         };
         let mut observer = progress::observer();
@@ -118,7 +147,6 @@ impl Request<'_> {
         )
         .await?;
         registry.close().await;
-        print_outcome(&outcome, format)?;
         Ok(outcome)
     }
 }
@@ -133,6 +161,7 @@ pub(crate) fn exit_code(outcome: &RunOutcome) -> ExitCode {
     }
 }
 
+/// Prints what became of each stage, its scores and its pictures.
 fn print_outcome(outcome: &RunOutcome, format: Format) -> Result<(), CliError> {
     let mut rows = Rows::new(&["stage", "status", "time", "artifact"]);
     for stage in &outcome.stages {
@@ -159,14 +188,11 @@ fn print_outcome(outcome: &RunOutcome, format: Format) -> Result<(), CliError> {
     for picture in outcome.stages.iter().flat_map(pictures) {
         line(&format!("picture: {}", picture.display()))?;
     }
-    line(&format!(
-        "run {}; `patchwork show {}` has the details",
-        outcome.run, outcome.run
-    ))
+    Ok(())
 }
 
 /// The scores of a stage, in the words of its summary.
-fn print_distances(stage: &StageResult) -> Result<(), CliError> {
+pub(crate) fn print_distances(stage: &StageResult) -> Result<(), CliError> {
     let distances = stage
         .outcome
         .as_ref()

@@ -1,0 +1,131 @@
+//! What a stage on files reads: finished artifacts that lie anywhere.
+
+use std::path::{Path, PathBuf};
+
+use patchwork_config::{Execution, Kind, Stage, StageSettings};
+use patchwork_core::{Digest, FileError, Fingerprint, durable};
+use patchwork_pipeline::manifest::{MANIFEST_FORMAT, ManifestFile};
+use patchwork_pipeline::{Manifest, Outcome, StageSpec, Store};
+use serde_json::json;
+
+use crate::error::CliError;
+
+/// What a training's artifact calls its network.
+const NETWORK_FILE: &str = "network.safetensors";
+
+/// A finished artifact, or files that are made one.
+pub(super) struct Given {
+    /// What the stage that reads it calls it.
+    pub(super) name: String,
+    /// Where it lies, absolute.
+    folder: PathBuf,
+    manifest: Manifest,
+}
+
+impl Given {
+    /// An artifact's folder, of one of `kinds`.
+    pub(super) fn open(name: &str, folder: &Path, kinds: &[Kind]) -> Result<Self, CliError> {
+        let refuse = |problem: String| CliError::NoArtifact {
+            path: folder.to_owned(),
+            problem,
+            wanted: kinds
+                .iter()
+                .map(|kind| format!("a `{kind}` stage"))
+                .collect::<Vec<_>>()
+                .join(" or "),
+        };
+        let absolute = folder
+            .canonicalize()
+            .map_err(|source| FileError::new("read", folder, source))?;
+        let manifest = Manifest::read(&absolute).map_err(|error| refuse(error.to_string()))?;
+        if !kinds.iter().any(|kind| kind.name() == manifest.kind) {
+            return Err(refuse(format!(
+                "it is the artifact of a `{}` stage",
+                manifest.kind
+            )));
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            folder: absolute,
+            manifest,
+        })
+    }
+
+    /// A network's file, made the artifact of a training of unknown settings, in `home`.
+    pub(super) fn network(name: &str, file: &Path, home: &Path) -> Result<Self, CliError> {
+        let digest = Digest::of_file(file)?;
+        let fingerprint = Fingerprint::of(&json!({ "network": digest }));
+        let folder = home.join("given").join(fingerprint.to_string());
+        durable::create_dir_all(&folder)?;
+        let absolute = file
+            .canonicalize()
+            .map_err(|source| FileError::new("read", file, source))?;
+        durable::link(&absolute, &folder.join(NETWORK_FILE))?;
+        let bytes = std::fs::metadata(file)
+            .map_err(|source| FileError::new("read the size of", file, source))?
+            .len();
+        let manifest = Manifest {
+            format: MANIFEST_FORMAT.to_owned(),
+            kind: Kind::Train.to_string(),
+            fingerprint,
+            format_version: 1,
+            settings: json!({}),
+            source: None,
+            inputs: Vec::new(),
+            files: vec![ManifestFile {
+                path: NETWORK_FILE.to_owned(),
+                bytes,
+                blake3: digest,
+            }],
+            outcome: Outcome::default(),
+        };
+        manifest.write(&folder)?;
+        let folder = folder
+            .canonicalize()
+            .map_err(|source| FileError::new("read", &folder, source))?;
+        Ok(Self {
+            name: name.to_owned(),
+            folder,
+            manifest,
+        })
+    }
+
+    /// The stage that made it, as far as its settings are known: what is checked against them is checked then.
+    pub(super) fn stage(&self) -> Option<Stage> {
+        let kind: Kind = serde_json::from_value(json!(self.manifest.kind)).ok()?;
+        let mut settings = self.manifest.settings.clone();
+        if let (Kind::Prepare, Some(settings)) = (kind, settings.as_object_mut()) {
+            // Where the raw data lay is no part of an artifact, and of no meaning here.
+            settings.insert("source".to_owned(), json!(""));
+        }
+        Some(Stage {
+            name: self.name.clone(),
+            needs: Vec::new(),
+            settings: StageSettings::from_json(kind, settings).ok()?,
+            execution: Execution::default(),
+        })
+    }
+
+    /// The artifact to the supervisor.
+    pub(super) fn spec(&self) -> StageSpec {
+        StageSpec {
+            name: self.name.clone(),
+            kind: self.manifest.kind.clone(),
+            format_version: self.manifest.format_version,
+            needs: Vec::new(),
+            settings: self.manifest.settings.clone(),
+            execution: json!({}),
+            source: self.manifest.source,
+            given: Some(self.manifest.fingerprint),
+            retries: 0,
+            timeout: None,
+        }
+    }
+
+    pub(super) fn put_in_place(&self, store: &Store) -> Result<(), FileError> {
+        let Manifest {
+            kind, fingerprint, ..
+        } = &self.manifest;
+        store.give(kind, *fingerprint, &self.folder)
+    }
+}

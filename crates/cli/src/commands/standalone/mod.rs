@@ -1,0 +1,141 @@
+//! One stage on files, without a pipeline: `train`, `sample` and `evaluate`.
+//!
+//! It is done as in a pipeline, by the same supervisor and worker, in a home folder of its own; so it resumes after a
+//! crash when the same command is given again. What it reads are finished artifacts, linked into that home.
+
+mod given;
+mod sample;
+mod train;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use patchwork_config::SingleStage;
+use patchwork_core::{FileError, durable};
+use patchwork_pipeline::{Manifest, PipelineSpec, RunOutcome, Scope, StageResult, Store};
+use patchwork_planner::{SpecifyOptions, specify_stage};
+use patchwork_weights::weights_folder;
+use serde_json::json;
+
+pub(crate) use sample::sample;
+pub(crate) use train::train;
+
+use super::request::{Planned, exit_code, print_distances};
+use crate::arguments::Arguments;
+use crate::error::CliError;
+use crate::output::{line, remark};
+use given::Given;
+
+/// A stage on files, whose result becomes a folder of the user's choice.
+struct Standalone<'a> {
+    arguments: &'a Arguments,
+    /// The artifacts that it reads.
+    given: Vec<Given>,
+    single: SingleStage,
+    out: &'a Path,
+}
+
+/// The home folder of the work on `out`: beside it, and so on the same disk.
+fn work_home(out: &Path) -> PathBuf {
+    let mut name = out.file_name().unwrap_or_default().to_os_string();
+    name.push(".work");
+    out.with_file_name(name)
+}
+
+/// The folder of the logs of the work on `out`.
+fn logs(out: &Path) -> PathBuf {
+    let mut name = out.file_name().unwrap_or_default().to_os_string();
+    name.push(".logs");
+    out.with_file_name(name)
+}
+
+impl Standalone<'_> {
+    /// Does the work, or what is left of it.
+    async fn carry_out(self) -> Result<ExitCode, CliError> {
+        let home = work_home(self.out);
+        let name = self.single.stage.name.clone();
+        let store = Store::open(&home)?;
+        let planned = Planned::new(store.clone(), self.spec(&store)?, Scope::All)?;
+        let stage = planned
+            .plan
+            .stage(&name)
+            .expect("the plan has the stage that it is made for");
+        if self.out.exists() {
+            if Manifest::read(self.out).is_ok_and(|made| made.fingerprint == stage.fingerprint) {
+                remark(&format!("`{}` is done already", self.out.display()));
+                durable::remove_dir_all(&home)?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            return Err(CliError::OutputThere {
+                path: self.out.to_owned(),
+            });
+        }
+        let outcome = planned.carry_out(&[], 1).await?;
+        if outcome.is_success() {
+            self.publish(&store, &outcome, &name)?;
+        } else {
+            remark(&format!(
+                "the same command goes on from there; the work so far lies in `{}`",
+                home.display()
+            ));
+        }
+        Ok(exit_code(&outcome))
+    }
+
+    fn spec(&self, store: &Store) -> Result<PipelineSpec, CliError> {
+        let SingleStage { seed, stage } = &self.single;
+        let mut stages = Vec::with_capacity(self.given.len() + 1);
+        for given in &self.given {
+            given.put_in_place(store)?;
+            stages.push(given.spec());
+        }
+        let options = SpecifyOptions {
+            cache: &store.cache(),
+            weights: &weights_folder(self.arguments.weights.clone()),
+            rehash: false,
+        };
+        let mut spec = specify_stage(stage, *seed, &options)?;
+        spec.needs = self.given.iter().map(|given| given.name.clone()).collect();
+        stages.push(spec);
+        Ok(PipelineSpec {
+            name: stage.name.clone(),
+            definition: json!({ "stage": stage, "seed": seed }),
+            stages,
+        })
+    }
+
+    /// Moves the artifact to its place and the logs beside it, and removes the home folder.
+    fn publish(&self, store: &Store, outcome: &RunOutcome, stage: &str) -> Result<(), CliError> {
+        let done = outcome
+            .stages
+            .iter()
+            .find(|result| result.stage == stage)
+            .expect("the run has the stage that it is made for");
+        self.keep_logs(store)?;
+        durable::publish_directory(&done.folder, self.out)?;
+        durable::remove_dir_all(store.home())?;
+        print(done, self.out)
+    }
+
+    /// Every attempt's logs are kept: the interrupted ones tell of the first part of the work.
+    fn keep_logs(&self, store: &Store) -> Result<(), FileError> {
+        let kept = logs(self.out);
+        durable::create_dir_all(&kept)?;
+        for run in durable::list(&store.home().join("logs"))? {
+            let place = kept.join(run.file_name().unwrap_or_default());
+            durable::remove_dir_all(&place)?;
+            durable::publish_directory(&run, &place)?;
+        }
+        Ok(())
+    }
+}
+
+fn print(done: &StageResult, out: &Path) -> Result<(), CliError> {
+    print_distances(done)?;
+    for path in durable::list(out)? {
+        if path.extension().is_some_and(|extension| extension == "png") {
+            line(&format!("picture: {}", path.display()))?;
+        }
+    }
+    line(&out.display().to_string())
+}

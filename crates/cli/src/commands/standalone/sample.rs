@@ -1,0 +1,41 @@
+//! `patchwork sample`: a network to images.
+
+use std::process::ExitCode;
+
+use patchwork_config::{Kind, Stage, load_stage};
+
+use super::given::Given;
+use super::{Standalone, work_home};
+use crate::arguments::{Arguments, SampleArguments};
+use crate::error::CliError;
+
+pub(crate) async fn sample(
+    arguments: &Arguments,
+    sample: &SampleArguments,
+) -> Result<ExitCode, CliError> {
+    const NAME: &str = "network";
+    let network = if sample.network.is_dir() {
+        Given::open(NAME, &sample.network, &[Kind::Train])?
+    } else {
+        Given::network(NAME, &sample.network, &work_home(&sample.out))?
+    };
+    let above: Vec<Stage> = network.stage().into_iter().collect();
+    let mut set = sample.set.clone();
+    set.extend(sample.seeds.iter().map(|seeds| format!("seeds={seeds:?}")));
+    set.extend(sample.steps.iter().map(|steps| format!("steps={steps}")));
+    let single = load_stage(
+        Kind::Sample,
+        &sample.stage,
+        sample.config.as_deref(),
+        &set,
+        &above,
+    )?;
+    Standalone {
+        arguments,
+        given: vec![network],
+        single,
+        out: &sample.out,
+    }
+    .carry_out()
+    .await
+}

@@ -1,0 +1,33 @@
+//! `patchwork train`: a prepared data set to a network.
+
+use std::process::ExitCode;
+
+use patchwork_config::{Kind, Stage, load_stage};
+
+use super::Standalone;
+use super::given::Given;
+use crate::arguments::{Arguments, TrainArguments};
+use crate::error::CliError;
+
+pub(crate) async fn train(
+    arguments: &Arguments,
+    train: &TrainArguments,
+) -> Result<ExitCode, CliError> {
+    let data = Given::open("data", &train.data, &[Kind::Prepare])?;
+    let above: Vec<Stage> = data.stage().into_iter().collect();
+    let single = load_stage(
+        Kind::Train,
+        &train.stage,
+        Some(&train.config),
+        &train.set,
+        &above,
+    )?;
+    Standalone {
+        arguments,
+        given: vec![data],
+        single,
+        out: &train.out,
+    }
+    .carry_out()
+    .await
+}
