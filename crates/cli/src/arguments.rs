@@ -90,6 +90,7 @@ pub(crate) enum Command {
     )]
     Show(ShowArguments),
     /// Print the log of a stage of a run.
+    #[command(after_help = "Examples:\n  patchwork logs\n  patchwork logs celeba-3 train --follow")]
     Logs(LogsArguments),
     /// Ask the registry a question in SQL; it is opened read-only.
     #[command(
@@ -155,9 +156,9 @@ pub(crate) struct RunArguments {
     /// Say what would be done, and do nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// How many stages may run at once; each uses all threads unless its `threads` says otherwise.
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) jobs: u16,
+    /// How many stages may run at once [default: as many as have room by their `cpus`, `memory_gib` and `device`].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) jobs: Option<u16>,
     /// How results are printed.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
@@ -210,9 +211,9 @@ pub(crate) struct RetryArguments {
     /// The run.
     #[arg(default_value = "latest")]
     pub(crate) run: String,
-    /// How many stages may run at once; each uses all threads unless its `threads` says otherwise.
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) jobs: u16,
+    /// How many stages may run at once [default: as many as have room by their `cpus`, `memory_gib` and `device`].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) jobs: Option<u16>,
     /// How results are printed.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
@@ -307,6 +308,9 @@ pub(crate) struct LogsArguments {
     pub(crate) run: String,
     /// The stage; without it, every log of the run.
     pub(crate) stage: Option<String>,
+    /// Go on with what is printed, until the run ends.
+    #[arg(long, short)]
+    pub(crate) follow: bool,
 }
 
 #[derive(Debug, clap::Args)]

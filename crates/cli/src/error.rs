@@ -145,7 +145,8 @@ impl CliError {
             | Self::Pipeline(
                 PipelineError::UnknownStage { .. }
                 | PipelineError::Cycle { .. }
-                | PipelineError::InputMissing { .. },
+                | PipelineError::InputMissing { .. }
+                | PipelineError::TooLittleMemory { .. },
             ) => EXIT_USAGE,
             _ => EXIT_FAILED,
         })

@@ -60,6 +60,10 @@ impl Stage {
 pub struct Execution {
     /// Threads of the worker, at least 1; none = all cores.
     pub threads: Option<usize>,
+    /// Processor cores that it takes while it runs, at least 1; none = as many as `threads`.
+    pub cpus: Option<usize>,
+    /// Memory that it takes while it runs, in GiB; none = not counted.
+    pub memory_gib: Option<f64>,
     /// `cpu`, `cuda` or `cuda:N`.
     pub device: String,
     /// How often a stage that failed for a cause that may pass is started again.
@@ -76,6 +80,8 @@ impl Default for Execution {
     fn default() -> Self {
         Self {
             threads: None,
+            cpus: None,
+            memory_gib: None,
             device: "cpu".to_owned(),
             retries: 0,
             timeout_minutes: None,

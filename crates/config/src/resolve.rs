@@ -18,6 +18,8 @@ const STAGE_KEYS: &[&str] = &[
     "needs",
     "threads",
     "device",
+    "cpus",
+    "memory_gib",
     "retries",
     "timeout_minutes",
 ];
@@ -159,10 +161,15 @@ pub(crate) fn draft(entry: &Entry) -> Result<Draft<'_>, ConfigError> {
 pub(crate) fn execution(draft: &Draft<'_>) -> Result<Execution, ConfigError> {
     let section = &draft.section;
     let default = Execution::default();
-    let threads: Option<u32> = section.optional("threads")?;
-    if let Some(threads) = threads.filter(|threads| !(1..=4096).contains(threads)) {
-        return Err(section.invalid("threads", format!("is {threads}, not between 1 and 4096")));
-    }
+    let cores = |key: &str| -> Result<Option<usize>, ConfigError> {
+        let count: Option<u32> = section.optional(key)?;
+        match count {
+            Some(count) if !(1..=4096).contains(&count) => {
+                Err(section.invalid(key, format!("is {count}, not between 1 and 4096")))
+            }
+            count => Ok(count.map(|count| count as usize)),
+        }
+    };
     let device = section.or("device", default.device)?;
     let number = device.strip_prefix("cuda:").map(str::parse::<u16>);
     if !(device == "cpu" || device == "cuda" || matches!(number, Some(Ok(_)))) {
@@ -170,7 +177,9 @@ pub(crate) fn execution(draft: &Draft<'_>) -> Result<Execution, ConfigError> {
         return Err(section.invalid("device", problem));
     }
     Ok(Execution {
-        threads: threads.map(|threads| threads as usize),
+        threads: cores("threads")?,
+        cpus: cores("cpus")?,
+        memory_gib: section.optional_positive("memory_gib")?,
         device,
         retries: section.integer("retries", Some(default.retries), 0..=1000)?,
         timeout_minutes: section.optional_positive("timeout_minutes")?,

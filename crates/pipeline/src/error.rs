@@ -39,6 +39,19 @@ pub enum PipelineError {
         /// Where it was put.
         folder: std::path::PathBuf,
     },
+    /// A stage wants more memory than there is.
+    #[error(
+        "stage `{stage}` wants `memory_gib` = {wanted_gib:.1}, and this machine has {available_gib:.1} GiB; \
+         lower it if the stage takes less, or run it elsewhere"
+    )]
+    TooLittleMemory {
+        /// The stage.
+        stage: String,
+        /// What it wants.
+        wanted_gib: f64,
+        /// What there is.
+        available_gib: f64,
+    },
     /// A file operation failed.
     #[error(transparent)]
     File(#[from] FileError),

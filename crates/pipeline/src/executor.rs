@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use patchwork_core::Fingerprint;
 use patchwork_core::lock::FileLock;
 use patchwork_registry::{Registry, StageStatus};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::capacity::Capacity;
 use crate::child::{AttemptEnd, Stop, Worker};
 use crate::error::PipelineError;
 use crate::manifest::Outcome;
@@ -17,8 +17,9 @@ use crate::plan::{Plan, PlannedStage};
 use crate::protocol::{Event, Job, JobInput};
 use crate::provenance::Provenance;
 use crate::recorder::Recorder;
+use crate::result::{RunOutcome, StageResult};
 use crate::signals::Signals;
-use crate::spec::PipelineSpec;
+use crate::spec::{Demand, PipelineSpec};
 use crate::store::Store;
 
 /// How a run is carried out; none of it changes an artifact.
@@ -26,53 +27,12 @@ use crate::store::Store;
 pub struct ExecuteOptions {
     /// The program that does the job on its standard input (`worker::run`).
     pub worker: PathBuf,
-    /// How many stages may run at once.
-    pub jobs: usize,
+    /// How many stages may run at once; none = as many as the machine has room for.
+    pub jobs: Option<usize>,
     /// Stages that are done again though their artifact is there.
     pub force: Vec<String>,
     /// What is recorded of the circumstances.
     pub provenance: Provenance,
-}
-
-/// What became of a run.
-#[derive(Clone, Debug)]
-pub struct RunOutcome {
-    /// The run's name.
-    pub run: String,
-    /// The stages in the order of the plan.
-    pub stages: Vec<StageResult>,
-    /// The signal that stopped it: 2 or 15.
-    pub signal: Option<i32>,
-}
-
-/// What became of a stage.
-#[derive(Clone, Debug)]
-pub struct StageResult {
-    /// The stage's name.
-    pub stage: String,
-    /// Its kind.
-    pub kind: String,
-    /// What became of it.
-    pub status: StageStatus,
-    /// How long it took in this run.
-    pub duration: Duration,
-    /// Its fingerprint.
-    pub fingerprint: Fingerprint,
-    /// Its artifact's folder, complete if it succeeded or was cached.
-    pub folder: PathBuf,
-    /// What it found, if it succeeded or was cached.
-    pub outcome: Option<Outcome>,
-    /// The error and its causes, if it failed.
-    pub error: Vec<String>,
-    /// Its log.
-    pub log: PathBuf,
-}
-
-impl RunOutcome {
-    /// Whether every stage succeeded or was cached.
-    pub fn is_success(&self) -> bool {
-        self.stages.iter().all(|stage| stage.outcome.is_some())
-    }
 }
 
 /// Carries out a plan and records it as a run.
@@ -88,6 +48,8 @@ pub async fn execute(
     options: &ExecuteOptions,
     observer: &mut dyn Observer,
 ) -> Result<RunOutcome, PipelineError> {
+    let capacity = Capacity::of_this_machine();
+    capacity.check(&spec.stages)?;
     let mut signals = Signals::listen()?;
     let recorder = Recorder::start_run(registry, store, spec, plan, &options.provenance).await?;
     drop(planning);
@@ -98,6 +60,7 @@ pub async fn execute(
     let (messages, mut inbox) = mpsc::channel(256);
     let mut run = Run {
         plan,
+        capacity,
         store,
         options,
         recorder,
@@ -164,6 +127,7 @@ enum Progression {
 
 struct Run<'a> {
     plan: &'a Plan,
+    capacity: Capacity,
     store: &'a Store,
     options: &'a ExecuteOptions,
     recorder: Recorder<'a>,
@@ -184,7 +148,7 @@ impl Run<'_> {
                 Progression::Retrying {
                     since, at, attempt, ..
                 } => {
-                    if at <= Instant::now() && workers.len() < self.options.jobs {
+                    if at <= Instant::now() && self.has_room(index) {
                         self.start(index, attempt, since, workers).await?;
                     }
                     continue;
@@ -228,7 +192,7 @@ impl Run<'_> {
             let ready = needs
                 .iter()
                 .all(|need| matches!(need, Progression::Ended(_)));
-            if ready && workers.len() < self.options.jobs {
+            if ready && self.has_room(index) {
                 if forced {
                     self.store
                         .discard(&planned.spec.kind, planned.fingerprint)?;
@@ -459,6 +423,21 @@ impl Run<'_> {
             error,
             log: self.recorder.log(&planned.spec.name),
         }
+    }
+
+    /// Whether another stage may run beside those that do.
+    fn has_room(&self, next: usize) -> bool {
+        let at_work: Vec<&Demand> = self
+            .stages
+            .iter()
+            .zip(&self.plan.stages)
+            .filter(|(stage, _)| matches!(stage, Progression::Running { .. }))
+            .map(|(_, planned)| &planned.spec.demand)
+            .collect();
+        self.options.jobs.is_none_or(|jobs| at_work.len() < jobs)
+            && self
+                .capacity
+                .has_room(&at_work, &self.plan.stages[next].spec.demand)
     }
 
     fn is_waiting_for_retry(&self) -> bool {

@@ -7,6 +7,7 @@
 //!
 //! Knows no particular stage: kinds, settings and summaries are data. No tensors, no images, no command line.
 
+mod capacity;
 mod child;
 mod error;
 mod executor;
@@ -21,6 +22,7 @@ pub mod provenance;
 pub mod rebuild;
 mod recorder;
 mod resources;
+mod result;
 mod signals;
 pub mod spec;
 pub mod store;
@@ -28,10 +30,11 @@ pub mod story;
 pub mod worker;
 
 pub use error::PipelineError;
-pub use executor::{ExecuteOptions, RunOutcome, StageResult, execute};
+pub use executor::{ExecuteOptions, execute};
 pub use manifest::{Manifest, Outcome, Score, Subject};
 pub use plan::{Plan, PlannedStage, Scope};
-pub use spec::{PipelineSpec, StageSpec};
+pub use result::{RunOutcome, StageResult};
+pub use spec::{Demand, PipelineSpec, StageSpec};
 pub use store::Store;
 
 pub use patchwork_registry::StageStatus;

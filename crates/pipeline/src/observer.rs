@@ -1,7 +1,7 @@
 //! What a run tells whoever watches it.
 
-use crate::executor::StageResult;
 use crate::protocol::Progress;
+use crate::result::StageResult;
 
 /// One thing that happened.
 #[derive(Debug)]

@@ -175,6 +175,7 @@ fn visit<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::Demand;
 
     fn stage(name: &str, needs: &[&str], settings: serde_json::Value) -> StageSpec {
         StageSpec {
@@ -186,6 +187,7 @@ mod tests {
             execution: json!({"threads": 2}),
             source: None,
             given: None,
+            demand: Demand::default(),
             retries: 0,
             timeout: None,
         }

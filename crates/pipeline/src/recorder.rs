@@ -11,11 +11,11 @@ use patchwork_registry::{
 use serde_json::Value;
 
 use crate::error::PipelineError;
-use crate::executor::{RunOutcome, StageResult};
 use crate::flatten::flatten;
 use crate::manifest::{Manifest, Score, Subject};
 use crate::plan::{Plan, PlannedStage};
 use crate::provenance::Provenance;
+use crate::result::{RunOutcome, StageResult};
 use crate::spec::PipelineSpec;
 use crate::store::Store;
 use crate::story::{

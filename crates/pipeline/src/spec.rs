@@ -36,8 +36,21 @@ pub struct StageSpec {
     /// The fingerprint of an artifact that was put in place ([`crate::Store::give`]) and is used as it is; none for
     /// a stage whose artifact is named by what goes into it.
     pub given: Option<Fingerprint>,
+    /// What it takes of the machine while it runs.
+    pub demand: Demand,
     /// How often a failure that may pass is tried again.
     pub retries: u32,
     /// After how long an attempt is stopped.
     pub timeout: Option<Duration>,
+}
+
+/// What a stage takes of the machine: stages run at once as long as there is enough for all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// Processor cores; none = all.
+    pub cpus: Option<usize>,
+    /// Memory; none = not said, and not counted.
+    pub memory_bytes: Option<u64>,
+    /// An accelerator, which it has for itself.
+    pub device: Option<String>,
 }

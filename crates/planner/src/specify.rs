@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use patchwork_config::{Kind, Pipeline, Stage, StageSettings};
+use patchwork_config::{Execution, Kind, Pipeline, Stage, StageSettings};
 use patchwork_core::Digest;
-use patchwork_pipeline::{PipelineSpec, StageSpec};
+use patchwork_pipeline::{Demand, PipelineSpec, StageSpec};
 use serde_json::{Value, json};
 
 use crate::{extractor, precision, source};
@@ -129,10 +129,28 @@ pub fn specify_stage(
         execution,
         source: source_digest,
         given: None,
+        demand: demand(&stage.execution),
         retries: stage.execution.retries,
         timeout: stage
             .execution
             .timeout_minutes
             .map(|minutes| Duration::from_secs_f64(minutes * 60.0)),
     })
+}
+
+fn demand(execution: &Execution) -> Demand {
+    const GIBIBYTE: f64 = (1_u64 << 30) as f64;
+    let device = execution.device.as_str();
+    Demand {
+        cpus: execution.cpus.or(execution.threads),
+        memory_bytes: execution
+            .memory_gib
+            .map(|gibibytes| (gibibytes * GIBIBYTE) as u64),
+        // `cuda` is the first of them.
+        device: match device {
+            "cpu" => None,
+            "cuda" => Some("cuda:0".to_owned()),
+            other => Some(other.to_owned()),
+        },
+    }
 }

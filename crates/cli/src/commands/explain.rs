@@ -20,7 +20,7 @@ pub(crate) fn explain_pipeline(
             pipeline: &variant.pipeline,
             scope: scope(&options.pipeline),
             force: &[],
-            jobs: 1,
+            jobs: None,
             rehash: options.pipeline.rehash,
         };
         let planned = request.plan(arguments)?;

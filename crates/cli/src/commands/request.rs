@@ -26,7 +26,8 @@ pub(crate) struct Request<'a> {
     pub(crate) pipeline: &'a Pipeline,
     pub(crate) scope: Scope<'a>,
     pub(crate) force: &'a [String],
-    pub(crate) jobs: usize,
+    /// None = as many stages at once as there is room for.
+    pub(crate) jobs: Option<usize>,
     pub(crate) rehash: bool,
 }
 
@@ -99,11 +100,11 @@ impl Planned {
         })
     }
 
-    /// Carries the plan out, up to `jobs` stages at once, those of `force` even if they are done already.
+    /// Carries the plan out, with up to `jobs` stages at once, those of `force` even if they are done already.
     pub(crate) async fn carry_out(
         self,
         force: &[String],
-        jobs: usize,
+        jobs: Option<usize>,
     ) -> Result<RunOutcome, CliError> {
         let Self {
             store,

@@ -35,7 +35,7 @@ pub(crate) async fn retry(
         pipeline: &pipeline,
         scope: Scope::All,
         force: &[],
-        jobs: retry.jobs.into(),
+        jobs: retry.jobs.map(usize::from),
         rehash: false,
     };
     let outcome = request.carry_out(arguments, retry.format).await?;

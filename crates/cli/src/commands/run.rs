@@ -22,7 +22,7 @@ pub(crate) async fn run(arguments: &Arguments, run: &RunArguments) -> Result<Exi
             pipeline: &variant.pipeline,
             scope: scope(&run.pipeline),
             force: &run.force,
-            jobs: run.jobs.into(),
+            jobs: run.jobs.map(usize::from),
             rehash: run.pipeline.rehash && number == 0,
         };
         if run.dry_run {

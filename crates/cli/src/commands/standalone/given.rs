@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use patchwork_config::{Execution, Kind, Stage, StageSettings};
 use patchwork_core::{Digest, FileError, Fingerprint, durable};
 use patchwork_pipeline::manifest::{MANIFEST_FORMAT, ManifestFile};
-use patchwork_pipeline::{Manifest, Outcome, StageSpec, Store};
+use patchwork_pipeline::{Demand, Manifest, Outcome, StageSpec, Store};
 use serde_json::json;
 
 use crate::error::CliError;
@@ -117,6 +117,7 @@ impl Given {
             execution: json!({}),
             source: self.manifest.source,
             given: Some(self.manifest.fingerprint),
+            demand: Demand::default(),
             retries: 0,
             timeout: None,
         }

@@ -70,7 +70,7 @@ impl Standalone<'_> {
                 path: self.out.to_owned(),
             });
         }
-        let outcome = planned.carry_out(&[], 1).await?;
+        let outcome = planned.carry_out(&[], None).await?;
         if outcome.is_success() {
             self.publish(&store, &outcome, &name)?;
         } else {

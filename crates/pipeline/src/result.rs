@@ -1,0 +1,50 @@
+//! What became of a run and of its stages.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use patchwork_core::Fingerprint;
+use patchwork_registry::StageStatus;
+
+use crate::manifest::Outcome;
+
+/// What became of a run.
+#[derive(Clone, Debug)]
+pub struct RunOutcome {
+    /// The run's name.
+    pub run: String,
+    /// The stages in the order of the plan.
+    pub stages: Vec<StageResult>,
+    /// The signal that stopped it: 2 or 15.
+    pub signal: Option<i32>,
+}
+
+/// What became of a stage.
+#[derive(Clone, Debug)]
+pub struct StageResult {
+    /// The stage's name.
+    pub stage: String,
+    /// Its kind.
+    pub kind: String,
+    /// What became of it.
+    pub status: StageStatus,
+    /// How long it took in this run.
+    pub duration: Duration,
+    /// Its fingerprint.
+    pub fingerprint: Fingerprint,
+    /// Its artifact's folder, complete if it succeeded or was cached.
+    pub folder: PathBuf,
+    /// What it found, if it succeeded or was cached.
+    pub outcome: Option<Outcome>,
+    /// The error and its causes, if it failed.
+    pub error: Vec<String>,
+    /// Its log.
+    pub log: PathBuf,
+}
+
+impl RunOutcome {
+    /// Whether every stage succeeded or was cached.
+    pub fn is_success(&self) -> bool {
+        self.stages.iter().all(|stage| stage.outcome.is_some())
+    }
+}
