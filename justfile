@@ -53,6 +53,10 @@ crash N="100": setup
 faults: setup
     PATCHWORK_FAULT_STRIDE=1 cargo test --release --locked --package patchwork --test end_to_end -- a_fault_at_any --nocapture
 
+# measure NAME against its stated baseline: registry, supervisor
+bench NAME *ARGS: setup
+    cargo bench --locked --workspace --bench "$1" -- "${@:2}"
+
 # go on with what failed or was interrupted: `just retry`, `just retry celeba-3`
 [no-exit-message]
 retry *ARGS: build

@@ -77,10 +77,10 @@ fn the_smoke_pipeline_runs_is_cached_and_answers_questions() {
 /// Every question of docs/registry.md, asked of a registry with two runs that succeeded.
 fn documented_questions_are_answered(program: &Program) {
     let page = std::fs::read_to_string(workspace().join("docs/registry.md")).unwrap();
-    let questions: Vec<&str> = page
+    let questions: Vec<String> = page
         .split("```sql\n")
         .skip(1)
-        .map(|rest| rest.split("```").next().unwrap())
+        .map(|rest| rest.split("```").next().unwrap().replace("demo-", "smoke-"))
         .collect();
     assert!(questions.len() >= 15, "{} questions", questions.len());
     let answered = questions
@@ -88,9 +88,9 @@ fn documented_questions_are_answered(program: &Program) {
         .filter(|question| !program.rows(&["query", question]).is_empty())
         .count();
     // No answer: what differs between runs called otherwise, failed, was interrupted, is at work, was tried
-    // again, or came from uncommitted code.
+    // again, came from uncommitted code, or has another batch size.
     assert!(
-        answered + 6 >= questions.len(),
+        answered + 7 >= questions.len(),
         "{answered} questions have answers"
     );
 }
