@@ -58,6 +58,7 @@ impl<'a> Recorder<'a> {
             host: provenance.host.clone(),
             cpu: provenance.cpu.clone(),
             threads: provenance.threads,
+            gpus: provenance.gpus.clone(),
             versions_json: provenance.versions.to_string(),
             params: params(spec),
             stages: plan

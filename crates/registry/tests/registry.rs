@@ -32,6 +32,7 @@ fn new_run(pipeline: &str) -> NewRun {
         host: "machine".to_owned(),
         cpu: "processor".to_owned(),
         threads: 2,
+        gpus: Some("Abacus 9".to_owned()),
         versions_json: r#"{"patchwork": "0.1.0"}"#.to_owned(),
         params: vec![("stages.train.batch_size".to_owned(), "16".to_owned())],
         stages: ["prepare", "train", "evaluate"]
@@ -419,7 +420,7 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     ] {
         let message = opened.unwrap_err().to_string();
         assert!(
-            message.contains("has schema version 9999, but this program knows versions up to 2"),
+            message.contains("has schema version 9999, but this program knows versions up to 3"),
             "{message}"
         );
     }
