@@ -344,11 +344,11 @@ pub(crate) enum DatasetCommand {
     Build(BuildArguments),
     /// Counts, classes, channels, duplicates and rejected images with their causes.
     #[command(after_help = "Examples:\n  patchwork dataset inspect shards\n  \
-        patchwork dataset inspect shards --table 'rejected images' --format csv")]
+        patchwork dataset inspect shards --table rejected_images --format csv")]
     Inspect(TablesArguments),
     /// What the images look like: channels, sizes in the source, proportions, images of one colour.
     #[command(after_help = "Examples:\n  patchwork dataset stats shards\n  \
-        patchwork dataset stats shards --table 'source sizes' --format json")]
+        patchwork dataset stats shards --table source_sizes --format json")]
     Stats(TablesArguments),
     /// Read every image and say which are damaged; make damaged files again.
     ///
@@ -358,16 +358,20 @@ pub(crate) enum DatasetCommand {
         patchwork dataset verify shards --repair --source data/ffhq")]
     Verify(VerifyArguments),
     /// Write a picture of many images of a data set.
-    #[command(after_help = "Examples:\n  patchwork dataset grid shards first.png\n  \
-        patchwork dataset grid shards roses.png --class rose --seed 1 --count 64 --columns 8")]
+    #[command(
+        after_help = "Examples:\n  patchwork dataset grid shards first.png\n  \
+        patchwork dataset grid shards roses.png --class rose --seed 1 --count 64 --columns 8"
+    )]
     Grid(GridArguments),
     /// Write a data set for other programs.
     ///
     /// `edm` is an uncompressed zip of PNG files with a `dataset.json` of labels, as the tools of EDM and StyleGAN read
     /// it; `png` a folder of PNG files, with a folder a class where there are classes; `hugging-face` a folder of
     /// Parquet files that `datasets.load_dataset` reads.
-    #[command(after_help = "Examples:\n  patchwork dataset export shards --as edm --out ffhq-64x64.zip\n  \
-        patchwork dataset export shards --as hugging-face --out ffhq-64 --drop-duplicates")]
+    #[command(
+        after_help = "Examples:\n  patchwork dataset export shards --as edm --out ffhq-64x64.zip\n  \
+        patchwork dataset export shards --as hugging-face --out ffhq-64 --drop-duplicates"
+    )]
     Export(ExportDatasetArguments),
 }
 
@@ -396,8 +400,8 @@ pub(crate) struct BuildArguments {
 pub(crate) struct TablesArguments {
     /// The folder of a data set or of samples.
     pub(crate) folder: PathBuf,
-    /// Only this table, by its title.
-    #[arg(long, value_name = "TITLE")]
+    /// Only this table, such as `classes`.
+    #[arg(long, value_name = "NAME")]
     pub(crate) table: Option<String>,
     /// How the tables are printed; csv holds one, and people are shown the first 20 rows of each.
     #[arg(long, value_enum, default_value_t = Format::Table)]

@@ -38,7 +38,7 @@ pub fn stats(folder: &Path) -> Result<[Table; 5], DatasetError> {
     ])
 }
 
-/// Each channel and all together, as bytes and as training sees them, where the deviation of all is what
+/// Each channel and all together, as bytes and as training sees them, in [-1, 1]; there the deviation of all is what
 /// `sigma_data` stands for.
 fn channels(index: &DataFrame) -> PolarsResult<Table> {
     let mut moments = channel_moments(index)?;
@@ -62,7 +62,13 @@ fn channels(index: &DataFrame) -> PolarsResult<Table> {
             ]
         })
         .collect();
-    let columns = ["channel", "mean", "deviation", "mean in [-1,1]", "deviation in [-1,1]"];
+    let columns = [
+        "channel",
+        "mean",
+        "deviation",
+        "training mean",
+        "training deviation",
+    ];
     Ok(Table::new("channels", &columns, rows))
 }
 
@@ -101,7 +107,9 @@ fn share(images: u64, sizes: &Sizes) -> Value {
 fn sides(sizes: &Sizes, spec: &ShardSpec) -> Table {
     let mut octaves: BTreeMap<u32, u64> = BTreeMap::new();
     for ((width, height), images) in sizes {
-        *octaves.entry(u32::min(*width, *height).max(1).ilog2()).or_default() += images;
+        *octaves
+            .entry(u32::min(*width, *height).max(1).ilog2())
+            .or_default() += images;
     }
     let side = usize::min(spec.width, spec.height);
     let rows = octaves
@@ -143,7 +151,11 @@ fn most_frequent(sizes: &Sizes) -> Table {
             ]
         })
         .collect();
-    Table::new("source sizes", &["width", "height", "images", "share"], rows)
+    Table::new(
+        "source sizes",
+        &["width", "height", "images", "share"],
+        rows,
+    )
 }
 
 /// How far images are from square, of which a square crop loses more the farther they are.

@@ -125,7 +125,8 @@ impl<'a> Batches<'a> {
         let first = position.images_drawn;
         let count = self.batch_size * side.multiplier as u64;
         let size = PatchSize::square(side.side as usize);
-        self.stream.patches(first..first + count, Share::WHOLE, size)
+        self.stream
+            .patches(first..first + count, Share::WHOLE, size)
     }
 }
 
