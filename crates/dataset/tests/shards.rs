@@ -237,15 +237,16 @@ fn another_reader_sees_the_bytes_that_the_mapped_path_sees() {
 
     // A large batch is copied in parallel: the same values.
     let whole = PatchSize::square(24);
-    let requests: Vec<PatchRequest> = (0..set.len())
-        .map(|index| PatchRequest {
-            index,
+    let requests: Vec<PatchRequest> = (0..4 * set.len())
+        .map(|number| PatchRequest {
+            index: number % set.len(),
             row: 0,
             column: 0,
-            mirrored: index % 3 == 0,
+            mirrored: number % 3 == 0,
         })
         .collect();
     let mut batch = vec![0.0; requests.len() * whole.values()];
+    assert!(batch.len() > 1 << 20, "{} values", batch.len());
     set.gather(&requests, whole, &mut batch).unwrap();
     let mut single = vec![0.0; whole.values()];
     for (request, patch) in requests.iter().zip(batch.chunks_exact(whole.values())) {

@@ -13,7 +13,7 @@ use crate::error::DatasetError;
 use crate::shards::{CHANNELS, INDEX_FILE, ShardSpec, map_file, read_index, shard_file_name};
 
 /// Values below which a batch is copied on the calling thread: waking others would take longer.
-const PARALLEL_VALUES: usize = 1 << 18;
+const PARALLEL_VALUES: usize = 1 << 20;
 
 /// A prepared data set, mapped for reading from any thread; a clone is another handle on the same mapping.
 #[derive(Clone)]
