@@ -10,5 +10,6 @@ mod faults;
 mod mistakes;
 mod program;
 mod resume;
+mod sampling;
 mod smoke;
 mod standalone;

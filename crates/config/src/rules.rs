@@ -104,6 +104,10 @@ fn check_sample(
             "needs averages of several widths, which training keeps with `ema` = \"power\"";
         return Err(section.invalid("ema_width", problem));
     }
+    if sample.best_snapshot && train.snapshot_evaluation.is_none() {
+        let problem = "needs snapshots that training measured; give it a table `snapshot_evaluation`";
+        return Err(section.invalid("best_snapshot", problem));
+    }
     if let Some(images) = sample
         .at_images
         .filter(|images| !train.snapshot_images.contains(images))

@@ -4,6 +4,7 @@
 //! - [`Extractor`] turns 8-bit images into features; [`open_extractor`] loads one by its name.
 //! - [`Moments`] accumulates features in float64, batch by batch, and gives their [`Gaussian`].
 //! - [`frechet_distance`] compares two Gaussians; [`Confidence`] says how far a sample size can be trusted.
+//! - [`Neighbours`] are the nearest features to a few.
 //! - [`kid`], [`kid_over_subsets`] and [`manifold_metrics`] compare two sets of features directly.
 //!
 //! Knows nothing of data sets, image files, runs or the registry, and writes no files.
@@ -15,6 +16,7 @@ pub mod frechet;
 pub mod kid;
 pub mod manifold;
 pub mod moments;
+pub mod neighbours;
 
 mod features;
 mod folded_convolution;
@@ -26,3 +28,4 @@ pub use frechet::{Confidence, FrechetDistance, frechet_distance};
 pub use kid::{KidEstimate, KidSubsets, kid, kid_over_subsets};
 pub use manifold::{ManifoldMetrics, manifold_metrics};
 pub use moments::{Gaussian, Moments};
+pub use neighbours::Neighbours;

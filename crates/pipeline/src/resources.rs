@@ -1,25 +1,49 @@
 //! What this process has taken of the machine, as Linux tells it; elsewhere nothing is told.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::protocol::Event;
+
+/// The highest peak that [`peak_memory_bytes_of`] made the system forget.
+static EARLIER_PEAK: AtomicU64 = AtomicU64::new(0);
 
 /// How often a worker tells it.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
 
 /// The report of this process, if the system gives one.
 pub(crate) fn report() -> Option<Event> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let peak = status_bytes(&status()?, "VmHWM:")?;
     Some(Event::Resources {
         cpu_seconds: cpu_seconds(&stat, rustix::param::clock_ticks_per_second())?,
-        peak_memory_bytes: peak_memory_bytes(&status)?,
+        peak_memory_bytes: u64::max(peak, EARLIER_PEAK.load(Ordering::Relaxed)),
     })
 }
 
-/// `VmHWM:    1234 kB` (proc_pid_status(5)).
-fn peak_memory_bytes(status: &str) -> Option<u64> {
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+/// The memory of this process that is resident, in bytes, if the system tells it.
+pub fn memory_bytes() -> Option<u64> {
+    status_bytes(&status()?, "VmRSS:")
+}
+
+/// The most memory of this process that is resident at once while `work` is done, in bytes, if the system tells it.
+pub fn peak_memory_bytes_of(work: impl FnOnce()) -> Option<u64> {
+    const FORGET_THE_PEAK: &str = "5";
+    let earlier = status_bytes(&status()?, "VmHWM:")?;
+    EARLIER_PEAK.fetch_max(earlier, Ordering::Relaxed);
+    // proc_pid_clear_refs(5)
+    std::fs::write("/proc/self/clear_refs", FORGET_THE_PEAK).ok()?;
+    work();
+    status_bytes(&status()?, "VmHWM:")
+}
+
+fn status() -> Option<String> {
+    std::fs::read_to_string("/proc/self/status").ok()
+}
+
+/// A field such as `VmHWM:    1234 kB` (proc_pid_status(5)).
+fn status_bytes(status: &str, field: &str) -> Option<u64> {
+    let line = status.lines().find(|line| line.starts_with(field))?;
     let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kibibytes * 1024)
 }
@@ -43,7 +67,25 @@ mod tests {
         let stat = "7 (a (b) c) S 1 7 7 0 -1 4194560 9 0 0 0 150 50 0 0 20 0 2 0 9 9 9 9";
         assert_eq!(cpu_seconds(stat, 100), Some(2.0));
         let status = "Name:\tx\nVmPeak:\t  900 kB\nVmHWM:\t   12 kB\n";
-        assert_eq!(peak_memory_bytes(status), Some(12 * 1024));
-        assert_eq!(peak_memory_bytes("Name: x"), None);
+        assert_eq!(status_bytes(status, "VmHWM:"), Some(12 * 1024));
+        assert_eq!(status_bytes("Name: x", "VmHWM:"), None);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_peak_is_that_of_the_work_and_no_peak_is_forgotten() {
+        let take = |bytes: usize| {
+            std::hint::black_box(vec![1_u8; bytes]);
+        };
+        take(200 << 20);
+        let peak = peak_memory_bytes_of(|| take(50 << 20)).unwrap();
+        assert!(peak < 200 << 20 && peak > 50 << 20, "{peak}");
+        let Some(Event::Resources {
+            peak_memory_bytes, ..
+        }) = report()
+        else {
+            panic!("Linux tells it")
+        };
+        assert!(peak_memory_bytes > 200 << 20);
     }
 }

@@ -1,11 +1,11 @@
 //! The extractor that settings name.
 
-use patchwork_config::{Extractor, ReferenceSettings};
+use patchwork_config::Extractor;
 use patchwork_weights::ExtractorKind;
 
-/// The extractor of a reference stage.
-pub fn extractor_kind(settings: &ReferenceSettings) -> ExtractorKind {
-    match settings.extractor {
+/// The extractor that a setting names.
+pub fn extractor_kind(extractor: Extractor) -> ExtractorKind {
+    match extractor {
         Extractor::EfficientnetLite0 => ExtractorKind::EfficientNetLite0,
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use patchwork_config::{Execution, Kind, Pipeline, Stage, StageSettings};
+use patchwork_config::{Execution, Extractor, Kind, Pipeline, Stage, StageSettings};
 use patchwork_core::Digest;
 use patchwork_pipeline::{Demand, PipelineSpec, StageSpec};
 use serde_json::{Value, json};
@@ -87,16 +87,15 @@ pub fn specify_stage(
             extra.push(("source", Value::Null));
         }
         StageSettings::Reference(reference) => {
-            let weights = extractor::extractor_kind(reference)
-                .check(options.weights)
-                .map_err(|source| SpecifyError::Weights {
-                    stage: stage.name.clone(),
-                    source: Box::new(source),
-                })?;
+            let weights = extractor_weights(stage, reference.extractor, options)?;
             extra.push(("extractor_weights", json!(weights)));
         }
         StageSettings::Train(train) => {
             train.precision = precision::resolve(train.precision, &stage.execution.device);
+            if let Some(evaluation) = train.snapshot_evaluation {
+                let weights = extractor_weights(stage, evaluation.extractor, options)?;
+                extra.push(("extractor_weights", json!(weights)));
+            }
             extra.push(("seed", json!(seed)));
         }
         StageSettings::Sample(sample) => {
@@ -106,7 +105,10 @@ pub fn specify_stage(
     }
     let mut settings = serde_json::to_value(&settings).expect("settings are plain data");
     let mut execution = serde_json::to_value(&stage.execution).expect("settings are plain data");
-    if matches!(stage.kind(), Kind::Reference | Kind::Evaluate) {
+    if matches!(
+        stage.kind(),
+        Kind::Reference | Kind::Evaluate | Kind::Train
+    ) {
         execution["weights"] = json!(options.weights);
     }
     for (key, value) in extra {
@@ -136,6 +138,20 @@ pub fn specify_stage(
             .timeout_minutes
             .map(|minutes| Duration::from_secs_f64(minutes * 60.0)),
     })
+}
+
+/// The digest of an extractor's weights, which must be there.
+fn extractor_weights(
+    stage: &Stage,
+    extractor: Extractor,
+    options: &SpecifyOptions<'_>,
+) -> Result<Digest, SpecifyError> {
+    extractor::extractor_kind(extractor)
+        .check(options.weights)
+        .map_err(|source| SpecifyError::Weights {
+            stage: stage.name.clone(),
+            source: Box::new(source),
+        })
 }
 
 fn demand(execution: &Execution) -> Demand {

@@ -30,7 +30,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let reference_settings: ReferenceSettings =
         serde_json::from_value(reference_manifest.settings)?;
     let extractor = open_extractor(
-        extractor_kind(&reference_settings),
+        extractor_kind(reference_settings.extractor),
         weights_folder(job),
         device,
     )?;

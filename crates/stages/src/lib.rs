@@ -16,6 +16,8 @@ mod reference;
 mod sample;
 mod train;
 
+pub use sample::ImageSampler;
+
 use patchwork_config::Kind;
 use patchwork_pipeline::Outcome;
 use patchwork_pipeline::protocol::Job;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::ConfigError;
 use crate::section::Section;
 use crate::settings::network::{self, NetworkSettings};
+use crate::settings::snapshot_evaluation::{self, SnapshotEvaluationSettings};
 use crate::value::choice;
 
 pub(crate) const KEYS: &[&str] = &[
@@ -27,6 +28,7 @@ pub(crate) const KEYS: &[&str] = &[
     "gradient_clip",
     "precision",
     "snapshot_images",
+    "snapshot_evaluation",
     "preconditioning",
     "sigma_data",
     "p_mean",
@@ -77,6 +79,9 @@ pub struct TrainSettings {
     /// Images seen at which the averaged network is kept, ascending, below the duration; 0 = the
     /// untrained network. The final network is always kept.
     pub snapshot_images: Vec<u64>,
+    /// How each snapshot and the final network are measured, and the best of them kept; none = not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot_evaluation: Option<SnapshotEvaluationSettings>,
     /// The factors around the network, with the noise levels and the weights that belong to them in training.
     pub preconditioning: Preconditioning,
     /// Standard deviation of the data that EDM's preconditioning assumes.
@@ -197,6 +202,8 @@ impl TrainSettings {
     pub(crate) fn read(section: &Section<'_>) -> Result<Self, ConfigError> {
         const IMAGES: std::ops::RangeInclusive<u64> = 0..=1_000_000_000_000;
         let network = section.table("network", network::KEYS)?;
+        let snapshot_evaluation =
+            section.table("snapshot_evaluation", snapshot_evaluation::KEYS)?;
         let settings = Self {
             batch_size: section.integer("batch_size", Some(256), 1..=65_536)?,
             duration_images: section.integer("duration_images", None, 1..=1_000_000_000_000)?,
@@ -225,6 +232,10 @@ impl TrainSettings {
             gradient_clip: section.optional_positive("gradient_clip")?,
             precision: section.or("precision", Precision::Auto)?,
             snapshot_images: section.or("snapshot_images", Vec::new())?,
+            snapshot_evaluation: snapshot_evaluation
+                .as_ref()
+                .map(SnapshotEvaluationSettings::read)
+                .transpose()?,
             preconditioning: section.or("preconditioning", Preconditioning::Edm)?,
             sigma_data: section.positive("sigma_data", 0.5)?,
             p_mean: section.number("p_mean", Some(-1.2), -100.0..=100.0)?,

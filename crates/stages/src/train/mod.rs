@@ -8,6 +8,7 @@ mod batch;
 mod checkpoint;
 mod curve;
 mod kept;
+mod snapshot_evaluation;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -40,6 +41,8 @@ pub(crate) use batch::one_hot;
 pub(crate) use batch::tests::GENERATOR;
 use checkpoint::{Checkpoints, Position};
 use curve::LossCurve;
+use snapshot_evaluation::SnapshotEvaluation;
+pub(crate) use snapshot_evaluation::BEST_FILE;
 pub(crate) use kept::{KeptAverage, KeptAverages, RECORD_SUFFIX, record_file};
 
 /// The final network's file in the artifact.
@@ -96,6 +99,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         checkpoints: Checkpoints::open(context.state())?,
         position: Position::default(),
         curve: LossCurve::new(settings.duration_images),
+        evaluation: SnapshotEvaluation::open(job, &settings, &data, context, device)?,
         settings: &settings,
         config: &config,
         checkpoint_interval: Duration::from_secs_f64(execution.checkpoint_minutes * 60.0),
@@ -167,6 +171,7 @@ struct Training<'a> {
     checkpoints: Checkpoints,
     position: Position,
     curve: LossCurve,
+    evaluation: Option<SnapshotEvaluation<'a>>,
     settings: &'a TrainSettings,
     config: &'a NetworkConfig,
     checkpoint_interval: Duration,
@@ -256,6 +261,7 @@ impl Training<'_> {
     fn finish(mut self) -> Result<Outcome, StageError> {
         self.save_due_snapshots()?;
         self.save_networks(NETWORK_FILE)?;
+        self.evaluate(NETWORK_FILE, self.position.images_seen)?;
         durable::write(
             &self.context.artifact().join("loss.png"),
             &self.curve.plot()?,
@@ -269,7 +275,7 @@ impl Training<'_> {
             .iter()
             .map(|parameter| parameter.tensor.numel())
             .sum();
-        let summary = json!({
+        let mut summary = json!({
             "images_seen": self.position.images_seen,
             "images_drawn": self.position.images_drawn,
             "steps": self.position.step,
@@ -278,7 +284,23 @@ impl Training<'_> {
             "class_names": self.data.class_names(),
             "class_counts": self.data.label_counts(),
         });
+        if let Some(evaluation) = &self.evaluation {
+            evaluation.plot()?;
+            summary["best"] = evaluation.summary();
+        }
         Ok(Outcome::new(summary, Vec::new()))
+    }
+
+    /// Measures a network that was just kept, where the settings ask for it.
+    fn evaluate(&mut self, file: &str, images_seen: u64) -> Result<(), StageError> {
+        if self.evaluation.is_some() {
+            // Measuring takes its time, in which nothing of the training is to be lost.
+            self.save_checkpoint()?;
+        }
+        match &mut self.evaluation {
+            Some(evaluation) => evaluation.measure(file, images_seen),
+            None => Ok(()),
+        }
     }
 
     /// Keeps the averaged network at each image count that has been reached and is not kept yet.
@@ -288,6 +310,7 @@ impl Training<'_> {
                 break;
             }
             self.save_networks(&snapshot_file(due))?;
+            self.evaluate(&snapshot_file(due), due)?;
             self.position.snapshots += 1;
         }
         Ok(())
