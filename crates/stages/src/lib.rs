@@ -9,6 +9,7 @@ pub mod checkpoint;
 mod device;
 mod evaluate;
 mod job;
+mod neighbours;
 mod network;
 mod prepare;
 mod reconstruct;

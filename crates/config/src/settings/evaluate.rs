@@ -6,13 +6,33 @@ use crate::error::ConfigError;
 use crate::section::Section;
 use crate::value::choice;
 
-pub(crate) const KEYS: &[&str] = &["baselines"];
+pub(crate) const KEYS: &[&str] = &["baselines", "neighbours", "neighbour_samples"];
 
 /// Settings of a stage that evaluates.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EvaluateSettings {
     /// Further distances that put the samples' own in proportion, without repetition.
     pub baselines: Vec<Baseline>,
+    /// Training images, the nearest ones, that are shown beside each of the first samples; 0 = no such picture.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub neighbours: u32,
+    /// Samples that they are shown of.
+    #[serde(default = "neighbour_samples", skip_serializing_if = "is_neighbour_samples")]
+    pub neighbour_samples: u32,
+}
+
+fn neighbour_samples() -> u32 {
+    10
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_neighbour_samples(samples: &u32) -> bool {
+    *samples == neighbour_samples()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 choice! {
@@ -34,6 +54,18 @@ impl EvaluateSettings {
             .copied()
             .filter(|item| chosen.contains(item))
             .collect();
-        Ok(Self { baselines })
+        if section.has("neighbour_samples") && !section.has("neighbours") {
+            let problem = "says for how many samples `neighbours` are shown, which is not set";
+            return Err(section.invalid("neighbour_samples", problem));
+        }
+        Ok(Self {
+            baselines,
+            neighbours: section.integer("neighbours", Some(0), 0..=100)?,
+            neighbour_samples: section.integer(
+                "neighbour_samples",
+                Some(neighbour_samples()),
+                1..=1000,
+            )?,
+        })
     }
 }

@@ -49,11 +49,38 @@ impl ImageSampler {
         self.region.side as usize
     }
 
+    /// The fewest images that the network looks at at once.
+    ///
+    /// On the processor, libtorch multiplies float32 matrices of fewer rows in another order, and convolves a single
+    /// image by another routine: an image would depend, in its last bits, on how many are drawn beside it.
+    pub fn fewest_images(&self) -> u32 {
+        if self.device == Device::Cpu && self.denoiser.precision == Kind::Float {
+            4
+        } else {
+            1
+        }
+    }
+
     /// Draws the images of some seeds; `labels` are their classes, for a network that is told them.
     ///
     /// # Shapes
     /// - returns: `[seeds, 3, side, side]`, u8, on the CPU
+    ///
+    /// # Determinism
+    /// On the processor an image is a function of its seed and class alone, whatever is drawn beside it.
     pub fn draw(&self, seeds: &[u64], labels: Option<&[i64]>) -> Tensor {
+        let images = seeds.len() as i64;
+        let lacking = (self.fewest_images() as usize).saturating_sub(seeds.len());
+        if lacking == 0 || seeds.is_empty() {
+            return self.draw_together(seeds, labels);
+        }
+        let seeds = [seeds, &vec![seeds[0]; lacking]].concat();
+        let labels = labels.map(|labels| [labels, &vec![labels[0]; lacking]].concat());
+        self.draw_together(&seeds, labels.as_deref())
+            .narrow(0, 0, images)
+    }
+
+    fn draw_together(&self, seeds: &[u64], labels: Option<&[i64]>) -> Tensor {
         tch::no_grad(|| {
             let (latents, mut noise) = seeded_draws(
                 seeds,
@@ -74,10 +101,10 @@ impl ImageSampler {
     }
 
     /// Has the network look at `images` images of nothing, once: what that takes of memory, a step takes.
-    pub(super) fn try_out(&self, images: i64) {
+    pub(super) fn try_out(&self, images: u32) {
         tch::no_grad(|| {
             let config = self.denoiser.network.config();
-            let side = i64::from(self.region.side);
+            let (images, side) = (i64::from(images), i64::from(self.region.side));
             let noisy = Tensor::zeros(
                 [images, config.img_channels, side, side],
                 (Kind::Double, self.device),

@@ -2,6 +2,7 @@
 
 mod classes;
 mod draw;
+mod export;
 mod memory;
 mod options;
 
@@ -48,6 +49,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     drop(network);
     draw_all(&sampler, &classes, &settings, &execution, context)?;
     write_grid(context, &settings)?;
+    export::write_export(settings.export, context)?;
     let summary = json!({
         "images": count(&settings.seeds),
         "seeds": seed_text(&settings.seeds),
@@ -167,7 +169,8 @@ fn batch_size(
         .memory_gib
         .map(|gibibytes| (gibibytes * GIBIBYTE) as u64);
     let free = memory::free_bytes(limit);
-    let fitting = memory::fitting_batch(wished, free, |images| sampler.try_out(images));
+    let fewest = sampler.fewest_images();
+    let fitting = memory::fitting_batch(wished, fewest, free, |images| sampler.try_out(images));
     if fitting < wished {
         context.warn(format!(
             "`batch_size` = {wished} does not fit into {:.1} GiB of free memory: drawing {fitting} images at once; \
