@@ -161,7 +161,7 @@ fn images_seen(trained: &JobInput, settings: &SampleSettings) -> Result<Option<u
 ///
 /// # Shapes
 /// - returns: `[seeds, height, width, 3]`, u8, on the CPU
-fn draw(
+pub(crate) fn draw(
     denoiser: &NetworkDenoiser,
     seeds: &[u64],
     labels: Option<&[i64]>,

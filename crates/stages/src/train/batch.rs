@@ -19,6 +19,7 @@ pub(crate) struct Batches<'a> {
     order: Order,
     seed: Seed,
     batch_size: u64,
+    gradient_accumulation: usize,
     mirror_probability: f64,
     augmentation: Option<AugmentOptions>,
     /// The number of classes and the share of withheld labels, for a conditional network.
@@ -38,6 +39,7 @@ impl<'a> Batches<'a> {
             order: Order::new(data.len() as u64, seed.derive("order")),
             seed,
             batch_size: settings.batch_size.into(),
+            gradient_accumulation: settings.gradient_accumulation as usize,
             mirror_probability: settings.mirror_probability,
             augmentation: augment_options(settings),
             labels: settings
@@ -47,7 +49,7 @@ impl<'a> Batches<'a> {
         }
     }
 
-    /// The uniform number that chooses the patch side of a step.
+    /// The uniform number that chooses the patch side of a step, by its [`Position::draw`].
     pub(crate) fn side_draw(&self, step: u64) -> f64 {
         self.seed.derive("side").at(step).stream().uniform()
     }
@@ -97,9 +99,37 @@ impl<'a> Batches<'a> {
         })
     }
 
+    /// The images of a step in as many parts as there are accumulation rounds, with the same draws.
+    pub(crate) fn parts(
+        &self,
+        round: Round,
+        position: &Position,
+    ) -> impl Iterator<Item = Round> + use<> {
+        let parts = self.gradient_accumulation;
+        let images = round.rows.len() / parts;
+        let dropout = self.seed.derive("dropout").at(position.draw());
+        (0..parts).map(move |part| {
+            let first = part * images;
+            let some = |tensor: &Tensor| tensor.narrow(0, first as i64, images as i64);
+            Round {
+                patches: some(&round.patches),
+                rows: round.rows[first..first + images].to_vec(),
+                cols: round.cols[first..first + images].to_vec(),
+                class_labels: round.class_labels.as_ref().map(some),
+                augment_labels: round.augment_labels.as_ref().map(some),
+                rnd_normal: some(&round.rnd_normal),
+                noise: some(&round.noise),
+                dropout_seed: match part {
+                    0 => round.dropout_seed,
+                    _ => Some(dropout.at(part as u64).value().cast_signed()),
+                },
+            }
+        })
+    }
+
     /// The seed of libtorch's generator for a purpose in a step.
     fn generator_seed(&self, purpose: &str, position: &Position) -> i64 {
-        let seed = self.seed.derive(purpose).at(position.step);
+        let seed = self.seed.derive(purpose).at(position.draw());
         seed.value().cast_signed()
     }
 
@@ -137,7 +167,7 @@ impl<'a> Batches<'a> {
 
     /// Which images, and where the patches lie: corners uniform on the integers of `0..=R - s`.
     fn requests(&self, position: &Position, side: Side) -> Vec<PatchRequest> {
-        let mut draws = self.seed.derive("patches").at(position.step).stream();
+        let mut draws = self.seed.derive("patches").at(position.draw()).stream();
         let count = self.batch_size * side.multiplier as u64;
         let rows = (self.data.height() - side.side as usize + 1) as u64;
         let columns = (self.data.width() - side.side as usize + 1) as u64;
