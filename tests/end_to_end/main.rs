@@ -12,3 +12,4 @@ mod program;
 mod resume;
 mod smoke;
 mod standalone;
+mod training;

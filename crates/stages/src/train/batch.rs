@@ -312,6 +312,56 @@ pub(crate) mod tests {
         }
     }
 
+    #[test]
+    fn accumulation_rounds_share_out_a_steps_images() {
+        let _guard = GENERATOR.lock().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let data = data(folder.path());
+        let mut settings = settings(0.15);
+        let round = |settings: &TrainSettings| {
+            let batches = Batches::new(&data, settings, Seed::new(5), Device::Cpu);
+            let position = Position::default();
+            let round = batches.round(&position, HALF).unwrap();
+            batches.parts(round, &position).collect::<Vec<Round>>()
+        };
+        let whole = round(&settings).pop().unwrap();
+        settings.gradient_accumulation = 5;
+        let parts = round(&settings);
+        assert_eq!(parts.len(), 5);
+        let parts_tensors: Vec<Vec<Tensor>> = parts.iter().map(tensors).collect();
+        for (index, tensor) in tensors(&whole).iter().enumerate() {
+            let of_parts: Vec<&Tensor> = parts_tensors.iter().map(|part| &part[index]).collect();
+            assert!(Tensor::cat(&of_parts, 0).equal(tensor), "{index}");
+        }
+        let mut seeds: Vec<Option<i64>> = parts.iter().map(|part| part.dropout_seed).collect();
+        assert_eq!(seeds[0], whole.dropout_seed);
+        seeds.sort_unstable();
+        seeds.dedup();
+        assert_eq!(seeds.len(), 5, "no two rounds drop the same units");
+    }
+
+    /// Steps that were passed over are drawn no more, and the next one is drawn as if they had been done.
+    #[test]
+    fn draws_pass_over_skipped_steps() {
+        let _guard = GENERATOR.lock().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let data = data(folder.path());
+        let settings = settings(0.0);
+        let batches = Batches::new(&data, &settings, Seed::new(1), Device::Cpu);
+        let at = |step, skipped_steps| Position {
+            step,
+            skipped_steps,
+            images_drawn: 70,
+            ..Position::default()
+        };
+        let round = |position| tensors(&batches.round(&position, HALF).unwrap());
+        let undisturbed = round(at(7, 0));
+        for (one, other) in undisturbed.iter().zip(round(at(3, 4))) {
+            assert!(one.equal(&other));
+        }
+        assert!(!undisturbed[0].equal(&round(at(3, 0))[0]));
+    }
+
     /// With every probability zero but the labels there, augmentation is nothing but another way to the same patches.
     #[test]
     fn cropping_after_augmentation_cuts_where_the_coordinates_say() {
