@@ -53,6 +53,11 @@ crash N="100": setup
 faults: setup
     PATCHWORK_FAULT_STRIDE=1 cargo test --release --locked --package patchwork --test end_to_end -- a_fault_at_any --nocapture
 
+# train the demo's network for MINUTES with a checkpoint every minute; prints the drift of memory and images a second
+[no-exit-message]
+soak MINUTES="60": build
+    @scripts/soak.sh "{{ patchwork }}" "$1"
+
 # measure NAME against its stated baseline: registry, supervisor
 bench NAME *ARGS: setup
     cargo bench --locked --workspace --bench "$1" -- "${@:2}"

@@ -13,3 +13,4 @@ mod resume;
 mod sampling;
 mod smoke;
 mod standalone;
+mod training;

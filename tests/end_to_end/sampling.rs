@@ -49,7 +49,8 @@ fn measured_snapshots_leave_training_as_it_is() {
     for file in ["network.safetensors", "loss.json"] {
         assert!(bytes(&plain, file) == bytes(&measured, file), "{file}");
     }
-    let snapshots: Vec<Value> = serde_json::from_slice(&bytes(&measured, "snapshots.json")).unwrap();
+    let snapshots: Vec<Value> =
+        serde_json::from_slice(&bytes(&measured, "snapshots.json")).unwrap();
     let seen: Vec<u64> = snapshots
         .iter()
         .map(|snapshot| snapshot["images_seen"].as_u64().unwrap())
@@ -63,7 +64,10 @@ fn measured_snapshots_leave_training_as_it_is() {
         })
         .unwrap();
     let told = &manifest(&measured)["summary"]["best"];
-    assert_eq!((&told["value"], &told["file"]), (&best["value"], &best["file"]));
+    assert_eq!(
+        (&told["value"], &told["file"]),
+        (&best["value"], &best["file"])
+    );
     let file = best["file"].as_str().unwrap();
     assert!(bytes(&measured, file) == bytes(&measured, "best.safetensors"));
     assert!(bytes(&measured, "snapshots.png").starts_with(b"\x89PNG"));
@@ -126,7 +130,10 @@ fn images_depend_on_their_seeds_alone() {
     }
     // Other seeds around them.
     let (part, _) = draw("part", &["seeds=\"100,12-15\""]);
-    let (whole, part) = (ShardSet::open(&whole).unwrap(), ShardSet::open(&part).unwrap());
+    let (whole, part) = (
+        ShardSet::open(&whole).unwrap(),
+        ShardSet::open(&part).unwrap(),
+    );
     for (seed, place) in (12..16).zip(1..) {
         assert!(whole.pixels(seed) == part.pixels(place), "seed {seed}");
     }

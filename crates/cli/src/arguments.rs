@@ -414,16 +414,20 @@ pub(crate) enum DatasetCommand {
         patchwork dataset verify shards --repair --source data/ffhq")]
     Verify(VerifyArguments),
     /// Write a picture of many images of a data set.
-    #[command(after_help = "Examples:\n  patchwork dataset grid shards first.png\n  \
-        patchwork dataset grid shards roses.png --class rose --seed 1 --count 64 --columns 8")]
+    #[command(
+        after_help = "Examples:\n  patchwork dataset grid shards first.png\n  \
+        patchwork dataset grid shards roses.png --class rose --seed 1 --count 64 --columns 8"
+    )]
     Grid(GridArguments),
     /// Write a data set for other programs.
     ///
     /// `edm` is an uncompressed zip of PNG files with a `dataset.json` of labels, as the tools of EDM and StyleGAN read
     /// it; `png` a folder of PNG files, with a folder a class where there are classes; `hugging-face` a folder of
     /// Parquet files that `datasets.load_dataset` reads.
-    #[command(after_help = "Examples:\n  patchwork dataset export shards --as edm --out ffhq-64x64.zip\n  \
-        patchwork dataset export shards --as hugging-face --out ffhq-64 --drop-duplicates")]
+    #[command(
+        after_help = "Examples:\n  patchwork dataset export shards --as edm --out ffhq-64x64.zip\n  \
+        patchwork dataset export shards --as hugging-face --out ffhq-64 --drop-duplicates"
+    )]
     Export(ExportDatasetArguments),
 }
 

@@ -15,6 +15,9 @@ use crate::worker_program::LIBTORCH_VERSION;
 
 /// The exit code of a failed stage, an unreadable file and the like.
 pub(crate) const EXIT_FAILED: u8 = 1;
+
+/// Exit code: stopped at a limit that it was given; the same command goes on.
+pub(crate) const EXIT_PAUSED: u8 = 130;
 /// The exit code of a mistake in the command line or a pipeline file.
 pub(crate) const EXIT_USAGE: u8 = 2;
 

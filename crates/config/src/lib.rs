@@ -45,7 +45,8 @@ pub use settings::sample::{
 pub use settings::seeds::SeedRange;
 pub use settings::snapshot_evaluation::SnapshotEvaluationSettings;
 pub use settings::train::{
-    AugmentOperation, EmaKind, PatchSchedule, Precision, Preconditioning, TrainSettings,
+    AugmentOperation, EmaKind, OnDivergence, PatchSchedule, Precision, Preconditioning,
+    TrainSettings, images_of_kimg,
 };
 pub use settings::{Kind, StageSettings};
 pub use single::{SingleStage, load_stage};

@@ -105,15 +105,23 @@ fn check_sample(
         return Err(section.invalid("ema_width", problem));
     }
     if sample.best_snapshot && train.snapshot_evaluation.is_none() {
-        let problem = "needs snapshots that training measured; give it a table `snapshot_evaluation`";
+        let problem =
+            "needs snapshots that training measured; give it a table `snapshot_evaluation`";
         return Err(section.invalid("best_snapshot", problem));
     }
     if let Some(images) = sample
         .at_images
-        .filter(|images| !train.snapshot_images.contains(images))
+        .filter(|&images| !train.keeps_snapshot(images))
     {
+        let regular = match (train.snapshot_kimg, train.snapshots_kept) {
+            (None, _) => String::new(),
+            (Some(kimg), 0) => format!(", nor one of every {kimg} thousand images"),
+            (Some(kimg), kept) => {
+                format!(", nor one of the newest {kept} of every {kimg} thousand images")
+            }
+        };
         let problem = format!(
-            "is {images}, which is not among the `snapshot_images` of training: {:?}; leave it \
+            "is {images}, which is not among the `snapshot_images` of training: {:?}{regular}; leave it \
              out for the final network",
             train.snapshot_images
         );

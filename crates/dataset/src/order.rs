@@ -47,10 +47,7 @@ impl Order {
     }
 
     /// Each position with its image; an epoch's keys are derived once for positions that follow each other.
-    pub fn indices(
-        self,
-        positions: impl Iterator<Item = u64>,
-    ) -> impl Iterator<Item = (u64, u64)> {
+    pub fn indices(self, positions: impl Iterator<Item = u64>) -> impl Iterator<Item = (u64, u64)> {
         let mut current: Option<(u64, [u64; ROUNDS])> = None;
         positions.map(move |position| {
             let epoch = position / self.len;

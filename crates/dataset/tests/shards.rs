@@ -312,10 +312,7 @@ fn bad_images_are_listed_and_counted_and_too_many_stop_the_work() {
     // Both classes hold pictures of the same numbers: all but the rejected ones are duplicates.
     let [overview, classes, channels, duplicates, rejected] = inspect(&out).unwrap();
     assert_eq!(overview.rows[0], [json!("images"), json!(38)]);
-    assert_eq!(
-        json!(classes.rows),
-        json!([[0, "cat", 19], [1, "dog", 19]])
-    );
+    assert_eq!(json!(classes.rows), json!([[0, "cat", 19], [1, "dog", 19]]));
     assert_eq!(channels.rows.len(), 3);
     assert_eq!(
         (duplicates.rows.len(), &duplicates.rows[0]),

@@ -102,7 +102,9 @@ impl Neighbours {
                 })
         };
         let (distances, indices) = (tensor("distances")?, tensor("indices")?);
-        if distances.size() != indices.size() || distances.size().first() != self.queries.size().first() {
+        if distances.size() != indices.size()
+            || distances.size().first() != self.queries.size().first()
+        {
             return Err(MetricsError::State {
                 reason: format!(
                     "distances of shape {:?} and indices of shape {:?} for {} queries",

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use patchwork_config::{Execution, Extractor, Kind, Pipeline, Stage, StageSettings};
-use patchwork_core::Digest;
+use patchwork_core::{Digest, FileError};
 use patchwork_pipeline::{Demand, PipelineSpec, StageSpec};
 use serde_json::{Value, json};
 
@@ -21,6 +21,15 @@ pub enum SpecifyError {
         /// The cause.
         #[source]
         source: Box<patchwork_dataset::DatasetError>,
+    },
+    /// The network that a training starts from cannot be read.
+    #[error("stage `{stage}`: `init_from`: {source}")]
+    Network {
+        /// The stage.
+        stage: String,
+        /// The cause.
+        #[source]
+        source: FileError,
     },
     /// A stage needs weights that are not there.
     #[error("stage `{stage}`: {source}")]
@@ -73,6 +82,7 @@ pub fn specify_stage(
 ) -> Result<StageSpec, SpecifyError> {
     let mut settings = stage.settings.clone();
     let mut source_digest: Option<Digest> = None;
+    let mut init_from: Option<String> = None;
     let mut extra = Vec::new();
     match &mut settings {
         StageSettings::Prepare(prepare) => {
@@ -97,6 +107,15 @@ pub fn specify_stage(
                 extra.push(("extractor_weights", json!(weights)));
             }
             extra.push(("seed", json!(seed)));
+            init_from = train.init_from.take();
+            if let Some(path) = &init_from {
+                let digest =
+                    Digest::of_file(Path::new(path)).map_err(|source| SpecifyError::Network {
+                        stage: stage.name.clone(),
+                        source,
+                    })?;
+                train.init_from = Some(digest.to_string());
+            }
         }
         StageSettings::Sample(sample) => {
             sample.precision = precision::resolve(sample.precision, &stage.execution.device);
@@ -105,11 +124,12 @@ pub fn specify_stage(
     }
     let mut settings = serde_json::to_value(&settings).expect("settings are plain data");
     let mut execution = serde_json::to_value(&stage.execution).expect("settings are plain data");
-    if matches!(
-        stage.kind(),
-        Kind::Reference | Kind::Evaluate | Kind::Train
-    ) {
+    if matches!(stage.kind(), Kind::Reference | Kind::Evaluate | Kind::Train) {
         execution["weights"] = json!(options.weights);
+    }
+    if let Some(path) = init_from {
+        // As with raw data: where the file lies is no part of the fingerprint, its digest is.
+        execution["init_from"] = json!(path);
     }
     for (key, value) in extra {
         if value.is_null() {

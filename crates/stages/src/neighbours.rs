@@ -56,7 +56,10 @@ pub(crate) fn write_neighbours(
     let nearest = Neighbours::new(&Tensor::cat(&queries, 0), comparison.neighbours as i64)?;
     let found = search(comparison, nearest, context)?.found();
     let folder = context.artifact();
-    durable::write(&folder.join("neighbours.png"), &picture(comparison, &found)?)?;
+    durable::write(
+        &folder.join("neighbours.png"),
+        &picture(comparison, &found)?,
+    )?;
     durable::write_json(&folder.join("neighbours.json"), &table(&found))?;
     Ok(())
 }

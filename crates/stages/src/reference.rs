@@ -20,7 +20,11 @@ pub(crate) const STATISTICS_FILE: &str = "statistics.safetensors";
 pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let settings: ReferenceSettings = settings(job)?;
     let device = device::configure(&execution(job)?)?;
-    let extractor = open_extractor(extractor_kind(settings.extractor), weights_folder(job), device)?;
+    let extractor = open_extractor(
+        extractor_kind(settings.extractor),
+        weights_folder(job),
+        device,
+    )?;
     let data = ShardSet::open(&input(job, Kind::Prepare)?.folder)?;
     let mut report = |done: usize, resumed: usize| {
         context.progress(Progress {

@@ -16,7 +16,7 @@ use patchwork_weights::weights_folder;
 use serde_json::{Value, json};
 
 use crate::arguments::{Arguments, Format};
-use crate::error::{CliError, EXIT_FAILED};
+use crate::error::{CliError, EXIT_FAILED, EXIT_PAUSED};
 use crate::output::{Rows, line, remark};
 use crate::progress;
 use crate::worker_program::{self, LIBTORCH_VERSION};
@@ -158,6 +158,7 @@ pub(crate) fn exit_code(outcome: &RunOutcome) -> ExitCode {
     match outcome.signal {
         _ if outcome.is_success() => ExitCode::SUCCESS,
         Some(signal) => ExitCode::from(u8::try_from(SIGNAL_BASE + signal).unwrap_or(EXIT_FAILED)),
+        None if outcome.is_paused() => ExitCode::from(EXIT_PAUSED),
         None => ExitCode::from(EXIT_FAILED),
     }
 }

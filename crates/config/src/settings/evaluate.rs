@@ -17,7 +17,10 @@ pub struct EvaluateSettings {
     #[serde(default, skip_serializing_if = "is_zero")]
     pub neighbours: u32,
     /// Samples that they are shown of.
-    #[serde(default = "neighbour_samples", skip_serializing_if = "is_neighbour_samples")]
+    #[serde(
+        default = "neighbour_samples",
+        skip_serializing_if = "is_neighbour_samples"
+    )]
     pub neighbour_samples: u32,
 }
 

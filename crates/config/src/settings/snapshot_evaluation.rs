@@ -6,7 +6,13 @@ use crate::error::ConfigError;
 use crate::section::Section;
 use crate::settings::reference::Extractor;
 
-pub(crate) const KEYS: &[&str] = &["samples", "steps", "extractor", "reference_images", "batch_size"];
+pub(crate) const KEYS: &[&str] = &[
+    "samples",
+    "steps",
+    "extractor",
+    "reference_images",
+    "batch_size",
+];
 
 /// How training measures its snapshots: the distance between a few samples and the training images.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

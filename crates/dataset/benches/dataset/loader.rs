@@ -99,8 +99,7 @@ fn batch_seconds(set: &ShardSet, side: usize) -> f64 {
     let mut times: Vec<f64> = (0..=REPEATS)
         .map(|number| {
             let begin = Instant::now();
-            let requests =
-                stream.patches(number * BATCH..(number + 1) * BATCH, Share::WHOLE, size);
+            let requests = stream.patches(number * BATCH..(number + 1) * BATCH, Share::WHOLE, size);
             set.gather(&requests, size, &mut batch).unwrap();
             let labels = set.gather_labels(&requests);
             let seconds = begin.elapsed().as_secs_f64();

@@ -9,12 +9,7 @@ use crate::error::DatasetError;
 pub(super) fn png(pixels: &[u8], width: usize, height: usize) -> Result<Vec<u8>, DatasetError> {
     let mut file = Vec::new();
     PngEncoder::new_with_quality(&mut file, CompressionType::Fast, FilterType::Adaptive)
-        .write_image(
-            pixels,
-            width as u32,
-            height as u32,
-            ExtendedColorType::Rgb8,
-        )
+        .write_image(pixels, width as u32, height as u32, ExtendedColorType::Rgb8)
         .map_err(DatasetError::Encode)?;
     Ok(file)
 }

@@ -27,13 +27,7 @@ pub fn inspect(folder: &Path) -> Result<[Table; 5], DatasetError> {
     let duplicates = duplicates(&index).map_err(|error| failed(&index_path, error))?;
     let rejected = rejections(&rejected).map_err(|error| failed(&rejected_path, error))?;
     let overview = overview(&index, &spec, &duplicates, &rejected);
-    Ok([
-        overview,
-        classes,
-        channels,
-        duplicates,
-        rejected,
-    ])
+    Ok([overview, classes, channels, duplicates, rejected])
 }
 
 fn overview(index: &DataFrame, spec: &ShardSpec, duplicates: &Table, rejected: &Table) -> Table {

@@ -62,7 +62,13 @@ fn channels(index: &DataFrame) -> PolarsResult<Table> {
             ]
         })
         .collect();
-    let columns = ["channel", "mean", "deviation", "mean in [-1,1]", "deviation in [-1,1]"];
+    let columns = [
+        "channel",
+        "mean",
+        "deviation",
+        "mean in [-1,1]",
+        "deviation in [-1,1]",
+    ];
     Ok(Table::new("channels", &columns, rows))
 }
 
@@ -108,7 +114,9 @@ fn share(images: u64, sizes: &Sizes) -> Value {
 fn sides(sizes: &Sizes, spec: &ShardSpec) -> Table {
     let mut octaves: BTreeMap<u32, u64> = BTreeMap::new();
     for ((width, height), images) in sizes {
-        *octaves.entry(u32::min(*width, *height).max(1).ilog2()).or_default() += images;
+        *octaves
+            .entry(u32::min(*width, *height).max(1).ilog2())
+            .or_default() += images;
     }
     let side = usize::min(spec.width, spec.height);
     let rows = octaves
@@ -150,7 +158,11 @@ fn most_frequent(sizes: &Sizes) -> Table {
             ]
         })
         .collect();
-    Table::new("source sizes", &["width", "height", "images", "share"], rows)
+    Table::new(
+        "source sizes",
+        &["width", "height", "images", "share"],
+        rows,
+    )
 }
 
 /// How far images are from square, of which a square crop loses more the farther they are.

@@ -89,7 +89,11 @@ pub fn verify(
         .iter()
         .filter_map(|path| shard_number(path.file_name()?.to_str()?))
         .collect();
-    let last = present.iter().max().copied().max(ranges.keys().max().copied());
+    let last = present
+        .iter()
+        .max()
+        .copied()
+        .max(ranges.keys().max().copied());
     let Some(last) = last else {
         return Err(DatasetError::EmptySet {
             folder: folder.to_owned(),
@@ -207,7 +211,12 @@ impl ShardCheck<'_> {
         let recorded = shard.digests[row];
         let indexed = self.index.zip(self.range.as_ref()).map(|(index, range)| {
             let image = range.start + row;
-            (image, index.digests[image], index.places[image].1, index.labels[image])
+            (
+                image,
+                index.digests[image],
+                index.places[image].1,
+                index.labels[image],
+            )
         });
         let problem = match indexed {
             None if found != recorded => "its pixels do not have the digest recorded for them",

@@ -4,26 +4,18 @@
 //! twice as many, and reading from Linux the most that was resident; elsewhere, and on other devices than the processor, it is
 //! not known and nothing is bounded.
 
-use patchwork_pipeline::resources::{memory_bytes, peak_memory_bytes_of};
-use sysinfo::{MemoryRefreshKind, RefreshKind, System};
+use patchwork_pipeline::resources::{free_memory_bytes, memory, peak_memory_bytes_of};
 
 /// The share of the free memory that a batch may take: what is free changes while it is drawn.
 const USABLE: f64 = 0.7;
 
-/// The most that this process may still take, in bytes: what the system has available, what its control group leaves,
-/// and what `limit` leaves.
-pub(super) fn free_bytes(limit: Option<u64>) -> u64 {
-    let system = System::new_with_specifics(
-        RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram()),
-    );
-    let group = system.cgroup_limits().map(|group| group.free_memory);
-    let limit = limit
-        .zip(memory_bytes())
-        .map(|(limit, taken)| limit.saturating_sub(taken));
-    [Some(system.available_memory()), group, limit]
-        .into_iter()
-        .flatten()
-        .fold(u64::MAX, u64::min)
+/// The most that this process may still take, in bytes, if that is known: what the machine and its control group have
+/// free, and what `limit` leaves.
+pub(super) fn free_bytes(limit: Option<u64>) -> Option<u64> {
+    let own = limit
+        .zip(memory())
+        .map(|(limit, taken)| limit.saturating_sub(taken.resident_bytes));
+    free_memory_bytes().into_iter().chain(own).min()
 }
 
 /// How many of `wished` images fit into `free` bytes, given what each takes; at least `fewest`.
@@ -35,12 +27,7 @@ fn fitting(wished: u32, fewest: u32, free: u64, each: u64) -> u32 {
 
 /// The largest batch of at most `wished` images that fits into `free` bytes; `try_out` evaluates the network on so
 /// many images, of which there are `fewest` at least.
-pub(super) fn fitting_batch(
-    wished: u32,
-    fewest: u32,
-    free: u64,
-    try_out: impl Fn(u32),
-) -> u32 {
+pub(super) fn fitting_batch(wished: u32, fewest: u32, free: u64, try_out: impl Fn(u32)) -> u32 {
     if wished <= fewest {
         return wished;
     }
@@ -87,6 +74,6 @@ mod tests {
         };
         let batch = fitting_batch(64, 1, 100 << 20, try_out);
         assert!((2..=4).contains(&batch), "{batch}");
-        assert!(free_bytes(Some(1 << 50)) < 1 << 50);
+        assert!(free_bytes(Some(1 << 50)).is_some_and(|free| free < 1 << 50));
     }
 }

@@ -168,7 +168,9 @@ fn batch_size(
     let limit = execution
         .memory_gib
         .map(|gibibytes| (gibibytes * GIBIBYTE) as u64);
-    let free = memory::free_bytes(limit);
+    let Some(free) = memory::free_bytes(limit) else {
+        return wished as usize;
+    };
     let fewest = sampler.fewest_images();
     let fitting = memory::fitting_batch(wished, fewest, free, |images| sampler.try_out(images));
     if fitting < wished {

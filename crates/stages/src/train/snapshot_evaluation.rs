@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use patchwork_config::{SnapshotEvaluationSettings, TrainSettings};
-use patchwork_core::{durable, file_error};
+use patchwork_core::{Digest, durable, file_error};
 use patchwork_dataset::ShardSet;
 use patchwork_diffusion::sampler::{HeunOptions, NoiseLevels, SamplerOptions};
 use patchwork_metrics::{Extractor, Gaussian, frechet_distance, open_extractor};
@@ -21,6 +21,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
+use super::training::Training;
+use super::{NETWORK_FILE, snapshot_file};
 use crate::accumulate::{Images, accumulate};
 use crate::device;
 use crate::job::weights_folder;
@@ -49,6 +51,7 @@ pub(super) struct SnapshotEvaluation<'a> {
 struct Measured {
     images_seen: u64,
     file: String,
+    network: Digest,
     metric: String,
     value: f64,
 }
@@ -72,7 +75,10 @@ impl<'a> SnapshotEvaluation<'a> {
             count: usize::min(data.len(), settings.reference_images as usize),
         };
         let mut report = |done: usize, _| {
-            let note = format!("measuring the training images: {done} of {}", reference.count);
+            let note = format!(
+                "measuring the training images: {done} of {}",
+                reference.count
+            );
             context.progress(progress(training, 0, note));
             context.is_interrupted()
         };
@@ -100,47 +106,61 @@ impl<'a> SnapshotEvaluation<'a> {
         }))
     }
 
-    /// Measures the network in a file of the artifact, and keeps it as the best if it is.
+    /// The distance of the network in a file of the artifact.
     ///
-    /// One that an earlier attempt measured is not measured again: after the same steps it is the same network.
-    pub(super) fn measure(&mut self, file: &str, images_seen: u64) -> Result<(), StageError> {
-        if self.measured.iter().any(|measured| measured.file == file) {
-            return Ok(());
+    /// A network that an earlier attempt measured is not measured again.
+    fn measure(&mut self, file: &str, images_seen: u64) -> Result<f64, StageError> {
+        let path = self.context.artifact().join(file);
+        let network = Digest::of_file(&path)?;
+        let known = self.measured.iter().find(|known| known.network == network);
+        if let Some(known) = known.filter(|known| known.file == file) {
+            return Ok(known.value);
         }
-        let value = self.distance(&self.context.artifact().join(file), images_seen)?;
-        let name = format!("snapshot_{}", self.extractor.metric_name());
+        let value = self.distance(&path, network, images_seen)?;
+        let metric = self.extractor.metric_name();
+        let name = format!("snapshot_{metric}");
         self.context.metric(&name, images_seen, value);
+        // After a rollback, the network at the same images is another one.
+        self.measured.retain(|measured| measured.file != file);
         self.measured.push(Measured {
             images_seen,
             file: file.to_owned(),
-            metric: self.extractor.metric_name().to_owned(),
+            network,
+            metric: metric.to_owned(),
             value,
         });
-        if self.best().is_some_and(|best| best.file == file) {
-            self.keep_as_best(file)?;
-        }
-        // The last: what is recorded is not done again.
+        self.measured.sort_by_key(|measured| measured.images_seen);
         durable::write_json(&self.context.artifact().join(MEASURED_FILE), &self.measured)?;
-        Ok(())
+        Ok(value)
     }
 
-    /// What is worth telling of the snapshots: the best of them, and what it was measured on.
-    pub(super) fn summary(&self) -> Value {
-        let best = self.best().map(|best| {
-            json!({
-                "images_seen": best.images_seen,
-                "file": best.file,
-                "metric": best.metric,
-                "value": best.value,
-                "samples": self.settings.samples,
-                "reference_images": self.reference.count(),
-            })
+    /// Keeps the best network once more under a name of its own, draws the curve, and says what is worth telling:
+    /// the best, and what it was measured on. `best_snapshot` is the best one before the final network.
+    pub(super) fn finish(&self, best_snapshot: Option<u64>) -> Result<Value, StageError> {
+        let snapshot = best_snapshot.map(snapshot_file);
+        let candidates = self.measured.iter().filter(|measured| {
+            measured.file == NETWORK_FILE || Some(&measured.file) == snapshot.as_ref()
         });
-        json!(best)
+        // Of equal ones the earliest.
+        let Some(best) = candidates.min_by(|left, right| left.value.total_cmp(&right.value)) else {
+            return Ok(Value::Null);
+        };
+        let folder = self.context.artifact();
+        let network = file_error::read(&folder.join(&best.file))?;
+        durable::write(&folder.join(BEST_FILE), &network)?;
+        self.plot()?;
+        Ok(json!({
+            "images_seen": best.images_seen,
+            "file": best.file,
+            "metric": best.metric,
+            "value": best.value,
+            "samples": self.settings.samples,
+            "reference_images": self.reference.count(),
+        }))
     }
 
     /// Draws the curve of distance against images seen.
-    pub(super) fn plot(&self) -> Result<(), StageError> {
+    fn plot(&self) -> Result<(), StageError> {
         let metric = self.extractor.metric_name();
         let points = self.measured.iter();
         let line = Line {
@@ -159,15 +179,8 @@ impl<'a> SnapshotEvaluation<'a> {
         Ok(())
     }
 
-    /// The earliest of the lowest distance.
-    fn best(&self) -> Option<&Measured> {
-        self.measured
-            .iter()
-            .min_by(|left, right| left.value.total_cmp(&right.value))
-    }
-
-    fn distance(&self, network: &Path, images_seen: u64) -> Result<f64, StageError> {
-        let network = load_network(network, self.device)?;
+    fn distance(&self, path: &Path, digest: Digest, images_seen: u64) -> Result<f64, StageError> {
+        let network = load_network(path, self.device)?;
         let options = SamplerOptions::Heun(HeunOptions {
             levels: NoiseLevels {
                 num_steps: self.settings.steps as usize,
@@ -187,10 +200,7 @@ impl<'a> SnapshotEvaluation<'a> {
                 .progress(progress(self.training, images_seen, note));
             self.context.is_interrupted()
         };
-        let state: PathBuf = self
-            .context
-            .state()
-            .join(format!("snapshot-{images_seen:09}.moments"));
+        let state: PathBuf = self.context.state().join(format!("{digest}.moments"));
         let moments = accumulate(
             &samples,
             self.extractor.as_ref(),
@@ -202,12 +212,28 @@ impl<'a> SnapshotEvaluation<'a> {
         durable::remove_file(&state)?;
         Ok(distance.distance)
     }
+}
 
-    fn keep_as_best(&self, file: &str) -> Result<(), StageError> {
-        let folder = self.context.artifact();
-        let network = file_error::read(&folder.join(file))?;
-        durable::write(&folder.join(BEST_FILE), &network)?;
-        Ok(())
+impl Training<'_> {
+    /// Measuring takes its time, in which nothing of the training is to be lost.
+    pub(super) fn checkpoint_before_measuring(&mut self) -> Result<(), StageError> {
+        match self.evaluation {
+            Some(_) => self.save_checkpoint(),
+            None => Ok(()),
+        }
+    }
+
+    /// The distance of a network that was just kept, where the settings ask for it.
+    pub(super) fn measure(
+        &mut self,
+        file: &str,
+        images_seen: u64,
+    ) -> Result<Option<f64>, StageError> {
+        self.pulse.rest();
+        let evaluation = self.evaluation.as_mut();
+        evaluation
+            .map(|evaluation| evaluation.measure(file, images_seen))
+            .transpose()
     }
 }
 

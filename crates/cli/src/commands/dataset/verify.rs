@@ -48,8 +48,7 @@ pub(super) async fn verify(
 /// Checks the images, and the files against the manifest where there is one.
 fn check(folder: &Path) -> Result<Verified, CliError> {
     let mut bar = bar("shards");
-    let mut found =
-        patchwork_dataset::verify(folder, &mut |done, total| bar.show(done, total))?;
+    let mut found = patchwork_dataset::verify(folder, &mut |done, total| bar.show(done, total))?;
     bar.clear();
     if folder.join(MANIFEST_FILE).exists() {
         match Manifest::read(folder) {
@@ -61,11 +60,7 @@ fn check(folder: &Path) -> Result<Verified, CliError> {
 }
 
 /// What only the manifest tells: a changed byte outside of the images, a file that is missing or does not belong.
-fn compare_files(
-    folder: &Path,
-    manifest: &Manifest,
-    found: &mut Verified,
-) -> Result<(), CliError> {
+fn compare_files(folder: &Path, manifest: &Manifest, found: &mut Verified) -> Result<(), CliError> {
     let known: Vec<String> = found.bad_files().into_iter().map(str::to_owned).collect();
     let present = list_files(folder)?;
     for file in &manifest.files {

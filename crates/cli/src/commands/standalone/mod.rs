@@ -14,7 +14,9 @@ use std::process::ExitCode;
 
 use patchwork_config::SingleStage;
 use patchwork_core::{FileError, durable};
-use patchwork_pipeline::{Manifest, PipelineSpec, RunOutcome, Scope, StageResult, StageSpec, Store};
+use patchwork_pipeline::{
+    Manifest, PipelineSpec, RunOutcome, Scope, StageResult, StageSpec, Store,
+};
 use patchwork_planner::{SpecifyOptions, specify_stage};
 use patchwork_weights::weights_folder;
 use serde_json::json;
