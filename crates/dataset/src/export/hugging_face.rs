@@ -91,7 +91,7 @@ fn schema(class_names: &[String]) -> SchemaRef {
     let info = json!({ "info": { "features": features } }).to_string();
     Arc::new(Schema::new_with_metadata(
         fields,
-        [("huggingface".to_owned(), info)].into(),
+        [("huggingface".to_owned(), info)],
     ))
 }
 
