@@ -6,6 +6,7 @@ mod architecture;
 mod checkpoint;
 mod commands;
 mod crash;
+mod evaluation;
 mod faults;
 mod mistakes;
 mod program;

@@ -128,6 +128,19 @@ fn images_depend_on_their_seeds_alone() {
             assert!(bytes(&whole, shard) == bytes(other, shard), "{shard}");
         }
     }
+    // As PNG files too, and those hold the same pixels.
+    let (zipped, _) = draw("zipped", &["export=zip"]);
+    let (folder, _) = draw("folder", &["export=folder"]);
+    assert!(bytes(&whole, "index.parquet") == bytes(&zipped, "index.parquet"));
+    assert!(bytes(&zipped, "images.zip").starts_with(b"PK"));
+    let compared = program.home().join("compared");
+    let png = folder.join("png");
+    let compare = ["evaluate", text(&png), text(&whole), "--neighbours", "1", "--out", text(&compared)];
+    program.succeed(&compare);
+    let nearest: Vec<Value> = serde_json::from_slice(&bytes(&compared, "neighbours.json")).unwrap();
+    for (place, row) in nearest.iter().enumerate() {
+        assert_eq!(row["nearest"][0]["distance"], 0.0, "{place}");
+    }
     // Other seeds around them.
     let (part, _) = draw("part", &["seeds=\"100,12-15\""]);
     let (whole, part) = (

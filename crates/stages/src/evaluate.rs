@@ -15,7 +15,11 @@ use tch::{Device, Kind as Number, Tensor};
 
 use crate::accumulate::{Halves, Images, accumulate};
 use crate::device;
-use crate::job::{execution, input, settings, summary_of, weights_folder};
+use crate::job::{
+    are_images, execution, first_images, images_of_reference, input, settings, summary_of,
+    weights_folder,
+};
+use crate::neighbours::{Comparison, write_neighbours};
 use crate::reference::STATISTICS_FILE;
 use patchwork_plot::{Labels, Line, line_plot};
 
@@ -36,6 +40,19 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     )?;
     let halves = Halves::read(&reference.folder.join(STATISTICS_FILE))?;
     let measured = measured(job, &settings)?;
+    if settings.neighbours > 0 {
+        write_neighbours(
+            &Comparison {
+                samples: &ShardSet::open(&first_images(job)?.folder)?,
+                training: &ShardSet::open(&images_of_reference(job, reference)?)?,
+                shown: settings.neighbour_samples as usize,
+                neighbours: settings.neighbours as usize,
+                batch_size: reference_settings.batch_size as usize,
+                features: &|images, _| extractor.features(images),
+            },
+            context,
+        )?;
+    }
     let mut evaluation = Evaluation {
         context,
         batch_size: reference_settings.batch_size as usize,
@@ -72,18 +89,19 @@ struct Measured {
 fn measured(job: &Job, settings: &EvaluateSettings) -> Result<Vec<Measured>, StageError> {
     let mut measured = Vec::new();
     for (position, samples) in job.inputs.iter().enumerate() {
-        if samples.input.kind != Kind::Sample.name() {
+        if !are_images(samples) {
             continue;
         }
+        let seeds: Option<String> = summary_of(samples, "seeds")?;
         measured.push(Measured {
             subject: Subject::Input(position),
-            seeds: summary_of(samples, "seeds")?,
+            seeds: seeds.unwrap_or_default(),
             images_seen: summary_of(samples, "images_seen")?,
             images: Box::new(ShardSet::open(&samples.folder)?),
         });
     }
     if settings.baselines.contains(&Baseline::Noise) {
-        let data = ShardSet::open(&input(job, Kind::Sample)?.folder)?;
+        let data = ShardSet::open(&first_images(job)?.folder)?;
         measured.push(Measured {
             subject: Subject::Baseline(Baseline::Noise.name().to_owned()),
             seeds: String::new(),
@@ -221,7 +239,7 @@ fn of(score: &Score) -> String {
         Some(images) => format!("the network after {images} images"),
         None => match &score.subject {
             Subject::Baseline(name) => name.clone(),
-            Subject::Input(position) => format!("input {position}"),
+            Subject::Input(_) => "the images".to_owned(),
         },
     }
 }

@@ -1,6 +1,6 @@
 //! A data set to the statistics of its features, which samples are compared with.
 
-use patchwork_config::{Kind, ReferenceSettings};
+use patchwork_config::ReferenceSettings;
 use patchwork_core::durable;
 use patchwork_dataset::ShardSet;
 use patchwork_metrics::open_extractor;
@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::accumulate::accumulate;
 use crate::device;
-use crate::job::{execution, input, settings, weights_folder};
+use crate::job::{execution, first_images, settings, weights_folder};
 
 /// The statistics' file in the artifact.
 pub(crate) const STATISTICS_FILE: &str = "statistics.safetensors";
@@ -25,7 +25,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         weights_folder(job),
         device,
     )?;
-    let data = ShardSet::open(&input(job, Kind::Prepare)?.folder)?;
+    let data = ShardSet::open(&first_images(job)?.folder)?;
     let mut report = |done: usize, resumed: usize| {
         context.progress(Progress {
             done: done as u64,

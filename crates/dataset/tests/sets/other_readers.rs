@@ -112,11 +112,7 @@ fn programs_that_are_not_ours_read_every_form_of_a_set() {
 
     let printed = python(
         SCRIPT,
-        &[
-            root.path().as_os_str(),
-            "20".as_ref(),
-            "12".as_ref(),
-        ],
+        &[root.path().as_os_str(), "20".as_ref(), "12".as_ref()],
     );
     let found: Value = serde_json::from_str(&printed).unwrap();
     assert_eq!(
@@ -183,7 +179,10 @@ fn statistics_are_those_of_the_pixels() {
         .map(|byte| f64::from(*byte) / 127.5 - 1.0)
         .collect();
     let mean = values.iter().sum::<f64>() / values.len() as f64;
-    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
+    let variance = values
+        .iter()
+        .map(|value| (value - mean).powi(2))
+        .sum::<f64>();
     let deviation = (variance / values.len() as f64).sqrt();
     let all = channels.rows.last().unwrap();
     for (found, expected) in [(&all[3], mean), (&all[4], deviation)] {

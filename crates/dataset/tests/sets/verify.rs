@@ -67,27 +67,38 @@ fn the_damaged_file_and_image_are_named() {
         flip(path, find(path, digest));
     });
     assert_eq!(in_shard.image, Some(9));
-    assert!(in_shard.problem.contains("the shard records another digest"));
+    assert!(
+        in_shard
+            .problem
+            .contains("the shard records another digest")
+    );
     let in_index = fault_after(&folder, "index.parquet", |path| {
         flip(path, find(path, digest));
     });
     assert_eq!(in_index.image, Some(9));
-    assert!(in_index.problem.contains("the index records another digest"));
+    assert!(
+        in_index
+            .problem
+            .contains("the index records another digest")
+    );
     let torn = fault_after(&folder, "shard-00002.parquet", |path| {
         let bytes = std::fs::read(path).unwrap();
         std::fs::write(path, &bytes[..bytes.len() - 100]).unwrap();
     });
-    assert!(torn.problem.ends_with("it holds images 32 to 41"), "{torn:?}");
+    assert!(
+        torn.problem.ends_with("it holds images 32 to 41"),
+        "{torn:?}"
+    );
     let missing = fault_after(&folder, "shard-00001.parquet", |path| {
         std::fs::remove_file(path).unwrap();
     });
-    assert_eq!(
-        missing.problem,
-        "it is missing; it holds images 16 to 31"
-    );
+    assert_eq!(missing.problem, "it is missing; it holds images 16 to 31");
     for file in ["index.parquet", "rejected.parquet"] {
         let gone = fault_after(&folder, file, |path| std::fs::remove_file(path).unwrap());
-        assert_eq!((gone.file.as_str(), gone.problem.as_str()), (file, "it is missing"));
+        assert_eq!(
+            (gone.file.as_str(), gone.problem.as_str()),
+            (file, "it is missing")
+        );
     }
     let swapped = fault_after(&folder, "shard-00001.parquet", |path| {
         std::fs::copy(folder.join("shard-00002.parquet"), path).unwrap();
@@ -114,7 +125,11 @@ fn no_damage_stops_the_check() {
             // The footer, where a file says what it holds, is the last kilobytes.
             let near_end = bytes.len() - 1 - draws.below(2000.min(bytes.len() as u64)) as usize;
             let anywhere = draws.below(bytes.len() as u64) as usize;
-            let place = if draws.below(2) == 0 { near_end } else { anywhere };
+            let place = if draws.below(2) == 0 {
+                near_end
+            } else {
+                anywhere
+            };
             bytes[place] ^= 1 << draws.below(8);
             if draws.below(4) == 0 {
                 bytes.truncate(draws.below(bytes.len() as u64) as usize);
