@@ -6,6 +6,7 @@ use std::time::Duration;
 use patchwork_config::{Execution, Kind, Pipeline, Stage, StageSettings};
 use patchwork_core::Digest;
 use patchwork_pipeline::{Demand, PipelineSpec, StageSpec};
+use patchwork_weights::WeightsError;
 use serde_json::{Value, json};
 
 use crate::{extractor, precision, source};
@@ -21,6 +22,15 @@ pub enum SpecifyError {
         /// The cause.
         #[source]
         source: Box<patchwork_dataset::DatasetError>,
+    },
+    /// A reference stage's statistics, which were made elsewhere, cannot be read.
+    #[error("stage `{stage}`: {source}; mend the path of `statistics`, or put the file there")]
+    Statistics {
+        /// The stage.
+        stage: String,
+        /// The cause.
+        #[source]
+        source: Box<patchwork_core::FileError>,
     },
     /// A stage needs weights that are not there.
     #[error("stage `{stage}`: {source}")]
@@ -87,13 +97,24 @@ pub fn specify_stage(
             extra.push(("source", Value::Null));
         }
         StageSettings::Reference(reference) => {
-            let weights = extractor::extractor_kind(reference)
-                .check(options.weights)
+            let weights = extractor::extractors(reference)
+                .iter()
+                .map(|extractor| Ok(extractor.check(options.weights)?.digest))
+                .collect::<Result<Vec<_>, WeightsError>>()
                 .map_err(|source| SpecifyError::Weights {
                     stage: stage.name.clone(),
                     source: Box::new(source),
                 })?;
             extra.push(("extractor_weights", json!(weights)));
+            if let Some(statistics) = &reference.statistics {
+                let digest =
+                    Digest::of_file(statistics).map_err(|source| SpecifyError::Statistics {
+                        stage: stage.name.clone(),
+                        source: Box::new(source),
+                    })?;
+                source_digest = Some(digest);
+                extra.push(("statistics", Value::Null));
+            }
         }
         StageSettings::Train(train) => {
             train.precision = precision::resolve(train.precision, &stage.execution.device);
@@ -123,7 +144,7 @@ pub fn specify_stage(
     Ok(StageSpec {
         name: stage.name.clone(),
         kind: stage.kind().to_string(),
-        format_version: 1,
+        format_version: format_version(stage.kind()),
         needs: stage.needs.clone(),
         settings,
         execution,
@@ -136,6 +157,14 @@ pub fn specify_stage(
             .timeout_minutes
             .map(|minutes| Duration::from_secs_f64(minutes * 60.0)),
     })
+}
+
+/// Raised when a kind of stage gives something else for the same settings.
+fn format_version(kind: Kind) -> u32 {
+    match kind {
+        Kind::Prepare | Kind::Train | Kind::Sample => 1,
+        Kind::Reference | Kind::Evaluate => 2,
+    }
 }
 
 fn demand(execution: &Execution) -> Demand {
