@@ -4,7 +4,9 @@
 //! - [`Extractor`] turns 8-bit images into features; [`open_extractors`] loads them by what they are.
 //! - [`Extraction`] takes several kinds of features in one pass: whole images, their crops, an inner map.
 //! - [`Moments`] accumulates features in float64, batch by batch, and gives their [`Gaussian`].
-//! - [`frechet_distance`] compares two Gaussians; [`Confidence`] says how far a sample size can be trusted.
+//! - [`frechet_distance`] compares two Gaussians; [`Confidence`] says how far a sample size can be trusted, and
+//!   [`frechet_spread`] by how much the distance varies.
+//! - [`npz`] reads and writes reference statistics of other programs.
 //! - [`kid`], [`kid_over_subsets`] and [`manifold_metrics`] compare two sets of features directly.
 //!
 //! Knows nothing of data sets, image files, runs or the registry, and writes no files.
@@ -19,6 +21,7 @@ pub mod kid;
 pub mod manifold;
 pub mod moments;
 pub mod npz;
+pub mod spread;
 pub mod torchscript;
 
 mod chunks;
@@ -34,3 +37,4 @@ pub use frechet::{Confidence, FrechetDistance, frechet_distance};
 pub use kid::{KidEstimate, KidSubsets, kid, kid_over_subsets};
 pub use manifold::{ManifoldMetrics, manifold_metrics};
 pub use moments::{Gaussian, Moments};
+pub use spread::{FrechetSpread, frechet_spread};

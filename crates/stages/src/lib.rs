@@ -4,16 +4,18 @@
 //! [`checkpoint`] converts checkpoints and looks into them; [`probe`] says what libtorch finds on this machine. No graph, no registry, no command line; mathematics and
 //! formats belong to the crates below.
 
-mod accumulate;
 pub mod checkpoint;
 mod device;
 mod evaluate;
+mod features;
 mod job;
 mod network;
 mod prepare;
 mod reconstruct;
 mod reference;
 mod sample;
+mod scores;
+mod statistics;
 mod train;
 
 use patchwork_config::Kind;
