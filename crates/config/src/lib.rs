@@ -32,13 +32,15 @@ mod value;
 pub use error::{ConfigError, Location, Problem};
 pub use pipeline::{Execution, Pipeline, Stage, Variant};
 pub use resolve::load;
-pub use settings::evaluate::{Baseline, EvaluateSettings};
+pub use settings::evaluate::{Baseline, EvaluateSettings, Metric};
 pub use settings::grid::Grid;
 pub use settings::network::{Architecture, NetworkSettings};
 pub use settings::prepare::{
     EmojiGroup, EmojiSettings, Labels, PrepareSettings, SkinTones, Transform,
 };
-pub use settings::reference::{Extractor, ReferenceSettings};
+pub use settings::reference::{
+    Crop, ExtractorChoice, ReferenceSettings, Resize, TorchScriptSettings,
+};
 pub use settings::sample::{
     Discretization, Export, NoiseSchedule, Region, SampleLabels, SampleSettings, Scaling, Solver,
 };

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use patchwork_config::{Execution, Extractor, Kind, Pipeline, Stage, StageSettings};
+use patchwork_config::{Execution, Kind, Pipeline, ReferenceSettings, Stage, StageSettings};
 use patchwork_core::{Digest, FileError};
 use patchwork_pipeline::{Demand, PipelineSpec, StageSpec};
+use patchwork_weights::WeightsError;
 use serde_json::{Value, json};
 
 use crate::{extractor, precision, source};
@@ -30,6 +31,15 @@ pub enum SpecifyError {
         /// The cause.
         #[source]
         source: FileError,
+    },
+    /// A reference stage's statistics, which were made elsewhere, cannot be read.
+    #[error("stage `{stage}`: {source}; mend the path of `statistics`, or put the file there")]
+    Statistics {
+        /// The stage.
+        stage: String,
+        /// The cause.
+        #[source]
+        source: Box<FileError>,
     },
     /// A stage needs weights that are not there.
     #[error("stage `{stage}`: {source}")]
@@ -97,13 +107,22 @@ pub fn specify_stage(
             extra.push(("source", Value::Null));
         }
         StageSettings::Reference(reference) => {
-            let weights = extractor_weights(stage, reference.extractor, options)?;
+            let weights = extractor_weights(stage, reference, options)?;
             extra.push(("extractor_weights", json!(weights)));
+            if let Some(statistics) = &reference.statistics {
+                let digest =
+                    Digest::of_file(statistics).map_err(|source| SpecifyError::Statistics {
+                        stage: stage.name.clone(),
+                        source: Box::new(source),
+                    })?;
+                source_digest = Some(digest);
+                extra.push(("statistics", Value::Null));
+            }
         }
         StageSettings::Train(train) => {
             train.precision = precision::resolve(train.precision, &stage.execution.device);
-            if let Some(evaluation) = train.snapshot_evaluation {
-                let weights = extractor_weights(stage, evaluation.extractor, options)?;
+            if let Some(evaluation) = &train.snapshot_evaluation {
+                let weights = extractor_weights(stage, &evaluation.reference(), options)?;
                 extra.push(("extractor_weights", json!(weights)));
             }
             extra.push(("seed", json!(seed)));
@@ -145,7 +164,7 @@ pub fn specify_stage(
     Ok(StageSpec {
         name: stage.name.clone(),
         kind: stage.kind().to_string(),
-        format_version: 1,
+        format_version: format_version(stage.kind()),
         needs: stage.needs.clone(),
         settings,
         execution,
@@ -160,18 +179,28 @@ pub fn specify_stage(
     })
 }
 
-/// The digest of an extractor's weights, which must be there.
+/// The digests of the weights of a reference's extractors, which must be there.
 fn extractor_weights(
     stage: &Stage,
-    extractor: Extractor,
+    reference: &ReferenceSettings,
     options: &SpecifyOptions<'_>,
-) -> Result<Digest, SpecifyError> {
-    extractor::extractor_kind(extractor)
-        .check(options.weights)
+) -> Result<Vec<Digest>, SpecifyError> {
+    extractor::extractors(reference)
+        .iter()
+        .map(|extractor| Ok(extractor.check(options.weights)?.digest))
+        .collect::<Result<Vec<_>, WeightsError>>()
         .map_err(|source| SpecifyError::Weights {
             stage: stage.name.clone(),
             source: Box::new(source),
         })
+}
+
+/// Raised when a kind of stage gives something else for the same settings.
+fn format_version(kind: Kind) -> u32 {
+    match kind {
+        Kind::Prepare | Kind::Train | Kind::Sample => 1,
+        Kind::Reference | Kind::Evaluate => 2,
+    }
 }
 
 fn demand(execution: &Execution) -> Demand {

@@ -21,9 +21,12 @@ struct MissingInput {
 /// What the planner moved to the execution settings (paths) is put back.
 pub(crate) fn settings<T: DeserializeOwned>(job: &Job) -> Result<T, serde_json::Error> {
     let mut settings = job.settings.clone();
-    if let (Some(settings), Some(source)) = (settings.as_object_mut(), job.execution.get("source"))
-    {
-        settings.insert("source".to_owned(), source.clone());
+    if let Some(settings) = settings.as_object_mut() {
+        for path in ["source", "statistics"] {
+            if let Some(value) = job.execution.get(path) {
+                settings.insert(path.to_owned(), value.clone());
+            }
+        }
     }
     serde_json::from_value(settings)
 }

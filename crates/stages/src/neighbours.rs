@@ -8,14 +8,14 @@ use std::path::PathBuf;
 use patchwork_core::durable;
 use patchwork_dataset::ShardSet;
 use patchwork_dataset::grid::grid_png;
-use patchwork_metrics::{MetricsError, Neighbours};
+use patchwork_metrics::{Extractor, MetricsError, Neighbours};
 use patchwork_networks::checkpoint::{read_safetensors, to_safetensors_bytes};
 use patchwork_pipeline::protocol::Progress;
 use patchwork_pipeline::worker::{Context, StageError};
 use serde_json::{Value, json};
 use tch::Tensor;
 
-use crate::accumulate::Images;
+use crate::features::Images;
 
 /// Batches between two durable points.
 const BATCHES_PER_STRETCH: usize = 10;
@@ -34,8 +34,7 @@ pub(crate) struct Comparison<'a> {
     pub(crate) neighbours: usize,
     /// Images at once.
     pub(crate) batch_size: usize,
-    /// From images, of which the first has that number, to features.
-    pub(crate) features: &'a dyn Fn(&Tensor, usize) -> Result<Tensor, MetricsError>,
+    pub(crate) extractor: &'a dyn Extractor,
 }
 
 /// Writes `neighbours.png`, a row a sample: the sample, then the training images nearest to it, and `neighbours.json`
@@ -50,9 +49,9 @@ pub(crate) fn write_neighbours(
         .map(|start| {
             let end = usize::min(start + comparison.batch_size, shown);
             let images = comparison.samples.batch(start..end);
-            (comparison.features)(&images, start)
+            Ok(comparison.extractor.features(&images)?.pooled)
         })
-        .collect::<Result<Vec<_>, _>>()?;
+        .collect::<Result<Vec<_>, MetricsError>>()?;
     let nearest = Neighbours::new(&Tensor::cat(&queries, 0), comparison.neighbours as i64)?;
     let found = search(comparison, nearest, context)?.found();
     let folder = context.artifact();
@@ -81,7 +80,7 @@ fn search(
         for _ in 0..BATCHES_PER_STRETCH {
             let end = usize::min(done + comparison.batch_size, total);
             let images = comparison.training.batch(done..end);
-            nearest.offer(&(comparison.features)(&images, done)?)?;
+            nearest.offer(&comparison.extractor.features(&images)?.pooled)?;
             done = end;
             context.progress(Progress {
                 done: done as u64,

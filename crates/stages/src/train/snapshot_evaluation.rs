@@ -5,27 +5,28 @@
 //! samples and reference are fewer. Nothing that training draws depends on it.
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use patchwork_config::{SnapshotEvaluationSettings, TrainSettings};
 use patchwork_core::{Digest, durable, file_error};
 use patchwork_dataset::ShardSet;
 use patchwork_diffusion::sampler::{HeunOptions, NoiseLevels, SamplerOptions};
-use patchwork_metrics::{Extractor, Gaussian, frechet_distance, open_extractor};
+use patchwork_metrics::{Extraction, Gaussian, frechet_distance};
 use patchwork_networks::checkpoint::load_network;
 use patchwork_pipeline::protocol::{Job, Progress};
 use patchwork_pipeline::worker::{Context, StageError};
-use patchwork_planner::extractor::extractor_kind;
 use patchwork_plot::{Labels, Line, line_plot};
+use patchwork_weights::Quantity;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
 use super::training::Training;
 use super::{NETWORK_FILE, snapshot_file};
-use crate::accumulate::{Images, accumulate};
+use crate::features::{FeatureStore, Images};
 use crate::device;
 use crate::job::weights_folder;
+use crate::reference::open_extraction;
 use crate::sample::{Classes, ImageSampler};
 
 /// The best network's file in the artifact.
@@ -34,13 +35,16 @@ pub(crate) const BEST_FILE: &str = "best.safetensors";
 /// The measured snapshots' file in the artifact.
 const MEASURED_FILE: &str = "snapshots.json";
 
+/// The only kind of features that is taken: that of whole images.
+const WHOLE: usize = 0;
+
 /// What measures the snapshots of a training.
 pub(super) struct SnapshotEvaluation<'a> {
-    settings: SnapshotEvaluationSettings,
+    settings: &'a SnapshotEvaluationSettings,
     training: &'a TrainSettings,
     context: &'a Context,
     device: Device,
-    extractor: Box<dyn Extractor>,
+    extraction: Extraction,
     reference: Gaussian,
     classes: Classes,
     measured: Vec<Measured>,
@@ -65,11 +69,10 @@ impl<'a> SnapshotEvaluation<'a> {
         context: &'a Context,
         device: Device,
     ) -> Result<Option<Self>, StageError> {
-        let Some(settings) = training.snapshot_evaluation else {
+        let Some(settings) = &training.snapshot_evaluation else {
             return Ok(None);
         };
-        let kind = extractor_kind(settings.extractor);
-        let extractor = open_extractor(kind, weights_folder(job), device)?;
+        let extraction = open_extraction(&settings.reference(), weights_folder(job), device)?;
         let reference = Evenly {
             data,
             count: usize::min(data.len(), settings.reference_images as usize),
@@ -82,11 +85,11 @@ impl<'a> SnapshotEvaluation<'a> {
             context.progress(progress(training, 0, note));
             context.is_interrupted()
         };
-        let moments = accumulate(
+        let store = FeatureStore::fill(
             &reference,
-            extractor.as_ref(),
+            &extraction,
             settings.batch_size as usize,
-            &context.state().join("reference.safetensors"),
+            &context.state().join("reference-features"),
             &mut report,
         )?;
         let path = context.artifact().join(MEASURED_FILE);
@@ -95,8 +98,8 @@ impl<'a> SnapshotEvaluation<'a> {
             training,
             context,
             device,
-            extractor,
-            reference: moments.whole()?.gaussian()?,
+            extraction,
+            reference: store.moments(WHOLE)?.whole()?,
             classes: Classes::of_data(data, training.class_conditional),
             measured: if path.is_file() {
                 file_error::read_json(&path)?
@@ -117,7 +120,7 @@ impl<'a> SnapshotEvaluation<'a> {
             return Ok(known.value);
         }
         let value = self.distance(&path, network, images_seen)?;
-        let metric = self.extractor.metric_name();
+        let metric = self.metric();
         let name = format!("snapshot_{metric}");
         self.context.metric(&name, images_seen, value);
         // After a rollback, the network at the same images is another one.
@@ -126,7 +129,7 @@ impl<'a> SnapshotEvaluation<'a> {
             images_seen,
             file: file.to_owned(),
             network,
-            metric: metric.to_owned(),
+            metric,
             value,
         });
         self.measured.sort_by_key(|measured| measured.images_seen);
@@ -159,12 +162,17 @@ impl<'a> SnapshotEvaluation<'a> {
         }))
     }
 
+    fn metric(&self) -> String {
+        let spec = &self.extraction.extractors()[0].spec;
+        spec.metric_name(Quantity::Frechet)
+    }
+
     /// Draws the curve of distance against images seen.
     fn plot(&self) -> Result<(), StageError> {
-        let metric = self.extractor.metric_name();
+        let metric = self.metric();
         let points = self.measured.iter();
         let line = Line {
-            name: metric,
+            name: &metric,
             points: points
                 .map(|measured| (measured.images_seen as f64, measured.value))
                 .collect(),
@@ -172,7 +180,7 @@ impl<'a> SnapshotEvaluation<'a> {
         let labels = Labels {
             title: "distance of the snapshots to the training images",
             x: "training images seen",
-            y: metric,
+            y: &metric,
         };
         let png = line_plot(&labels, &[line], true)?;
         durable::write(&self.context.artifact().join("snapshots.png"), &png)?;
@@ -200,16 +208,16 @@ impl<'a> SnapshotEvaluation<'a> {
                 .progress(progress(self.training, images_seen, note));
             self.context.is_interrupted()
         };
-        let state: PathBuf = self.context.state().join(format!("{digest}.moments"));
-        let moments = accumulate(
+        let state = self.context.state().join(format!("features-{digest}"));
+        let store = FeatureStore::fill(
             &samples,
-            self.extractor.as_ref(),
+            &self.extraction,
             self.settings.batch_size as usize,
             &state,
             &mut report,
         )?;
-        let distance = frechet_distance(&self.reference, &moments.whole()?.gaussian()?)?;
-        durable::remove_file(&state)?;
+        let distance = frechet_distance(&self.reference, &store.moments(WHOLE)?.whole()?)?;
+        durable::remove_dir_all(&state)?;
         Ok(distance.distance)
     }
 }
