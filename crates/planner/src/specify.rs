@@ -148,7 +148,7 @@ pub fn specify_stage(
     }
     if let Some(path) = init_from {
         // As with raw data: where the file lies is no part of the fingerprint, its digest is.
-        execution["init_from"] = json!(path);
+        execution["init_file"] = json!(path);
     }
     for (key, value) in extra {
         if value.is_null() {

@@ -1,5 +1,7 @@
 //! TensorBoard's own reader on what is written here.
 
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 #[path = "../../../tests/support/readers.rs"]
 mod readers;
 

@@ -102,15 +102,14 @@ fn judge(
     let fitting = (rounds..=batch_size)
         .filter(|rounds| batch_size.is_multiple_of(*rounds))
         .find(|rounds| estimate.bytes(step_images / rounds) <= limit_bytes);
-    let remedy = match fitting {
-        Some(rounds) => format!(
+    let remedy = if let Some(rounds) = fitting {
+        format!(
             "set `gradient_accumulation` = {rounds} (about {:.1} GiB), or lower `batch_size`",
             gibibytes(estimate.bytes(step_images / rounds))
-        ),
-        None => {
-            let least = gibibytes(estimate.bytes(step_images / batch_size));
-            format!("one image at a time takes {least:.1} GiB: choose a smaller network")
-        }
+        )
+    } else {
+        let least = gibibytes(estimate.bytes(step_images / batch_size));
+        format!("one image at a time takes {least:.1} GiB: choose a smaller network")
     };
     Err(TooLarge {
         images,

@@ -141,14 +141,10 @@ mod tests {
             longest: Some(Duration::from_millis(200)),
         };
         std::thread::scope(|scope| {
-            scope.spawn(|| {
-                watch(
-                    &pulse,
-                    limits,
-                    &over,
-                    |text| say("told", text),
-                    |text| say("given up", text),
-                );
+            let (pulse, say) = (&pulse, &say);
+            scope.spawn(move || {
+                let give_up = |text| say("given up", text);
+                watch(pulse, limits, &over, |text| say("told", text), give_up);
             });
             pulse.stepped(0.000_5);
             // However long, nothing that may take any time is a stall.

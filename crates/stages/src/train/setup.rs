@@ -41,13 +41,10 @@ pub(super) fn initialise(
     job: &Job,
     context: &Context,
 ) -> Result<(), StageError> {
-    let path = job
-        .execution
-        .get("init_from")
-        .and_then(|path| path.as_str());
-    let (Some(digest), Some(path)) = (&settings.init_from, path) else {
+    let Some(digest) = &settings.init_from else {
         return Ok(());
     };
+    let path = job.execution["init_file"].as_str().unwrap_or_default();
     if Digest::of_file(Path::new(path))?.to_string() != *digest {
         let path = path.to_owned();
         return Err(InitError::Changed { path }.into());
