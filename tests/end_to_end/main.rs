@@ -7,6 +7,7 @@ mod checkpoint;
 mod circumstances;
 mod commands;
 mod crash;
+mod dataset;
 mod evaluation;
 mod faults;
 mod mistakes;

@@ -135,7 +135,15 @@ fn images_depend_on_their_seeds_alone() {
     assert!(bytes(&zipped, "images.zip").starts_with(b"PK"));
     let compared = program.home().join("compared");
     let png = folder.join("png");
-    let compare = ["evaluate", text(&png), text(&whole), "--neighbours", "1", "--out", text(&compared)];
+    let compare = [
+        "evaluate",
+        text(&png),
+        text(&whole),
+        "--neighbours",
+        "1",
+        "--out",
+        text(&compared),
+    ];
     program.succeed(&compare);
     let nearest: Vec<Value> = serde_json::from_slice(&bytes(&compared, "neighbours.json")).unwrap();
     for (place, row) in nearest.iter().enumerate() {

@@ -400,11 +400,11 @@ pub(crate) enum DatasetCommand {
     Build(BuildArguments),
     /// Counts, classes, channels, duplicates and rejected images with their causes.
     #[command(after_help = "Examples:\n  patchwork dataset inspect shards\n  \
-        patchwork dataset inspect shards --table 'rejected images' --format csv")]
+        patchwork dataset inspect shards --table rejected_images --format csv")]
     Inspect(TablesArguments),
     /// What the images look like: channels, sizes in the source, proportions, images of one colour.
     #[command(after_help = "Examples:\n  patchwork dataset stats shards\n  \
-        patchwork dataset stats shards --table 'source sizes' --format json")]
+        patchwork dataset stats shards --table source_sizes --format json")]
     Stats(TablesArguments),
     /// Read every image and say which are damaged; make damaged files again.
     ///
@@ -456,8 +456,8 @@ pub(crate) struct BuildArguments {
 pub(crate) struct TablesArguments {
     /// The folder of a data set or of samples.
     pub(crate) folder: PathBuf,
-    /// Only this table, by its title.
-    #[arg(long, value_name = "TITLE")]
+    /// Only this table, such as `classes`.
+    #[arg(long, value_name = "NAME")]
     pub(crate) table: Option<String>,
     /// How the tables are printed; csv holds one, and people are shown the first 20 rows of each.
     #[arg(long, value_enum, default_value_t = Format::Table)]

@@ -192,10 +192,11 @@ fn check_features(
     stage: &Stage,
     stages: &[Stage],
 ) -> Result<(), ConfigError> {
-    let reference = needed(stage, Kind::Reference, stages).find_map(|stage| match &stage.settings {
-        StageSettings::Reference(settings) => Some(settings),
-        _ => None,
-    });
+    let reference =
+        needed(stage, Kind::Reference, stages).find_map(|stage| match &stage.settings {
+            StageSettings::Reference(settings) => Some(settings),
+            _ => None,
+        });
     let Some(reference) = reference else {
         return Ok(());
     };

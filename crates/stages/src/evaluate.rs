@@ -264,7 +264,8 @@ fn summary(scores: &[Score], primary: &str) -> Value {
     let distances: Vec<Value> = scores
         .iter()
         .map(|score| {
-            let mut distance = json!({ "of": of(score), "metric": score.metric, "value": score.value });
+            let mut distance =
+                json!({ "of": of(score), "metric": score.metric, "value": score.value });
             if let Some(deviation) = score.deviation {
                 distance["deviation"] = json!(deviation);
             }

@@ -100,7 +100,9 @@ impl FeatureStore {
                 .collect(),
         };
         let batches = store.batches();
-        let done = (0..batches).take_while(|number| store.path(*number).is_file()).count();
+        let done = (0..batches)
+            .take_while(|number| store.path(*number).is_file())
+            .count();
         let resumed = store.range(0..done).len();
         report(resumed, resumed);
         for number in done..batches {

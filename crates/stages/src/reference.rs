@@ -101,9 +101,9 @@ pub(crate) fn open_extraction(
         .collect();
     if settings.spatial {
         views.push(View::Spatial);
-        if let Some(without) = (open.iter())
-            .find(|open| open.spec.has_spatial_features() && open.extractor.spatial_dimension().is_none())
-        {
+        if let Some(without) = (open.iter()).find(|open| {
+            open.spec.has_spatial_features() && open.extractor.spatial_dimension().is_none()
+        }) {
             let extractor = without.spec.to_string();
             return Err(NoSpatialFeatures { extractor }.into());
         }

@@ -38,7 +38,7 @@ pub fn stats(folder: &Path) -> Result<[Table; 5], DatasetError> {
     ])
 }
 
-/// Each channel and all together, as bytes and as training sees them, where the deviation of all is what
+/// Each channel and all together, as bytes and as training sees them, in [-1, 1]; there the deviation of all is what
 /// `sigma_data` stands for.
 fn channels(index: &DataFrame) -> PolarsResult<Table> {
     let mut moments = channel_moments(index)?;
@@ -66,8 +66,8 @@ fn channels(index: &DataFrame) -> PolarsResult<Table> {
         "channel",
         "mean",
         "deviation",
-        "mean in [-1,1]",
-        "deviation in [-1,1]",
+        "training mean",
+        "training deviation",
     ];
     Ok(Table::new("channels", &columns, rows))
 }

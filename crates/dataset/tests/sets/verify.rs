@@ -120,7 +120,7 @@ fn no_damage_stops_the_check() {
     for file in ["shard-00001.parquet", "index.parquet", "rejected.parquet"] {
         let path = folder.join(file);
         let sound = std::fs::read(&path).unwrap();
-        for _ in 0..150 {
+        for _ in 0..60 {
             let mut bytes = sound.clone();
             // The footer, where a file says what it holds, is the last kilobytes.
             let near_end = bytes.len() - 1 - draws.below(2000.min(bytes.len() as u64)) as usize;

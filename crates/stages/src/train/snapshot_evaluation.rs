@@ -23,8 +23,8 @@ use tch::{Device, Tensor};
 
 use super::training::Training;
 use super::{NETWORK_FILE, snapshot_file};
-use crate::features::{FeatureStore, Images};
 use crate::device;
+use crate::features::{FeatureStore, Images};
 use crate::job::weights_folder;
 use crate::reference::open_extraction;
 use crate::sample::{Classes, ImageSampler};

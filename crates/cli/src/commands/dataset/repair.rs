@@ -47,17 +47,24 @@ pub(super) async fn repair(
         .canonicalize()
         .map_err(|error| FileError::new("read", folder, error))?;
     let home = home(&folder);
-    let store = Store::open(&home)?;
     let stage = stage(&manifest, source).map_err(refuse)?;
+    let store = Store::open(&home)?;
     let options = SpecifyOptions {
         cache: &store.cache(),
         weights: &weights_folder(arguments.weights.clone()),
         rehash: true,
     };
+    let specified = match specify_stage(&stage, 0, &options) {
+        Ok(specified) => specified,
+        Err(error) => {
+            durable::remove_dir_all(&home)?;
+            return Err(error.into());
+        }
+    };
     let spec = PipelineSpec {
         name: "repair".to_owned(),
         definition: json!({ "stage": stage }),
-        stages: vec![specify_stage(&stage, 0, &options)?],
+        stages: vec![specified],
     };
     let planned = Planned::new(store.clone(), spec, Scope::All)?;
     let planned_stage = planned

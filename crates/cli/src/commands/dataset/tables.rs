@@ -20,33 +20,40 @@ pub(super) fn print_statistics(choice: &TablesArguments) -> Result<(), CliError>
 
 fn print(mut tables: Vec<Table>, choice: &TablesArguments) -> Result<(), CliError> {
     if let Some(wanted) = &choice.table {
-        let titles: Vec<String> = tables.iter().map(|table| table.title.clone()).collect();
-        tables.retain(|table| table.title == *wanted);
+        let known = names(&tables);
+        tables.retain(|table| name(table) == *wanted);
         let Some(table) = tables.pop() else {
             return Err(CliError::NoTable {
                 table: wanted.clone(),
-                known: titles.join("`, `"),
+                known,
             });
         };
         return rows(table).print(choice.format);
     }
     match choice.format {
         Format::Table => tables.into_iter().try_for_each(print_for_people),
-        // One document of one object: a table under its title.
+        // One document: an object with each table under its name.
         Format::Json => {
             let all: Map<String, Value> = tables
                 .into_iter()
-                .map(|table| (table.title.clone(), Value::Array(rows(table).objects())))
+                .map(|table| (name(&table), Value::Array(rows(table).objects())))
                 .collect();
             line(&serde_json::to_string_pretty(&all).expect("tables are plain data"))
         }
-        Format::Csv => {
-            let titles: Vec<String> = tables.into_iter().map(|table| table.title).collect();
-            Err(CliError::OneTable {
-                known: titles.join("`, `"),
-            })
-        }
+        Format::Csv => Err(CliError::OneTable {
+            known: names(&tables),
+        }),
     }
+}
+
+/// A table's title as it is typed and read by programs: `source sizes` is `source_sizes`.
+fn name(table: &Table) -> String {
+    table.title.replace(' ', "_")
+}
+
+fn names(tables: &[Table]) -> String {
+    let names: Vec<String> = tables.iter().map(name).collect();
+    names.join("`, `")
 }
 
 fn print_for_people(mut table: Table) -> Result<(), CliError> {
