@@ -111,7 +111,10 @@ fn array<R: Read + std::io::Seek>(
     archive: &mut ZipArchive<R>,
     name: &str,
 ) -> Result<Array, String> {
-    let known: Vec<String> = archive.file_names().map(str::to_owned).collect();
+    let known: Vec<String> = archive
+        .file_names()
+        .filter_map(|name| Some(name.ok()?.into_owned()))
+        .collect();
     let mut member = archive
         .by_name(&format!("{name}.npy"))
         .map_err(|_| format!("it holds no `{name}`, but {}", known.join(", ")))?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use patchwork_config::{Baseline, EvaluateSettings, Kind, ReferenceSettings};
 use patchwork_core::{Seed, durable};
 use patchwork_dataset::ShardSet;
-use patchwork_metrics::{Confidence, Extraction, View};
+use patchwork_metrics::Extraction;
 use patchwork_pipeline::protocol::{Job, Progress};
 use patchwork_pipeline::worker::{Context, StageError};
 use patchwork_pipeline::{Manifest, Outcome, Score, Subject};

@@ -109,8 +109,8 @@ impl FeatureStore {
             let range = store.range(number..number + 1);
             let end = range.end;
             let features = extraction.features(&images.batch(range.clone()), range.start as u64)?;
-            let named: Vec<(&str, Tensor)> = (store.streams.iter())
-                .map(|(name, _)| name.as_str())
+            let named: Vec<(String, Tensor)> = (store.streams.iter())
+                .map(|(name, _)| name.clone())
                 .zip(features)
                 .collect();
             durable::write(&store.path(number), &to_safetensors_bytes(&named, None)?)?;
