@@ -15,6 +15,8 @@ use super::{Standalone, work_home};
 use crate::arguments::{Arguments, EvaluateArguments};
 use crate::error::CliError;
 
+const REAL: &str = "real";
+const MEASURED: &str = "measured";
 const REFERENCE: &str = "reference";
 const EVALUATE: &str = "evaluate";
 
@@ -27,7 +29,7 @@ const IMAGES: &[Kind] = &[Kind::Prepare, Kind::Sample];
 /// A set of images on its way to the evaluation.
 enum Images {
     /// Shards, or the statistics of a reference stage.
-    Made(Given),
+    Made(Box<Given>),
     /// Raw images, which are prepared first.
     Raw(Box<SingleStage>),
 }
@@ -40,45 +42,30 @@ pub(crate) async fn evaluate(
         Some(out) => out.clone(),
         None => place(arguments, evaluate)?,
     };
-    let home = work_home(&out);
-    let store = Store::open(&home)?;
-    let mut kinds = IMAGES.to_vec();
-    kinds.push(Kind::Reference);
-    let real = images("real", &evaluate.reference, evaluate, &kinds, &store)?;
-    let measured = images("measured", &evaluate.images, evaluate, IMAGES, &store)?;
-    let mut given = Vec::new();
-    let mut before = Vec::new();
-    let mut names = Vec::new();
-    let mut raw = Vec::new();
+    let store = Store::open(&work_home(&out))?;
+    let or_statistics = [IMAGES, &[Kind::Reference]].concat();
+    let real = images(REAL, &evaluate.reference, evaluate, &or_statistics, &store)?;
+    let measured = images(MEASURED, &evaluate.images, evaluate, IMAGES, &store)?;
+    let is_measured_already =
+        matches!(&real, Images::Made(made) if made.kind() == Some(Kind::Reference));
+    let (mut given, mut before) = (Vec::new(), Vec::new());
     for images in [real, measured] {
         match images {
-            Images::Made(made) => {
-                names.push((made.name.clone(), made.kind() == Some(Kind::Reference)));
-                given.push(made);
-            }
-            Images::Raw(prepare) => {
-                names.push((prepare.stage.name.clone(), false));
-                raw.push(prepare.stage.name.clone());
-                before.push(*prepare);
-            }
+            Images::Made(made) => given.push(*made),
+            Images::Raw(prepare) => before.push(*prepare),
         }
     }
-    if let Some(code) = prepare_first(arguments, evaluate, &before, &raw, &out).await? {
+    if let Some(code) = prepare_first(arguments, evaluate, &before, &out).await? {
         return Ok(code);
     }
-    let [(real, is_reference), (measured, _)] = &names[..] else {
-        unreachable!("two sets are compared")
-    };
-    let reference = if *is_reference {
-        real.clone()
-    } else {
-        let mut single = stage(Kind::Reference, REFERENCE, evaluate)?;
-        single.stage.needs = vec![real.clone()];
-        before.push(single);
-        REFERENCE.to_owned()
-    };
     let mut single = stage(Kind::Evaluate, EVALUATE, evaluate)?;
-    single.stage.needs = vec![reference, measured.clone()];
+    single.stage.needs = vec![REAL.to_owned(), MEASURED.to_owned()];
+    if !is_measured_already {
+        let mut reference = stage(Kind::Reference, REFERENCE, evaluate)?;
+        reference.stage.needs = vec![REAL.to_owned()];
+        before.push(reference);
+        single.stage.needs[0] = REFERENCE.to_owned();
+    }
     Standalone {
         arguments,
         given,
@@ -110,7 +97,7 @@ fn images(
     store: &Store,
 ) -> Result<Images, CliError> {
     if Manifest::read(path).is_ok() {
-        return Ok(Images::Made(Given::open(name, path, kinds)?));
+        return Ok(Images::Made(Box::new(Given::open(name, path, kinds)?)));
     }
     let prepare = |resolution: u32| {
         // A JSON string is a TOML string too. Every image counts: none may be left out.
@@ -158,7 +145,6 @@ async fn prepare_first(
     arguments: &Arguments,
     evaluate: &EvaluateArguments,
     stages: &[SingleStage],
-    names: &[String],
     out: &Path,
 ) -> Result<Option<ExitCode>, CliError> {
     if stages.is_empty() {
@@ -172,10 +158,10 @@ async fn prepare_first(
     if evaluate.resolution.is_some() {
         return Ok(None);
     }
-    for (name, folder) in names.iter().zip(folders) {
+    for (single, folder) in stages.iter().zip(folders) {
         let sizes = sizes_in_source(&folder)?;
         if let [first, second, ..] = sizes.keys().collect::<Vec<_>>()[..] {
-            let path = if name == "real" {
+            let path = if single.stage.name == REAL {
                 &evaluate.reference
             } else {
                 &evaluate.images
