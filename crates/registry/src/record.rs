@@ -107,6 +107,8 @@ pub struct NewScore {
     pub metric: String,
     /// The distance.
     pub value: f64,
+    /// Its standard deviation, where it was estimated.
+    pub deviation: Option<f64>,
     /// The network whose features were compared.
     pub extractor: String,
     /// The hash of its weights.
@@ -115,8 +117,10 @@ pub struct NewScore {
     pub resize: String,
     /// The statistics compared with.
     pub reference: Fingerprint,
-    /// Images behind these.
+    /// Images behind these; 0 where nobody knows.
     pub reference_images: u64,
+    /// Whether these were made elsewhere.
+    pub reference_foreign: bool,
     /// Images that were measured.
     pub samples: u64,
     /// Their seeds, such as `0-999`.

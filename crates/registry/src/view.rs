@@ -161,6 +161,8 @@ pub struct ScoreRow {
     pub metric: String,
     /// The distance.
     pub value: f64,
+    /// Its standard deviation, where it was estimated.
+    pub deviation: Option<f64>,
     /// The network whose features were compared.
     pub extractor: String,
     /// The hash of its weights.
@@ -169,8 +171,10 @@ pub struct ScoreRow {
     pub resize: String,
     /// The fingerprint of the statistics compared with.
     pub reference: String,
-    /// Images behind these.
+    /// Images behind these; 0 where nobody knows.
     pub reference_images: i64,
+    /// Whether these were made elsewhere.
+    pub reference_foreign: bool,
     /// Images that were measured.
     pub samples: i64,
     /// Their seeds.
