@@ -438,7 +438,7 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     ] {
         let message = opened.unwrap_err().to_string();
         assert!(
-            message.contains("has schema version 9999, but this program knows versions up to 3"),
+            message.contains("has schema version 9999, but this program knows versions up to 4"),
             "{message}"
         );
     }
