@@ -65,7 +65,7 @@ pub(crate) async fn evaluate(
         let mut reference = stage(Kind::Reference, REFERENCE, evaluate)?;
         reference.stage.needs = vec![REAL.to_owned()];
         before.push(reference);
-        single.stage.needs[0] = REFERENCE.to_owned();
+        REFERENCE.clone_into(&mut single.stage.needs[0]);
     }
     Standalone {
         arguments,
