@@ -4,6 +4,7 @@
 
 mod architecture;
 mod checkpoint;
+mod circumstances;
 mod commands;
 mod crash;
 mod faults;

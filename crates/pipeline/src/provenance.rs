@@ -6,6 +6,9 @@ use std::process::{Command, Stdio};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// The compiler that built this program, as it names itself.
+pub const RUSTC_VERSION: &str = env!("PATCHWORK_RUSTC_VERSION");
+
 /// Where, by what and how a run was started.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Provenance {

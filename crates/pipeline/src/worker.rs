@@ -292,12 +292,19 @@ fn report_panics(events: EventPipe) {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         print(panic);
-        let chain = panic.to_string().lines().map(str::to_owned).collect();
+        let text = panic.to_string();
         events.send(&Event::Failed {
-            chain,
-            transient: false,
+            chain: text.lines().map(str::to_owned).collect(),
+            transient: tells_of_lacking_memory(&text),
         });
     }));
+}
+
+/// libtorch's allocators raise errors of their own: memory that others hold now may be free later.
+fn tells_of_lacking_memory(text: &str) -> bool {
+    ["can't allocate memory", "out of memory"]
+        .iter()
+        .any(|words| text.contains(words))
 }
 
 fn chain(error: &(dyn Error + 'static)) -> Vec<String> {

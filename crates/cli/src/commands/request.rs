@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use patchwork_config::Pipeline;
 use patchwork_core::durable;
 use patchwork_core::lock::FileLock;
-use patchwork_pipeline::provenance::Provenance;
+use patchwork_pipeline::provenance::{Provenance, RUSTC_VERSION};
 use patchwork_pipeline::{
     ExecuteOptions, PipelineSpec, Plan, RunOutcome, Scope, StageResult, Store, execute,
 };
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::arguments::{Arguments, Format};
 use crate::error::{CliError, EXIT_FAILED};
-use crate::output::{Rows, line, remark};
+use crate::output::{Rows, duration, line, remark};
 use crate::progress;
 use crate::worker_program::{self, LIBTORCH_VERSION};
 
@@ -169,10 +169,7 @@ fn print_outcome(outcome: &RunOutcome, format: Format) -> Result<(), CliError> {
         rows.push(vec![
             json!(stage.stage),
             json!(stage.status),
-            match format {
-                Format::Table => json!(progress::duration(stage.duration)),
-                Format::Json | Format::Csv => json!(stage.duration.as_secs_f64()),
-            },
+            duration(Some(stage.duration.as_secs_f64()), format),
             stage
                 .outcome
                 .as_ref()
@@ -224,7 +221,7 @@ fn provenance() -> Result<Provenance, CliError> {
     let versions = json!({
         "patchwork": env!("CARGO_PKG_VERSION"),
         "libtorch": LIBTORCH_VERSION,
-        "rust": env!("CARGO_PKG_RUST_VERSION"),
+        "rustc": RUSTC_VERSION,
     });
     Ok(Provenance::collect(
         std::env::args().collect(),
