@@ -53,8 +53,8 @@ crash N="100": setup
 faults: setup
     PATCHWORK_FAULT_STRIDE=1 cargo test --release --locked --package patchwork --test end_to_end -- a_fault_at_any --nocapture
 
-# measure NAME against its stated baseline: registry, supervisor
-bench NAME *ARGS: setup
+# measure NAME against its stated baseline: dataset, registry, supervisor
+bench NAME *ARGS: setup readers
     cargo bench --locked --workspace --bench "$1" -- "${@:2}"
 
 # go on with what failed or was interrupted: `just retry`, `just retry celeba-3`

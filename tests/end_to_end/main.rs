@@ -7,6 +7,7 @@ mod checkpoint;
 mod circumstances;
 mod commands;
 mod crash;
+mod dataset;
 mod faults;
 mod mistakes;
 mod program;

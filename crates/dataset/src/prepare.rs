@@ -144,6 +144,7 @@ pub fn prepare(
             },
         )?;
         writer.write_shard(rows, rejected)?;
+        writer.take_over();
     }
 
     let summary = Summary {

@@ -22,6 +22,14 @@ pub enum SpecifyError {
         #[source]
         source: Box<patchwork_dataset::DatasetError>,
     },
+    /// Nothing is where a stage's raw data should be.
+    #[error("stage `{stage}`: {problem}")]
+    Missing {
+        /// The stage.
+        stage: String,
+        /// The path, and where the data comes from.
+        problem: String,
+    },
     /// A stage needs weights that are not there.
     #[error("stage `{stage}`: {source}")]
     Weights {
@@ -76,6 +84,13 @@ pub fn specify_stage(
     let mut extra = Vec::new();
     match &mut settings {
         StageSettings::Prepare(prepare) => {
+            if let Some(problem) = source::missing(prepare) {
+                return Err(SpecifyError::Missing {
+                    stage: stage.name.clone(),
+                    problem,
+                });
+            }
+            prepare.obtain = None;
             let digest = source::source_digest(prepare, options.cache, options.rehash).map_err(
                 |source| SpecifyError::Source {
                     stage: stage.name.clone(),
@@ -123,7 +138,7 @@ pub fn specify_stage(
     Ok(StageSpec {
         name: stage.name.clone(),
         kind: stage.kind().to_string(),
-        format_version: 1,
+        format_version: format_version(stage.kind()),
         needs: stage.needs.clone(),
         settings,
         execution,
@@ -136,6 +151,15 @@ pub fn specify_stage(
             .timeout_minutes
             .map(|minutes| Duration::from_secs_f64(minutes * 60.0)),
     })
+}
+
+/// The version of what a stage makes of the same settings and inputs; it is raised when those bytes change.
+fn format_version(kind: Kind) -> u32 {
+    match kind {
+        // A patch's corner is drawn by its own position.
+        Kind::Train => 2,
+        Kind::Prepare | Kind::Reference | Kind::Sample | Kind::Evaluate => 1,
+    }
 }
 
 fn demand(execution: &Execution) -> Demand {

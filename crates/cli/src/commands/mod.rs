@@ -38,7 +38,7 @@ pub(crate) async fn dispatch(arguments: &Arguments) -> Result<ExitCode, CliError
         Command::Show(show) => done(show::show(&arguments.home, show).await),
         Command::Logs(logs) => done(logs::logs(&arguments.home, logs).await),
         Command::Query(query) => done(query::query(&arguments.home, query).await),
-        Command::Dataset(command) => done(dataset::dataset(command)),
+        Command::Dataset(command) => dataset::dataset(arguments, command).await,
         Command::Completions { shell } => done(help::completions(*shell)),
         Command::Man { folder } => done(help::man(folder)),
         Command::Registry(command) => done(registry::registry(&arguments.home, command).await),

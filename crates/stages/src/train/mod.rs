@@ -7,6 +7,7 @@ mod augmentation;
 mod batch;
 mod checkpoint;
 mod curve;
+mod host;
 mod kept;
 
 use std::collections::BTreeMap;

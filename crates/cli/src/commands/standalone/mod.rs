@@ -1,8 +1,9 @@
-//! One stage on files, without a pipeline: `train`, `sample` and `evaluate`.
+//! One stage on files, without a pipeline: `train`, `sample`, `evaluate` and `dataset build`.
 //!
 //! It is done as in a pipeline, by the same supervisor and worker, in a home folder of its own; so it resumes after a
 //! crash when the same command is given again. What it reads are finished artifacts, linked into that home.
 
+mod build;
 mod given;
 mod sample;
 mod train;
@@ -17,6 +18,7 @@ use patchwork_planner::{SpecifyOptions, specify_stage};
 use patchwork_weights::weights_folder;
 use serde_json::json;
 
+pub(crate) use build::build;
 pub(crate) use sample::sample;
 pub(crate) use train::train;
 
