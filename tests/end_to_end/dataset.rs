@@ -158,19 +158,21 @@ fn a_set_on_files_is_built_exported_damaged_and_mended() {
 
     // Another source is refused before anything changes; the right one gives every byte back.
     let damaged = contents(&shards);
-    let repair = |source: &[&str]| [&verify[..], &["--repair"], source].concat();
-    assert!(message(&program, &repair(&[]), 2).contains("`--source`"));
+    fn repair<'a>(verify: &[&'a str], source: &[&'a str]) -> Vec<&'a str> {
+        [verify, &["--repair"], source].concat()
+    }
+    assert!(message(&program, &repair(&verify, &[]), 2).contains("`--source`"));
     let image = contents(&pngs.join("activities"))[0].0.clone();
     let renamed = image.with_file_name("other.png");
     std::fs::rename(&image, &renamed).unwrap();
-    let refused = message(&program, &repair(&["--source", text(&pngs)]), 2);
+    let refused = message(&program, &repair(&verify, &["--source", text(&pngs)]), 2);
     assert!(
         refused.contains("not what the data set was made from"),
         "{refused}"
     );
     std::fs::rename(&renamed, &image).unwrap();
     assert_eq!(contents(&shards), damaged);
-    program.succeed(&repair(&["--source", text(&pngs)]));
+    program.succeed(&repair(&verify, &["--source", text(&pngs)]));
     assert_eq!(contents(&shards), built);
     assert!(program.succeed(&verify).contains("all sound"));
 
