@@ -92,7 +92,7 @@ fn sets_on_disk_are_compared_as_in_a_pipeline() {
 
     // Without `--out`, in the home folder, and measured anew when the images change.
     let value = || {
-        let told = program.succeed(&["evaluate", text(&data), text(&files)]);
+        let told = program.succeed(&["evaluate", text(&samples), text(&files)]);
         told.lines().next().unwrap().to_owned()
     };
     let before = value();
@@ -101,26 +101,26 @@ fn sets_on_disk_are_compared_as_in_a_pipeline() {
     std::fs::remove_file(removed.path()).unwrap();
     assert_ne!(value(), before);
 
-    mistakes_are_told(&program, &data, &files);
+    mistakes_are_told(&program, &samples, &files);
 }
 
-fn mistakes_are_told(program: &Program, data: &Path, files: &Path) {
+fn mistakes_are_told(program: &Program, samples: &Path, files: &Path) {
     let network = artifact(program, "train");
     let large = include_bytes!("../../docs/images/demo.png");
     std::fs::write(files.join("zz.png"), large).unwrap();
     for (arguments, words) in [
-        (vec![text(data), text(files)], ["sizes", "--resolution"]),
-        (vec![text(data), text(&network)], ["train", "sample"]),
+        (vec![text(samples), text(files)], ["sizes", "--resolution"]),
+        (vec![text(samples), text(&network)], ["train", "sample"]),
         (
-            vec![text(data), "no-such-folder"],
+            vec![text(samples), "no-such-folder"],
             ["no-such-folder", "nothing"],
         ),
         (
-            vec![text(data), text(data), "--set", "batch_size=3"],
+            vec![text(samples), text(samples), "--set", "batch_size=3"],
             ["batch_size=3", "reference.KEY"],
         ),
         (
-            vec![text(data), text(data), "--extractor", "resnet"],
+            vec![text(samples), text(samples), "--extractor", "resnet"],
             ["resnet", "efficientnet-lite0"],
         ),
     ] {
@@ -131,6 +131,6 @@ fn mistakes_are_told(program: &Program, data: &Path, files: &Path) {
             assert!(message.contains(word), "`{word}` is missing in: {message}");
         }
     }
-    let scaled = ["evaluate", text(data), text(files), "--resolution", "16"];
+    let scaled = ["evaluate", text(samples), text(files), "--resolution", "16"];
     program.succeed(&scaled);
 }

@@ -5,8 +5,10 @@ use std::process::ExitCode;
 
 use patchwork_config::{Kind, SingleStage, StageSettings, load_stage};
 use patchwork_core::{Fingerprint, durable};
+use patchwork_dataset::decode::first_readable;
 use patchwork_dataset::inspect::sizes_in_source;
 use patchwork_pipeline::{Manifest, Store};
+use patchwork_planner::SpecifyError;
 use patchwork_planner::source::open_source;
 use serde_json::json;
 
@@ -121,8 +123,14 @@ fn side_of_first(path: &Path, prepare: &SingleStage, store: &Store) -> Result<u3
     let StageSettings::Prepare(settings) = &prepare.stage.settings else {
         unreachable!("it was read as the settings of a prepare stage")
     };
-    let source = open_source(settings, &store.cache(), false)?;
-    let first = (0..source.len()).find_map(|index| source.read(index).ok());
+    let source = open_source(settings, &store.cache(), false).map_err(|source| {
+        let stage = prepare.stage.name.clone();
+        SpecifyError::Source {
+            stage,
+            source: Box::new(source),
+        }
+    })?;
+    let first = first_readable(source.as_ref());
     let refuse = |problem: String| CliError::Sizes {
         path: path.to_owned(),
         problem,
