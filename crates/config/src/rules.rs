@@ -47,7 +47,13 @@ fn check_train(
     train: &TrainSettings,
     data: &PrepareSettings,
 ) -> Result<(), ConfigError> {
-    let resolution = data.resolution;
+    let (resolution, height) = data.image_size();
+    if height != resolution {
+        let problem = format!(
+            "has images of {resolution} x {height} pixels, and training takes square ones; leave `height` out there"
+        );
+        return Err(section.invalid("needs", problem));
+    }
     let network = &train.network;
     let network_section = section.table("network", NETWORK_KEYS)?;
     let network_section = network_section.as_ref().unwrap_or(section);

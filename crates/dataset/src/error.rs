@@ -44,6 +44,20 @@ pub enum DatasetError {
         /// What is wrong, with the row where there is one.
         problem: String,
     },
+    /// A file that data sets are distributed in does not hold what it must.
+    #[error("`{}` cannot be used: {problem}\nhint: fetch it again", path.display())]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Nothing is where the source should be.
+    #[error("there is no source `{}`: nothing is at that path", path.display())]
+    MissingSource {
+        /// The path as it was typed.
+        path: PathBuf,
+    },
     /// A folder without shards and index.
     #[error(
         "`{}` holds no prepared data set: neither shards nor an index\n\
@@ -53,17 +67,6 @@ pub enum DatasetError {
     EmptySet {
         /// The folder.
         folder: PathBuf,
-    },
-    /// The source holds an image in a format that this version cannot read.
-    #[error(
-        "`{}` is a {found} image, and image folders are read as PNG only\nhint: convert the folder to PNG",
-        path.display()
-    )]
-    UnsupportedFormat {
-        /// The image.
-        path: PathBuf,
-        /// The name of its format.
-        found: String,
     },
     /// The source does not exist or is of no known kind.
     #[error("there is no source `{source_name}`: {problem}")]

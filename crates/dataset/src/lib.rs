@@ -20,6 +20,7 @@ pub mod order;
 pub mod prepare;
 mod resample;
 pub mod shards;
+mod simd;
 pub mod source;
 pub mod transform;
 

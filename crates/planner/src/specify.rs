@@ -41,6 +41,14 @@ pub enum SpecifyError {
         #[source]
         source: Box<FileError>,
     },
+    /// Nothing is where a stage's raw data should be.
+    #[error("stage `{stage}`: {problem}")]
+    Missing {
+        /// The stage.
+        stage: String,
+        /// The path, and where the data comes from.
+        problem: String,
+    },
     /// A stage needs weights that are not there.
     #[error("stage `{stage}`: {source}")]
     Weights {
@@ -96,6 +104,13 @@ pub fn specify_stage(
     let mut extra = Vec::new();
     match &mut settings {
         StageSettings::Prepare(prepare) => {
+            if let Some(problem) = source::missing(prepare) {
+                return Err(SpecifyError::Missing {
+                    stage: stage.name.clone(),
+                    problem,
+                });
+            }
+            prepare.obtain = None;
             let digest = source::source_digest(prepare, options.cache, options.rehash).map_err(
                 |source| SpecifyError::Source {
                     stage: stage.name.clone(),

@@ -8,9 +8,11 @@
 )]
 
 mod loader;
+mod prepare;
 #[path = "../../../../tests/support/readers.rs"]
 mod readers;
 
 fn main() {
+    prepare::run();
     loader::run();
 }

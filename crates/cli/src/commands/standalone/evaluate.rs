@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use patchwork_config::{Kind, SingleStage, StageSettings, load_stage};
 use patchwork_core::{Fingerprint, durable};
+use patchwork_dataset::decode::first_readable;
 use patchwork_dataset::inspect::sizes_in_source;
 use patchwork_pipeline::{Manifest, Store};
 use patchwork_planner::SpecifyError;
@@ -129,7 +130,7 @@ fn side_of_first(path: &Path, prepare: &SingleStage, store: &Store) -> Result<u3
             source: Box::new(source),
         }
     })?;
-    let first = (0..source.len()).find_map(|index| source.read(index).ok());
+    let first = first_readable(source.as_ref());
     let refuse = |problem: String| CliError::Sizes {
         path: path.to_owned(),
         problem,
