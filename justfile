@@ -58,8 +58,8 @@ faults: setup
 soak MINUTES="60": build
     @scripts/soak.sh "{{ patchwork }}" "$1"
 
-# measure NAME against its stated baseline: registry, supervisor
-bench NAME *ARGS: setup
+# measure NAME against its stated baseline: dataset, registry, sample, supervisor
+bench NAME *ARGS: setup readers
     cargo bench --locked --workspace --bench "$1" -- "${@:2}"
 
 # go on with what failed or was interrupted: `just retry`, `just retry celeba-3`

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -23,6 +24,34 @@ pub(crate) fn observer() -> Box<dyn Observer> {
         Box::new(Lines {
             stages: BTreeMap::new(),
         })
+    }
+}
+
+/// The progress of a command that works by itself, on a terminal; nothing elsewhere.
+pub(crate) struct Bar(ProgressBar);
+
+/// Starts a bar; `unit` is what it counts.
+pub(crate) fn bar(unit: &'static str) -> Bar {
+    if !std::io::stderr().is_terminal() {
+        return Bar(ProgressBar::hidden());
+    }
+    let template = format!("{{bar:32}} {{pos}}/{{len}} {unit}  {{eta}} left");
+    let style = ProgressStyle::with_template(&template);
+    let bar = ProgressBar::new(0);
+    bar.set_style(style.expect("the template names fields that exist"));
+    Bar(bar)
+}
+
+impl Bar {
+    /// Shows how far the work has come; it always goes on.
+    pub(crate) fn show(&mut self, done: usize, total: usize) -> ControlFlow<()> {
+        self.0.set_length(total as u64);
+        self.0.set_position(done as u64);
+        ControlFlow::Continue(())
+    }
+
+    pub(crate) fn clear(self) {
+        self.0.finish_and_clear();
     }
 }
 

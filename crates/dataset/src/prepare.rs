@@ -122,6 +122,7 @@ pub fn prepare(
             },
         )?;
         writer.write_shard(rows, rejected)?;
+        writer.take_over();
     }
 
     let summary = Summary {

@@ -1,20 +1,39 @@
 //! What this process has taken of the machine, as Linux tells it; elsewhere nothing is told.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::protocol::Event;
+
+/// The highest peak that [`peak_memory_bytes_of`] made the system forget.
+static EARLIER_PEAK: AtomicU64 = AtomicU64::new(0);
 
 /// How often a worker tells it.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
 
 /// The report of this process, if the system gives one.
 pub(crate) fn report() -> Option<Event> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let peak = kibibytes(&status()?, "VmHWM:")?;
     Some(Event::Resources {
         cpu_seconds: cpu_seconds(&stat, rustix::param::clock_ticks_per_second())?,
-        peak_memory_bytes: kibibytes(&status, "VmHWM:")?,
+        peak_memory_bytes: u64::max(peak, EARLIER_PEAK.load(Ordering::Relaxed)),
     })
+}
+
+/// The most memory of this process that is resident at once while `work` is done, in bytes, if the system tells it.
+pub fn peak_memory_bytes_of(work: impl FnOnce()) -> Option<u64> {
+    const FORGET_THE_PEAK: &str = "5";
+    let earlier = kibibytes(&status()?, "VmHWM:")?;
+    EARLIER_PEAK.fetch_max(earlier, Ordering::Relaxed);
+    // proc_pid_clear_refs(5)
+    std::fs::write("/proc/self/clear_refs", FORGET_THE_PEAK).ok()?;
+    work();
+    kibibytes(&status()?, "VmHWM:")
+}
+
+fn status() -> Option<String> {
+    std::fs::read_to_string("/proc/self/status").ok()
 }
 
 /// Memory of this process.
@@ -28,10 +47,13 @@ pub struct Memory {
 
 /// The memory of this process, if the system tells.
 pub fn memory() -> Option<Memory> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let status = status()?;
     Some(Memory {
         resident_bytes: kibibytes(&status, "VmRSS:")?,
-        peak_bytes: kibibytes(&status, "VmHWM:")?,
+        peak_bytes: u64::max(
+            kibibytes(&status, "VmHWM:")?,
+            EARLIER_PEAK.load(Ordering::Relaxed),
+        ),
     })
 }
 
@@ -84,5 +106,23 @@ mod tests {
         let status = "Name:\tx\nVmPeak:\t  900 kB\nVmHWM:\t   12 kB\n";
         assert_eq!(kibibytes(status, "VmHWM:"), Some(12 * 1024));
         assert_eq!(kibibytes("Name: x", "VmHWM:"), None);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_peak_is_that_of_the_work_and_no_peak_is_forgotten() {
+        let take = |bytes: usize| {
+            std::hint::black_box(vec![1_u8; bytes]);
+        };
+        take(200 << 20);
+        let peak = peak_memory_bytes_of(|| take(50 << 20)).unwrap();
+        assert!(peak < 200 << 20 && peak > 50 << 20, "{peak}");
+        let Some(Event::Resources {
+            peak_memory_bytes, ..
+        }) = report()
+        else {
+            panic!("Linux tells it")
+        };
+        assert!(peak_memory_bytes > 200 << 20);
     }
 }

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use patchwork_config::{Execution, Kind, Pipeline, Stage, StageSettings};
+use patchwork_config::{Execution, Kind, Pipeline, ReferenceSettings, Stage, StageSettings};
 use patchwork_core::{Digest, FileError};
 use patchwork_pipeline::{Demand, PipelineSpec, StageSpec};
+use patchwork_weights::WeightsError;
 use serde_json::{Value, json};
 
 use crate::{extractor, precision, source};
@@ -30,6 +31,15 @@ pub enum SpecifyError {
         /// The cause.
         #[source]
         source: FileError,
+    },
+    /// A reference stage's statistics, which were made elsewhere, cannot be read.
+    #[error("stage `{stage}`: {source}; mend the path of `statistics`, or put the file there")]
+    Statistics {
+        /// The stage.
+        stage: String,
+        /// The cause.
+        #[source]
+        source: Box<FileError>,
     },
     /// A stage needs weights that are not there.
     #[error("stage `{stage}`: {source}")]
@@ -97,16 +107,24 @@ pub fn specify_stage(
             extra.push(("source", Value::Null));
         }
         StageSettings::Reference(reference) => {
-            let weights = extractor::extractor_kind(reference)
-                .check(options.weights)
-                .map_err(|source| SpecifyError::Weights {
-                    stage: stage.name.clone(),
-                    source: Box::new(source),
-                })?;
+            let weights = extractor_weights(stage, reference, options)?;
             extra.push(("extractor_weights", json!(weights)));
+            if let Some(statistics) = &reference.statistics {
+                let digest =
+                    Digest::of_file(statistics).map_err(|source| SpecifyError::Statistics {
+                        stage: stage.name.clone(),
+                        source: Box::new(source),
+                    })?;
+                source_digest = Some(digest);
+                extra.push(("statistics", Value::Null));
+            }
         }
         StageSettings::Train(train) => {
             train.precision = precision::resolve(train.precision, &stage.execution.device);
+            if let Some(evaluation) = &train.snapshot_evaluation {
+                let weights = extractor_weights(stage, &evaluation.reference(), options)?;
+                extra.push(("extractor_weights", json!(weights)));
+            }
             extra.push(("seed", json!(seed)));
             init_from = train.init_from.take();
             if let Some(path) = &init_from {
@@ -125,7 +143,7 @@ pub fn specify_stage(
     }
     let mut settings = serde_json::to_value(&settings).expect("settings are plain data");
     let mut execution = serde_json::to_value(&stage.execution).expect("settings are plain data");
-    if matches!(stage.kind(), Kind::Reference | Kind::Evaluate) {
+    if matches!(stage.kind(), Kind::Reference | Kind::Evaluate | Kind::Train) {
         execution["weights"] = json!(options.weights);
     }
     if let Some(path) = init_from {
@@ -146,7 +164,7 @@ pub fn specify_stage(
     Ok(StageSpec {
         name: stage.name.clone(),
         kind: stage.kind().to_string(),
-        format_version: 1,
+        format_version: format_version(stage.kind()),
         needs: stage.needs.clone(),
         settings,
         execution,
@@ -159,6 +177,31 @@ pub fn specify_stage(
             .timeout_minutes
             .map(|minutes| Duration::from_secs_f64(minutes * 60.0)),
     })
+}
+
+/// The digests of the weights of a reference's extractors, which must be there.
+fn extractor_weights(
+    stage: &Stage,
+    reference: &ReferenceSettings,
+    options: &SpecifyOptions<'_>,
+) -> Result<Vec<Digest>, SpecifyError> {
+    extractor::extractors(reference)
+        .iter()
+        .map(|extractor| Ok(extractor.check(options.weights)?.digest))
+        .collect::<Result<Vec<_>, WeightsError>>()
+        .map_err(|source| SpecifyError::Weights {
+            stage: stage.name.clone(),
+            source: Box::new(source),
+        })
+}
+
+/// The version of what a stage makes of the same settings and inputs; it is raised when those bytes change.
+fn format_version(kind: Kind) -> u32 {
+    match kind {
+        Kind::Prepare => 1,
+        // Train: a patch's corner is drawn by its own position. Sample: no image depends on the number drawn beside it.
+        Kind::Reference | Kind::Train | Kind::Sample | Kind::Evaluate => 2,
+    }
 }
 
 fn demand(execution: &Execution) -> Demand {

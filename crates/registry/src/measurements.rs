@@ -90,8 +90,8 @@ impl Registry {
         sqlx::query(
             "INSERT OR REPLACE INTO scores (run_id, stage, subject, metric, value, extractor,
                  extractor_hash, resize, reference, reference_images, samples, seeds, codec,
-                 images_seen, time)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                 images_seen, time, deviation, reference_foreign)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(run_id)
         .bind(stage)
@@ -108,6 +108,8 @@ impl Registry {
         .bind(&score.codec)
         .bind(score.images_seen.map(|images| images as i64))
         .bind(&score.time)
+        .bind(score.deviation)
+        .bind(score.reference_foreign)
         .execute(&mut *transaction)
         .await
         .map_err(RegistryError::during(ACTION))?;

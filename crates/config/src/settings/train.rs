@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::ConfigError;
 use crate::section::Section;
 use crate::settings::network::{self, NetworkSettings};
+use crate::settings::snapshot_evaluation::{self, SnapshotEvaluationSettings};
 use crate::value::choice;
 
 pub(crate) const KEYS: &[&str] = &[
@@ -27,6 +28,7 @@ pub(crate) const KEYS: &[&str] = &[
     "gradient_clip",
     "precision",
     "snapshot_images",
+    "snapshot_evaluation",
     "snapshot_kimg",
     "snapshots_kept",
     "snapshot_samples",
@@ -82,6 +84,9 @@ pub struct TrainSettings {
     /// Images seen at which the averaged network is kept, ascending, below the duration; 0 = the
     /// untrained network. The final network is always kept.
     pub snapshot_images: Vec<u64>,
+    /// How each snapshot and the final network are measured, and the best of them kept; none = not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot_evaluation: Option<SnapshotEvaluationSettings>,
     /// It is kept every so many thousand images too; none = at `snapshot_images` alone.
     #[serde(default)]
     pub snapshot_kimg: Option<f64>,
@@ -270,6 +275,8 @@ impl TrainSettings {
     pub(crate) fn read(section: &Section<'_>) -> Result<Self, ConfigError> {
         const IMAGES: std::ops::RangeInclusive<u64> = 0..=1_000_000_000_000;
         let network = section.table("network", network::KEYS)?;
+        let snapshot_evaluation =
+            section.table("snapshot_evaluation", snapshot_evaluation::KEYS)?;
         let settings = Self {
             batch_size: section.integer("batch_size", Some(256), 1..=65_536)?,
             duration_images: section.integer("duration_images", None, 1..=1_000_000_000_000)?,
@@ -298,6 +305,10 @@ impl TrainSettings {
             gradient_clip: section.optional_positive("gradient_clip")?,
             precision: section.or("precision", Precision::Auto)?,
             snapshot_images: section.or("snapshot_images", Vec::new())?,
+            snapshot_evaluation: snapshot_evaluation
+                .as_ref()
+                .map(SnapshotEvaluationSettings::read)
+                .transpose()?,
             snapshot_kimg: kimg(section, "snapshot_kimg")?,
             snapshots_kept: section.integer("snapshots_kept", Some(0), 0..=1_000_000)?,
             snapshot_samples: section.integer(

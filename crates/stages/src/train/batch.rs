@@ -2,7 +2,7 @@
 
 use patchwork_config::TrainSettings;
 use patchwork_core::Seed;
-use patchwork_dataset::{DatasetError, Order, PatchRequest, PatchSize, ShardSet};
+use patchwork_dataset::{DatasetError, PatchRequest, PatchSize, PatchStream, ShardSet, Share};
 use patchwork_diffusion::augment::{AugmentOptions, GeneratorDraws, augment};
 use patchwork_diffusion::loss::drop_labels;
 use patchwork_diffusion::patches::crop;
@@ -12,15 +12,15 @@ use tch::{Device, Kind, Tensor};
 
 use super::augmentation::augment_options;
 use super::checkpoint::Position;
+use super::host::HostBatch;
 
 /// Makes the batches of a run.
 pub(crate) struct Batches<'a> {
     data: &'a ShardSet,
-    order: Order,
+    stream: PatchStream,
     seed: Seed,
     batch_size: u64,
     gradient_accumulation: usize,
-    mirror_probability: f64,
     augmentation: Option<AugmentOptions>,
     /// The number of classes and the share of withheld labels, for a conditional network.
     labels: Option<(i64, f64)>,
@@ -36,11 +36,10 @@ impl<'a> Batches<'a> {
     ) -> Self {
         Self {
             data,
-            order: Order::new(data.len() as u64, seed.derive("order")),
+            stream: PatchStream::new(data, seed, settings.mirror_probability),
             seed,
             batch_size: settings.batch_size.into(),
             gradient_accumulation: settings.gradient_accumulation as usize,
-            mirror_probability: settings.mirror_probability,
             augmentation: augment_options(settings),
             labels: settings
                 .class_conditional
@@ -80,11 +79,7 @@ impl<'a> Batches<'a> {
         let rnd_normal = Tensor::randn([count], float).to_device(self.device);
         let noise = Tensor::randn(patches.size(), float).to_device(self.device);
         let class_labels = self.labels.map(|(classes, dropout)| {
-            let labels: Vec<i64> = requests
-                .iter()
-                .map(|request| self.data.label(request.index).map_or(-1, i64::from))
-                .collect();
-            let one_hot = one_hot(&labels, classes);
+            let one_hot = one_hot(&self.data.gather_labels(&requests), classes);
             drop_labels(&one_hot, &Tensor::rand([count], float), dropout).to_device(self.device)
         });
         Ok(Round {
@@ -152,33 +147,16 @@ impl<'a> Batches<'a> {
 
     /// `[requests, channels, height, width]`, f32 in [-1, 1], on the device.
     fn gather(&self, requests: &[PatchRequest], size: PatchSize) -> Result<Tensor, DatasetError> {
-        let mut values = vec![0.0; requests.len() * size.values()];
-        self.data.gather(requests, size, &mut values)?;
-        let shape = [
-            requests.len() as i64,
-            self.data.channels() as i64,
-            size.height as i64,
-            size.width as i64,
-        ];
-        Ok(Tensor::from_slice(&values)
-            .reshape(shape)
-            .to_device(self.device))
+        Ok(HostBatch::gather(self.data, requests, size, self.device)?.into_device())
     }
 
     /// Which images, and where the patches lie: corners uniform on the integers of `0..=R - s`.
     fn requests(&self, position: &Position, side: Side) -> Vec<PatchRequest> {
-        let mut draws = self.seed.derive("patches").at(position.draw()).stream();
+        let first = position.images_drawn;
         let count = self.batch_size * side.multiplier as u64;
-        let rows = (self.data.height() - side.side as usize + 1) as u64;
-        let columns = (self.data.width() - side.side as usize + 1) as u64;
-        (0..count)
-            .map(|offset| PatchRequest {
-                index: self.order.index_at(position.images_drawn + offset) as usize,
-                row: draws.below(rows) as usize,
-                column: draws.below(columns) as usize,
-                mirrored: draws.uniform() < self.mirror_probability,
-            })
-            .collect()
+        let size = PatchSize::square(side.side as usize);
+        self.stream
+            .patches(first..first + count, Share::WHOLE, size)
     }
 }
 

@@ -9,10 +9,12 @@ mod checkpoint;
 mod curve;
 mod divergence;
 mod health;
+mod host;
 mod kept;
 mod memory;
 mod pulse;
 mod setup;
+mod snapshot_evaluation;
 mod snapshots;
 mod state;
 mod training;
@@ -42,6 +44,8 @@ use checkpoint::{Checkpoints, State};
 use health::Health;
 pub(crate) use kept::{KeptAverage, KeptAverages, RECORD_SUFFIX, record_file};
 use pulse::Pulse;
+pub(crate) use snapshot_evaluation::BEST_FILE;
+use snapshot_evaluation::SnapshotEvaluation;
 use training::Training;
 
 /// The final network's file in the artifact.
@@ -123,6 +127,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         batches: Batches::new(&data, &settings, seed, device),
         checkpoints: Checkpoints::open(context.state())?,
         state: State::new(settings.duration_images),
+        evaluation: SnapshotEvaluation::open(job, &settings, &data, context, device)?,
         settings: &settings,
         execution: &execution,
         config: &config,

@@ -6,21 +6,21 @@
 
 use std::path::Path;
 
-use patchwork_config::{EmaKind, Region, TrainSettings};
+use patchwork_config::{EmaKind, TrainSettings};
 use patchwork_core::durable;
 use patchwork_dataset::grid::grid_png;
+use patchwork_diffusion::Ema;
 use patchwork_diffusion::sampler::{HeunOptions, NoiseLevels, SamplerOptions};
-use patchwork_diffusion::{Ema, NetworkDenoiser};
 use patchwork_networks::{Network, checkpoint::network_to_bytes};
 use patchwork_pipeline::worker::StageError;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
+use tch::Device;
 
 use super::kept::{self, KeptAverage, KeptAverages, record_file};
 use super::training::Training;
 use super::{SNAPSHOT_PREFIX, snapshot_file};
 use crate::device;
-use crate::sample::draw;
+use crate::sample::ImageSampler;
 
 /// Steps of the sampler for a snapshot's images: enough to see what the network has learnt.
 const SAMPLER_STEPS: usize = 10;
@@ -58,10 +58,6 @@ impl Snapshots {
     }
 
     /// Notes what was measured of a snapshot: the best one stays.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "nothing measures snapshots yet")
-    )]
     pub(crate) fn measured(&mut self, images: u64, distance: f64, settings: &TrainSettings) {
         if let Some(snapshot) = self.kept.iter_mut().find(|kept| kept.images == images) {
             snapshot.distance = Some(distance).filter(|distance| distance.is_finite());
@@ -111,11 +107,16 @@ impl Training<'_> {
             if due > self.state.position.images_seen {
                 break;
             }
+            self.checkpoint_before_measuring()?;
             self.pulse.rest();
             let file = snapshot_file(due);
             self.save_networks(&file)?;
             self.save_samples(&file, due)?;
+            let distance = self.measure(&file, due)?;
             self.state.snapshots.add(due, self.settings);
+            if let Some(distance) = distance {
+                self.state.snapshots.measured(due, distance, self.settings);
+            }
         }
         Ok(())
     }
@@ -190,17 +191,6 @@ impl Training<'_> {
         }
         let device = self.device;
         let network = self.averaged_network(&self.step.averages[0], device)?;
-        let precision = device::kind(self.settings.precision);
-        let denoiser = NetworkDenoiser {
-            precision,
-            ..NetworkDenoiser::new(network.to_kind_copy(precision))
-        };
-        let size = self.data.width();
-        let region = Region {
-            row: 0,
-            column: 0,
-            side: u32::try_from(size).expect("a shard set's sides fit 16 bits"),
-        };
         let options = SamplerOptions::Heun(HeunOptions {
             levels: NoiseLevels {
                 num_steps: SAMPLER_STEPS,
@@ -208,25 +198,22 @@ impl Training<'_> {
             },
             ..HeunOptions::default()
         });
+        let precision = device::kind(self.settings.precision);
+        let sampler = ImageSampler::new(&network, precision, None, options, device);
         let classes = self.config.label_dim;
         let seeds: Vec<u64> = (0..count).collect();
         let mut pictures: Vec<u8> = Vec::new();
         for seeds in seeds.chunks(SAMPLER_BATCH) {
             let labels: Option<Vec<i64>> =
                 (classes > 0).then(|| seeds.iter().map(|&seed| seed as i64 % classes).collect());
-            let pixels: Tensor = draw(
-                &denoiser,
-                seeds,
-                labels.as_deref(),
-                region,
-                &options,
-                device,
-            );
+            let images = sampler.draw(seeds, labels.as_deref());
+            let pixels = images.permute([0, 2, 3, 1]).contiguous();
             pictures.extend(
-                Vec::<u8>::try_from(pixels.to_kind(Kind::Uint8).flatten(0, -1))
+                Vec::<u8>::try_from(pixels.flatten(0, -1))
                     .expect("a flat tensor of bytes is a vector of bytes"),
             );
         }
+        let size = sampler.side();
         let pictures: Vec<&[u8]> = pictures.chunks(pictures.len() / seeds.len()).collect();
         let columns = (count as f64).sqrt().ceil() as usize;
         let png = grid_png(&pictures, size, size, columns, 2, 2)?;

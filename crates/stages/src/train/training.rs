@@ -20,6 +20,7 @@ use super::checkpoint::{Checkpoints, State};
 use super::divergence::Rollback;
 use super::health::Health;
 use super::pulse::{self, Doing, Pulse};
+use super::snapshot_evaluation::SnapshotEvaluation;
 use super::{NETWORK_FILE, TrainError};
 
 /// Steps for which a due checkpoint waits while the loss is about to leave its range.
@@ -41,6 +42,7 @@ pub(super) struct Training<'a> {
     pub(super) batches: Batches<'a>,
     pub(super) checkpoints: Checkpoints,
     pub(super) state: State,
+    pub(super) evaluation: Option<SnapshotEvaluation<'a>>,
     pub(super) settings: &'a TrainSettings,
     pub(super) execution: &'a Execution,
     pub(super) config: &'a NetworkConfig,
@@ -219,8 +221,10 @@ impl Training<'_> {
 
     pub(super) fn finish(mut self) -> Result<Outcome, StageError> {
         self.save_due_snapshots()?;
+        self.checkpoint_before_measuring()?;
         self.save_networks(NETWORK_FILE)?;
         self.save_samples(NETWORK_FILE, self.state.position.images_seen)?;
+        self.measure(NETWORK_FILE, self.state.position.images_seen)?;
         self.remove_old_snapshots()?;
         let State {
             position, curve, ..
@@ -247,6 +251,9 @@ impl Training<'_> {
         });
         if let Some(images) = self.state.snapshots.best() {
             summary["best_snapshot"] = json!(images);
+        }
+        if let Some(evaluation) = &self.evaluation {
+            summary["best"] = evaluation.finish(self.state.snapshots.best())?;
         }
         if !self.state.rollbacks.is_empty() {
             summary["rollbacks"] = json!(self.state.rollbacks);
