@@ -399,7 +399,7 @@ fn training_starts_from_a_given_network_or_says_why_not() {
             vec!["init_from", "has the shape"],
         ),
         (
-            vec!["stages.train.memory_gib=0.05"],
+            vec!["stages.train.memory_gib=0.1"],
             1,
             vec!["a step takes about", "`memory_gib` allows 0.1 GiB"],
         ),
