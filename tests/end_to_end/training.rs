@@ -364,7 +364,7 @@ fn training_starts_from_a_given_network_or_says_why_not() {
         .find(|(path, _)| path.ends_with("network.safetensors"))
         .unwrap();
     let given = program.home().join("given.safetensors");
-    std::fs::copy(program.home().join(path), &given).unwrap();
+    std::fs::copy(program.home().join("artifacts").join(path), &given).unwrap();
     let init = format!("stages.train.init_from={}", given.display());
     let tuned = [init.as_str(), "stages.train.snapshot_images=[0]"];
     program.succeed(&with(TRAIN, &tuned));
@@ -399,7 +399,7 @@ fn training_starts_from_a_given_network_or_says_why_not() {
             vec!["init_from", "has the shape"],
         ),
         (
-            vec!["stages.train.memory_gib=0.05"],
+            vec!["stages.train.memory_gib=0.1"],
             1,
             vec!["a step takes about", "`memory_gib` allows 0.1 GiB"],
         ),
