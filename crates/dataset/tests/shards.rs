@@ -41,6 +41,7 @@ fn emoji() -> Box<dyn Source> {
             to: Some("three-thirty".to_owned()),
             ..EmojiFilter::default()
         },
+        ..SourceSettings::default()
     };
     open(&settings, &SourceCache::default()).unwrap()
 }
