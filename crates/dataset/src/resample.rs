@@ -2,6 +2,10 @@
 //!
 //! Two passes, columns then lines, each rounded to 8 bits; the filter is widened by the factor of reduction
 //! (antialiasing) and cut off at the border; weights are normalised and rounded to 22 fractional bits.
+#![expect(
+    clippy::inline_always,
+    reason = "what is compiled for wider vectors must lie within the function that is"
+)]
 
 use std::cell::RefCell;
 use std::f64::consts::PI;
