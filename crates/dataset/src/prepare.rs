@@ -331,7 +331,7 @@ fn to_pixels(
     let image = decode(&bytes, gate)?;
     let turned = settings.exif_orientation.then(|| orientation(&bytes));
     Ok(match turned.flatten() {
-        Some(orientation) => orientation.apply(image),
+        Some(orientation) => orientation.apply(&image),
         None => image,
     })
 }

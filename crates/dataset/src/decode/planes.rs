@@ -168,7 +168,7 @@ fn spread(plane: &Plane, number: usize, sums: &mut [u16], line: &mut [u8]) {
         (shared, _) => {
             let near = number / 2;
             // The upper pixel of a pair leans on the sample above, the lower one on the sample below.
-            let far = if number % 2 == 0 {
+            let far = if number.is_multiple_of(2) {
                 near.saturating_sub(1)
             } else {
                 usize::min(near + 1, plane.height - 1)
@@ -180,7 +180,7 @@ fn spread(plane: &Plane, number: usize, sums: &mut [u16], line: &mut [u8]) {
             if shared == 2 {
                 widen::<4>(&sums[..across], [8, 7], line);
             } else {
-                let half = if number % 2 == 0 { 1 } else { 2 };
+                let half = if number.is_multiple_of(2) { 1 } else { 2 };
                 for (pixel, sum) in line.iter_mut().zip(&sums[..across]) {
                     *pixel = ((sum + half) >> 2) as u8;
                 }
