@@ -2,6 +2,10 @@
 //!
 //! The library has it as vector code too, in an assembler's language that a bare machine cannot read; its C code takes
 //! three times as long as these loops. They cover what cameras and tools write; the rest is left to the library.
+#![expect(
+    clippy::inline_always,
+    reason = "what is compiled for wider vectors must lie within the function that is"
+)]
 
 use super::dct::inverse;
 use super::libjpeg::{BLOCK, Component};
