@@ -158,21 +158,20 @@ fn a_set_on_files_is_built_exported_damaged_and_mended() {
 
     // Another source is refused before anything changes; the right one gives every byte back.
     let damaged = contents(&shards);
-    fn repair<'a>(verify: &[&'a str], source: &[&'a str]) -> Vec<&'a str> {
-        [verify, &["--repair"], source].concat()
-    }
-    assert!(message(&program, &repair(&verify, &[]), 2).contains("`--source`"));
+    let with_repair = [&verify[..], &["--repair"]].concat();
+    let repair_from = [&with_repair[..], &["--source", text(&pngs)]].concat();
+    assert!(message(&program, &with_repair, 2).contains("`--source`"));
     let image = contents(&pngs.join("activities"))[0].0.clone();
     let renamed = image.with_file_name("other.png");
     std::fs::rename(&image, &renamed).unwrap();
-    let refused = message(&program, &repair(&verify, &["--source", text(&pngs)]), 2);
+    let refused = message(&program, &repair_from, 2);
     assert!(
         refused.contains("not what the data set was made from"),
         "{refused}"
     );
     std::fs::rename(&renamed, &image).unwrap();
     assert_eq!(contents(&shards), damaged);
-    program.succeed(&repair(&verify, &["--source", text(&pngs)]));
+    program.succeed(&repair_from);
     assert_eq!(contents(&shards), built);
     assert!(program.succeed(&verify).contains("all sound"));
 

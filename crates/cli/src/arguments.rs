@@ -57,6 +57,17 @@ pub(crate) enum Command {
         patchwork sample network --set solver=dpm-solver-2m --set steps=10 --out fast"
     )]
     Sample(SampleArguments),
+    /// Measure how far one set of images is from another, without a pipeline.
+    ///
+    /// Each set is a folder or archive of raw images, a prepared data set, or samples; the first may also be the
+    /// folder of a reference stage. Does what reference and evaluate stages do; an interrupted evaluation goes on when
+    /// the same command is given again. Raw images must have one size, or are brought to one by `--resolution`.
+    #[command(
+        after_help = "Examples:\n  patchwork evaluate data/real data/generated\n  \
+        patchwork evaluate shards samples --neighbours 5 --out scores\n  \
+        patchwork evaluate real.zip samples --resolution 64 --set evaluate.baselines=real-halves"
+    )]
+    Evaluate(EvaluateArguments),
     /// Run again what failed or was interrupted in a run, and what waits on it.
     #[command(
         after_help = "The run's pipeline is carried out as it was resolved then; what finished is not done again.\n\n\
@@ -201,8 +212,53 @@ pub(crate) struct SampleArguments {
     /// Steps of the sampler.
     #[arg(long, value_name = "N")]
     pub(crate) steps: Option<u32>,
+    /// Write the images as PNG files too, beside the shards.
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) export: Option<PngFormat>,
     /// Override another setting of the stage, such as `solver=heun`; may be given often.
     #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+/// How PNG files are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PngFormat {
+    /// In a folder `png`.
+    Folder,
+    /// In an uncompressed archive `images.zip`, as the tools of EDM read it.
+    Zip,
+}
+
+impl PngFormat {
+    /// As a pipeline file calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Folder => "folder",
+            Self::Zip => "zip",
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct EvaluateArguments {
+    /// The real images: raw images, a prepared data set, or the statistics of a reference stage.
+    pub(crate) reference: PathBuf,
+    /// The images to measure: raw images, a prepared data set, or samples.
+    pub(crate) images: PathBuf,
+    /// The folder to make [default: one in the home folder for these two sets].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// The network whose features are compared.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) extractor: Option<String>,
+    /// Crop and scale raw images to this side; without it, all must have one size.
+    #[arg(long, value_name = "PIXELS")]
+    pub(crate) resolution: Option<u32>,
+    /// Show so many of the nearest real images beside each of the first measured ones.
+    #[arg(long, value_name = "N")]
+    pub(crate) neighbours: Option<u32>,
+    /// Another setting, `reference.KEY=VALUE` or `evaluate.KEY=VALUE`; may be given often.
+    #[arg(long = "set", value_name = "STAGE.KEY=VALUE")]
     pub(crate) set: Vec<String>,
 }
 

@@ -9,6 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use patchwork_pipeline::StageResult;
 use patchwork_pipeline::observer::{Observer, Update};
 use patchwork_pipeline::protocol::Progress;
+use patchwork_registry::StageStatus;
 
 use crate::output::remark;
 
@@ -104,14 +105,14 @@ fn ended(result: &StageResult) -> String {
         text = format!("{text} in {}", duration(result.duration));
     }
     for (position, cause) in result.error.iter().enumerate() {
-        text.push_str(if position == 0 {
-            "\n  error: "
-        } else {
-            "\n  caused by: "
+        text.push_str(match (position, result.status) {
+            (0, StageStatus::Interrupted) => "\n  ",
+            (0, _) => "\n  error: ",
+            (_, _) => "\n  caused by: ",
         });
         text.push_str(cause);
     }
-    if !result.error.is_empty() {
+    if result.status != StageStatus::Interrupted && !result.error.is_empty() {
         text = format!("{text}\n  log: {}", result.log.display());
     }
     text

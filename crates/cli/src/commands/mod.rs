@@ -29,6 +29,7 @@ pub(crate) async fn dispatch(arguments: &Arguments) -> Result<ExitCode, CliError
         Command::Run(run) => run::run(arguments, run).await,
         Command::Train(train) => standalone::train(arguments, train).await,
         Command::Sample(sample) => standalone::sample(arguments, sample).await,
+        Command::Evaluate(evaluate) => standalone::evaluate(arguments, evaluate).await,
         Command::Retry(retry) => retry::retry(arguments, retry).await,
         Command::Explain(explain) => done(explain::explain_pipeline(arguments, explain)),
         Command::Status(status) => done(status::status(&arguments.home, status).await),

@@ -8,7 +8,7 @@ use patchwork_core::durable;
 use patchwork_core::lock::FileLock;
 use patchwork_pipeline::provenance::{Provenance, RUSTC_VERSION};
 use patchwork_pipeline::{
-    ExecuteOptions, PipelineSpec, Plan, RunOutcome, Scope, StageResult, Store, execute,
+    ExecuteOptions, Outcome, PipelineSpec, Plan, RunOutcome, Scope, StageResult, Store, execute,
 };
 use patchwork_planner::{SpecifyOptions, specify};
 use patchwork_registry::Registry;
@@ -16,7 +16,7 @@ use patchwork_weights::weights_folder;
 use serde_json::{Value, json};
 
 use crate::arguments::{Arguments, Format};
-use crate::error::{CliError, EXIT_FAILED};
+use crate::error::{CliError, EXIT_FAILED, EXIT_PAUSED};
 use crate::output::{Rows, duration, line, remark};
 use crate::progress;
 use crate::worker_program::{self, LIBTORCH_VERSION};
@@ -158,6 +158,7 @@ pub(crate) fn exit_code(outcome: &RunOutcome) -> ExitCode {
     match outcome.signal {
         _ if outcome.is_success() => ExitCode::SUCCESS,
         Some(signal) => ExitCode::from(u8::try_from(SIGNAL_BASE + signal).unwrap_or(EXIT_FAILED)),
+        None if outcome.is_paused() => ExitCode::from(EXIT_PAUSED),
         None => ExitCode::from(EXIT_FAILED),
     }
 }
@@ -191,10 +192,12 @@ fn print_outcome(outcome: &RunOutcome, format: Format) -> Result<(), CliError> {
 
 /// The scores of a stage, in the words of its summary.
 pub(crate) fn print_distances(stage: &StageResult) -> Result<(), CliError> {
-    let distances = stage
-        .outcome
-        .as_ref()
-        .and_then(|outcome| outcome.summary.get("distances"));
+    stage.outcome.as_ref().map_or(Ok(()), print_scores)
+}
+
+/// The scores that an outcome's summary tells.
+pub(crate) fn print_scores(outcome: &Outcome) -> Result<(), CliError> {
+    let distances = outcome.summary.get("distances");
     for distance in distances.and_then(Value::as_array).into_iter().flatten() {
         if let (Some(metric), Some(of), Some(value)) = (
             distance["metric"].as_str(),

@@ -35,8 +35,14 @@ fn print(home: &Path, detail: &RunDetail, settings: bool) -> Result<(), CliError
         line(&format!("revision  {revision}{dirty}"))?;
     }
     line(&format!(
-        "machine   {}, {}, {} threads",
-        detail.host, detail.cpu, detail.threads
+        "machine   {}, {}, {} threads{}",
+        detail.host,
+        detail.cpu,
+        detail.threads,
+        detail
+            .gpus
+            .as_ref()
+            .map_or(String::new(), |gpus| format!(", {gpus}"))
     ))?;
     line(&format!("versions  {}", detail.versions))?;
     stages(home, detail, Format::Table).print(Format::Table)?;

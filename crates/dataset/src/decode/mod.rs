@@ -5,6 +5,7 @@
 
 mod dct;
 mod file;
+mod first;
 mod gate;
 mod jpeg;
 mod libjpeg;
@@ -13,5 +14,6 @@ mod other;
 mod planes;
 
 pub use file::{MAX_FILE_BYTES, MAX_PIXELS, decode};
+pub use first::first_readable;
 pub use gate::MemoryGate;
 pub use orientation::{Orientation, orientation};

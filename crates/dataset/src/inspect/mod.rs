@@ -15,7 +15,7 @@ use polars::prelude::*;
 use crate::error::DatasetError;
 
 pub use contents::inspect;
-pub use statistics::stats;
+pub use statistics::{Sizes, sizes_in_source, stats};
 pub use table::Table;
 
 fn read_frame(path: &Path) -> Result<DataFrame, DatasetError> {

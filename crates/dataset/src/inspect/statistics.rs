@@ -73,7 +73,14 @@ fn channels(index: &DataFrame) -> PolarsResult<Table> {
 }
 
 /// How many images of the source have each width and height.
-type Sizes = BTreeMap<(u32, u32), u64>;
+pub type Sizes = BTreeMap<(u32, u32), u64>;
+
+/// The sizes that the images of a prepared data set had in its source.
+pub fn sizes_in_source(folder: &Path) -> Result<Sizes, DatasetError> {
+    let listed = read_index(&folder.join(INDEX_FILE))?;
+    let shards = listed.places.iter().map(|(shard, _)| *shard as usize + 1);
+    source_sizes(folder, shards.max().unwrap_or(0))
+}
 
 fn source_sizes(folder: &Path, shards: usize) -> Result<Sizes, DatasetError> {
     let mut sizes = Sizes::new();

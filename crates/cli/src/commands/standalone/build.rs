@@ -32,8 +32,10 @@ pub(crate) async fn build(
     Standalone {
         arguments,
         given: Vec::new(),
+        before: Vec::new(),
         single,
         out: &build.out,
+        replace: false,
     }
     .carry_out()
     .await
