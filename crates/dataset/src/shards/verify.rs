@@ -14,6 +14,9 @@ use super::spec::{INDEX_FILE, REJECTED_FILE, ShardSpec, shard_file_name, shard_n
 use super::write::image_digest;
 use crate::error::DatasetError;
 
+/// Numbers without a file are told one by one, up to so many: a stray file's name must not make an endless list.
+const MOST_MISSING: usize = 10_000;
+
 /// Something that is wrong with a set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fault {
@@ -99,8 +102,6 @@ pub fn verify(
             folder: folder.to_owned(),
         });
     };
-    // Numbers without a file are told one by one, up to so many: a stray file's name must not make an endless list.
-    const MOST_MISSING: usize = 10_000;
     if last > present.len() + MOST_MISSING {
         verified.add(&shard_file_name(last), "its number is not of this set");
         return Ok(verified);

@@ -131,9 +131,9 @@ fn collect(
             collect(root, &path, above, within, found)?;
         } else if is_image_name(name) && std::str::from_utf8(key).map_or(true, within) {
             if metadata.is_file() {
-                found.push(key, ())
+                found.push(key, ());
             } else {
-                found.push_refused(key, (), "it is not a regular file")
+                found.push_refused(key, (), "it is not a regular file");
             }
         }
     }

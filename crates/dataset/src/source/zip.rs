@@ -81,9 +81,9 @@ impl ZipStore {
                 continue;
             }
             if entry.flags().is_encrypted() {
-                found.push_refused(name, place, "it is encrypted")
+                found.push_refused(name, place, "it is encrypted");
             } else {
-                found.push(name, place)
+                found.push(name, place);
             }
         }
         let mut files = found.sorted();
