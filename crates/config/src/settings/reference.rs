@@ -58,7 +58,7 @@ pub struct ReferenceSettings {
 }
 
 /// A network by name, with its resize.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct ExtractorChoice {
     /// `efficientnet-lite0`, `inception-v3` or a table of `torchscript`.
