@@ -13,6 +13,7 @@ mod edm_pickle;
 mod efficientnet_lite0_features;
 mod feature_metrics;
 mod inception_features;
+mod jpeg_decode;
 mod patch_loss;
 mod resize;
 mod sampler;
@@ -35,7 +36,7 @@ const KINDS: &[(&str, Kind)] = &[
         "inception_features",
         Kind::Checked(inception_features::run),
     ),
-    ("jpeg_decode", Kind::Pending),
+    ("jpeg_decode", Kind::Checked(jpeg_decode::run)),
     ("kl_autoencoder", Kind::Pending),
     ("patch_loss", Kind::Checked(patch_loss::run)),
     ("resize", Kind::Checked(resize::run)),

@@ -47,7 +47,13 @@ fn check_train(
     train: &TrainSettings,
     data: &PrepareSettings,
 ) -> Result<(), ConfigError> {
-    let resolution = data.resolution;
+    let (resolution, height) = data.image_size();
+    if height != resolution {
+        let problem = format!(
+            "has images of {resolution} x {height} pixels, and training takes square ones; leave `height` out there"
+        );
+        return Err(section.invalid("needs", problem));
+    }
     let network = &train.network;
     let network_section = section.table("network", NETWORK_KEYS)?;
     let network_section = network_section.as_ref().unwrap_or(section);
@@ -108,12 +114,24 @@ fn check_sample(
             "needs averages of several widths, which training keeps with `ema` = \"power\"";
         return Err(section.invalid("ema_width", problem));
     }
+    if sample.best_snapshot && train.snapshot_evaluation.is_none() {
+        let problem =
+            "needs snapshots that training measured; give it a table `snapshot_evaluation`";
+        return Err(section.invalid("best_snapshot", problem));
+    }
     if let Some(images) = sample
         .at_images
-        .filter(|images| !train.snapshot_images.contains(images))
+        .filter(|&images| !train.keeps_snapshot(images))
     {
+        let regular = match (train.snapshot_kimg, train.snapshots_kept) {
+            (None, _) => String::new(),
+            (Some(kimg), 0) => format!(", nor one of every {kimg} thousand images"),
+            (Some(kimg), kept) => {
+                format!(", nor one of the newest {kept} of every {kimg} thousand images")
+            }
+        };
         let problem = format!(
-            "is {images}, which is not among the `snapshot_images` of training: {:?}; leave it \
+            "is {images}, which is not among the `snapshot_images` of training: {:?}{regular}; leave it \
              out for the final network",
             train.snapshot_images
         );
@@ -180,10 +198,11 @@ fn check_features(
     stage: &Stage,
     stages: &[Stage],
 ) -> Result<(), ConfigError> {
-    let reference = needed(stage, Kind::Reference, stages).find_map(|stage| match &stage.settings {
-        StageSettings::Reference(settings) => Some(settings),
-        _ => None,
-    });
+    let reference =
+        needed(stage, Kind::Reference, stages).find_map(|stage| match &stage.settings {
+            StageSettings::Reference(settings) => Some(settings),
+            _ => None,
+        });
     let Some(reference) = reference else {
         return Ok(());
     };

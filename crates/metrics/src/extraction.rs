@@ -22,7 +22,12 @@ pub enum View {
 
 impl View {
     /// Every view.
-    pub const ALL: [Self; 4] = [Self::Whole, Self::Spatial, Self::CropHalf, Self::CropQuarter];
+    pub const ALL: [Self; 4] = [
+        Self::Whole,
+        Self::Spatial,
+        Self::CropHalf,
+        Self::CropQuarter,
+    ];
 
     /// Its name in files.
     pub fn name(self) -> &'static str {
@@ -157,7 +162,10 @@ impl Extraction {
         if count == 0 {
             return Ok(());
         }
-        let position = broken.to_kind(tch::Kind::Int64).argmax(0, false).int64_value(&[]);
+        let position = broken
+            .to_kind(tch::Kind::Int64)
+            .argmax(0, false)
+            .int64_value(&[]);
         Err(MetricsError::BrokenFeatures {
             extractor: self.extractors[stream.extractor].spec.to_string(),
             view: stream.view.name(),

@@ -94,15 +94,16 @@ fn open(
         Network::TorchScript(settings) => {
             let settings = settings.clone();
             let resize = spec.resize;
-            Box::new(TorchScriptExtractor::read(&path, settings, digest, resize, device)?)
+            Box::new(TorchScriptExtractor::read(
+                &path, settings, digest, resize, device,
+            )?)
         }
         Network::InceptionV3 => {
             if matches!(shared, Inception::None) {
                 *shared = if path.ends_with(INCEPTION_V3.file_name) {
                     Inception::Native(InceptionV3::read(&path, digest, spec.resize, device)?)
                 } else {
-                    let program =
-                        InceptionV3TorchScript::read(&path, digest, spec.resize, device)?;
+                    let program = InceptionV3TorchScript::read(&path, digest, spec.resize, device)?;
                     Inception::Program(program)
                 };
             }

@@ -7,6 +7,7 @@
 //! - [`frechet_distance`] compares two Gaussians; [`Confidence`] says how far a sample size can be trusted, and
 //!   [`frechet_spread`] by how much the distance varies.
 //! - [`npz`] reads and writes reference statistics of other programs.
+//! - [`Neighbours`] are the nearest features to a few.
 //! - [`kid`], [`kid_over_subsets`] and [`manifold_metrics`] compare two sets of features directly.
 //!
 //! Knows nothing of data sets, image files, runs or the registry, and writes no files.
@@ -20,6 +21,7 @@ pub mod inception_v3;
 pub mod kid;
 pub mod manifold;
 pub mod moments;
+pub mod neighbours;
 pub mod npz;
 pub mod spread;
 pub mod torchscript;
@@ -37,4 +39,5 @@ pub use frechet::{Confidence, FrechetDistance, frechet_distance};
 pub use kid::{KidEstimate, KidSubsets, kid, kid_over_subsets};
 pub use manifold::{ManifoldMetrics, manifold_metrics};
 pub use moments::{Gaussian, Moments};
+pub use neighbours::Neighbours;
 pub use spread::{FrechetSpread, frechet_spread};

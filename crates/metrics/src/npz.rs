@@ -42,7 +42,12 @@ pub fn read(path: &Path, count: Option<i64>) -> Result<Gaussian, MetricsError> {
     let covariance = array(&mut archive, "sigma").map_err(refused)?;
     let dimension = match mean.shape[..] {
         [dimension] => dimension as i64,
-        _ => return Err(refused(format!("`mu` has shape {:?}, not that of a vector", mean.shape))),
+        _ => {
+            return Err(refused(format!(
+                "`mu` has shape {:?}, not that of a vector",
+                mean.shape
+            )));
+        }
     };
     if covariance.shape != [mean.shape[0]; 2] {
         let shape = &covariance.shape;
@@ -106,7 +111,10 @@ fn array<R: Read + std::io::Seek>(
     archive: &mut ZipArchive<R>,
     name: &str,
 ) -> Result<Array, String> {
-    let known: Vec<String> = archive.file_names().map(str::to_owned).collect();
+    let known: Vec<String> = archive
+        .file_names()
+        .filter_map(|name| Some(name.ok()?.into_owned()))
+        .collect();
     let mut member = archive
         .by_name(&format!("{name}.npy"))
         .map_err(|_| format!("it holds no `{name}`, but {}", known.join(", ")))?;
@@ -148,7 +156,9 @@ fn read_array(reader: &mut dyn Read) -> Result<Array, String> {
         .and_then(parse_shape)
         .ok_or("its shape is missing")?;
     let elements = shape.iter().try_fold(1_usize, |product, side| {
-        product.checked_mul(*side).filter(|_| *side <= LARGEST_DIMENSION)
+        product
+            .checked_mul(*side)
+            .filter(|_| *side <= LARGEST_DIMENSION)
     });
     let elements = elements
         .filter(|count| *count > 0 && shape.len() <= 2)
@@ -168,7 +178,10 @@ fn read_array(reader: &mut dyn Read) -> Result<Array, String> {
         bytes.chunks_exact(8).map(eight).collect()
     } else {
         let four = |chunk: &[u8]| f32::from_le_bytes(chunk.try_into().expect("chunks of 4 bytes"));
-        bytes.chunks_exact(4).map(|chunk| f64::from(four(chunk))).collect()
+        bytes
+            .chunks_exact(4)
+            .map(|chunk| f64::from(four(chunk)))
+            .collect()
     };
     Ok(Array { shape, values })
 }

@@ -69,7 +69,13 @@ mod tests {
         let resized = resize(&image, Resize::Tf1, 4);
         let expected = Tensor::from_slice(&[0_f32, 75.0, 150.0, 200.0]);
         for line in 0..4 {
-            assert!(resized.get(0).get(0).get(line).allclose(&expected, 0.0, 1e-4, false));
+            assert!(
+                resized
+                    .get(0)
+                    .get(0)
+                    .get(line)
+                    .allclose(&expected, 0.0, 1e-4, false)
+            );
         }
     }
 

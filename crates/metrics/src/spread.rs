@@ -129,8 +129,14 @@ fn limit(points: &[(f64, f64)]) -> Option<f64> {
     let number = points.len() as f64;
     let mean = |value: fn(&(f64, f64)) -> f64| points.iter().map(value).sum::<f64>() / number;
     let (x, y) = (mean(|point| 1.0 / point.0), mean(|point| point.1));
-    let slope = points.iter().map(|(n, distance)| (1.0 / n - x) * (distance - y)).sum::<f64>()
-        / points.iter().map(|(n, _)| (1.0 / n - x).powi(2)).sum::<f64>();
+    let slope = points
+        .iter()
+        .map(|(n, distance)| (1.0 / n - x) * (distance - y))
+        .sum::<f64>()
+        / points
+            .iter()
+            .map(|(n, _)| (1.0 / n - x).powi(2))
+            .sum::<f64>();
     Some(y - slope * x)
 }
 
@@ -177,8 +183,14 @@ mod tests {
             mean(&deviations)
         );
         let (bias, left) = (centre - truth, mean(&limits) - truth);
-        assert!(bias > 0.02, "the sets are small enough to be biased: {bias}");
-        assert!(left.abs() < 0.4 * bias, "the limit is off by {left}, the distance by {bias}");
+        assert!(
+            bias > 0.02,
+            "the sets are small enough to be biased: {bias}"
+        );
+        assert!(
+            left.abs() < 0.4 * bias,
+            "the limit is off by {left}, the distance by {bias}"
+        );
     }
 
     #[test]

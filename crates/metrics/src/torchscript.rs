@@ -66,7 +66,8 @@ impl TorchScriptExtractor {
                 .to_device(self.device)
                 .view([1, 3, 1, 1])
         };
-        let input = (pixels - by_channel(&self.settings.mean)) / by_channel(&self.settings.deviation);
+        let input =
+            (pixels - by_channel(&self.settings.mean)) / by_channel(&self.settings.deviation);
         self.program.forward_is(&[IValue::Tensor(input)])
     }
 }
@@ -131,8 +132,9 @@ fn vectors(output: IValue, count: i64) -> Result<Tensor, TchError> {
             Some(IValue::Tensor(tensor)) => tensor,
             _ => return Err(wrong("several values, of which the first is no tensor")),
         },
-        IValue::TensorList(tensors) => (tensors.into_iter().next())
-            .ok_or_else(|| wrong("an empty list"))?,
+        IValue::TensorList(tensors) => {
+            (tensors.into_iter().next()).ok_or_else(|| wrong("an empty list"))?
+        }
         _ => return Err(wrong("no tensor")),
     };
     let shape = tensor.size();

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use patchwork_config::{Execution, Kind, Pipeline, Stage, StageSettings};
-use patchwork_core::Digest;
+use patchwork_config::{Execution, Kind, Pipeline, ReferenceSettings, Stage, StageSettings};
+use patchwork_core::{Digest, FileError};
 use patchwork_pipeline::{Demand, PipelineSpec, StageSpec};
 use patchwork_weights::WeightsError;
 use serde_json::{Value, json};
@@ -23,6 +23,15 @@ pub enum SpecifyError {
         #[source]
         source: Box<patchwork_dataset::DatasetError>,
     },
+    /// The network that a training starts from cannot be read.
+    #[error("stage `{stage}`: `init_from`: {source}")]
+    Network {
+        /// The stage.
+        stage: String,
+        /// The cause.
+        #[source]
+        source: FileError,
+    },
     /// A reference stage's statistics, which were made elsewhere, cannot be read.
     #[error("stage `{stage}`: {source}; mend the path of `statistics`, or put the file there")]
     Statistics {
@@ -30,7 +39,15 @@ pub enum SpecifyError {
         stage: String,
         /// The cause.
         #[source]
-        source: Box<patchwork_core::FileError>,
+        source: Box<FileError>,
+    },
+    /// Nothing is where a stage's raw data should be.
+    #[error("stage `{stage}`: {problem}")]
+    Missing {
+        /// The stage.
+        stage: String,
+        /// The path, and where the data comes from.
+        problem: String,
     },
     /// A stage needs weights that are not there.
     #[error("stage `{stage}`: {source}")]
@@ -83,9 +100,17 @@ pub fn specify_stage(
 ) -> Result<StageSpec, SpecifyError> {
     let mut settings = stage.settings.clone();
     let mut source_digest: Option<Digest> = None;
+    let mut init_from: Option<String> = None;
     let mut extra = Vec::new();
     match &mut settings {
         StageSettings::Prepare(prepare) => {
+            if let Some(problem) = source::missing(prepare) {
+                return Err(SpecifyError::Missing {
+                    stage: stage.name.clone(),
+                    problem,
+                });
+            }
+            prepare.obtain = None;
             let digest = source::source_digest(prepare, options.cache, options.rehash).map_err(
                 |source| SpecifyError::Source {
                     stage: stage.name.clone(),
@@ -97,14 +122,7 @@ pub fn specify_stage(
             extra.push(("source", Value::Null));
         }
         StageSettings::Reference(reference) => {
-            let weights = extractor::extractors(reference)
-                .iter()
-                .map(|extractor| Ok(extractor.check(options.weights)?.digest))
-                .collect::<Result<Vec<_>, WeightsError>>()
-                .map_err(|source| SpecifyError::Weights {
-                    stage: stage.name.clone(),
-                    source: Box::new(source),
-                })?;
+            let weights = extractor_weights(stage, reference, options)?;
             extra.push(("extractor_weights", json!(weights)));
             if let Some(statistics) = &reference.statistics {
                 let digest =
@@ -118,7 +136,20 @@ pub fn specify_stage(
         }
         StageSettings::Train(train) => {
             train.precision = precision::resolve(train.precision, &stage.execution.device);
+            if let Some(evaluation) = &train.snapshot_evaluation {
+                let weights = extractor_weights(stage, &evaluation.reference(), options)?;
+                extra.push(("extractor_weights", json!(weights)));
+            }
             extra.push(("seed", json!(seed)));
+            init_from = train.init_from.take();
+            if let Some(path) = &init_from {
+                let digest =
+                    Digest::of_file(Path::new(path)).map_err(|source| SpecifyError::Network {
+                        stage: stage.name.clone(),
+                        source,
+                    })?;
+                train.init_from = Some(digest.to_string());
+            }
         }
         StageSettings::Sample(sample) => {
             sample.precision = precision::resolve(sample.precision, &stage.execution.device);
@@ -127,8 +158,12 @@ pub fn specify_stage(
     }
     let mut settings = serde_json::to_value(&settings).expect("settings are plain data");
     let mut execution = serde_json::to_value(&stage.execution).expect("settings are plain data");
-    if matches!(stage.kind(), Kind::Reference | Kind::Evaluate) {
+    if matches!(stage.kind(), Kind::Reference | Kind::Evaluate | Kind::Train) {
         execution["weights"] = json!(options.weights);
+    }
+    if let Some(path) = init_from {
+        // As with raw data: where the file lies is no part of the fingerprint, its digest is.
+        execution["init_file"] = json!(path);
     }
     for (key, value) in extra {
         if value.is_null() {
@@ -159,11 +194,28 @@ pub fn specify_stage(
     })
 }
 
-/// Raised when a kind of stage gives something else for the same settings.
+/// The digests of the weights of a reference's extractors, which must be there.
+fn extractor_weights(
+    stage: &Stage,
+    reference: &ReferenceSettings,
+    options: &SpecifyOptions<'_>,
+) -> Result<Vec<Digest>, SpecifyError> {
+    extractor::extractors(reference)
+        .iter()
+        .map(|extractor| Ok(extractor.check(options.weights)?.digest))
+        .collect::<Result<Vec<_>, WeightsError>>()
+        .map_err(|source| SpecifyError::Weights {
+            stage: stage.name.clone(),
+            source: Box::new(source),
+        })
+}
+
+/// The version of what a stage makes of the same settings and inputs; it is raised when those bytes change.
 fn format_version(kind: Kind) -> u32 {
     match kind {
-        Kind::Prepare | Kind::Train | Kind::Sample => 1,
-        Kind::Reference | Kind::Evaluate => 2,
+        Kind::Prepare => 1,
+        // Train: a patch's corner is drawn by its own position. Sample: no image depends on the number drawn beside it.
+        Kind::Reference | Kind::Train | Kind::Sample | Kind::Evaluate => 2,
     }
 }
 

@@ -27,6 +27,8 @@ pub struct NewRun {
     pub cpu: String,
     /// Threads that the machine offers.
     pub threads: usize,
+    /// The names of its graphics processors, with commas; none where it has none.
+    pub gpus: Option<String>,
     /// Versions of the program and its libraries, a JSON object.
     pub versions_json: String,
     /// Every setting: dotted key and value.

@@ -59,6 +59,8 @@ pub struct RunDetail {
     pub cpu: String,
     /// Threads that the machine offers.
     pub threads: i64,
+    /// Its graphics processors; none where it has none, and in a registry of an older schema.
+    pub gpus: Option<String>,
     /// Versions of the program and its libraries, a JSON object as text.
     pub versions: String,
     /// The resolved pipeline, JSON as text.
@@ -207,6 +209,8 @@ struct Circumstances {
     host: String,
     cpu: String,
     threads: i64,
+    #[sqlx(default)]
+    gpus: Option<String>,
     versions: String,
     definition: String,
 }
@@ -304,6 +308,7 @@ impl Registry {
             host: circumstances.host,
             cpu: circumstances.cpu,
             threads: circumstances.threads,
+            gpus: circumstances.gpus,
             versions: circumstances.versions,
             definition: circumstances.definition,
             stages,

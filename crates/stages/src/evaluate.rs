@@ -5,7 +5,7 @@ use std::path::Path;
 use patchwork_config::{Baseline, EvaluateSettings, Kind, ReferenceSettings};
 use patchwork_core::{Seed, durable};
 use patchwork_dataset::ShardSet;
-use patchwork_metrics::{Confidence, Extraction, View};
+use patchwork_metrics::Extraction;
 use patchwork_pipeline::protocol::{Job, Progress};
 use patchwork_pipeline::worker::{Context, StageError};
 use patchwork_pipeline::{Manifest, Outcome, Score, Subject};
@@ -15,7 +15,11 @@ use tch::{Device, Kind as Number, Tensor};
 
 use crate::device;
 use crate::features::{FeatureStore, Images};
-use crate::job::{execution, input, settings, summary_of, weights_folder};
+use crate::job::{
+    are_images, execution, first_images, images_of_reference, input, settings, summary_of,
+    weights_folder,
+};
+use crate::neighbours::{self, write_neighbours};
 use crate::reference::{names, open_extraction};
 use crate::scores::{Comparison, ReferenceIdentity};
 use crate::statistics::{Reference, Statistics};
@@ -29,6 +33,19 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let extraction = open_extraction(&reference_settings, weights_folder(job), device)?;
     check_weights(&extraction, &manifest)?;
     let measured = measured(job, &settings)?;
+    if settings.neighbours > 0 {
+        write_neighbours(
+            &neighbours::Comparison {
+                samples: &ShardSet::open(&first_images(job)?.folder)?,
+                training: &ShardSet::open(&images_of_reference(job, reference)?)?,
+                shown: settings.neighbour_samples as usize,
+                neighbours: settings.neighbours as usize,
+                batch_size: reference_settings.batch_size as usize,
+                extractor: extraction.extractors()[0].extractor.as_ref(),
+            },
+            context,
+        )?;
+    }
     let mut evaluation = Evaluation {
         context,
         batch_size: reference_settings.batch_size as usize,
@@ -105,18 +122,19 @@ struct Measured {
 fn measured(job: &Job, settings: &EvaluateSettings) -> Result<Vec<Measured>, StageError> {
     let mut measured = Vec::new();
     for (position, samples) in job.inputs.iter().enumerate() {
-        if samples.input.kind != Kind::Sample.name() {
+        if !are_images(samples) {
             continue;
         }
+        let seeds: Option<String> = summary_of(samples, "seeds")?;
         measured.push(Measured {
             subject: Subject::Input(position),
-            seeds: summary_of(samples, "seeds")?,
+            seeds: seeds.unwrap_or_default(),
             images_seen: summary_of(samples, "images_seen")?,
             images: Box::new(ShardSet::open(&samples.folder)?),
         });
     }
     if settings.baselines.contains(&Baseline::Noise) {
-        let data = ShardSet::open(&input(job, Kind::Sample)?.folder)?;
+        let data = ShardSet::open(&first_images(job)?.folder)?;
         measured.push(Measured {
             subject: Subject::Baseline(Baseline::Noise.name().to_owned()),
             seeds: String::new(),
@@ -246,7 +264,8 @@ fn summary(scores: &[Score], primary: &str) -> Value {
     let distances: Vec<Value> = scores
         .iter()
         .map(|score| {
-            let mut distance = json!({ "of": of(score), "metric": score.metric, "value": score.value });
+            let mut distance =
+                json!({ "of": of(score), "metric": score.metric, "value": score.value });
             if let Some(deviation) = score.deviation {
                 distance["deviation"] = json!(deviation);
             }
@@ -267,7 +286,7 @@ fn of(score: &Score) -> String {
 fn of_subject(subject: &Subject) -> String {
     match subject {
         Subject::Baseline(name) => name.clone(),
-        Subject::Input(position) => format!("input {position}"),
+        Subject::Input(_) => "the images".to_owned(),
     }
 }
 

@@ -100,15 +100,17 @@ impl FeatureStore {
                 .collect(),
         };
         let batches = store.batches();
-        let done = (0..batches).take_while(|number| store.path(*number).is_file()).count();
+        let done = (0..batches)
+            .take_while(|number| store.path(*number).is_file())
+            .count();
         let resumed = store.range(0..done).len();
         report(resumed, resumed);
         for number in done..batches {
             let range = store.range(number..number + 1);
             let end = range.end;
             let features = extraction.features(&images.batch(range.clone()), range.start as u64)?;
-            let named: Vec<(&str, Tensor)> = (store.streams.iter())
-                .map(|(name, _)| name.as_str())
+            let named: Vec<(String, Tensor)> = (store.streams.iter())
+                .map(|(name, _)| name.clone())
                 .zip(features)
                 .collect();
             durable::write(&store.path(number), &to_safetensors_bytes(&named, None)?)?;

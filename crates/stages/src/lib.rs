@@ -9,6 +9,7 @@ mod device;
 mod evaluate;
 mod features;
 mod job;
+mod neighbours;
 mod network;
 mod prepare;
 mod reconstruct;
@@ -17,6 +18,8 @@ mod sample;
 mod scores;
 mod statistics;
 mod train;
+
+pub use sample::ImageSampler;
 
 use patchwork_config::Kind;
 use patchwork_pipeline::Outcome;

@@ -1,6 +1,6 @@
 //! A data set to the statistics of its features, which samples are compared with.
 
-use patchwork_config::{Crop, Kind, ReferenceSettings};
+use patchwork_config::{Crop, ReferenceSettings};
 use patchwork_dataset::ShardSet;
 use patchwork_metrics::{Extraction, View, npz, open_extractors};
 use patchwork_pipeline::Outcome;
@@ -13,7 +13,7 @@ use tch::Device;
 
 use crate::device;
 use crate::features::FeatureStore;
-use crate::job::{execution, input, settings, weights_folder};
+use crate::job::{execution, first_images, settings, weights_folder};
 use crate::statistics::{write_foreign, write_own};
 
 pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
@@ -23,7 +23,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     if let Some(statistics) = &settings.statistics {
         return import(&settings, statistics, &extraction, context);
     }
-    let data = ShardSet::open(&input(job, Kind::Prepare)?.folder)?;
+    let data = ShardSet::open(&first_images(job)?.folder)?;
     let mut report = |done: usize, resumed: usize| {
         context.progress(Progress {
             done: done as u64,
@@ -101,9 +101,9 @@ pub(crate) fn open_extraction(
         .collect();
     if settings.spatial {
         views.push(View::Spatial);
-        if let Some(without) = (open.iter())
-            .find(|open| open.spec.has_spatial_features() && open.extractor.spatial_dimension().is_none())
-        {
+        if let Some(without) = (open.iter()).find(|open| {
+            open.spec.has_spatial_features() && open.extractor.spatial_dimension().is_none()
+        }) {
             let extractor = without.spec.to_string();
             return Err(NoSpatialFeatures { extractor }.into());
         }

@@ -146,11 +146,21 @@ fn write_npz(
     extractor: usize,
     gaussian: &Gaussian,
 ) -> Result<(), StageError> {
-    let name = format!("{}.npz", extraction.extractors()[extractor].spec.file_stem());
-    Ok(durable::write(&folder.join(name), &npz::to_bytes(gaussian)?)?)
+    let name = format!(
+        "{}.npz",
+        extraction.extractors()[extractor].spec.file_stem()
+    );
+    Ok(durable::write(
+        &folder.join(name),
+        &npz::to_bytes(gaussian)?,
+    )?)
 }
 
-fn write_tensors(folder: &Path, file: &str, tensors: &[(String, Tensor)]) -> Result<(), StageError> {
+fn write_tensors(
+    folder: &Path,
+    file: &str,
+    tensors: &[(String, Tensor)],
+) -> Result<(), StageError> {
     let bytes = to_safetensors_bytes(tensors, None)?;
     Ok(durable::write(&folder.join(file), &bytes)?)
 }

@@ -250,12 +250,12 @@ mod tests {
             name(&inception(Resize::Clean), Quantity::FrechetSpatial),
             "sfid_clean"
         );
-        assert_eq!(name(&inception(Resize::Torch), Quantity::Kernel), "kid_torch");
-        let shipped = ExtractorSpec::new(Network::EfficientNetLite0);
         assert_eq!(
-            name(&shipped, Quantity::Frechet),
-            "fd_efficientnet_lite0"
+            name(&inception(Resize::Torch), Quantity::Kernel),
+            "kid_torch"
         );
+        let shipped = ExtractorSpec::new(Network::EfficientNetLite0);
+        assert_eq!(name(&shipped, Quantity::Frechet), "fd_efficientnet_lite0");
         assert_eq!(
             name(&shipped, Quantity::FrechetCropHalf),
             "fd_crop_half_efficientnet_lite0"

@@ -163,7 +163,11 @@ fn download(
                 cause
             }
             Err(Failure::Passing(cause)) => {
-                fruitless = if transfer.have > before { 0 } else { fruitless + 1 };
+                fruitless = if transfer.have > before {
+                    0
+                } else {
+                    fruitless + 1
+                };
                 cause
             }
         };
@@ -207,7 +211,11 @@ impl Transfer<'_> {
             .call()
             .map_err(|error| Failure::Passing(error.to_string()))?;
         let total = self.agree(&response)?;
-        let mut body = response.into_body().into_with_config().limit(u64::MAX).reader();
+        let mut body = response
+            .into_body()
+            .into_with_config()
+            .limit(u64::MAX)
+            .reader();
         let mut buffer = vec![0; 1 << 16];
         loop {
             report(Progress {
@@ -223,7 +231,9 @@ impl Transfer<'_> {
             self.have += count as u64;
             if self.have > LARGEST_BYTES {
                 self.restart()?;
-                return Err(Failure::Lasting("what comes is larger than any file of weights".to_owned()));
+                return Err(Failure::Lasting(
+                    "what comes is larger than any file of weights".to_owned(),
+                ));
             }
         }
         flush(&mut self.target, &self.to)?;
@@ -238,7 +248,12 @@ impl Transfer<'_> {
 
     /// Reads where the answer begins, and gives the length of the whole file.
     fn agree(&mut self, response: &Response<Body>) -> Result<Option<u64>, Failure> {
-        let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let text = |name| {
+            response
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+        };
         match response.status() {
             StatusCode::OK => {
                 // The server sends the whole file, whatever was asked for.
@@ -253,13 +268,17 @@ impl Transfer<'_> {
                     Some((start, total)) if start == self.have => Ok(total),
                     _ => {
                         self.restart()?;
-                        Err(Failure::Passing("the server sent another part than was asked for".to_owned()))
+                        Err(Failure::Passing(
+                            "the server sent another part than was asked for".to_owned(),
+                        ))
                     }
                 }
             }
             StatusCode::RANGE_NOT_SATISFIABLE if self.have > 0 => {
                 self.restart()?;
-                Err(Failure::Passing("what was there is no beginning of the server's file".to_owned()))
+                Err(Failure::Passing(
+                    "what was there is no beginning of the server's file".to_owned(),
+                ))
             }
             status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
                 Err(Failure::Passing(format!("the server answers {status}")))

@@ -79,7 +79,9 @@ impl WeightsFile {
             .find(|file| file.name == name || file.extractor == name)
             .ok_or_else(|| WeightsError::UnknownFile {
                 name: name.to_owned(),
-                known: Self::all().map(|file| format!("`{}`", file.name)).join(", "),
+                known: Self::all()
+                    .map(|file| format!("`{}`", file.name))
+                    .join(", "),
             })
     }
 

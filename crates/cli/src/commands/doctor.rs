@@ -61,8 +61,9 @@ pub(crate) async fn doctor(arguments: &Arguments) -> Result<ExitCode, CliError> 
         },
         Finding {
             what: "weights for FID",
-            state: weights(arguments, &INCEPTION_V3)
-                .or_else(|missing| weights(arguments, &INCEPTION_V3_TORCHSCRIPT).map_err(|_| missing)),
+            state: weights(arguments, &INCEPTION_V3).or_else(|missing| {
+                weights(arguments, &INCEPTION_V3_TORCHSCRIPT).map_err(|_| missing)
+            }),
             needed: false,
         },
         Finding {

@@ -12,6 +12,8 @@ pub(crate) const KEYS: &[&str] = &[
     "nearest_k",
     "kernel_subsets",
     "kernel_subset_images",
+    "neighbours",
+    "neighbour_samples",
 ];
 
 /// Settings of a stage that evaluates.
@@ -31,6 +33,15 @@ pub struct EvaluateSettings {
     /// Images in such a subset, or as many as there are.
     #[serde(default = "kernel_subset_images")]
     pub kernel_subset_images: u32,
+    /// Training images, the nearest ones, that are shown beside each of the first samples; 0 = no such picture.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub neighbours: u32,
+    /// Samples that they are shown of.
+    #[serde(
+        default = "neighbour_samples",
+        skip_serializing_if = "is_neighbour_samples"
+    )]
+    pub neighbour_samples: u32,
 }
 
 choice! {
@@ -64,6 +75,10 @@ impl EvaluateSettings {
             .copied()
             .filter(|item| chosen.contains(item))
             .collect();
+        if section.has("neighbour_samples") && !section.has("neighbours") {
+            let problem = "says for how many samples `neighbours` are shown, which is not set";
+            return Err(section.invalid("neighbour_samples", problem));
+        }
         let chosen: Vec<Metric> = section.or("metrics", Vec::new())?;
         let metrics = Metric::ALL
             .iter()
@@ -84,6 +99,12 @@ impl EvaluateSettings {
                 Some(kernel_subset_images()),
                 2..=100_000,
             )?,
+            neighbours: section.integer("neighbours", Some(0), 0..=100)?,
+            neighbour_samples: section.integer(
+                "neighbour_samples",
+                Some(neighbour_samples()),
+                1..=1000,
+            )?,
         })
     }
 
@@ -103,4 +124,18 @@ fn kernel_subsets() -> u32 {
 
 fn kernel_subset_images() -> u32 {
     1000
+}
+
+fn neighbour_samples() -> u32 {
+    10
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_neighbour_samples(samples: &u32) -> bool {
+    *samples == neighbour_samples()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }

@@ -116,7 +116,11 @@ impl ReferenceSettings {
             })
             .collect::<Result<BTreeMap<_, _>, ConfigError>>()?;
         let statistics: Option<String> = section.optional("statistics")?;
-        let default = if statistics.is_some() { INCEPTION } else { SHIPPED };
+        let default = if statistics.is_some() {
+            INCEPTION
+        } else {
+            SHIPPED
+        };
         let named: OneOrMany<String> =
             section.or("extractor", OneOrMany(vec![default.to_owned()]))?;
         let mut extractor: Vec<ExtractorChoice> = Vec::new();
@@ -133,7 +137,11 @@ impl ReferenceSettings {
             return Err(section.invalid("extractor", "names no network"));
         }
         let chosen: Vec<Crop> = section.or("crops", Vec::new())?;
-        let kept = if statistics.is_some() { 0 } else { KEPT_FEATURES };
+        let kept = if statistics.is_some() {
+            0
+        } else {
+            KEPT_FEATURES
+        };
         let settings = Self {
             extractor,
             torchscript,
@@ -190,7 +198,7 @@ impl ReferenceSettings {
 }
 
 /// A network with its resize, such as `inception-v3/clean`.
-fn choose(
+pub(crate) fn choose(
     text: &str,
     torchscript: &BTreeMap<String, TorchScriptSettings>,
 ) -> Result<ExtractorChoice, String> {
@@ -207,12 +215,18 @@ fn choose(
     }
     if own != SHIPPED && !torchscript.contains_key(own) {
         let known = [SHIPPED, INCEPTION].into_iter();
-        let known: Vec<&str> = known.chain(torchscript.keys().map(String::as_str)).collect();
+        let known: Vec<&str> = known
+            .chain(torchscript.keys().map(String::as_str))
+            .collect();
         let meant = nearest(own, known.iter().copied())
             .map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
         return Err(format!(
             "names `{own}`; there are {}, and what a table [….torchscript.NAME] describes{meant}",
-            known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+            known
+                .iter()
+                .map(|name| format!("`{name}`"))
+                .collect::<Vec<_>>()
+                .join(", ")
         ));
     }
     if choice.resize.is_some() {

@@ -22,7 +22,14 @@ pub(super) fn convolution(
     stride: i64,
     padding: [i64; 2],
 ) -> Result<FoldedConvolution, MetricsError> {
-    layer(parameters, name, weight_shape, stride, padding, Activation::Relu)
+    layer(
+        parameters,
+        name,
+        weight_shape,
+        stride,
+        padding,
+        Activation::Relu,
+    )
 }
 
 fn layer(
@@ -100,7 +107,14 @@ impl Branches {
             let (first, kernel, channels) = steps[0];
             let name = format!("{block}.{first}");
             let shape = [channels, in_channels, kernel[0], kernel[1]];
-            entries.push(layer(parameters, &name, shape, 1, [0, 0], Activation::Identity)?);
+            entries.push(layer(
+                parameters,
+                &name,
+                shape,
+                1,
+                [0, 0],
+                Activation::Identity,
+            )?);
             let mut rest = Vec::new();
             let mut before = channels;
             for (position, (step, kernel, out)) in steps.iter().enumerate().skip(1) {
@@ -152,7 +166,9 @@ impl Branch {
             End::Forked => self.rest.split_at(self.rest.len() - 2),
             _ => (&self.rest[..], &[][..]),
         };
-        let hidden = line.iter().fold(hidden, |hidden, step| step.forward(&hidden));
+        let hidden = line
+            .iter()
+            .fold(hidden, |hidden, step| step.forward(&hidden));
         if prongs.is_empty() {
             vec![hidden]
         } else {
@@ -307,7 +323,13 @@ impl Reduction {
             End::Plain,
         )];
         Ok(Self {
-            direct: vec![convolution(parameters, &direct, [384, 288, 3, 3], 2, [0, 0])?],
+            direct: vec![convolution(
+                parameters,
+                &direct,
+                [384, 288, 3, 3],
+                2,
+                [0, 0],
+            )?],
             branches: Branches::new(parameters, name, 288, &branches, 2)?,
         })
     }

@@ -74,7 +74,9 @@ impl Network {
     /// - `input`: `[batch, 3, 299, 299]`, f32, about [−1, 1]
     pub(super) fn forward(&self, input: &Tensor) -> Features {
         let through = |layers: &[FoldedConvolution], input: Tensor| {
-            layers.iter().fold(input, |hidden, layer| layer.forward(&hidden))
+            layers
+                .iter()
+                .fold(input, |hidden, layer| layer.forward(&hidden))
         };
         let hidden = through(&self.stem, channels_last(input)); // [batch, 64, 147, 147]
         let hidden = through(&self.widening, halved(&hidden)); // [batch, 192, 71, 71]

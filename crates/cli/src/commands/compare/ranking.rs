@@ -115,7 +115,12 @@ fn differences(scores: &[(&str, &ScoreRow)]) -> Vec<String> {
         }),
         ("origin of the reference", |score| {
             let foreign = "made elsewhere";
-            (if score.reference_foreign { foreign } else { "own" }).to_owned()
+            (if score.reference_foreign {
+                foreign
+            } else {
+                "own"
+            })
+            .to_owned()
         }),
         ("samples", |score| score.samples.to_string()),
     ];

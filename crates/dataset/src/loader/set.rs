@@ -1,74 +1,30 @@
-//! Patches for training, copied straight out of the mapped shards.
-//!
-//! Nothing is decoded: a patch's lines are read from the page cache, and of an image only those.
+//! A prepared data set, mapped, and the copying of patches out of it.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use memmap2::Mmap;
 use patchwork_core::file_error;
 use rayon::prelude::*;
 
+use super::convert::{Cut, copy_patch};
+use super::patch::{PatchRequest, PatchSize};
 use crate::error::DatasetError;
 use crate::shards::{CHANNELS, INDEX_FILE, ShardSpec, map_file, read_index, shard_file_name};
 
 /// Values below which a batch is copied on the calling thread: waking others would take longer.
-const PARALLEL_VALUES: usize = 1 << 18;
+const PARALLEL_VALUES: usize = 1 << 20;
 
-/// Channel values as training sees them: `byte / 127.5 - 1`, in float32.
-const VALUES: [f32; 256] = {
-    let mut values = [0.0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        values[byte] = byte as f32 / 127.5 - 1.0;
-        byte += 1;
-    }
-    values
-};
+/// A prepared data set, mapped for reading from any thread; a clone is another handle on the same mapping.
+#[derive(Clone)]
+pub struct ShardSet(Arc<Mapped>);
 
-/// A prepared data set, mapped for reading from any thread.
-pub struct ShardSet {
+struct Mapped {
     spec: ShardSpec,
     shards: Vec<Mmap>,
     labels: Vec<Option<u32>>,
     /// Shard and offset of each image.
     places: Vec<(u32, u64)>,
-}
-
-/// Where a patch lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PatchRequest {
-    /// The image.
-    pub index: usize,
-    /// The patch's first line.
-    pub row: usize,
-    /// The patch's first column, counted in the image after mirroring.
-    pub column: usize,
-    /// Whether the image is mirrored left to right before the patch is cut out of it.
-    pub mirrored: bool,
-}
-
-/// The size of a patch in pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PatchSize {
-    /// Lines.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
-}
-
-impl PatchSize {
-    /// A square patch.
-    pub fn square(side: usize) -> Self {
-        Self {
-            height: side,
-            width: side,
-        }
-    }
-
-    /// Values in a patch of this size, over all channels.
-    pub fn values(self) -> usize {
-        CHANNELS * self.height * self.width
-    }
 }
 
 impl ShardSet {
@@ -102,28 +58,28 @@ impl ShardSet {
                 return Err(DatasetError::malformed(&path, problem));
             }
         }
-        Ok(Self {
+        Ok(Self(Arc::new(Mapped {
             spec: index.spec,
             shards,
             labels: index.labels,
             places: index.places,
-        })
+        })))
     }
 
     /// How many images there are; at least one.
     #[expect(clippy::len_without_is_empty, reason = "an empty set cannot be opened")]
     pub fn len(&self) -> usize {
-        self.places.len()
+        self.0.places.len()
     }
 
     /// Width of an image in pixels.
     pub fn width(&self) -> usize {
-        self.spec.width
+        self.0.spec.width
     }
 
     /// Height of an image in pixels.
     pub fn height(&self) -> usize {
-        self.spec.height
+        self.0.spec.height
     }
 
     /// Channels of an image.
@@ -133,12 +89,12 @@ impl ShardSet {
 
     /// The names of the classes, by label; empty where images have none.
     pub fn class_names(&self) -> &[String] {
-        &self.spec.class_names
+        &self.0.spec.class_names
     }
 
     /// What the set says of itself: size, classes, transform, source.
     pub fn spec(&self) -> &ShardSpec {
-        &self.spec
+        &self.0.spec
     }
 
     /// The class of an image, an index into the class names.
@@ -146,16 +102,32 @@ impl ShardSet {
     /// # Panics
     /// If `index` is not below [`len`](Self::len).
     pub fn label(&self, index: usize) -> Option<u32> {
-        self.labels[index]
+        self.0.labels[index]
+    }
+
+    /// The classes of a batch's images, as a classifier's labels; -1 for an image without one.
+    ///
+    /// # Panics
+    /// If a request's image is not below [`len`](Self::len).
+    pub fn gather_labels(&self, requests: &[PatchRequest]) -> Vec<i64> {
+        let label = |request: &PatchRequest| self.label(request.index).map_or(-1, i64::from);
+        requests.iter().map(label).collect()
     }
 
     /// How many images there are of each class.
     pub fn label_counts(&self) -> Vec<u64> {
-        let mut counts = vec![0; self.spec.class_names.len()];
-        for label in self.labels.iter().flatten() {
+        let mut counts = vec![0; self.0.spec.class_names.len()];
+        for label in self.0.labels.iter().flatten() {
             counts[*label as usize] += 1;
         }
         counts
+    }
+
+    /// The shard that holds an image, and its row there.
+    pub(crate) fn place(&self, index: usize) -> (usize, usize) {
+        let shard = self.0.places[index].0;
+        let first = self.0.places.partition_point(|(other, _)| *other < shard);
+        (shard as usize, index.saturating_sub(first))
     }
 
     /// An image's pixels, as they lie in the file.
@@ -166,8 +138,8 @@ impl ShardSet {
     /// # Panics
     /// If `index` is not below [`len`](Self::len).
     pub fn pixels(&self, index: usize) -> &[u8] {
-        let (shard, offset) = self.places[index];
-        &self.shards[shard as usize][offset as usize..][..self.spec.image_bytes()]
+        let (shard, offset) = self.0.places[index];
+        &self.0.shards[shard as usize][offset as usize..][..self.0.spec.image_bytes()]
     }
 
     /// Copies a patch as training sees it: `u8 / 127.5 - 1`, in [-1, 1].
@@ -241,40 +213,18 @@ impl ShardSet {
 
     /// Copies a patch that lies within the image.
     fn copy(&self, request: &PatchRequest, size: PatchSize, out: &mut [f32]) {
-        let image = self.pixels(request.index);
         let left = if request.mirrored {
             self.width() - request.column - size.width
         } else {
             request.column
         };
-        let (red, rest) = out.split_at_mut(size.height * size.width);
-        let (green, blue) = rest.split_at_mut(size.height * size.width);
-        let lines = red
-            .chunks_exact_mut(size.width)
-            .zip(green.chunks_exact_mut(size.width))
-            .zip(blue.chunks_exact_mut(size.width));
-        for (line, ((red, green), blue)) in lines.enumerate() {
-            let start = ((request.row + line) * self.width() + left) * CHANNELS;
-            let pixels = image[start..][..size.width * CHANNELS]
-                .as_chunks::<CHANNELS>()
-                .0;
-            let mut write = |column: usize, pixel: &[u8; CHANNELS]| {
-                red[column] = VALUES[usize::from(pixel[0])];
-                green[column] = VALUES[usize::from(pixel[1])];
-                blue[column] = VALUES[usize::from(pixel[2])];
-            };
-            if request.mirrored {
-                pixels
-                    .iter()
-                    .rev()
-                    .enumerate()
-                    .for_each(|(column, pixel)| write(column, pixel));
-            } else {
-                pixels
-                    .iter()
-                    .enumerate()
-                    .for_each(|(column, pixel)| write(column, pixel));
-            }
-        }
+        let cut = Cut {
+            image_width: self.width(),
+            row: request.row,
+            left,
+            size,
+            mirrored: request.mirrored,
+        };
+        copy_patch(self.pixels(request.index), cut, out);
     }
 }

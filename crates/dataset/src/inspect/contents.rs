@@ -1,107 +1,53 @@
-//! What a data set holds, as small tables for people, computed by polars from its index.
+//! What is in a set: counts, classes, duplicates, rejected images.
 
 use std::path::Path;
 
-use patchwork_core::file_error;
 use polars::prelude::*;
+use serde_json::json;
 
+use super::table::{Table, rounded};
+use super::{failed, read_frame, rows_of};
 use crate::error::DatasetError;
 use crate::shards::{INDEX_FILE, REJECTED_FILE, ShardSpec, read_index};
-
-/// The most rows of duplicates and of rejected images that are shown.
-const MOST_ROWS: usize = 20;
 
 /// The most ids that are named of images with the same pixels.
 const MOST_IDS: usize = 5;
 
-/// A table of texts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Table {
-    /// What it shows.
-    pub title: String,
-    /// Names of the columns.
-    pub columns: Vec<String>,
-    /// The rows, each with one text a column.
-    pub rows: Vec<Vec<String>>,
-}
-
-impl Table {
-    fn new(title: &str, columns: &[&str], rows: Vec<Vec<String>>) -> Self {
-        let columns = columns.iter().map(|name| (*name).to_owned()).collect();
-        Self {
-            title: title.to_owned(),
-            columns,
-            rows,
-        }
-    }
-
-    fn cut(mut self) -> Self {
-        if self.rows.len() > MOST_ROWS {
-            self.title = format!("{}: first {MOST_ROWS} of {}", self.title, self.rows.len());
-            self.rows.truncate(MOST_ROWS);
-        }
-        self
-    }
-}
-
 /// Tables on a prepared data set: `overview`, `classes`, `channels`, `duplicates`, `rejected images`.
 ///
-/// The last two have no rows where there is nothing to tell, and are cut where there is too much.
+/// The last two have no rows where there is nothing to tell.
 pub fn inspect(folder: &Path) -> Result<[Table; 5], DatasetError> {
     let index_path = folder.join(INDEX_FILE);
     let rejected_path = folder.join(REJECTED_FILE);
     let spec = read_index(&index_path)?.spec;
     let index = read_frame(&index_path)?;
     let rejected = read_frame(&rejected_path)?;
-    let failed = |path: &Path, source| DatasetError::Table {
-        path: path.to_owned(),
-        source,
-    };
-
     let classes = classes(&index, &spec).map_err(|error| failed(&index_path, error))?;
     let channels = channels(&index).map_err(|error| failed(&index_path, error))?;
     let duplicates = duplicates(&index).map_err(|error| failed(&index_path, error))?;
     let rejected = rejections(&rejected).map_err(|error| failed(&rejected_path, error))?;
     let overview = overview(&index, &spec, &duplicates, &rejected);
-    Ok([
-        overview,
-        classes,
-        channels,
-        duplicates.cut(),
-        rejected.cut(),
-    ])
-}
-
-fn read_frame(path: &Path) -> Result<DataFrame, DatasetError> {
-    ParquetReader::new(file_error::open(path)?)
-        .finish()
-        .map_err(|source| DatasetError::Table {
-            path: path.to_owned(),
-            source,
-        })
+    Ok([overview, classes, channels, duplicates, rejected])
 }
 
 fn overview(index: &DataFrame, spec: &ShardSpec, duplicates: &Table, rejected: &Table) -> Table {
     let mut rows = vec![
-        vec!["images".to_owned(), index.height().to_string()],
+        vec![json!("images"), json!(index.height())],
         vec![
-            "resolution".to_owned(),
-            format!("{}x{}", spec.width, spec.height),
+            json!("resolution"),
+            json!(format!("{}x{}", spec.width, spec.height)),
         ],
-        vec!["classes".to_owned(), spec.class_names.len().to_string()],
+        vec![json!("classes"), json!(spec.class_names.len())],
         vec![
-            "pictures that occur more than once".to_owned(),
-            duplicates.rows.len().to_string(),
+            json!("pictures that occur more than once"),
+            json!(duplicates.rows.len()),
         ],
-        vec![
-            "rejected images".to_owned(),
-            rejected.rows.len().to_string(),
-        ],
+        vec![json!("rejected images"), json!(rejected.rows.len())],
     ];
     rows.extend(
         spec.metadata
             .iter()
-            .map(|(name, value)| vec![name.clone(), value.clone()]),
+            .map(|(name, value)| vec![json!(name), json!(value)]),
     );
     Table::new("overview", &["what", "value"], rows)
 }
@@ -120,11 +66,7 @@ fn classes(index: &DataFrame, spec: &ShardSpec) -> PolarsResult<Table> {
         .into_iter()
         .map(|(label, images)| {
             let name = label.and_then(|label| spec.class_names.get(label as usize));
-            vec![
-                label.map_or_else(String::new, |label| label.to_string()),
-                name.map_or("none", String::as_str).to_owned(),
-                images.to_string(),
-            ]
+            vec![json!(label), json!(name), json!(images)]
         })
         .collect();
     Ok(Table::new("classes", &["label", "class", "images"], rows))
@@ -132,7 +74,17 @@ fn classes(index: &DataFrame, spec: &ShardSpec) -> PolarsResult<Table> {
 
 /// Mean and standard deviation over all pixels of all images, by channel, in 0..=255.
 fn channels(index: &DataFrame) -> PolarsResult<Table> {
-    let mut rows = Vec::new();
+    let rows = channel_moments(index)?
+        .into_iter()
+        .map(|(name, mean, deviation)| vec![json!(name), rounded(mean, 2), rounded(deviation, 2)])
+        .collect();
+    let columns = ["channel", "mean", "deviation"];
+    Ok(Table::new("channels", &columns, rows))
+}
+
+/// Name, mean and standard deviation of each channel over all images.
+pub(super) fn channel_moments(index: &DataFrame) -> PolarsResult<Vec<(&'static str, f64, f64)>> {
+    let mut moments = Vec::new();
     for (name, short) in [("red", "r"), ("green", "g"), ("blue", "b")] {
         let means = index
             .column(&format!("mean_{short}"))?
@@ -146,17 +98,9 @@ fn channels(index: &DataFrame) -> PolarsResult<Table> {
         // The second moment of the whole is the mean of the images' second moments; rounding may bring the
         // variance of a set of one colour below 0.
         let variance = f64::max(0.0, squares.mean().unwrap_or_default() - mean * mean);
-        rows.push(vec![
-            name.to_owned(),
-            format!("{mean:.2}"),
-            format!("{:.2}", variance.sqrt()),
-        ]);
+        moments.push((name, mean, variance.sqrt()));
     }
-    Ok(Table::new(
-        "channels",
-        &["channel", "mean", "deviation"],
-        rows,
-    ))
+    Ok(moments)
 }
 
 /// Images whose pixels occur more than once, by digest: how often, and which.
@@ -168,23 +112,13 @@ fn duplicates(index: &DataFrame) -> PolarsResult<Table> {
         .iter()
         .filter(|group| group.len() > 1)
         .map(|group| {
-            let first = match group {
-                GroupsIndicator::Idx((_, rows)) => rows
-                    .iter()
-                    .take(MOST_IDS)
-                    .map(|row| *row as usize)
-                    .collect(),
-                GroupsIndicator::Slice([first, length]) => (first as usize
-                    ..(first + length) as usize)
-                    .take(MOST_IDS)
-                    .collect::<Vec<_>>(),
-            };
-            let named: Vec<String> = first
+            let named: Vec<String> = rows_of(&group)
                 .into_iter()
+                .take(MOST_IDS)
                 .filter_map(|row| Some(ids.get(row)?.to_string()))
                 .collect();
             let more = if group.len() > MOST_IDS { ", ..." } else { "" };
-            vec![group.len().to_string(), named.join(", ") + more]
+            vec![json!(group.len()), json!(named.join(", ") + more)]
         })
         .collect();
     Ok(Table::new("duplicates", &["times", "ids"], rows))
@@ -196,11 +130,7 @@ fn rejections(rejected: &DataFrame) -> PolarsResult<Table> {
     let rows = keys
         .iter()
         .zip(causes.iter())
-        .map(|(key, cause)| {
-            [key, cause]
-                .map(|text| text.unwrap_or_default().to_owned())
-                .to_vec()
-        })
+        .map(|(key, cause)| vec![json!(key), json!(cause)])
         .collect();
     Ok(Table::new("rejected images", &["image", "cause"], rows))
 }
