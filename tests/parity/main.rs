@@ -12,6 +12,7 @@ mod denoiser;
 mod edm_pickle;
 mod efficientnet_lite0_features;
 mod feature_metrics;
+mod inception_features;
 mod jpeg_decode;
 mod patch_loss;
 mod resize;
@@ -31,7 +32,10 @@ const KINDS: &[(&str, Kind)] = &[
         Kind::Checked(efficientnet_lite0_features::run),
     ),
     ("feature_metrics", Kind::Checked(feature_metrics::run)),
-    ("inception_features", Kind::Pending),
+    (
+        "inception_features",
+        Kind::Checked(inception_features::run),
+    ),
     ("jpeg_decode", Kind::Checked(jpeg_decode::run)),
     ("kl_autoencoder", Kind::Pending),
     ("patch_loss", Kind::Checked(patch_loss::run)),
