@@ -53,7 +53,7 @@ crash N="100": setup
 faults: setup
     PATCHWORK_FAULT_STRIDE=1 cargo test --release --locked --package patchwork --test end_to_end -- a_fault_at_any --nocapture
 
-# measure NAME against its stated baseline: registry, supervisor
+# measure NAME against its stated baseline: registry, supervisor, train [--device cuda]
 bench NAME *ARGS: setup
     cargo bench --locked --workspace --bench "$1" -- "${@:2}"
 
