@@ -8,7 +8,7 @@ use patchwork_networks::Parameter;
 use tch::{Device, Kind, Tensor};
 
 use crate::DiffusionError;
-use crate::flat::FlatLayout;
+use crate::flat::{FlatGradients, FlatLayout, move_into};
 
 const FIRST_MOMENT: &str = "optimizer.m/";
 const SECOND_MOMENT: &str = "optimizer.v/";
@@ -50,10 +50,8 @@ pub struct GradientReport {
 pub struct Adam {
     options: AdamOptions,
     layout: FlatLayout,
-    parameters: Vec<Tensor>,
     values: Tensor,
-    gradients: Tensor,
-    gradient_views: Vec<Tensor>,
+    gradients: FlatGradients,
     first_moment: Tensor,
     second_moment: Tensor,
     step: i64,
@@ -66,28 +64,19 @@ impl Adam {
         let device = parameters
             .first()
             .map_or(Device::Cpu, |parameter| parameter.tensor.device());
-        let values = layout.zeros(device);
-        let gradients = layout.zeros(device);
-        let gradient_views = layout.views(&gradients);
+        let values = layout.zeros(Kind::Float, device);
         let mut tensors: Vec<Tensor> = parameters
             .into_iter()
             .map(|parameter| parameter.tensor)
             .collect();
-        tch::no_grad(|| {
-            for (parameter, mut view) in tensors.iter_mut().zip(layout.views(&values)) {
-                view.copy_(parameter);
-                parameter.set_data(&view);
-            }
-        });
+        move_into(&layout, &values, &mut tensors);
         Self {
             options,
-            first_moment: layout.zeros(device),
-            second_moment: layout.zeros(device),
+            first_moment: layout.zeros(Kind::Float, device),
+            second_moment: layout.zeros(Kind::Float, device),
+            gradients: FlatGradients::new(&layout, tensors, Kind::Float, device),
             layout,
-            parameters: tensors,
             values,
-            gradients,
-            gradient_views,
             step: 0,
         }
     }
@@ -104,32 +93,17 @@ impl Adam {
 
     /// The gradients as one buffer, after [`Adam::gather`] and until [`Adam::update`], which uses it up.
     pub fn gradients(&mut self) -> &mut Tensor {
-        &mut self.gradients
+        &mut self.gradients.buffer
     }
 
     /// Forgets all gradients.
     pub fn zero_grad(&mut self) {
-        for (parameter, view) in self.parameters.iter_mut().zip(&self.gradient_views) {
-            let gradient = parameter.grad();
-            if gradient.defined() && gradient.data_ptr() != view.data_ptr() {
-                parameter.zero_grad();
-            }
-        }
-        let _ = self.gradients.zero_();
+        self.gradients.zero();
     }
 
     /// Brings all gradients into the flat buffer; parameters without one count as zero.
-    ///
-    /// A gradient that lies elsewhere is copied once and then made a view of the buffer, so that later backward
-    /// passes accumulate in place.
     pub fn gather(&mut self) {
-        for (parameter, view) in self.parameters.iter().zip(&mut self.gradient_views) {
-            let mut gradient = parameter.grad();
-            if gradient.defined() && gradient.data_ptr() != view.data_ptr() {
-                view.copy_(&gradient);
-                gradient.set_data(view);
-            }
-        }
+        self.gradients.gather();
     }
 
     /// Replaces NaN by 0, +∞ by 1e5 and -∞ by -1e5, then scales the gradients down to `max_norm` if they exceed it.
@@ -137,12 +111,13 @@ impl Adam {
     /// `loss_scaling` is the factor that the loss was multiplied by: norms are those of the unscaled gradients.
     pub fn clean(&mut self, max_norm: Option<f64>, loss_scaling: f64) -> GradientReport {
         tch::no_grad(|| {
-            let count = self.gradients.isfinite().logical_not().sum(Kind::Double);
-            let _ = self.gradients.nan_to_num_(0.0, 1e5, -1e5);
-            let norm = self.gradients.norm() / loss_scaling;
+            let gradients = &mut self.gradients.buffer;
+            let count = gradients.isfinite().logical_not().sum(Kind::Double);
+            let _ = gradients.nan_to_num_(0.0, 1e5, -1e5);
+            let norm = gradients.norm() / loss_scaling;
             if let Some(max_norm) = max_norm {
                 let factor = (max_norm / (&norm + 1e-6)).clamp_max(1.0);
-                self.gradients *= factor;
+                *gradients *= factor;
             }
             GradientReport {
                 norm,
@@ -162,7 +137,7 @@ impl Adam {
         let correction1 = 1.0 - beta1.powf(self.step as f64);
         let correction2 = 1.0 - beta2.powf(self.step as f64);
         tch::no_grad(|| {
-            let scratch = &mut self.gradients;
+            let scratch = &mut self.gradients.buffer;
             let _ = self.first_moment.lerp_(scratch, 1.0 - beta1);
             let _ = scratch.square_();
             let _ = self.second_moment.lerp_(scratch, 1.0 - beta2);

@@ -4,6 +4,7 @@
 
 use tch::{Kind, Tensor};
 
+use crate::compute_copy::ComputeCopy;
 use crate::loss::{LossOptions, patch_loss, scalar_loss};
 use crate::patches::patch_positions;
 use crate::{
@@ -94,6 +95,8 @@ pub struct TrainStep {
     /// Images seen.
     pub clock: ImageClock,
     options: TrainOptions,
+    /// What forward and backward run on below float32.
+    copy: Option<ComputeCopy>,
     loss_sum: Tensor,
 }
 
@@ -111,11 +114,13 @@ impl TrainStep {
             .map(|&profile| Ema::new(profile, optimizer.layout(), optimizer.values()))
             .collect();
         let device = optimizer.values().device();
+        let denoiser = NetworkDenoiser {
+            train: true,
+            ..denoiser
+        };
         Self {
-            denoiser: NetworkDenoiser {
-                train: true,
-                ..denoiser
-            },
+            copy: ComputeCopy::of(&denoiser, &optimizer),
+            denoiser,
             optimizer,
             averages,
             clock,
@@ -145,11 +150,20 @@ impl TrainStep {
     pub fn begin(&mut self) {
         self.optimizer.zero_grad();
         let _ = self.loss_sum.zero_();
+        if let Some(copy) = &mut self.copy {
+            copy.refresh(&self.optimizer);
+        }
     }
 
     /// Adds the gradients of one round. With several ranks, the mean of [`Adam::gradients`] over them belongs
     /// between the last round and [`TrainStep::finish`].
     pub fn accumulate(&mut self, round: &Round, side: Side) {
+        let loss = self.forward(round, side);
+        self.backward(&loss);
+    }
+
+    /// The number that a round back-propagates.
+    pub fn forward(&self, round: &Round, side: Side) -> Tensor {
         let images = self.options.batch_per_rank * side.multiplier;
         let resolution = self.denoiser.network.config().img_resolution;
         let positions = self.denoiser.network.config().position_channels.then(|| {
@@ -171,18 +185,29 @@ impl TrainStep {
         if let Some(seed) = round.dropout_seed {
             tch::manual_seed(seed);
         }
+        let denoiser = match &self.copy {
+            Some(copy) => copy.denoiser(),
+            None => &self.denoiser,
+        };
         let loss = patch_loss(
-            &self.denoiser,
+            denoiser,
             &round.patches,
             &round.rnd_normal,
             &round.noise,
             &conditioning,
             &self.options.loss,
         );
-        let scalar = scalar_loss(&loss, self.options.loss_scaling, images);
-        scalar.backward();
-        self.loss_sum += scalar.detach();
+        scalar_loss(&loss, self.options.loss_scaling, images)
+    }
+
+    /// Adds the gradients of what [`TrainStep::forward`] returned.
+    pub fn backward(&mut self, loss: &Tensor) {
+        loss.backward();
+        self.loss_sum += loss.detach();
         self.optimizer.gather();
+        if let Some(copy) = &mut self.copy {
+            copy.hand_over(&mut self.optimizer);
+        }
     }
 
     /// Updates weights, averages and clock from the accumulated gradients.

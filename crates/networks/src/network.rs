@@ -252,7 +252,16 @@ impl Network {
     /// A copy for inference with the weights already in `kind`: same forward, no casts, no gradients.
     #[must_use]
     pub fn to_kind_copy(&self, kind: Kind) -> Network {
-        Self::build(&self.config, Builder::cast(&self.entries, kind)).0
+        Self::build(&self.config, Builder::cast(&self.entries, kind, false)).0
+    }
+
+    /// A copy to train in another precision: same forward, the weights already in `kind` and with gradients of
+    /// their own; those that are float32 in any precision ([`Network::forward`]) are shared with this network.
+    ///
+    /// The parameters come in the same order as [`Network::parameters`] here.
+    #[must_use]
+    pub fn to_training_copy(&self, kind: Kind) -> Network {
+        Self::build(&self.config, Builder::cast(&self.entries, kind, true)).0
     }
 }
 

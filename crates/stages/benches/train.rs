@@ -21,10 +21,9 @@ use std::time::{Duration, Instant};
 
 use patchwork_core::Seed;
 use patchwork_dataset::{Order, PatchRequest, PatchSize, Row, ShardSet, ShardSetWriter, ShardSpec};
-use patchwork_diffusion::loss::{LossOptions, patch_loss, scalar_loss};
-use patchwork_diffusion::patches::patch_positions;
+use patchwork_diffusion::loss::LossOptions;
 use patchwork_diffusion::{
-    AdamOptions, Conditioning, EmaProfile, ImageClock, LearningRate, NetworkDenoiser, PatchSides,
+    AdamOptions, EmaProfile, ImageClock, LearningRate, NetworkDenoiser, PatchSides,
     Round, Side, StepPlan, TrainOptions, TrainStep,
 };
 use patchwork_networks::{Network, NetworkConfig};
@@ -357,7 +356,7 @@ fn measure(
         whole.push(start.elapsed().as_secs_f64());
         waits.push(waited);
         let round = round(data, step, side, images as u64, device);
-        parts.push(in_parts(training, &round, side, batch, device));
+        parts.push(in_parts(training, &round, plan, device));
     }
     let step = median(whole);
     Measured {
@@ -368,34 +367,14 @@ fn measure(
 }
 
 /// Seconds of forward, backward and optimiser in a step whose other parts are not counted.
-fn in_parts(training: &mut TrainStep, round: &Round, side: Side, batch: i64, device: Device) -> f64 {
-    let resolution = training.denoiser.network.config().img_resolution;
-    let positions = patch_positions(&round.rows, &round.cols, side.side, side.side, resolution, resolution);
-    let conditioning = Conditioning {
-        positions: Some(positions.to_device(device)),
-        ..Conditioning::default()
-    };
+fn in_parts(training: &mut TrainStep, round: &Round, plan: StepPlan, device: Device) -> f64 {
     training.begin();
     wait(device);
     let start = Instant::now();
-    let options = LossOptions::default();
-    let loss = patch_loss(
-        &training.denoiser,
-        &round.patches,
-        &round.rnd_normal,
-        &round.noise,
-        &conditioning,
-        &options,
-    );
-    scalar_loss(&loss, 1.0, batch * side.multiplier).backward();
-    training.optimizer.gather();
-    let report = training.optimizer.clean(None, 1.0);
-    training.optimizer.update(2e-5);
-    for average in &mut training.averages {
-        average.update(training.optimizer.values(), 1_000_000, batch as f64);
-    }
+    let loss = training.forward(round, plan.side);
+    training.backward(&loss);
+    training.finish(plan);
     wait(device);
-    drop(report);
     start.elapsed().as_secs_f64()
 }
 
