@@ -6,7 +6,7 @@
 
 use tch::{Kind, Tensor};
 
-use crate::flat::{FlatGradients, move_into};
+use crate::flat::{FlatGradients, for_each_block, move_into};
 use crate::{Adam, NetworkDenoiser};
 
 /// A network in another precision beside the one that an optimiser trains, under the same preconditioning.
@@ -14,8 +14,6 @@ pub(crate) struct ComputeCopy {
     denoiser: NetworkDenoiser,
     values: Tensor,
     gradients: FlatGradients,
-    /// `gradients` in float32.
-    scratch: Tensor,
 }
 
 impl ComputeCopy {
@@ -44,7 +42,6 @@ impl ComputeCopy {
                 ..*denoiser
             },
             gradients: FlatGradients::new(&layout, parameters, kind, device),
-            scratch: layout.zeros(Kind::Float, device),
             values,
         })
     }
@@ -63,9 +60,11 @@ impl ComputeCopy {
     pub(crate) fn hand_over(&mut self, optimizer: &mut Adam) {
         self.gradients.gather();
         tch::no_grad(|| {
-            self.scratch.copy_(&self.gradients.buffer);
-            *optimizer.gradients() += &self.scratch;
+            let buffers = [&*optimizer.gradients(), &self.gradients.buffer];
+            for_each_block(buffers, |[mut sum, mut gradients]| {
+                sum += gradients.to_kind(Kind::Float);
+                let _ = gradients.zero_();
+            });
         });
-        self.gradients.zero();
     }
 }

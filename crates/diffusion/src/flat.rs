@@ -182,6 +182,27 @@ impl FlatGradients {
     }
 }
 
+/// Elements of a block in [`for_each_block`]: a megabyte of f32.
+const BLOCK: i64 = 1 << 18;
+
+/// Calls `work` with the same stretch of each buffer in turn, from the front to the end.
+///
+/// On a CPU the stretches are short enough for several of them to stay in its cache from one operation of `work` to
+/// the next; on other devices there is a single one.
+pub fn for_each_block<const N: usize>(buffers: [&Tensor; N], mut work: impl FnMut([Tensor; N])) {
+    let total = buffers.first().map_or(0, |buffer| buffer.size()[0]);
+    let block = match buffers.first().map(|buffer| buffer.device()) {
+        Some(Device::Cpu) => BLOCK,
+        _ => i64::max(total, 1),
+    };
+    let mut start = 0;
+    while start < total {
+        let length = i64::min(block, total - start);
+        work(buffers.map(|buffer| buffer.narrow(0, start, length)));
+        start += length;
+    }
+}
+
 /// Moves parameters into `buffer`: each becomes a view of it, with its values.
 pub fn move_into(layout: &FlatLayout, buffer: &Tensor, parameters: &mut [Tensor]) {
     tch::no_grad(|| {

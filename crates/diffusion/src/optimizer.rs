@@ -8,7 +8,7 @@ use patchwork_networks::Parameter;
 use tch::{Device, Kind, Tensor};
 
 use crate::DiffusionError;
-use crate::flat::{FlatGradients, FlatLayout, move_into};
+use crate::flat::{FlatGradients, FlatLayout, for_each_block, move_into};
 
 const FIRST_MOMENT: &str = "optimizer.m/";
 const SECOND_MOMENT: &str = "optimizer.v/";
@@ -112,16 +112,23 @@ impl Adam {
     pub fn clean(&mut self, max_norm: Option<f64>, loss_scaling: f64) -> GradientReport {
         tch::no_grad(|| {
             let gradients = &mut self.gradients.buffer;
-            let count = gradients.isfinite().logical_not().sum(Kind::Double);
-            let _ = gradients.nan_to_num_(0.0, 1e5, -1e5);
-            let norm = gradients.norm() / loss_scaling;
+            let mut norm = gradients.norm();
+            let mut cleaned_share = Tensor::zeros([], (Kind::Double, gradients.device()));
+            // A finite norm has no other elements; reading it would keep other devices waiting.
+            if gradients.device() != Device::Cpu || !norm.double_value(&[]).is_finite() {
+                let count = gradients.isfinite().logical_not().sum(Kind::Double);
+                cleaned_share = count / i64::max(self.layout.elements(), 1) as f64;
+                let _ = gradients.nan_to_num_(0.0, 1e5, -1e5);
+                norm = gradients.norm();
+            }
+            let norm = norm / loss_scaling;
             if let Some(max_norm) = max_norm {
                 let factor = (max_norm / (&norm + 1e-6)).clamp_max(1.0);
                 *gradients *= factor;
             }
             GradientReport {
                 norm,
-                cleaned_share: count / i64::max(self.layout.elements(), 1) as f64,
+                cleaned_share,
             }
         })
     }
@@ -136,18 +143,24 @@ impl Adam {
         } = self.options;
         let correction1 = 1.0 - beta1.powf(self.step as f64);
         let correction2 = 1.0 - beta2.powf(self.step as f64);
+        // lr / c1 · m / (√(v / c2) + ε), multiplied above and below by √c2.
+        let rate = -learning_rate * correction2.sqrt() / correction1;
+        let epsilon = epsilon * correction2.sqrt();
+        let buffers = [
+            &self.values,
+            &self.gradients.buffer,
+            &self.first_moment,
+            &self.second_moment,
+        ];
         tch::no_grad(|| {
-            let scratch = &mut self.gradients.buffer;
-            let _ = self.first_moment.lerp_(scratch, 1.0 - beta1);
-            let _ = scratch.square_();
-            let _ = self.second_moment.lerp_(scratch, 1.0 - beta2);
-            let _ = self.second_moment.sqrt_out(scratch);
-            *scratch *= 1.0 / correction2.sqrt();
-            *scratch += epsilon;
-            let _ = self.values.addcdiv_(
-                &(&self.first_moment * (-learning_rate / correction1)),
-                scratch,
-            );
+            for_each_block(buffers, |[mut values, mut scratch, mut first, mut second]| {
+                let _ = first.lerp_(&scratch, 1.0 - beta1);
+                let _ = scratch.square_();
+                let _ = second.lerp_(&scratch, 1.0 - beta2);
+                let _ = second.sqrt_out(&scratch);
+                scratch += epsilon;
+                let _ = values.addcdiv_(&(first * rate), &scratch);
+            });
         });
     }
 
