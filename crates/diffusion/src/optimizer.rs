@@ -153,14 +153,17 @@ impl Adam {
             &self.second_moment,
         ];
         tch::no_grad(|| {
-            for_each_block(buffers, |[mut values, mut scratch, mut first, mut second]| {
-                let _ = first.lerp_(&scratch, 1.0 - beta1);
-                let _ = scratch.square_();
-                let _ = second.lerp_(&scratch, 1.0 - beta2);
-                let _ = second.sqrt_out(&scratch);
-                scratch += epsilon;
-                let _ = values.addcdiv_(&(first * rate), &scratch);
-            });
+            for_each_block(
+                buffers,
+                |[mut values, mut scratch, mut first, mut second]| {
+                    let _ = first.lerp_(&scratch, 1.0 - beta1);
+                    let _ = scratch.square_();
+                    let _ = second.lerp_(&scratch, 1.0 - beta2);
+                    let _ = second.sqrt_out(&scratch);
+                    scratch += epsilon;
+                    let _ = values.addcdiv_(&(first * rate), &scratch);
+                },
+            );
         });
     }
 

@@ -155,9 +155,7 @@ impl UNetBlock {
         let (hidden, boost) = self.drop(hidden, train);
         let mut residual = self.conv1.forward_scaled(&hidden, self.skip_scale, boost);
         let hidden = match &self.skip {
-            Some(skip) => {
-                residual.g_add_(&skip.forward_scaled(x, self.skip_scale, 1.0))
-            }
+            Some(skip) => residual.g_add_(&skip.forward_scaled(x, self.skip_scale, 1.0)),
             None => self.add_scaled(residual, x),
         };
         match &self.attention {

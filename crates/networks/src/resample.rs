@@ -133,7 +133,8 @@ fn suits_product(x: &Tensor) -> bool {
 fn halve_rows(x: &Tensor) -> Tensor {
     let size = x.size();
     let (height, width) = (size[2] / 2, size[3] / 2);
-    let row = Tensor::eye(width, (x.kind(), x.device())).repeat_interleave_self_int(2, 0, None) * 0.25;
+    let row =
+        Tensor::eye(width, (x.kind(), x.device())).repeat_interleave_self_int(2, 0, None) * 0.25;
     x.view([-1, 4 * width])
         .matmul(&row.repeat([2, 1]))
         .view([size[0], size[1], height, width])
@@ -143,9 +144,12 @@ fn halve_rows(x: &Tensor) -> Tensor {
 fn double_rows(x: &Tensor) -> Tensor {
     let size = x.size();
     let row = Tensor::eye(size[3], (x.kind(), x.device())).repeat_interleave_self_int(2, 1, None);
-    x.view([-1, size[3]])
-        .matmul(&row.repeat([1, 2]))
-        .view([size[0], size[1], 2 * size[2], 2 * size[3]])
+    x.view([-1, size[3]]).matmul(&row.repeat([1, 2])).view([
+        size[0],
+        size[1],
+        2 * size[2],
+        2 * size[3],
+    ])
 }
 
 /// Outer product of the taps with themselves over the square of their sum.

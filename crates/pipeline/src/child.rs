@@ -89,7 +89,10 @@ impl Worker {
             // A group of its own, so that Ctrl-C at a terminal reaches the supervisor alone.
             .process_group(0)
             .kill_on_drop(true);
-        for (variable, value) in WORKER_ENVIRONMENT {
+        let own = job.execution["environment"].as_object();
+        let own = own.into_iter().flatten();
+        let own = own.filter_map(|(variable, value)| Some((variable.as_str(), value.as_str()?)));
+        for (variable, value) in WORKER_ENVIRONMENT.into_iter().chain(own) {
             if std::env::var_os(variable).is_none() {
                 command.env(variable, value);
             }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use patchwork_config::{Execution, Kind, Pipeline, Stage, StageSettings};
+use patchwork_config::{Execution, Kind, Pipeline, Precision, Stage, StageSettings};
 use patchwork_core::Digest;
 use patchwork_pipeline::{Demand, PipelineSpec, StageSpec};
 use serde_json::{Value, json};
@@ -30,6 +30,14 @@ pub enum SpecifyError {
         /// The cause.
         #[source]
         source: Box<patchwork_weights::WeightsError>,
+    },
+    /// A stage's device does not compute in its precision.
+    #[error(
+        "stage `{stage}`: `precision = \"float16\"` is for CUDA devices; on a CPU use `bfloat16`, `float32` or `auto`"
+    )]
+    Float16OnCpu {
+        /// The stage.
+        stage: String,
     },
 }
 
@@ -96,11 +104,11 @@ pub fn specify_stage(
             extra.push(("extractor_weights", json!(weights)));
         }
         StageSettings::Train(train) => {
-            train.precision = precision::resolve(train.precision, &stage.execution.device);
+            train.precision = resolved_precision(train.precision, stage)?;
             extra.push(("seed", json!(seed)));
         }
         StageSettings::Sample(sample) => {
-            sample.precision = precision::resolve(sample.precision, &stage.execution.device);
+            sample.precision = resolved_precision(sample.precision, stage)?;
         }
         StageSettings::Evaluate(_) => {}
     }
@@ -108,6 +116,12 @@ pub fn specify_stage(
     let mut execution = serde_json::to_value(&stage.execution).expect("settings are plain data");
     if matches!(stage.kind(), Kind::Reference | Kind::Evaluate) {
         execution["weights"] = json!(options.weights);
+    }
+    if stage.execution.device != "cpu" {
+        execution["environment"] = cuda_environment(stage.execution.tf32);
+        if stage.execution.tf32 {
+            extra.push(("tf32", json!(true)));
+        }
     }
     for (key, value) in extra {
         if value.is_null() {
@@ -123,7 +137,7 @@ pub fn specify_stage(
     Ok(StageSpec {
         name: stage.name.clone(),
         kind: stage.kind().to_string(),
-        format_version: 1,
+        format_version: format_version(stage.kind()),
         needs: stage.needs.clone(),
         settings,
         execution,
@@ -136,6 +150,32 @@ pub fn specify_stage(
             .timeout_minutes
             .map(|minutes| Duration::from_secs_f64(minutes * 60.0)),
     })
+}
+
+/// Counts the changes of what a stage gives for the same settings.
+fn format_version(kind: Kind) -> u32 {
+    match kind {
+        Kind::Train | Kind::Sample => 2,
+        Kind::Prepare | Kind::Reference | Kind::Evaluate => 1,
+    }
+}
+
+fn resolved_precision(precision: Precision, stage: &Stage) -> Result<Precision, SpecifyError> {
+    precision::resolve(precision, &stage.execution.device).ok_or_else(|| {
+        SpecifyError::Float16OnCpu {
+            stage: stage.name.clone(),
+        }
+    })
+}
+
+/// What the worker's environment says to the libraries of CUDA, which read it as they are loaded: TF32 is on by
+/// default in convolutions and off in products, and is to be one or the other.
+fn cuda_environment(tf32: bool) -> Value {
+    if tf32 {
+        json!({"TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1"})
+    } else {
+        json!({"NVIDIA_TF32_OVERRIDE": "0"})
+    }
 }
 
 fn demand(execution: &Execution) -> Demand {

@@ -23,8 +23,8 @@ use patchwork_core::Seed;
 use patchwork_dataset::{Order, PatchRequest, PatchSize, Row, ShardSet, ShardSetWriter, ShardSpec};
 use patchwork_diffusion::loss::LossOptions;
 use patchwork_diffusion::{
-    AdamOptions, EmaProfile, ImageClock, LearningRate, NetworkDenoiser, PatchSides,
-    Round, Side, StepPlan, TrainOptions, TrainStep,
+    AdamOptions, EmaProfile, ImageClock, LearningRate, NetworkDenoiser, PatchSides, Round, Side,
+    StepPlan, TrainOptions, TrainStep,
 };
 use patchwork_networks::{Network, NetworkConfig};
 use patchwork_pipeline::WORKER_ENVIRONMENT;
@@ -47,7 +47,10 @@ fn main() {
     let arguments = parse();
     tch::set_num_threads(arguments.threads);
     Cuda::cudnn_set_benchmark(true);
-    println!("device {:?}, {} threads", arguments.device, arguments.threads);
+    println!(
+        "device {:?}, {} threads",
+        arguments.device, arguments.threads
+    );
     for name in &arguments.networks {
         measure_network(name, &arguments);
     }
@@ -90,9 +93,15 @@ fn parse() -> Arguments {
         match word.as_str() {
             "--device" if value == "cpu" => arguments.device = Device::Cpu,
             "--device" => {
-                let index = value.strip_prefix("cuda").map(|rest| rest.trim_start_matches(':'));
+                let index = value
+                    .strip_prefix("cuda")
+                    .map(|rest| rest.trim_start_matches(':'));
                 let index = index.unwrap_or_else(|| panic!("device `{value}` is not known"));
-                let index = if index.is_empty() { 0 } else { index.parse().unwrap() };
+                let index = if index.is_empty() {
+                    0
+                } else {
+                    index.parse().unwrap()
+                };
                 assert!(
                     (index as i64) < Cuda::device_count(),
                     "libtorch sees {} CUDA devices; `PATCHWORK_CUDA=1 ./justw setup` fetches the CUDA build",
@@ -139,11 +148,22 @@ fn config(name: &str) -> (NetworkConfig, i64) {
 
 fn measure_network(name: &str, arguments: &Arguments) {
     let (config, batch) = config(name);
-    let batch = if arguments.device.is_cuda() { batch * 32 } else { batch };
+    let batch = if arguments.device.is_cuda() {
+        batch * 32
+    } else {
+        batch
+    };
     let network = Network::new(&config, arguments.device, 0).unwrap();
-    let parameters: usize = network.parameters().iter().map(|each| each.tensor.numel()).sum();
+    let parameters: usize = network
+        .parameters()
+        .iter()
+        .map(|each| each.tensor.numel())
+        .sum();
     let resolution = config.img_resolution;
-    println!("\n{name}: {resolution}x{resolution}, {:.1} M parameters", parameters as f64 / 1e6);
+    println!(
+        "\n{name}: {resolution}x{resolution}, {:.1} M parameters",
+        parameters as f64 / 1e6
+    );
     println!(
         "side  batch  precision   images/s  of float32  of PyTorch  GFLOP/s  of matmul  data   outside"
     );
@@ -164,9 +184,9 @@ fn measure_network(name: &str, arguments: &Arguments) {
                 Some(baseline) => format!("{:.2}", found.images_per_second / baseline),
                 None => "-".to_owned(),
             };
-            let pytorch = PYTORCH
-                .iter()
-                .find(|(known, ..)| *known == side.side && name == "reference" && !arguments.device.is_cuda());
+            let pytorch = PYTORCH.iter().find(|(known, ..)| {
+                *known == side.side && name == "reference" && !arguments.device.is_cuda()
+            });
             println!(
                 "{:>4}  {:>5}  {:<9}  {:>9.2}  {:>10}  {:>10}  {:>7.1}  {:>8.0}%  {:>4.1}%  {:>6.1}%",
                 side.side,
@@ -182,14 +202,18 @@ fn measure_network(name: &str, arguments: &Arguments) {
             );
             rates.push(found.images_per_second);
         }
-        println!("      a product of {PRODUCT}x{PRODUCT} matrices in {precision:?}: {product:.1} GFLOP/s");
+        println!(
+            "      a product of {PRODUCT}x{PRODUCT} matrices in {precision:?}: {product:.1} GFLOP/s"
+        );
         ratios.push((precision, patch_speedup(&rates, &sides)));
         if precision == Kind::Float {
             float32 = rates;
         }
     }
     for (precision, ratio) in ratios {
-        println!("p = 0.5 against p = 1 in {precision:?}: {ratio:.2} times the images/s (at least 2.4, arithmetic 2.71)");
+        println!(
+            "p = 0.5 against p = 1 in {precision:?}: {ratio:.2} times the images/s (at least 2.4, arithmetic 2.71)"
+        );
     }
 }
 
@@ -242,7 +266,8 @@ const PRODUCT: i64 = 2048;
 
 /// GFLOP/s of a large matrix product, the best of several.
 fn matrix_product(precision: Kind, arguments: &Arguments) -> f64 {
-    let matrix = || Tensor::randn([PRODUCT, PRODUCT], (Kind::Float, arguments.device)).to_kind(precision);
+    let matrix =
+        || Tensor::randn([PRODUCT, PRODUCT], (Kind::Float, arguments.device)).to_kind(precision);
     let (a, b) = (matrix(), matrix());
     let best = (0..12)
         .map(|_| {
@@ -401,7 +426,10 @@ fn round(data: &ShardSet, step: u64, side: Side, images: u64, device: Device) ->
     Round {
         patches: Tensor::from_slice(&values).reshape(shape).to_device(device),
         rows: requests.iter().map(|request| request.row as i64).collect(),
-        cols: requests.iter().map(|request| request.column as i64).collect(),
+        cols: requests
+            .iter()
+            .map(|request| request.column as i64)
+            .collect(),
         class_labels: None,
         augment_labels: None,
         rnd_normal: Tensor::randn([images as i64], float).to_device(device),
