@@ -64,7 +64,13 @@ fn run_as_a_worker() {
     }
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(std::env::args().skip(1)).env(MARK, "1");
-    for (variable, value) in WORKER_ENVIRONMENT {
+    // As the planner asks of a worker on CUDA.
+    let tf32 = if std::env::args().any(|word| word == "--tf32") {
+        ("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "1")
+    } else {
+        ("NVIDIA_TF32_OVERRIDE", "0")
+    };
+    for (variable, value) in WORKER_ENVIRONMENT.into_iter().chain([tf32]) {
         if std::env::var_os(variable).is_none() {
             command.env(variable, value);
         }
@@ -83,8 +89,8 @@ fn parse() -> Arguments {
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
-        // What cargo says to every benchmark.
-        if word == "--bench" {
+        // What cargo says to every benchmark, and what has been seen to.
+        if word == "--bench" || word == "--tf32" {
             continue;
         }
         let value = words
@@ -362,7 +368,9 @@ fn measure(
     for step in 0_u64.. {
         if step == 2 {
             begin = Instant::now();
-            (whole.clear(), waits.clear(), parts.clear());
+            whole.clear();
+            waits.clear();
+            parts.clear();
         }
         if step > 4 && begin.elapsed() > arguments.duration {
             break;
