@@ -53,8 +53,13 @@ crash N="100": setup
 faults: setup
     PATCHWORK_FAULT_STRIDE=1 cargo test --release --locked --package patchwork --test end_to_end -- a_fault_at_any --nocapture
 
-# measure NAME against its stated baseline: registry, supervisor, train [--device cuda]
-bench NAME *ARGS: setup
+# train the demo's network for MINUTES with a checkpoint every minute; prints the drift of memory and images a second
+[no-exit-message]
+soak MINUTES="60": build
+    @scripts/soak.sh "{{ patchwork }}" "$1"
+
+# measure NAME against its stated baseline: dataset, registry, sample, supervisor, train [--device cuda]
+bench NAME *ARGS: setup readers
     cargo bench --locked --workspace --bench "$1" -- "${@:2}"
 
 # go on with what failed or was interrupted: `just retry`, `just retry celeba-3`

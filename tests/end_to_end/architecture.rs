@@ -18,6 +18,7 @@ const CRATES: &[&str] = &[
     "planner",
     "plot",
     "stages",
+    "tensorboard",
     "weights",
 ];
 

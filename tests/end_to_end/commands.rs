@@ -68,7 +68,7 @@ fn gc_deletes_what_the_kept_runs_do_not_need() {
     assert_eq!(program.artifacts(), before);
     program.rows(&["gc", "--keep", "1", "--apply"]);
     let would = |arguments: &[&str]| {
-        program.rows(&[arguments, &["--dry-run"]].concat())[0]["would be"].clone()
+        program.rows(&[arguments, &["--dry-run"]].concat())[0]["would_be"].clone()
     };
     assert_eq!(would(&["run", SMOKE, "--until", "prepare"]), "run");
     assert_eq!(would(&grey), "cached");

@@ -4,11 +4,16 @@
 
 mod architecture;
 mod checkpoint;
+mod circumstances;
 mod commands;
 mod crash;
+mod dataset;
+mod evaluation;
 mod faults;
 mod mistakes;
 mod program;
 mod resume;
+mod sampling;
 mod smoke;
 mod standalone;
+mod training;

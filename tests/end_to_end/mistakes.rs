@@ -61,6 +61,36 @@ fn a_missing_source_is_named_before_anything_runs() {
     );
 }
 
+/// A pipeline of a data set that is not there is sound: a dry run says what to get and ends well, a run does not start.
+#[test]
+fn pipelines_of_data_sets_say_which_file_to_get_and_where_to_put_it() {
+    let files = [
+        ("celeba", "data/celeba/img_align_celeba.zip"),
+        ("afhqv2-cat", "data/afhqv2/afhq_v2.zip"),
+        ("afhqv2-dog", "data/afhqv2/afhq_v2.zip"),
+        ("afhqv2-wild", "data/afhqv2/afhq_v2.zip"),
+        ("ffhq", "data/ffhq/thumbnails128x128"),
+        ("cifar10", "data/cifar10/cifar-10-python.tar.gz"),
+        ("flowers102", "data/flowers102/102flowers.tgz"),
+    ];
+    let program = Program::new();
+    for (name, file) in files {
+        let pipeline = format!("pipelines/{name}.toml");
+        let absent = format!("stages.prepare.source=absent/{file}");
+        for (arguments, code) in [(&["--dry-run"][..], 0), (&[][..], 2)] {
+            let command = [&["run", &pipeline, "--set", &absent], arguments].concat();
+            let output = program.run(&command);
+            let message = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(code), "{message}");
+            for words in [file, "get ", "hint:"] {
+                assert!(message.contains(words), "{name}: {message}");
+            }
+            let table = String::from_utf8(output.stdout).unwrap();
+            assert_eq!(table.contains("missing its source"), code == 0, "{table}");
+        }
+    }
+}
+
 #[test]
 fn a_missing_pipeline_is_named() {
     let program = Program::new();

@@ -76,10 +76,15 @@ impl Program {
 
     /// Every file of every artifact with its content.
     pub(crate) fn artifacts(&self) -> BTreeMap<PathBuf, Vec<u8>> {
-        let mut files = BTreeMap::new();
-        collect(&self.home().join("artifacts"), self.home(), &mut files);
-        files
+        files(&self.home().join("artifacts"))
     }
+}
+
+/// Every file below a folder with its content.
+pub(crate) fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    collect(folder, folder, &mut files);
+    files
 }
 
 fn collect(folder: &Path, root: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) {

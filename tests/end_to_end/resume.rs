@@ -18,6 +18,9 @@ pub(crate) const RUN: &[&str] = &[
     "stages.train.ema=power",
     "--set",
     "stages.train.snapshot_images=[200, 400]",
+    // Each of them measured.
+    "--set",
+    "stages.train.snapshot_evaluation={samples = 24, steps = 2, reference_images = 48, batch_size = 10}",
     "--set",
     "stages.sample.ema_width=0.07",
 ];

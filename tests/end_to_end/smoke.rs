@@ -10,7 +10,7 @@ const SMOKE: &str = "pipelines/smoke.toml";
 fn the_smoke_pipeline_runs_is_cached_and_answers_questions() {
     let program = Program::new();
     let dry = program.rows(&["run", SMOKE, "--dry-run"]);
-    assert!(dry.iter().all(|row| row["would be"] == "run"), "{dry:?}");
+    assert!(dry.iter().all(|row| row["would_be"] == "run"), "{dry:?}");
 
     let first = program.rows(&["run", SMOKE]);
     let names: BTreeSet<&str> = first
@@ -107,7 +107,7 @@ fn a_changed_setting_runs_its_stage_and_what_follows() {
         "stages.reference.batch_size=20",
     ]);
     let would =
-        |stage: &str| plan.iter().find(|row| row["stage"] == stage).unwrap()["would be"].clone();
+        |stage: &str| plan.iter().find(|row| row["stage"] == stage).unwrap()["would_be"].clone();
     assert_eq!(
         (would("prepare"), would("reference")),
         ("cached".into(), "run".into())

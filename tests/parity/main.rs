@@ -13,6 +13,7 @@ mod edm_pickle;
 mod efficientnet_lite0_features;
 mod feature_metrics;
 mod half_precision;
+mod jpeg_decode;
 mod patch_loss;
 mod resize;
 mod sampler;
@@ -32,7 +33,7 @@ const KINDS: &[(&str, Kind)] = &[
     ),
     ("feature_metrics", Kind::Checked(feature_metrics::run)),
     ("inception_features", Kind::Pending),
-    ("jpeg_decode", Kind::Pending),
+    ("jpeg_decode", Kind::Checked(jpeg_decode::run)),
     ("kl_autoencoder", Kind::Pending),
     ("patch_loss", Kind::Checked(patch_loss::run)),
     ("resize", Kind::Checked(resize::run)),

@@ -1,6 +1,6 @@
 //! `resize`: images made square and scaled as Pillow does, one `input/N` each with its `output/N/…`.
 
-use patchwork_dataset::transform::Transform;
+use patchwork_dataset::transform::{Size, Transform};
 use tch::{Kind, Tensor};
 
 use crate::runner::{Case, Tensors};
@@ -13,6 +13,10 @@ pub(crate) fn run(case: &mut Case) -> Result<Tensors, String> {
         };
         let pixels = Vec::<u8>::try_from(input.to_kind(Kind::Uint8).reshape([-1]))
             .map_err(|error| format!("input/{number}: {error}"))?;
+        let from = Size {
+            width: width as usize,
+            height: height as usize,
+        };
         for (output, transform) in [
             ("center_crop", Transform::CenterCrop),
             ("stretch", Transform::Stretch),
@@ -20,7 +24,7 @@ pub(crate) fn run(case: &mut Case) -> Result<Tensors, String> {
             let name = format!("output/{number}/{output}");
             let side = case.tensor(&name)?.size()[0];
             let resized = transform
-                .apply(&pixels, width as usize, height as usize, side as usize)
+                .apply(&pixels, 3, from, Size::square(side as usize))
                 .map_err(|error| format!("{name}: {error}"))?;
             ours.insert(name, Tensor::from_slice(&resized).reshape([side, side, 3]));
         }

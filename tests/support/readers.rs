@@ -8,7 +8,7 @@ use std::process::Command;
 ///
 /// # Panics
 /// With Python's own message when the script fails, and with the remedy when the packages are not there.
-pub fn python(script: &str, arguments: &[&OsStr]) -> String {
+pub(crate) fn python(script: &str, arguments: &[&OsStr]) -> String {
     let readers = folder();
     assert!(
         readers.join("stamp").is_file(),

@@ -15,6 +15,9 @@ use crate::worker_program::LIBTORCH_VERSION;
 
 /// The exit code of a failed stage, an unreadable file and the like.
 pub(crate) const EXIT_FAILED: u8 = 1;
+
+/// Exit code: stopped at a limit that it was given; the same command goes on.
+pub(crate) const EXIT_PAUSED: u8 = 130;
 /// The exit code of a mistake in the command line or a pipeline file.
 pub(crate) const EXIT_USAGE: u8 = 2;
 
@@ -50,6 +53,22 @@ pub(crate) enum CliError {
         wanted: String,
         problem: String,
     },
+    #[error("`{}` {problem}", path.display())]
+    Sizes { path: PathBuf, problem: String },
+    #[error("`--set {setting}` names neither a setting of the reference nor one of the evaluation")]
+    NoStageNamed { setting: String },
+    #[error("there is no table `{table}`; there are `{known}`")]
+    NoTable { table: String, known: String },
+    #[error("csv holds one table, and there are `{known}`")]
+    OneTable { known: String },
+    #[error("`{}` is damaged: {faults} faults in `{files}`", folder.display())]
+    Damaged {
+        folder: PathBuf,
+        faults: usize,
+        files: String,
+    },
+    #[error("`{}` cannot be mended: {problem}", folder.display())]
+    NotRepairable { folder: PathBuf, problem: String },
     #[error("there is no stage `{stage}` in `{pipeline}`; it has {known}")]
     NoSuchStage {
         stage: String,
@@ -117,6 +136,17 @@ impl CliError {
                 "artifacts lie in runs/artifacts/KIND/; `patchwork show RUN` tells the folder of each stage"
                     .to_owned(),
             ),
+            Self::Sizes { .. } => Some(
+                "`--resolution N` crops and scales every image to N x N pixels first, the same for both sets"
+                    .to_owned(),
+            ),
+            Self::NoStageNamed { .. } => Some(
+                "write `--set reference.KEY=VALUE` or `--set evaluate.KEY=VALUE`".to_owned(),
+            ),
+            Self::OneTable { .. } => Some("name one by `--table`".to_owned()),
+            Self::Damaged { .. } => Some(
+                "`--repair --source SOURCE` makes the damaged files again from the raw images".to_owned(),
+            ),
             Self::NoWorker { .. } => Some(
                 "build both programs: `./justw build`, or `cargo build --release --package patchwork`"
                     .to_owned(),
@@ -139,6 +169,11 @@ impl CliError {
             | Self::WouldOverwrite { .. }
             | Self::OutputThere { .. }
             | Self::NoArtifact { .. }
+            | Self::Sizes { .. }
+            | Self::NoStageNamed { .. }
+            | Self::NoTable { .. }
+            | Self::OneTable { .. }
+            | Self::NotRepairable { .. }
             | Self::Checkpoint { is_input: true, .. }
             | Self::TooFewRuns
             | Self::Incomparable { .. }

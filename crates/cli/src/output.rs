@@ -1,12 +1,14 @@
 //! The one place that prints results and errors.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Map, Value};
 
 use crate::arguments::Format;
 use crate::error::CliError;
+use crate::progress;
 
 /// Rows under named columns.
 #[derive(Debug)]
@@ -56,31 +58,25 @@ impl Rows {
         serde_json::to_string_pretty(&self.objects()).expect("rows are plain data")
     }
 
+    /// The columns as programs read them: `images seen` is `images_seen`.
+    fn fields(&self) -> impl Iterator<Item = String> {
+        self.columns.iter().map(|column| column.replace(' ', "_"))
+    }
+
     /// One JSON object a row.
     pub(crate) fn objects(&self) -> Vec<Value> {
         self.rows
             .iter()
             .map(|row| {
-                let fields: Map<String, Value> = self
-                    .columns
-                    .iter()
-                    .cloned()
-                    .zip(row.iter().cloned())
-                    .collect();
+                let fields: Map<String, Value> = self.fields().zip(row.iter().cloned()).collect();
                 Value::Object(fields)
             })
             .collect()
     }
 
     fn csv(&self) -> Result<(), CliError> {
-        line(
-            &self
-                .columns
-                .iter()
-                .map(|column| quoted(column))
-                .collect::<Vec<_>>()
-                .join(","),
-        )?;
+        let fields: Vec<String> = self.fields().map(|field| quoted(&field)).collect();
+        line(&fields.join(","))?;
         for row in &self.rows {
             line(
                 &row.iter()
@@ -99,6 +95,17 @@ fn cell(value: &Value) -> String {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
+    }
+}
+
+/// A length of time: for people in a table, in seconds for programs.
+pub(crate) fn duration(seconds: Option<f64>, format: Format) -> Value {
+    match seconds {
+        Some(seconds) if format == Format::Table => {
+            let length = Duration::from_secs_f64(seconds.max(0.0));
+            Value::from(progress::duration(length))
+        }
+        seconds => Value::from(seconds),
     }
 }
 

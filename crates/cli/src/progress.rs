@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use patchwork_pipeline::StageResult;
 use patchwork_pipeline::observer::{Observer, Update};
 use patchwork_pipeline::protocol::Progress;
+use patchwork_registry::StageStatus;
 
 use crate::output::remark;
 
@@ -22,6 +24,34 @@ pub(crate) fn observer() -> Box<dyn Observer> {
         Box::new(Lines {
             stages: BTreeMap::new(),
         })
+    }
+}
+
+/// The progress of a command that works by itself, on a terminal; nothing elsewhere.
+pub(crate) struct Bar(ProgressBar);
+
+/// Starts a bar; `unit` is what it counts.
+pub(crate) fn bar(unit: &'static str) -> Bar {
+    if !std::io::stderr().is_terminal() {
+        return Bar(ProgressBar::hidden());
+    }
+    let template = format!("{{bar:32}} {{pos}}/{{len}} {unit}  {{eta}} left");
+    let style = ProgressStyle::with_template(&template);
+    let bar = ProgressBar::new(0);
+    bar.set_style(style.expect("the template names fields that exist"));
+    Bar(bar)
+}
+
+impl Bar {
+    /// Shows how far the work has come; it always goes on.
+    pub(crate) fn show(&mut self, done: usize, total: usize) -> ControlFlow<()> {
+        self.0.set_length(total as u64);
+        self.0.set_position(done as u64);
+        ControlFlow::Continue(())
+    }
+
+    pub(crate) fn clear(self) {
+        self.0.finish_and_clear();
     }
 }
 
@@ -75,14 +105,14 @@ fn ended(result: &StageResult) -> String {
         text = format!("{text} in {}", duration(result.duration));
     }
     for (position, cause) in result.error.iter().enumerate() {
-        text.push_str(if position == 0 {
-            "\n  error: "
-        } else {
-            "\n  caused by: "
+        text.push_str(match (position, result.status) {
+            (0, StageStatus::Interrupted) => "\n  ",
+            (0, _) => "\n  error: ",
+            (_, _) => "\n  caused by: ",
         });
         text.push_str(cause);
     }
-    if !result.error.is_empty() {
+    if result.status != StageStatus::Interrupted && !result.error.is_empty() {
         text = format!("{text}\n  log: {}", result.log.display());
     }
     text

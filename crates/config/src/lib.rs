@@ -32,18 +32,23 @@ mod value;
 pub use error::{ConfigError, Location, Problem};
 pub use pipeline::{Execution, Pipeline, Stage, Variant};
 pub use resolve::load;
-pub use settings::evaluate::{Baseline, EvaluateSettings};
+pub use settings::evaluate::{Baseline, EvaluateSettings, Metric};
+pub use settings::grid::Grid;
 pub use settings::network::{Architecture, NetworkSettings};
 pub use settings::prepare::{
     EmojiGroup, EmojiSettings, Labels, PrepareSettings, SkinTones, Transform,
 };
-pub use settings::reference::{Extractor, ReferenceSettings};
+pub use settings::reference::{
+    Crop, ExtractorChoice, ReferenceSettings, Resize, TorchScriptSettings,
+};
 pub use settings::sample::{
-    Discretization, Grid, NoiseSchedule, Region, SampleLabels, SampleSettings, Scaling, Solver,
+    Discretization, Export, NoiseSchedule, Region, SampleLabels, SampleSettings, Scaling, Solver,
 };
 pub use settings::seeds::SeedRange;
+pub use settings::snapshot_evaluation::SnapshotEvaluationSettings;
 pub use settings::train::{
-    AugmentOperation, EmaKind, PatchSchedule, Precision, Preconditioning, TrainSettings,
+    AugmentOperation, EmaKind, OnDivergence, PatchSchedule, Precision, Preconditioning,
+    TrainSettings, images_of_kimg,
 };
 pub use settings::{Kind, StageSettings};
 pub use single::{SingleStage, load_stage};

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::settings::train::OnDivergence;
 use crate::settings::{Kind, StageSettings};
 
 /// A pipeline in which every setting that can change a result has its value.
@@ -79,6 +80,16 @@ pub struct Execution {
     pub timeout_minutes: Option<f64>,
     /// Between two checkpoints of training, in minutes.
     pub checkpoint_minutes: f64,
+    /// Between two checkpoints of training, in thousands of images; none = by the minutes alone.
+    pub checkpoint_kimg: Option<f64>,
+    /// Training stops at a checkpoint after so many minutes, to go on when it is run again.
+    pub max_minutes: Option<f64>,
+    /// Training stops at a checkpoint at so many thousand images seen, to go on when it is run with a later one.
+    pub max_kimg: Option<f64>,
+    /// What training does when it diverges.
+    pub on_divergence: OnDivergence,
+    /// A training that makes no step for so many minutes is ended as failed; none = it is only told.
+    pub stall_minutes: Option<f64>,
     /// Between two recorded points of training's progress, in seconds.
     pub log_every_seconds: f64,
 }
@@ -95,6 +106,11 @@ impl Default for Execution {
             retries: 0,
             timeout_minutes: None,
             checkpoint_minutes: 5.0,
+            checkpoint_kimg: None,
+            max_minutes: None,
+            max_kimg: None,
+            on_divergence: OnDivergence::Stop,
+            stall_minutes: None,
             log_every_seconds: 5.0,
         }
     }

@@ -8,6 +8,7 @@ use crate::graph::{Draft, resolve_needs};
 use crate::nearest::nearest;
 use crate::pipeline::{Execution, Pipeline, Stage, Variant};
 use crate::section::Section;
+use crate::settings::train::kimg;
 use crate::settings::{Kind, StageSettings};
 use crate::tree::{Data, Entry, Table};
 use crate::{file, matrix, overrides, rules};
@@ -25,7 +26,15 @@ const STAGE_KEYS: &[&str] = &[
     "retries",
     "timeout_minutes",
 ];
-const TRAIN_KEYS: &[&str] = &["checkpoint_minutes", "log_every_seconds"];
+const TRAIN_KEYS: &[&str] = &[
+    "checkpoint_minutes",
+    "checkpoint_kimg",
+    "log_every_seconds",
+    "max_minutes",
+    "max_kimg",
+    "on_divergence",
+    "stall_minutes",
+];
 
 /// Reads the pipeline file at `path`, lays it over the presets that it extends and the
 /// `overrides` (each `KEY=VALUE` with a dotted key) over that, and checks everything.
@@ -199,6 +208,11 @@ pub(crate) fn execution(draft: &Draft<'_>) -> Result<Execution, ConfigError> {
             Some(default.checkpoint_minutes),
             0.0..=1e6,
         )?,
+        checkpoint_kimg: kimg(section, "checkpoint_kimg")?,
+        max_minutes: section.optional_positive("max_minutes")?,
+        max_kimg: kimg(section, "max_kimg")?,
+        on_divergence: section.or("on_divergence", default.on_divergence)?,
+        stall_minutes: section.optional_positive("stall_minutes")?,
         log_every_seconds: section.number(
             "log_every_seconds",
             Some(default.log_every_seconds),

@@ -4,6 +4,7 @@ use crate::error::ConfigError;
 use crate::graph::Draft;
 use crate::pipeline::Stage;
 use crate::section::Section;
+use crate::settings::evaluate::{Baseline, EvaluateSettings};
 use crate::settings::network::KEYS as NETWORK_KEYS;
 use crate::settings::prepare::{Labels, PrepareSettings};
 use crate::settings::sample::{Region, SampleLabels, SampleSettings};
@@ -34,7 +35,10 @@ pub(crate) fn check_stage(
             Some(train) => check_sample(&draft.section, sample, train, stages),
             None => Ok(()),
         },
-        StageSettings::Evaluate(_) => check_evaluate(&draft.section, stage, stages),
+        StageSettings::Evaluate(evaluate) => {
+            check_features(&draft.section, evaluate, stage, stages)?;
+            check_evaluate(&draft.section, stage, stages)
+        }
     }
 }
 
@@ -43,7 +47,13 @@ fn check_train(
     train: &TrainSettings,
     data: &PrepareSettings,
 ) -> Result<(), ConfigError> {
-    let resolution = data.resolution;
+    let (resolution, height) = data.image_size();
+    if height != resolution {
+        let problem = format!(
+            "has images of {resolution} x {height} pixels, and training takes square ones; leave `height` out there"
+        );
+        return Err(section.invalid("needs", problem));
+    }
     let network = &train.network;
     let network_section = section.table("network", NETWORK_KEYS)?;
     let network_section = network_section.as_ref().unwrap_or(section);
@@ -104,12 +114,24 @@ fn check_sample(
             "needs averages of several widths, which training keeps with `ema` = \"power\"";
         return Err(section.invalid("ema_width", problem));
     }
+    if sample.best_snapshot && train.snapshot_evaluation.is_none() {
+        let problem =
+            "needs snapshots that training measured; give it a table `snapshot_evaluation`";
+        return Err(section.invalid("best_snapshot", problem));
+    }
     if let Some(images) = sample
         .at_images
-        .filter(|images| !train.snapshot_images.contains(images))
+        .filter(|&images| !train.keeps_snapshot(images))
     {
+        let regular = match (train.snapshot_kimg, train.snapshots_kept) {
+            (None, _) => String::new(),
+            (Some(kimg), 0) => format!(", nor one of every {kimg} thousand images"),
+            (Some(kimg), kept) => {
+                format!(", nor one of the newest {kept} of every {kimg} thousand images")
+            }
+        };
         let problem = format!(
-            "is {images}, which is not among the `snapshot_images` of training: {:?}; leave it \
+            "is {images}, which is not among the `snapshot_images` of training: {:?}{regular}; leave it \
              out for the final network",
             train.snapshot_images
         );
@@ -165,6 +187,33 @@ fn check_region(
             "has side {side}, but a network of {} levels needs sides divisible by {divisor}",
             train.network.levels()
         ));
+    }
+    Ok(())
+}
+
+/// Some metrics compare features themselves, which the reference has to keep.
+fn check_features(
+    section: &Section<'_>,
+    evaluate: &EvaluateSettings,
+    stage: &Stage,
+    stages: &[Stage],
+) -> Result<(), ConfigError> {
+    let reference =
+        needed(stage, Kind::Reference, stages).find_map(|stage| match &stage.settings {
+            StageSettings::Reference(settings) => Some(settings),
+            _ => None,
+        });
+    let Some(reference) = reference else {
+        return Ok(());
+    };
+    if evaluate.needs_features() && reference.keep_features == 0 {
+        let problem = "has `kernel` or `manifold`, which compare features, but the reference keeps none: \
+                       its `keep_features` is 0";
+        return Err(section.invalid("metrics", problem));
+    }
+    if reference.statistics.is_some() && evaluate.baselines.contains(&Baseline::RealHalves) {
+        let problem = "has `real-halves`, but the reference's `statistics` were made elsewhere and have no halves";
+        return Err(section.invalid("baselines", problem));
     }
     Ok(())
 }

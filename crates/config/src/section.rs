@@ -63,6 +63,30 @@ impl<'a> Section<'a> {
         Section::new(name, table, entry.location.clone(), keys).map(Some)
     }
 
+    /// The tables in the table under `key`, which people name as they like.
+    pub(crate) fn tables(
+        &self,
+        key: &str,
+        keys: &[&str],
+    ) -> Result<Vec<(String, Section<'a>)>, ConfigError> {
+        let names: Vec<&str> = match self.table.get(key).map(|entry| &entry.value.data) {
+            Some(Data::Table(table)) => (table.entries.iter())
+                .map(|entry| entry.key.as_str())
+                .collect(),
+            _ => Vec::new(),
+        };
+        let Some(outer) = self.table(key, &names)? else {
+            return Ok(Vec::new());
+        };
+        names
+            .into_iter()
+            .filter_map(|name| match outer.table(name, keys) {
+                Ok(table) => Some(Ok((name.to_owned(), table?))),
+                Err(error) => Some(Err(error)),
+            })
+            .collect()
+    }
+
     /// Whether `key` was typed.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.table.get(key).is_some()

@@ -1,11 +1,13 @@
 //! What each kind of stage can be told, one module a kind.
 
 pub(crate) mod evaluate;
+pub(crate) mod grid;
 pub(crate) mod network;
 pub(crate) mod prepare;
 pub(crate) mod reference;
 pub(crate) mod sample;
 pub(crate) mod seeds;
+pub(crate) mod snapshot_evaluation;
 pub(crate) mod train;
 
 use std::fmt;

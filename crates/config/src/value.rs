@@ -104,6 +104,27 @@ impl<T: FromData> FromData for Vec<T> {
     }
 }
 
+/// A list, or one item without the brackets.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct OneOrMany<T>(pub(crate) Vec<T>);
+
+impl<T: FromData> FromData for OneOrMany<T> {
+    fn expected() -> String {
+        format!("{}, or a list of them", T::expected())
+    }
+
+    fn words() -> &'static [&'static str] {
+        T::words()
+    }
+
+    fn from_data(data: &Data) -> Option<Self> {
+        match data {
+            Data::List(_) => Vec::from_data(data).map(Self),
+            one => T::from_data(one).map(|one| Self(vec![one])),
+        }
+    }
+}
+
 /// Declares an enum whose values are words in files and in JSON.
 macro_rules! choice {
     (

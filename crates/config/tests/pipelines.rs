@@ -389,6 +389,27 @@ fn rules_between_settings_name_both() {
         "model_channels = 48",
         "is 48, which with `channel_mult` = [1, 2, 2] makes a layer of",
     );
+    for (typed, expected) in [
+        (
+            "snapshots_kept = 2",
+            "`snapshots_kept` in [stages.train] thins out the snapshots of `snapshot_kimg`, which is not set",
+        ),
+        (
+            "gradient_accumulation = 3",
+            "is 3, which does not divide `batch_size` = ",
+        ),
+        (
+            "max_kimg = 0.0001",
+            "is 0.0001 thousand images, not between 0.001 and 1e9",
+        ),
+        ("on_divergence = \"rolback\"", "did you mean `rollback`?"),
+    ] {
+        check(
+            "duration_images = 1000",
+            &format!("duration_images = 1000\n{typed}"),
+            expected,
+        );
+    }
     check(
         "duration_images = 1000",
         "duration_images = 1000\nsnapshot_images = [500, 200]",
@@ -483,6 +504,27 @@ fn rules_between_settings_name_both() {
         "[stages.sample]\nat_images = 500",
         "p.toml:19:13: `at_images` in [stages.sample] is 500, which is not among the `snapshot_images` of training: []",
     );
+    for (typed, images, expected) in [
+        (
+            "snapshot_kimg = 0.25",
+            400,
+            "is 400, which is not among the `snapshot_images` of training: [], nor one of every 0.25 thousand images",
+        ),
+        (
+            "snapshot_kimg = 0.25\nsnapshots_kept = 2",
+            250,
+            "nor one of the newest 2 of every 0.25 thousand images",
+        ),
+    ] {
+        let text = edited(
+            "duration_images = 1000",
+            &format!("duration_images = 1000\n{typed}"),
+        );
+        let at = |images: u64| format!("stages.sample.at_images={images}");
+        let message = refusal(&text, None, &[&at(images)]);
+        assert!(message.contains(expected), "{message}");
+        resolved(&text, &[&at(750)]);
+    }
     check(
         "[stages.sample]",
         "[stages.sample]\nguidance = 2.0",

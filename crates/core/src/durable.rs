@@ -2,7 +2,8 @@
 //!
 //! A file is written beside its place as `.NAME.partial`, synced, renamed, and its folder synced: after a
 //! crash or a power cut a reader finds the old content or the new, never a part. A folder is published by
-//! syncing everything in it and renaming it. Leftovers of a killed writer are recognised by their name.
+//! syncing everything in it and renaming it. Leftovers of a killed writer are recognised by their name; a download
+//! goes on with them.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
@@ -44,6 +45,8 @@ pub struct DurableFile {
     writer: Option<BufWriter<File>>,
     partial: PathBuf,
     path: PathBuf,
+    /// Whether a later attempt may go on with what this one wrote.
+    kept: bool,
 }
 
 impl DurableFile {
@@ -57,7 +60,52 @@ impl DurableFile {
             writer: Some(BufWriter::with_capacity(1 << 18, file)),
             partial,
             path: path.to_owned(),
+            kept: false,
         })
+    }
+
+    /// Goes on with a file that an earlier attempt left unfinished, or starts it; also gives how many bytes are there.
+    ///
+    /// Dropped without [`commit`](Self::commit), it keeps what it wrote for the next attempt. Of two attempts at once
+    /// neither knows of the other: the caller sees to it that there is one.
+    pub fn resume(path: &Path) -> Result<(Self, u64), FileError> {
+        let partial = partial_path(path);
+        fault::point("create", &partial)?;
+        let error = |source| FileError::new("create", &partial, source);
+        let file = (File::options().create(true).append(true))
+            .open(&partial)
+            .map_err(error)?;
+        let bytes = file.metadata().map_err(error)?.len();
+        let writer = Some(BufWriter::with_capacity(1 << 18, file));
+        let resumed = Self {
+            writer,
+            partial,
+            path: path.to_owned(),
+            kept: true,
+        };
+        Ok((resumed, bytes))
+    }
+
+    /// Where the unfinished content lies; all that was written is in it after a [`flush`](Write::flush).
+    pub fn partial_path(&self) -> &Path {
+        &self.partial
+    }
+
+    /// Forgets everything that was written.
+    pub fn restart(&mut self) -> Result<(), FileError> {
+        let error = |source| FileError::new("write", &self.path, source);
+        let writer = self
+            .writer
+            .as_mut()
+            .expect("the writer is there until commit consumes the file");
+        writer.flush().map_err(error)?;
+        writer.get_ref().set_len(0).map_err(error)?;
+        writer.rewind().map_err(error)
+    }
+
+    /// Removes what was written.
+    pub fn discard(mut self) {
+        self.kept = false;
     }
 
     /// Syncs the content, renames it into place and syncs the folder.
@@ -95,7 +143,7 @@ impl DurableFile {
 
 impl Drop for DurableFile {
     fn drop(&mut self) {
-        if self.writer.take().is_some() {
+        if self.writer.take().is_some() && !self.kept {
             let _ = fs::remove_file(&self.partial);
         }
     }

@@ -8,6 +8,7 @@ use crate::source::{PixelFormat, RawImage};
 /// which is what Pillow's `alpha_composite` on an opaque ground gives for every combination of values.
 pub fn compose(image: RawImage, background: [u8; 3]) -> Vec<u8> {
     match image.format() {
+        PixelFormat::Grey => image.pixels().iter().flat_map(|grey| [*grey; 3]).collect(),
         PixelFormat::Rgb => image.into_pixels(),
         PixelFormat::Rgba => image
             .pixels()
@@ -60,5 +61,7 @@ mod tests {
         let pixels = vec![10, 20, 30, 0, 10, 20, 30, 255];
         let image = RawImage::new(2, 1, PixelFormat::Rgba, pixels).unwrap();
         assert_eq!(compose(image, [1, 2, 3]), [1, 2, 3, 10, 20, 30]);
+        let grey = RawImage::new(2, 1, PixelFormat::Grey, vec![5, 6]).unwrap();
+        assert_eq!(compose(grey, [0; 3]), [5, 5, 5, 6, 6, 6]);
     }
 }

@@ -44,16 +44,29 @@ pub enum DatasetError {
         /// What is wrong, with the row where there is one.
         problem: String,
     },
-    /// The source holds an image in a format that this version cannot read.
-    #[error(
-        "`{}` is a {found} image, and image folders are read as PNG only\nhint: convert the folder to PNG",
-        path.display()
-    )]
-    UnsupportedFormat {
-        /// The image.
+    /// A file that data sets are distributed in does not hold what it must.
+    #[error("`{}` cannot be used: {problem}\nhint: fetch it again", path.display())]
+    Archive {
+        /// The file.
         path: PathBuf,
-        /// The name of its format.
-        found: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Nothing is where the source should be.
+    #[error("there is no source `{}`: nothing is at that path", path.display())]
+    MissingSource {
+        /// The path as it was typed.
+        path: PathBuf,
+    },
+    /// A folder without shards and index.
+    #[error(
+        "`{}` holds no prepared data set: neither shards nor an index\n\
+         hint: name the folder of a finished `prepare` or `sample` stage, or of `patchwork dataset build`",
+        folder.display()
+    )]
+    EmptySet {
+        /// The folder.
+        folder: PathBuf,
     },
     /// The source does not exist or is of no known kind.
     #[error("there is no source `{source_name}`: {problem}")]
@@ -142,6 +155,26 @@ pub enum DatasetError {
         /// How many class names the set has.
         classes: usize,
     },
+    /// The file or folder to make is there.
+    #[error(
+        "`{}` is there already\nhint: give another name to `--out`, or remove it",
+        path.display()
+    )]
+    OutputThere {
+        /// The file or folder.
+        path: PathBuf,
+    },
+    /// Some images have a class and some have not, and the format has no way to say so.
+    #[error(
+        "{labelled} of {images} images have a class, and an EDM archive holds a label for every image or for none\n\
+         hint: export to a folder of PNG files or to Hugging Face Parquet"
+    )]
+    PartlyLabelled {
+        /// Images with a class.
+        labelled: usize,
+        /// Images.
+        images: usize,
+    },
     /// A picture could not be encoded.
     #[error("cannot encode the picture as PNG: {0}")]
     Encode(#[source] image::ImageError),
@@ -154,6 +187,9 @@ pub enum DatasetError {
         #[source]
         source: rayon::ThreadPoolBuildError,
     },
+    /// A thread could not be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] std::io::Error),
     /// The caller asked to stop; the finished shards remain and are used by the next attempt.
     #[error("interrupted")]
     Interrupted,

@@ -2,15 +2,61 @@
 
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
+use patchwork_core::Seed;
 
 use crate::error::DatasetError;
 use crate::loader::ShardSet;
+use crate::order::Order;
 use crate::shards::CHANNELS;
 
 /// White pixels between the pictures of a set's contact sheet.
 const GAP: usize = 4;
 /// How often a pixel is repeated in a set's contact sheet, in each direction.
 const SCALE: u32 = 2;
+
+/// Which images of a set a contact sheet shows.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Choice<'a> {
+    /// At most so many.
+    pub count: usize,
+    /// Only those of this class.
+    pub class: Option<&'a str>,
+    /// Drawn by this seed, each once; otherwise the first ones.
+    pub seed: Option<u64>,
+}
+
+impl Choice<'_> {
+    /// The ids of the images.
+    ///
+    /// # Errors
+    /// [`DatasetError::UnknownName`] if the set has no such class.
+    pub fn images(&self, set: &ShardSet) -> Result<Vec<usize>, DatasetError> {
+        let label = match self.class {
+            None => None,
+            Some(class) => {
+                let names = set.class_names();
+                let label = names.iter().position(|name| name == class);
+                let unknown = || {
+                    let names = names.iter().map(String::as_str);
+                    let otherwise = "`patchwork dataset inspect` lists the classes";
+                    DatasetError::unknown_name("class of the data set", class, names, otherwise)
+                };
+                Some(label.ok_or_else(unknown)? as u32)
+            }
+        };
+        let is_meant = |image: &usize| label.is_none() || set.label(*image) == label;
+        let len = set.len() as u64;
+        Ok(match self.seed {
+            None => (0..set.len()).filter(is_meant).take(self.count).collect(),
+            Some(seed) => Order::new(len, Seed::new(seed))
+                .indices(0..len)
+                .map(|(_, image)| image as usize)
+                .filter(is_meant)
+                .take(self.count)
+                .collect(),
+        })
+    }
+}
 
 /// A PNG of the first images of a set, at most `count` of them, enlarged twice.
 ///
@@ -21,9 +67,22 @@ pub fn first_images_png(
     count: usize,
     columns: usize,
 ) -> Result<Vec<u8>, DatasetError> {
-    let images: Vec<&[u8]> = (0..set.len().min(count))
-        .map(|index| set.pixels(index))
-        .collect();
+    let images: Vec<usize> = (0..set.len().min(count)).collect();
+    images_png(set, &images, columns)
+}
+
+/// A PNG of some images of a set, enlarged twice.
+///
+/// # Errors
+/// [`DatasetError::Encode`] if the PNG cannot be made.
+/// # Panics
+/// If an image is not below the set's length.
+pub fn images_png(
+    set: &ShardSet,
+    images: &[usize],
+    columns: usize,
+) -> Result<Vec<u8>, DatasetError> {
+    let images: Vec<&[u8]> = images.iter().map(|index| set.pixels(*index)).collect();
     grid_png(&images, set.width(), set.height(), columns, GAP, SCALE)
 }
 
@@ -80,13 +139,13 @@ pub fn grid_png(
 #[cfg(test)]
 mod tests {
     use super::grid_png;
-    use crate::decode::decode;
+    use crate::decode::{MemoryGate, decode};
 
     #[test]
     fn pictures_lie_in_rows_on_white() {
         let (red, blue, green) = ([255, 0, 0], [0, 0, 255], [0, 255, 0]);
         let png = grid_png(&[&red, &blue, &green], 1, 1, 2, 1, 2).unwrap();
-        let sheet = decode(&png).unwrap();
+        let sheet = decode(&png, &MemoryGate::new(1 << 30)).unwrap();
         assert_eq!((sheet.width(), sheet.height()), (7, 7));
         let pixel = |x: usize, y: usize| &sheet.pixels()[(y * 7 + x) * 3..][..3];
         assert_eq!(

@@ -3,7 +3,8 @@
 //! Data flows one way: a [`source`] yields raw images; [`prepare`] composes, crops and resizes them
 //! ([`decode`], [`compose`], [`transform`]) and writes a [`shards`] folder (`patchwork.shards/1`, with its
 //! pre-index); a [`loader`] maps that folder and copies patches straight out of it, in the order
-//! that [`order`] gives. [`inspect`] and [`grid`] show a folder to people.
+//! that [`order`] gives. [`inspect`] and [`grid`] show a folder to people, [`export`] writes it for other programs,
+//! [`verify`] finds what is damaged in it.
 //!
 //! The only crate with arrow, parquet, polars and image codecs. It knows nothing of tensors, networks,
 //! pipelines, SQL or the command line, and builds without libtorch.
@@ -11,6 +12,7 @@
 pub mod compose;
 pub mod decode;
 pub mod error;
+pub mod export;
 pub mod grid;
 pub mod inspect;
 pub mod loader;
@@ -18,12 +20,13 @@ pub mod order;
 pub mod prepare;
 mod resample;
 pub mod shards;
+mod simd;
 pub mod source;
 pub mod transform;
 
 pub use error::DatasetError;
-pub use loader::{PatchRequest, PatchSize, ShardSet};
+pub use loader::{Fetched, PatchRequest, PatchSize, PatchStream, Prefetch, ShardSet, Share};
 pub use order::Order;
 pub use prepare::{PrepareSettings, Progress, Summary, prepare};
-pub use shards::{Rejected, Row, ShardSetWriter, ShardSpec};
+pub use shards::{Fault, Rejected, Row, ShardSetWriter, ShardSpec, Verified, verify};
 pub use source::{Source, SourceCache, SourceSettings};

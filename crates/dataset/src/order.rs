@@ -43,10 +43,26 @@ impl Order {
     /// outside `0..len` is permuted again until it falls inside (cycle walking, Black and Rogaway 2002),
     /// fewer than four times on average.
     pub fn index_at(&self, position: u64) -> u64 {
-        let keys = self.epoch_keys(position / self.len);
+        self.index_with(position, &self.epoch_keys(position / self.len))
+    }
+
+    /// Each position with its image; an epoch's keys are derived once for positions that follow each other.
+    pub fn indices(self, positions: impl Iterator<Item = u64>) -> impl Iterator<Item = (u64, u64)> {
+        let mut current: Option<(u64, [u64; ROUNDS])> = None;
+        positions.map(move |position| {
+            let epoch = position / self.len;
+            let (_, keys) = current
+                .take_if(|(known, _)| *known == epoch)
+                .unwrap_or_else(|| (epoch, self.epoch_keys(epoch)));
+            current = Some((epoch, keys));
+            (position, self.index_with(position, &keys))
+        })
+    }
+
+    fn index_with(&self, position: u64, keys: &[u64; ROUNDS]) -> u64 {
         let mut value = position % self.len;
         loop {
-            value = self.permute(value, &keys);
+            value = self.permute(value, keys);
             if value < self.len {
                 return value;
             }

@@ -1,11 +1,14 @@
 //! The stage that turns a source into shards: read, compose, crop, resize, write; in parallel, in order.
 //!
 //! A shard is made from a fixed range of the source, so that any number of threads and any number of
-//! attempts give the same files. In memory lie one shard and, per thread, one raw image.
+//! attempts give the same files. In memory lie two shards, one of them being written, the files of a few images, and the images that are being
+//! decoded, which wait for each other at a gate when they are large.
 
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::thread::{Scope, ScopedJoinHandle};
 
 use patchwork_core::Digest;
 use rayon::prelude::*;
@@ -13,21 +16,30 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::Serialize;
 
 use crate::compose::compose;
+use crate::decode::{MemoryGate, decode, orientation};
 use crate::error::DatasetError;
-use crate::shards::{Rejected, Row, ShardSetWriter, ShardSpec};
-use crate::source::{Rejection, Source};
-use crate::transform::{Transform, mirror};
+use crate::shards::{CHANNELS, Rejected, Row, ShardSetWriter, ShardSpec};
+use crate::source::{Payload, RawImage, Rejection, Source};
+use crate::transform::{Size, Transform, mirror};
 
 /// Images between two reports of progress.
-const IMAGES_PER_REPORT: usize = 128;
+const IMAGES_PER_REPORT: usize = 256;
+
+/// Bytes of files that are held at once, unless one alone has more.
+const BYTES_PER_REPORT: u64 = 32 << 20;
+
+/// What decoders of large images take together, at most.
+const DECODER_BYTES: u64 = 400 << 20;
 
 /// What the shards of a source depend on, beside the source.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PrepareSettings {
-    /// Side of the images in pixels.
-    pub resolution: u32,
-    /// How images become square.
+    /// Width and height that images are brought to.
+    pub size: Size,
+    /// How they are.
     pub transform: Transform,
+    /// Whether images are turned as their EXIF data says.
+    pub exif_orientation: bool,
     /// The ground under transparent pixels: red, green, blue.
     pub background: [u8; 3],
     /// The most images in a shard.
@@ -86,43 +98,22 @@ pub fn prepare(
         .num_threads(usize::max(1, threads))
         .build()
         .map_err(|source| DatasetError::Threads { threads, source })?;
-    let mut writer = ShardSetWriter::open(folder, spec(settings, source))?;
-    let shards_reused = writer.complete_shards();
-    let images_per_source = if settings.mirror { 2 } else { 1 };
-    let step = usize::max(1, settings.images_per_shard / images_per_source);
-    let total = source.len() as u64;
-
-    loop {
-        check_rejected(settings, &writer, total)?;
-        let start = usize::min(source.len(), writer.complete_shards() * step);
-        let end = usize::min(source.len(), start + step);
-        let state = Progress {
-            done: start as u64,
-            total,
-            rejected: writer.rejected().len() as u64,
-        };
-        if progress(state).is_break() {
-            return Err(DatasetError::Interrupted);
-        }
-        if start == end {
-            break;
-        }
-        let (rows, rejected) = make_shard(
-            settings,
-            source,
-            &pool,
-            start..end,
-            &mut |done, rejected| {
-                let rejected = state.rejected + rejected as u64;
-                progress(Progress {
-                    done: done as u64,
-                    rejected,
-                    ..state
-                })
-            },
-        )?;
-        writer.write_shard(rows, rejected)?;
+    if !settings.transform.suits(settings.size) {
+        return Err(DatasetError::Setting {
+            setting: "transform",
+            value: format!("\"{}\"", settings.transform.name()),
+            problem: format!(
+                "it does not give images of {} x {} pixels",
+                settings.size.width, settings.size.height
+            ),
+        });
     }
+    let gate = MemoryGate::new(DECODER_BYTES);
+    let writer = ShardSetWriter::open(folder, spec(settings, source))?;
+    let shards_reused = writer.complete_shards();
+    let writer = std::thread::scope(|scope| {
+        make_shards(settings, source, &gate, &pool, writer, scope, progress)
+    })?;
 
     let summary = Summary {
         images: writer.images(),
@@ -137,6 +128,90 @@ pub fn prepare(
     Ok(summary)
 }
 
+/// Makes the shards that `writer` lacks, each while the one before it is written by a thread of its own.
+fn make_shards<'scope>(
+    settings: &PrepareSettings,
+    source: &dyn Source,
+    gate: &MemoryGate,
+    pool: &ThreadPool,
+    writer: ShardSetWriter,
+    scope: &'scope Scope<'scope, '_>,
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<ShardSetWriter, DatasetError> {
+    let images_per_source = if settings.mirror { 2 } else { 1 };
+    let step = usize::max(1, settings.images_per_shard / images_per_source);
+    let total = source.len() as u64;
+    check_rejected(settings, &writer, total)?;
+    let mut number = writer.complete_shards();
+    let mut rejected_before = writer.rejected().len() as u64;
+    let mut writing = Writing::Done(writer);
+    loop {
+        let start = usize::min(source.len(), number * step);
+        let end = usize::min(source.len(), start + step);
+        let state = Progress {
+            done: start as u64,
+            total,
+            rejected: rejected_before,
+        };
+        if progress(state).is_break() {
+            writing.finish()?;
+            return Err(DatasetError::Interrupted);
+        }
+        if start == end {
+            break;
+        }
+        let made = make_shard(
+            settings,
+            source,
+            gate,
+            pool,
+            start..end,
+            &mut |done, rejected| {
+                progress(Progress {
+                    done: done as u64,
+                    rejected: rejected_before + rejected as u64,
+                    ..state
+                })
+            },
+        );
+        let mut writer = writing.finish()?;
+        check_rejected(settings, &writer, total)?;
+        let (rows, rejected) = made?;
+        if number == writer.complete_shards() {
+            rejected_before += rejected.len() as u64;
+            number += 1;
+            writing = Writing::Going(scope.spawn(move || {
+                writer.write_shard(rows, rejected)?;
+                writer.take_over();
+                Ok(writer)
+            }));
+        } else {
+            // Sound shards behind a gap that was just closed are taken over as they are.
+            rejected_before = writer.rejected().len() as u64;
+            number = writer.complete_shards();
+            writing = Writing::Done(writer);
+        }
+    }
+    let writer = writing.finish()?;
+    check_rejected(settings, &writer, total)?;
+    Ok(writer)
+}
+
+/// A writer, or the thread that has it.
+enum Writing<'scope> {
+    Done(ShardSetWriter),
+    Going(ScopedJoinHandle<'scope, Result<ShardSetWriter, DatasetError>>),
+}
+
+impl Writing<'_> {
+    fn finish(self) -> Result<ShardSetWriter, DatasetError> {
+        match self {
+            Self::Done(writer) => Ok(writer),
+            Self::Going(thread) => thread.join().unwrap_or_else(|cause| resume_unwind(cause)),
+        }
+    }
+}
+
 fn spec(settings: &PrepareSettings, source: &dyn Source) -> ShardSpec {
     let [red, green, blue] = settings.background;
     let mut metadata = BTreeMap::from([
@@ -148,12 +223,16 @@ fn spec(settings: &PrepareSettings, source: &dyn Source) -> ShardSpec {
         ("mirror".to_owned(), settings.mirror.to_string()),
         ("source_digest".to_owned(), source.digest().to_string()),
     ]);
+    if settings.exif_orientation {
+        metadata.insert("exif_orientation".to_owned(), "true".to_owned());
+    }
     if let Some(credit) = source.credit() {
         metadata.insert("credit".to_owned(), credit.to_owned());
     }
+    let size = settings.transform.output(settings.size);
     ShardSpec {
-        width: settings.resolution as usize,
-        height: settings.resolution as usize,
+        width: size.width,
+        height: size.height,
         images_per_shard: settings.images_per_shard,
         class_names: source.class_names().to_vec(),
         metadata,
@@ -164,6 +243,7 @@ fn spec(settings: &PrepareSettings, source: &dyn Source) -> ShardSpec {
 fn make_shard(
     settings: &PrepareSettings,
     source: &dyn Source,
+    gate: &MemoryGate,
     pool: &ThreadPool,
     range: Range<usize>,
     report: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
@@ -171,19 +251,19 @@ fn make_shard(
     let (mut rows, mut rejected) = (Vec::new(), Vec::new());
     let mut start = range.start;
     while start < range.end {
-        let end = usize::min(range.end, start + IMAGES_PER_REPORT);
+        let end = end_of_chunk(source, start, range.end);
         let made: Vec<Result<Row, Rejection>> = pool.install(|| {
-            (start..end)
+            source
+                .fetch(start..end)
                 .into_par_iter()
-                .map(|index| make_row(settings, source, index))
+                .enumerate()
+                .map(|(offset, payload)| make_row(settings, source, gate, start + offset, payload?))
                 .collect()
         });
         for (index, made) in (start..end).zip(made) {
             match made {
                 Ok(row) => {
-                    let mirrored = settings
-                        .mirror
-                        .then(|| mirror_row(&row, settings.resolution));
+                    let mirrored = settings.mirror.then(|| mirror_row(settings, &row));
                     rows.push(row);
                     rows.extend(mirrored);
                 }
@@ -201,19 +281,35 @@ fn make_shard(
     Ok((rows, rejected))
 }
 
+/// How far from `start` images are read together, within their number and bytes.
+fn end_of_chunk(source: &dyn Source, start: usize, end: usize) -> usize {
+    let end = usize::min(end, start + IMAGES_PER_REPORT);
+    let mut bytes = source.stored_bytes(start);
+    let more = (start + 1..end).take_while(|index| {
+        bytes = bytes.saturating_add(source.stored_bytes(*index));
+        bytes <= BYTES_PER_REPORT
+    });
+    start + 1 + more.count()
+}
+
 fn make_row(
     settings: &PrepareSettings,
     source: &dyn Source,
+    gate: &MemoryGate,
     index: usize,
+    payload: Payload<'_>,
 ) -> Result<Row, Rejection> {
     let entry = source.entry(index);
-    let raw = source.read(index)?;
+    let raw = to_pixels(settings, gate, payload)?;
     let (width, height) = (raw.width(), raw.height());
     let composed = compose(raw, settings.background);
-    let side = settings.resolution as usize;
+    let from = Size {
+        width: width as usize,
+        height: height as usize,
+    };
     let pixels = settings
         .transform
-        .apply(&composed, width as usize, height as usize, side)?;
+        .apply(&composed, CHANNELS, from, settings.size)?;
     Ok(Row {
         key: entry.key.to_owned(),
         label: entry.label,
@@ -223,10 +319,28 @@ fn make_row(
     })
 }
 
-fn mirror_row(row: &Row, resolution: u32) -> Row {
+fn to_pixels(
+    settings: &PrepareSettings,
+    gate: &MemoryGate,
+    payload: Payload<'_>,
+) -> Result<RawImage, Rejection> {
+    let bytes = match payload {
+        Payload::Pixels(image) => return Ok(image),
+        Payload::File(bytes) => bytes,
+    };
+    let image = decode(&bytes, gate)?;
+    let turned = settings.exif_orientation.then(|| orientation(&bytes));
+    Ok(match turned.flatten() {
+        Some(orientation) => orientation.apply(image),
+        None => image,
+    })
+}
+
+fn mirror_row(settings: &PrepareSettings, row: &Row) -> Row {
+    let width = settings.transform.output(settings.size).width;
     Row {
         key: format!("{}#mirrored", row.key),
-        pixels: mirror(&row.pixels, resolution as usize),
+        pixels: mirror(&row.pixels, width, CHANNELS),
         ..*row
     }
 }

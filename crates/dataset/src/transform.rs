@@ -1,26 +1,56 @@
-//! Bringing images to the side of the data set: centre crop, Lanczos resizing as Pillow does it, mirroring.
+//! Bringing images to the size of the data set, with Pillow's arithmetic, and mirroring them.
 
-use crate::resample::resize;
-use crate::shards::CHANNELS;
+use crate::resample::{Filter, resize};
 use crate::source::Rejection;
 
-/// How an image of any size becomes a square one.
+/// Width and height in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Pixels of a line.
+    pub width: usize,
+    /// Lines.
+    pub height: usize,
+}
+
+impl Size {
+    /// As wide as high.
+    pub fn square(side: usize) -> Self {
+        Self {
+            width: side,
+            height: side,
+        }
+    }
+}
+
+/// How an image of any size comes to the wanted one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transform {
-    /// The largest centred square, resized.
+    /// The largest centred part of the wanted proportions, by the Lanczos filter.
     CenterCrop,
-    /// The whole image, resized without regard to its proportions.
+    /// The same for a wanted size that is wider than high, on a black square of its width.
+    CenterCropWide,
+    /// As Dhariwal and Nichol (arXiv 2105.05233): halved by averaging while that leaves at least the wanted side,
+    /// then bicubic to the shorter side, then the centre. Square only.
+    CenterCropDhariwal,
+    /// The whole image, without regard to its proportions, by the Lanczos filter.
     Stretch,
 }
 
 impl Transform {
     /// Every transform.
-    pub const ALL: [Self; 2] = [Self::CenterCrop, Self::Stretch];
+    pub const ALL: [Self; 4] = [
+        Self::CenterCrop,
+        Self::CenterCropWide,
+        Self::CenterCropDhariwal,
+        Self::Stretch,
+    ];
 
     /// The name in pipeline files and in the shards' metadata.
     pub fn name(self) -> &'static str {
         match self {
             Self::CenterCrop => "center-crop",
+            Self::CenterCropWide => "center-crop-wide",
+            Self::CenterCropDhariwal => "center-crop-dhariwal",
             Self::Stretch => "stretch",
         }
     }
@@ -32,55 +62,136 @@ impl Transform {
             .find(|transform| transform.name() == name)
     }
 
-    /// Crops and resizes an RGB image to `side` x `side` with the Lanczos filter of three lobes.
+    /// The size of the images that [`apply`](Self::apply) gives when `wanted` is asked for.
+    pub fn output(self, wanted: Size) -> Size {
+        match self {
+            Self::CenterCropWide => Size::square(wanted.width),
+            _ => wanted,
+        }
+    }
+
+    /// Whether the transform can give that size.
+    pub fn suits(self, wanted: Size) -> bool {
+        match self {
+            Self::CenterCropWide => wanted.width >= wanted.height,
+            Self::CenterCropDhariwal => wanted.width == wanted.height,
+            Self::CenterCrop | Self::Stretch => true,
+        }
+    }
+
+    /// Crops and resizes an image of 1 to 4 channels.
     ///
     /// # Shapes
-    /// - `pixels`: `[height, width, 3]`, u8
-    /// - returns: `[side, side, 3]`, u8
+    /// - `pixels`: `[from.height, from.width, channels]`, u8
+    /// - returns: `[height, width, channels]` of [`output(wanted)`](Self::output), u8
     pub fn apply(
         self,
         pixels: &[u8],
-        width: usize,
-        height: usize,
-        side: usize,
+        channels: usize,
+        from: Size,
+        wanted: Size,
     ) -> Result<Vec<u8>, Rejection> {
-        if width == 0 || height == 0 || pixels.len() != width * height * CHANNELS {
+        if from.width == 0
+            || from.height == 0
+            || pixels.len() != from.width * from.height * channels
+        {
             return Err(Rejection::new(format!(
-                "{} bytes are no image of {width} x {height} pixels",
-                pixels.len()
+                "{} bytes are no image of {} x {} pixels",
+                pixels.len(),
+                from.width,
+                from.height
             )));
         }
-        let crop = usize::min(width, height);
         Ok(match self {
-            Self::CenterCrop if width != height => {
-                let square = center_square(pixels, width, height);
-                resize(&square, crop, crop, side, side)
+            Self::Stretch => resize(pixels, channels, from, wanted, Filter::Lanczos),
+            Self::CenterCrop => center_crop(pixels, channels, from, wanted),
+            Self::CenterCropWide => {
+                let scaled = center_crop(pixels, channels, from, wanted);
+                let side = wanted.width;
+                let line = side * channels;
+                let mut square = vec![0; side * line];
+                square[(side - wanted.height) / 2 * line..][..scaled.len()]
+                    .copy_from_slice(&scaled);
+                square
             }
-            Self::CenterCrop | Self::Stretch => resize(pixels, width, height, side, side),
+            Self::CenterCropDhariwal => center_crop_dhariwal(pixels, channels, from, wanted),
         })
     }
 }
 
-fn center_square(pixels: &[u8], width: usize, height: usize) -> Vec<u8> {
-    let side = usize::min(width, height);
-    let (left, top) = ((width - side) / 2, (height - side) / 2);
-    pixels
-        .chunks_exact(width * CHANNELS)
+fn center_crop(pixels: &[u8], channels: usize, from: Size, wanted: Size) -> Vec<u8> {
+    let part = proportioned(from, wanted);
+    if part == from {
+        return resize(pixels, channels, from, wanted, Filter::Lanczos);
+    }
+    let part_pixels = center(pixels, channels, from, part);
+    resize(&part_pixels, channels, part, wanted, Filter::Lanczos)
+}
+
+/// The largest size within `from` that has the proportions of `wanted`, to the nearest pixel.
+fn proportioned(from: Size, wanted: Size) -> Size {
+    let scaled = |length: usize, by: usize, of: usize| usize::max(1, (length * by + of / 2) / of);
+    // from.width / from.height against wanted.width / wanted.height, without a division.
+    if from.width * wanted.height > wanted.width * from.height {
+        Size {
+            width: usize::min(from.width, scaled(from.height, wanted.width, wanted.height)),
+            height: from.height,
+        }
+    } else {
+        Size {
+            width: from.width,
+            height: usize::min(from.height, scaled(from.width, wanted.height, wanted.width)),
+        }
+    }
+}
+
+fn center_crop_dhariwal(pixels: &[u8], channels: usize, from: Size, wanted: Size) -> Vec<u8> {
+    let side = wanted.width;
+    let (mut image, mut size) = (None, from);
+    while usize::min(size.width, size.height) >= 2 * side {
+        let half = Size {
+            width: size.width / 2,
+            height: size.height / 2,
+        };
+        let source = image.as_deref().unwrap_or(pixels);
+        image = Some(resize(source, channels, size, half, Filter::Box));
+        size = half;
+    }
+    let scale = side as f64 / usize::min(size.width, size.height) as f64;
+    let scaled = Size {
+        width: (size.width as f64 * scale).round_ties_even() as usize,
+        height: (size.height as f64 * scale).round_ties_even() as usize,
+    };
+    let source = image.as_deref().unwrap_or(pixels);
+    let image = resize(source, channels, size, scaled, Filter::Bicubic);
+    center(&image, channels, scaled, wanted)
+}
+
+/// The centre of an image; an odd rest goes to the right and the bottom.
+fn center(pixels: &[u8], channels: usize, from: Size, part: Size) -> Vec<u8> {
+    let (left, top) = (
+        (from.width - part.width) / 2,
+        (from.height - part.height) / 2,
+    );
+    let mut center = Vec::with_capacity(part.width * part.height * channels);
+    for line in pixels
+        .chunks_exact(from.width * channels)
         .skip(top)
-        .take(side)
-        .flat_map(|line| &line[left * CHANNELS..][..side * CHANNELS])
-        .copied()
-        .collect()
+        .take(part.height)
+    {
+        center.extend_from_slice(&line[left * channels..][..part.width * channels]);
+    }
+    center
 }
 
 /// The image flipped left to right.
 ///
 /// # Shapes
-/// - `pixels`, returns: `[height, width, 3]`, u8
-pub fn mirror(pixels: &[u8], width: usize) -> Vec<u8> {
+/// - `pixels`, returns: `[height, width, channels]`, u8
+pub fn mirror(pixels: &[u8], width: usize, channels: usize) -> Vec<u8> {
     pixels
-        .chunks_exact(width * CHANNELS)
-        .flat_map(|line| line.as_chunks::<CHANNELS>().0.iter().rev().flatten())
+        .chunks_exact(width * channels)
+        .flat_map(|line| line.chunks_exact(channels).rev().flatten())
         .copied()
         .collect()
 }
@@ -92,23 +203,52 @@ mod tests {
     #[test]
     fn mirroring_turns_each_line() {
         let pixels = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
-        let mirrored = mirror(&pixels, 2);
+        let mirrored = mirror(&pixels, 2, 3);
         assert_eq!(mirrored, [4, 5, 6, 1, 2, 3, 10, 11, 12, 7, 8, 9]);
-        assert_eq!(mirror(&mirrored, 2), pixels);
+        assert_eq!(mirror(&mirrored, 2, 3), pixels);
     }
 
     #[test]
     fn an_image_of_the_right_size_stays_as_it_is_and_a_wide_one_loses_its_sides() {
         let pixels: Vec<u8> = (0..192).collect();
+        let size = Size::square(8);
         for transform in Transform::ALL {
-            assert_eq!(transform.apply(&pixels, 8, 8, 8).unwrap(), pixels);
+            assert_eq!(transform.apply(&pixels, 3, size, size).unwrap(), pixels);
             assert_eq!(Transform::from_name(transform.name()), Some(transform));
-            assert!(transform.apply(&pixels, 8, 7, 8).is_err());
+            let wrong = Size { height: 7, ..size };
+            assert!(transform.apply(&pixels, 3, wrong, size).is_err());
         }
         let line: Vec<u8> = (0..12).collect();
+        let from = Size {
+            width: 4,
+            height: 1,
+        };
         assert_eq!(
-            Transform::CenterCrop.apply(&line, 4, 1, 1).unwrap(),
+            Transform::CenterCrop
+                .apply(&line, 3, from, Size::square(1))
+                .unwrap(),
             [3, 4, 5]
         );
+    }
+
+    #[test]
+    fn a_wide_crop_lies_between_black_bars() {
+        let white = vec![255; 10 * 8];
+        let from = Size {
+            width: 10,
+            height: 8,
+        };
+        let wanted = Size {
+            width: 4,
+            height: 2,
+        };
+        let transform = Transform::CenterCropWide;
+        assert_eq!(transform.output(wanted), Size::square(4));
+        let image = transform.apply(&white, 1, from, wanted).unwrap();
+        assert_eq!(image, [[0; 4], [255; 4], [255; 4], [0; 4]].concat());
+        assert!(!transform.suits(Size {
+            width: 2,
+            height: 4
+        }));
     }
 }

@@ -45,4 +45,4 @@ pub use optimizer::{Adam, AdamOptions};
 pub use patches::{PatchSides, Schedule, Side, StepPlan};
 pub use posthoc::{PowerProfile, Reconstruction, reconstruct};
 pub use precondition::Preconditioning;
-pub use train_step::{ImageClock, Round, StepReport, TrainOptions, TrainStep};
+pub use train_step::{ImageClock, ImageLoss, Round, StepReport, TrainOptions, TrainStep};

@@ -65,6 +65,15 @@ pub struct Round {
     pub dropout_seed: Option<i64>,
 }
 
+/// The loss of one image of a step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ImageLoss {
+    /// Its noise level.
+    pub sigma: f64,
+    /// Its weighted loss, summed over channels, mean over pixels.
+    pub loss: f64,
+}
+
 /// What one step did.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepReport {
@@ -82,6 +91,21 @@ pub struct StepReport {
     pub side: Side,
     /// The clock after the step.
     pub images_seen_after: u64,
+    /// The losses of the step's images on this rank.
+    pub image_losses: Vec<ImageLoss>,
+    /// Norm of the update over the norm of the weights, if [`TrainStep::measures_update`] was set.
+    pub update_ratio: Option<f64>,
+}
+
+/// The loss of a round, for [`TrainStep::backward`].
+#[derive(Debug)]
+pub struct RoundLoss {
+    /// What is back-propagated.
+    scalar: Tensor,
+    /// Noise levels of the images, `[n]`.
+    sigma: Tensor,
+    /// Losses of the images, `[n]`.
+    images: Tensor,
 }
 
 /// A network in training with its optimiser, its averages and its clock.
@@ -94,10 +118,14 @@ pub struct TrainStep {
     pub averages: Vec<Ema>,
     /// Images seen.
     pub clock: ImageClock,
+    /// Whether a step's report has its [`StepReport::update_ratio`], which takes a copy of the weights.
+    pub measures_update: bool,
     options: TrainOptions,
     /// What forward and backward run on below float32.
     copy: Option<ComputeCopy>,
     loss_sum: Tensor,
+    /// Noise levels and losses of the images so far, `[n]` each, for every round.
+    image_losses: Vec<(Tensor, Tensor)>,
 }
 
 impl TrainStep {
@@ -124,8 +152,10 @@ impl TrainStep {
             optimizer,
             averages,
             clock,
+            measures_update: false,
             options,
             loss_sum: Tensor::zeros([], (Kind::Float, device)),
+            image_losses: Vec::new(),
         }
     }
 
@@ -153,17 +183,18 @@ impl TrainStep {
         if let Some(copy) = &mut self.copy {
             copy.refresh(&self.optimizer);
         }
+        self.image_losses.clear();
     }
 
     /// Adds the gradients of one round. With several ranks, the mean of [`Adam::gradients`] over them belongs
     /// between the last round and [`TrainStep::finish`].
     pub fn accumulate(&mut self, round: &Round, side: Side) {
         let loss = self.forward(round, side);
-        self.backward(&loss);
+        self.backward(loss);
     }
 
-    /// The number that a round back-propagates.
-    pub fn forward(&self, round: &Round, side: Side) -> Tensor {
+    /// The loss of a round.
+    pub fn forward(&self, round: &Round, side: Side) -> RoundLoss {
         let images = self.options.batch_per_rank * side.multiplier;
         let resolution = self.denoiser.network.config().img_resolution;
         let positions = self.denoiser.network.config().position_channels.then(|| {
@@ -197,13 +228,21 @@ impl TrainStep {
             &conditioning,
             &self.options.loss,
         );
-        scalar_loss(&loss, self.options.loss_scaling, images)
+        RoundLoss {
+            scalar: scalar_loss(&loss, self.options.loss_scaling, images),
+            sigma: self.options.loss.sigma(&round.rnd_normal),
+            images: loss
+                .detach()
+                .sum_dim_intlist([1_i64].as_slice(), false, Kind::Float)
+                .mean_dim([1_i64, 2].as_slice(), false, Kind::Float),
+        }
     }
 
     /// Adds the gradients of what [`TrainStep::forward`] returned.
-    pub fn backward(&mut self, loss: &Tensor) {
-        loss.backward();
-        self.loss_sum += loss.detach();
+    pub fn backward(&mut self, loss: RoundLoss) {
+        loss.scalar.backward();
+        self.loss_sum += loss.scalar.detach();
+        self.image_losses.push((loss.sigma, loss.images));
         self.optimizer.gather();
         if let Some(copy) = &mut self.copy {
             copy.hand_over(&mut self.optimizer);
@@ -217,7 +256,17 @@ impl TrainStep {
         let gradients = self
             .optimizer
             .clean(self.options.max_gradient_norm, self.options.loss_scaling);
+        let before = self
+            .measures_update
+            .then(|| self.optimizer.values().detach().copy());
         self.optimizer.update(learning_rate);
+        let update_ratio = before.map(|mut before| {
+            tch::no_grad(|| {
+                let norm = before.norm();
+                before -= self.optimizer.values();
+                before.norm() / norm
+            })
+        });
         let step_images = self.clock.batch_size as f64 * plan.images_multiplier;
         let ema_betas = self
             .averages
@@ -225,24 +274,39 @@ impl TrainStep {
             .map(|average| average.update(self.optimizer.values(), seen, step_images))
             .collect();
         self.clock.advance(plan.images_multiplier);
-        // One transfer for all three numbers: each would wait for the device.
-        let numbers = Tensor::stack(
-            &[
-                self.loss_sum.to_kind(Kind::Double) / self.options.loss_scaling,
-                gradients.norm.to_kind(Kind::Double),
-                gradients.cleaned_share,
-            ],
-            0,
-        )
-        .to_device(tch::Device::Cpu);
+        let scalars = [
+            self.loss_sum.to_kind(Kind::Double) / self.options.loss_scaling,
+            gradients.norm,
+            gradients.cleaned_share,
+        ];
+        let (sigmas, losses): (Vec<Tensor>, Vec<Tensor>) = self.image_losses.drain(..).unzip();
+        let measured = update_ratio.is_some();
+        // One transfer for all numbers: each would wait for the device.
+        let numbers: Vec<Tensor> = scalars
+            .into_iter()
+            .chain(update_ratio)
+            .chain(sigmas)
+            .chain(losses)
+            .map(|tensor| tensor.to_kind(Kind::Double).reshape([-1]))
+            .collect();
+        let numbers = Vec::<f64>::try_from(Tensor::cat(&numbers, 0).to_device(tch::Device::Cpu))
+            .expect("a flat tensor of doubles is a vector of doubles");
+        let (scalars, of_images) = numbers.split_at(3 + usize::from(measured));
+        let (sigmas, losses) = of_images.split_at(of_images.len() / 2);
         StepReport {
-            loss: numbers.double_value(&[0]),
-            gradient_norm: numbers.double_value(&[1]),
-            cleaned_share: numbers.double_value(&[2]),
+            loss: scalars[0],
+            gradient_norm: scalars[1],
+            cleaned_share: scalars[2],
             learning_rate,
             ema_betas,
             side: plan.side,
             images_seen_after: self.clock.images_seen,
+            image_losses: sigmas
+                .iter()
+                .zip(losses)
+                .map(|(&sigma, &loss)| ImageLoss { sigma, loss })
+                .collect(),
+            update_ratio: measured.then(|| scalars[3]),
         }
     }
 }

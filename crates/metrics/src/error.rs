@@ -20,6 +20,14 @@ pub enum MetricsError {
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A TorchScript program cannot be loaded, or gives no features.
+    #[error("`{}` is no TorchScript program that gives features: {reason}", path.display())]
+    Program {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// A parameter is absent from a checkpoint.
     #[error(
         "the checkpoint has no parameter `{name}` (of shape {shape:?}): it is of another architecture"
@@ -70,6 +78,32 @@ pub enum MetricsError {
         /// How many of them.
         count: i64,
     },
+    /// An extractor gave NaN or infinity for an image.
+    #[error(
+        "`{extractor}` ({view}) gives NaN or infinity for image {image} and {} more of its batch: the extractor is \
+         broken, or does not suit these images",
+        count - 1
+    )]
+    BrokenFeatures {
+        /// The extractor.
+        extractor: String,
+        /// What of the image it looked at.
+        view: &'static str,
+        /// The first such image's number in its set.
+        image: u64,
+        /// How many there are in its batch.
+        count: i64,
+    },
+    /// Images have no crop of that size.
+    #[error("images of {height} × {width} pixels have no crops of 1/{divisor} of their side")]
+    TooSmallToCrop {
+        /// Their height.
+        height: i64,
+        /// Their width.
+        width: i64,
+        /// Side of an image over side of its crop.
+        divisor: i64,
+    },
     /// A statistic is not defined for so few images.
     #[error("{what} needs at least {needed} images, got {actual}")]
     TooFewImages {
@@ -96,6 +130,20 @@ pub enum MetricsError {
     NotCovariance {
         /// What is wrong with it.
         reason: String,
+    },
+    /// A file of statistics made elsewhere is not one.
+    #[error("`{}` holds no reference statistics: {reason}", path.display())]
+    Statistics {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An archive cannot be put together in memory.
+    #[error("an `.npz` archive cannot be made: {cause}")]
+    Archive {
+        /// Why.
+        cause: std::io::Error,
     },
     /// A saved statistic misses a tensor or has one of a wrong shape.
     #[error("the saved moments are damaged: {reason}")]

@@ -34,6 +34,8 @@ pub(crate) struct ConvolutionSpec<'a> {
 pub(crate) enum Padding {
     /// As many zeros as make the output ⌈input / stride⌉ wide, the odd one after the image (TensorFlow's "SAME").
     TensorFlowSame,
+    /// So many rows above and below, so many columns left and right.
+    Zeros([i64; 2]),
 }
 
 /// What follows the affine map.
@@ -41,6 +43,8 @@ pub(crate) enum Padding {
 pub(crate) enum Activation {
     /// Nothing.
     Identity,
+    /// No less than 0.
+    Relu,
     /// Clamp to [0, 6].
     Relu6,
 }
@@ -81,9 +85,23 @@ impl FoldedConvolution {
         })
     }
 
+    /// Convolutions of one input that differ in their channels alone, as one with all their channels in order.
+    ///
+    /// # Panics
+    /// If there are none.
+    pub(crate) fn joined(parts: &[Self]) -> Self {
+        let weights: Vec<&Tensor> = parts.iter().map(|part| &part.weight).collect();
+        let biases: Vec<&Tensor> = parts.iter().map(|part| &part.bias).collect();
+        Self {
+            weight: channels_last(&Tensor::cat(&weights, 0)),
+            bias: Tensor::cat(&biases, 0),
+            ..parts[0]
+        }
+    }
+
     /// # Shapes
     /// - `input`: `[batch, in_channels, height, width]`, f32
-    /// - returns: `[batch, out_channels, ⌈height / stride⌉, ⌈width / stride⌉]`, f32
+    /// - returns: `[batch, out_channels, height, width]`, f32, of the padded input's size over the stride
     pub(crate) fn forward(&self, input: &Tensor) -> Tensor {
         let (padded, padding) = self.pad(input);
         let input = padded.as_ref().unwrap_or(input);
@@ -97,6 +115,7 @@ impl FoldedConvolution {
         );
         match self.activation {
             Activation::Identity => output,
+            Activation::Relu => output.relu_(),
             Activation::Relu6 => output.clamp_(0.0, 6.0),
         }
     }
@@ -104,6 +123,7 @@ impl FoldedConvolution {
     /// The padded input where the padding is uneven, and what is left for the convolution to pad.
     fn pad(&self, input: &Tensor) -> (Option<Tensor>, [i64; 2]) {
         match self.padding {
+            Padding::Zeros(padding) => (None, padding),
             Padding::TensorFlowSame => {
                 let size = input.size();
                 let [top, bottom] = same_padding(size[2], self.kernel[0], self.stride);

@@ -79,6 +79,31 @@ impl Moments {
         Ok(())
     }
 
+    /// The sums without those of some of the images.
+    ///
+    /// # Errors
+    /// [`MetricsError::Dimensions`] for another width, [`MetricsError::TooFewImages`] for more images than there are.
+    pub fn without(&self, part: &Self) -> Result<Self, MetricsError> {
+        if self.dimension() != part.dimension() {
+            return Err(MetricsError::Dimensions {
+                reference: self.dimension(),
+                generated: part.dimension(),
+            });
+        }
+        if self.count < part.count {
+            return Err(MetricsError::TooFewImages {
+                what: "leaving out a part",
+                needed: part.count,
+                actual: self.count,
+            });
+        }
+        Ok(Self {
+            count: self.count - part.count,
+            sum: &self.sum - &part.sum,
+            outer_sum: &self.outer_sum - &part.outer_sum,
+        })
+    }
+
     /// The state as named tensors, for a safetensors file: `moments/count` (i64, `[1]`), `moments/sum` (f64,
     /// `[dimension]`), `moments/outer_sum` (f64, `[dimension, dimension]`).
     pub fn to_tensors(&self) -> BTreeMap<String, Tensor> {

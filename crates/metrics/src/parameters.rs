@@ -1,6 +1,7 @@
 //! A checkpoint's tensors by name, handed out with their shapes checked.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
 
@@ -13,8 +14,15 @@ pub(crate) struct Parameters {
 }
 
 impl Parameters {
-    pub(crate) fn new(tensors: BTreeMap<String, Tensor>, device: Device) -> Self {
-        Self { tensors, device }
+    /// Reads a PyTorch state dictionary, as data.
+    pub(crate) fn read(path: &Path, device: Device) -> Result<Self, MetricsError> {
+        let tensors = patchwork_networks::pickle::read_state_dict(path).map_err(|cause| {
+            MetricsError::WeightsUnreadable {
+                path: path.to_owned(),
+                cause: Box::new(cause),
+            }
+        })?;
+        Ok(Self { tensors, device })
     }
 
     /// The parameter of that name as float32, if its shape is the expected one.

@@ -47,7 +47,9 @@ pub(crate) enum AttemptEnd {
         cached: bool,
         outcome: Outcome,
     },
-    Interrupted,
+    Interrupted {
+        cause: Option<String>,
+    },
     Failed {
         chain: Vec<String>,
         transient: bool,
@@ -159,7 +161,7 @@ impl Worker {
             tokio::select! {
                 line = lines.next_line(), if listening => match line {
                     Ok(Some(line)) => match serde_json::from_str::<Event>(&line) {
-                        Ok(event @ (Event::Finished { .. } | Event::Interrupted | Event::Failed { .. })) => last = Some(event),
+                        Ok(event @ (Event::Finished { .. } | Event::Interrupted { .. } | Event::Failed { .. })) => last = Some(event),
                         Ok(event) => { let _ = events.send(event).await; }
                         Err(error) => {
                             let message = format!("unreadable event from the worker: {error}");
@@ -183,7 +185,7 @@ impl Worker {
         };
         let end = end_of_attempt(last, status, obeyed);
         match (timed_out, timeout, end) {
-            (true, Some(timeout), AttemptEnd::Interrupted | AttemptEnd::Failed { .. }) => {
+            (true, Some(timeout), AttemptEnd::Interrupted { .. } | AttemptEnd::Failed { .. }) => {
                 AttemptEnd::Failed {
                     chain: vec![format!(
                         "stopped after its timeout of {:.1} minutes; it goes on from there when run again",
@@ -209,13 +211,13 @@ fn end_of_attempt(
         .map_or_else(ToString::to_string, ToString::to_string);
     match last {
         Some(Event::Finished { cached, outcome }) => AttemptEnd::Finished { cached, outcome },
-        Some(Event::Interrupted) => AttemptEnd::Interrupted,
+        Some(Event::Interrupted { cause }) => AttemptEnd::Interrupted { cause },
         Some(Event::Failed { chain, transient }) => AttemptEnd::Failed {
             chain,
             transient,
             exit,
         },
-        _ if stop > Stop::GoOn => AttemptEnd::Interrupted,
+        _ if stop > Stop::GoOn => AttemptEnd::Interrupted { cause: None },
         _ => {
             let killed = status.ok().and_then(|status| status.signal());
             let cause = match killed {

@@ -247,6 +247,7 @@ impl Run<'_> {
                 .observer
                 .update(&Update::StageProgress { stage, progress }),
             Event::Metric { name, step, value } => self.recorder.metric(stage, name, *step, *value),
+            Event::Resumed { step } => self.recorder.resumed(stage, *step).await?,
             Event::Resources {
                 cpu_seconds,
                 peak_memory_bytes,
@@ -262,7 +263,7 @@ impl Run<'_> {
                 self.observer
                     .update(&Update::StageWarning { stage, message });
             }
-            Event::Finished { .. } | Event::Interrupted | Event::Failed { .. } => {}
+            Event::Finished { .. } | Event::Interrupted { .. } | Event::Failed { .. } => {}
         }
         Ok(())
     }
@@ -297,10 +298,10 @@ impl Run<'_> {
                 Vec::new(),
                 "exit status: 0".to_owned(),
             ),
-            AttemptEnd::Interrupted => (
+            AttemptEnd::Interrupted { cause } => (
                 StageStatus::Interrupted,
                 None,
-                Vec::new(),
+                cause.into_iter().collect(),
                 "interrupted".to_owned(),
             ),
             AttemptEnd::Failed {

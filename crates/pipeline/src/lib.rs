@@ -21,7 +21,7 @@ pub mod protocol;
 pub mod provenance;
 pub mod rebuild;
 mod recorder;
-mod resources;
+pub mod resources;
 mod result;
 mod signals;
 pub mod spec;

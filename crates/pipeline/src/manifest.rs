@@ -89,6 +89,9 @@ pub struct Score {
     pub metric: String,
     /// Its value.
     pub value: f64,
+    /// Its standard deviation, where it was estimated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deviation: Option<f64>,
     /// The feature extractor.
     pub extractor: String,
     /// The digest of the extractor's weights.
@@ -97,8 +100,11 @@ pub struct Score {
     pub resize: String,
     /// The reference's fingerprint.
     pub reference: Fingerprint,
-    /// How many images the reference holds.
+    /// How many images the reference holds; 0 for one made elsewhere that does not say.
     pub reference_images: u64,
+    /// Whether the reference was made elsewhere, so that only its file tells what it is of.
+    #[serde(default)]
+    pub reference_foreign: bool,
     /// How many images were measured.
     pub samples: u64,
     /// Their seeds; empty for a baseline.

@@ -65,6 +65,11 @@ pub enum Event {
         /// Its value.
         value: f64,
     },
+    /// The stage goes on from this step: what an earlier attempt said of later ones no longer holds.
+    Resumed {
+        /// The step, in the unit of the stage's measurements.
+        step: u64,
+    },
     /// What the worker has taken of the machine so far.
     Resources {
         /// Processor time of all threads.
@@ -84,8 +89,11 @@ pub enum Event {
         /// What the stage found.
         outcome: Outcome,
     },
-    /// The stage stopped where it was asked to and can go on from there.
-    Interrupted,
+    /// The stage stopped and can go on from there.
+    Interrupted {
+        /// Why, if it was not asked to.
+        cause: Option<String>,
+    },
     /// The stage failed.
     Failed {
         /// The error and its causes, outermost first.

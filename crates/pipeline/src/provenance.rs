@@ -6,6 +6,9 @@ use std::process::{Command, Stdio};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// The compiler that built this program, as it names itself.
+pub const RUSTC_VERSION: &str = env!("PATCHWORK_RUSTC_VERSION");
+
 /// Where, by what and how a run was started.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Provenance {
@@ -23,6 +26,9 @@ pub struct Provenance {
     pub cpu: String,
     /// How many threads the machine offers.
     pub threads: usize,
+    /// The names of its graphics processors, with commas; none where it has none.
+    #[serde(default)]
+    pub gpus: Option<String>,
     /// The versions of the program and its main libraries.
     pub versions: Value,
 }
@@ -42,6 +48,7 @@ impl Provenance {
                 .into_owned(),
             cpu: cpu_name(),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
+            gpus: gpu_names(Path::new("/proc/driver/nvidia/gpus")),
             versions,
         }
     }
@@ -62,6 +69,24 @@ fn git(folder: &Path, arguments: &[&str]) -> Option<String> {
 }
 
 /// The processor's name as Linux tells it; elsewhere the architecture.
+/// What NVIDIA's driver tells of its devices: a folder each, with a file `information` (`Model: \t NVIDIA H100`).
+fn gpu_names(folder: &Path) -> Option<String> {
+    let mut names: Vec<(std::ffi::OsString, String)> = std::fs::read_dir(folder)
+        .ok()?
+        .filter_map(|device| {
+            let device = device.ok()?;
+            let text = std::fs::read_to_string(device.path().join("information")).ok()?;
+            let line = text.lines().find(|line| line.starts_with("Model:"))?;
+            let name = line.strip_prefix("Model:")?.trim().to_owned();
+            Some((device.file_name(), name))
+        })
+        .collect();
+    // By the address on the bus, which is the order of CUDA's numbers unless a person changes it.
+    names.sort();
+    let names: Vec<String> = names.into_iter().map(|(_, name)| name).collect();
+    (!names.is_empty()).then(|| names.join(", "))
+}
+
 fn cpu_name() -> String {
     std::fs::read_to_string("/proc/cpuinfo")
         .ok()
@@ -70,4 +95,26 @@ fn cpu_name() -> String {
             Some(line.split_once(':')?.1.trim().to_owned())
         })
         .unwrap_or_else(|| std::env::consts::ARCH.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn graphics_processors_are_named_in_the_order_of_the_bus() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(gpu_names(folder.path()), None);
+        assert_eq!(gpu_names(&folder.path().join("none")), None);
+        for (bus, model) in [("0000:41:00.0", "Abacus 9"), ("0000:01:00.0", "Abacus 8")] {
+            let device = folder.path().join(bus);
+            std::fs::create_dir(&device).unwrap();
+            let text = format!("Model: \t\t {model}\nIRQ:   \t\t 170\n");
+            std::fs::write(device.join("information"), text).unwrap();
+        }
+        assert_eq!(
+            gpu_names(folder.path()).as_deref(),
+            Some("Abacus 8, Abacus 9")
+        );
+    }
 }

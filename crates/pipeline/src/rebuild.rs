@@ -119,6 +119,7 @@ fn past(story: &Story) -> PastRun {
             host: provenance.host.clone(),
             cpu: provenance.cpu.clone(),
             threads: provenance.threads,
+            gpus: provenance.gpus.clone(),
             versions_json: provenance.versions.to_string(),
             params: story.params.clone(),
             stages: story

@@ -20,6 +20,7 @@ use crate::spec::PipelineSpec;
 use crate::store::Store;
 use crate::story::{
     AttemptStory, EventStory, PointStory, STORY_FORMAT, StageStory, Story, append_points,
+    append_resumption,
 };
 
 /// Seconds between two heartbeats of a run.
@@ -58,6 +59,7 @@ impl<'a> Recorder<'a> {
             host: provenance.host.clone(),
             cpu: provenance.cpu.clone(),
             threads: provenance.threads,
+            gpus: provenance.gpus.clone(),
             versions_json: provenance.versions.to_string(),
             params: params(spec),
             stages: plan
@@ -216,6 +218,16 @@ impl<'a> Recorder<'a> {
         self.points.push((stage.to_owned(), point));
     }
 
+    /// Drops a stage's measurements after a step: an attempt that goes on from there makes them again.
+    pub(crate) async fn resumed(&mut self, stage: &str, step: u64) -> Result<(), PipelineError> {
+        self.write_points().await?;
+        append_resumption(&self.folder, stage, step)?;
+        self.registry
+            .drop_metrics_after(self.id, stage, i64::try_from(step).unwrap_or(i64::MAX))
+            .await?;
+        Ok(())
+    }
+
     pub(crate) async fn warning(
         &mut self,
         stage: &str,
@@ -342,11 +354,13 @@ pub(crate) fn new_score(score: &Score, needs: &[String], time: String) -> NewSco
         },
         metric: score.metric.clone(),
         value: score.value,
+        deviation: score.deviation,
         extractor: score.extractor.clone(),
         extractor_hash: score.extractor_digest.to_string(),
         resize: score.resize.clone(),
         reference: score.reference,
         reference_images: score.reference_images,
+        reference_foreign: score.reference_foreign,
         samples: score.samples,
         seeds: score.seeds.clone(),
         codec: score.codec.clone(),

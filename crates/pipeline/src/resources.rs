@@ -1,25 +1,86 @@
 //! What this process has taken of the machine, as Linux tells it; elsewhere nothing is told.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::protocol::Event;
+
+/// The highest peak that [`peak_memory_bytes_of`] made the system forget.
+static EARLIER_PEAK: AtomicU64 = AtomicU64::new(0);
 
 /// How often a worker tells it.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
 
 /// The report of this process, if the system gives one.
 pub(crate) fn report() -> Option<Event> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let peak = kibibytes(&status()?, "VmHWM:")?;
     Some(Event::Resources {
         cpu_seconds: cpu_seconds(&stat, rustix::param::clock_ticks_per_second())?,
-        peak_memory_bytes: peak_memory_bytes(&status)?,
+        peak_memory_bytes: u64::max(peak, EARLIER_PEAK.load(Ordering::Relaxed)),
     })
 }
 
-/// `VmHWM:    1234 kB` (proc_pid_status(5)).
-fn peak_memory_bytes(status: &str) -> Option<u64> {
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+/// The most memory of this process that is resident at once while `work` is done, in bytes, if the system tells it.
+pub fn peak_memory_bytes_of(work: impl FnOnce()) -> Option<u64> {
+    const FORGET_THE_PEAK: &str = "5";
+    let earlier = kibibytes(&status()?, "VmHWM:")?;
+    EARLIER_PEAK.fetch_max(earlier, Ordering::Relaxed);
+    // proc_pid_clear_refs(5)
+    std::fs::write("/proc/self/clear_refs", FORGET_THE_PEAK).ok()?;
+    work();
+    kibibytes(&status()?, "VmHWM:")
+}
+
+fn status() -> Option<String> {
+    std::fs::read_to_string("/proc/self/status").ok()
+}
+
+/// Memory of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// What is resident now.
+    pub resident_bytes: u64,
+    /// The most that was resident at once.
+    pub peak_bytes: u64,
+}
+
+/// The memory of this process, if the system tells.
+pub fn memory() -> Option<Memory> {
+    let status = status()?;
+    Some(Memory {
+        resident_bytes: kibibytes(&status, "VmRSS:")?,
+        peak_bytes: u64::max(
+            kibibytes(&status, "VmHWM:")?,
+            EARLIER_PEAK.load(Ordering::Relaxed),
+        ),
+    })
+}
+
+/// Memory that this process may still take, as the machine and its control group (cgroups(7), either version) tell.
+pub fn free_memory_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let machine = kibibytes(&text, "MemAvailable:")?;
+    let number = |file: &str| -> Option<u64> {
+        let text = std::fs::read_to_string(file).ok()?;
+        text.trim().parse().ok()
+    };
+    let groups = [
+        ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"],
+        [
+            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+            "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+        ],
+    ];
+    let group = groups
+        .into_iter()
+        .filter_map(|[limit, used]| Some(number(limit)?.saturating_sub(number(used)?)));
+    group.chain([machine]).min()
+}
+
+/// A line such as `VmHWM:    1234 kB` (proc_pid_status(5), proc_meminfo(5)) in bytes.
+fn kibibytes(account: &str, key: &str) -> Option<u64> {
+    let line = account.lines().find(|line| line.starts_with(key))?;
     let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kibibytes * 1024)
 }
@@ -43,7 +104,25 @@ mod tests {
         let stat = "7 (a (b) c) S 1 7 7 0 -1 4194560 9 0 0 0 150 50 0 0 20 0 2 0 9 9 9 9";
         assert_eq!(cpu_seconds(stat, 100), Some(2.0));
         let status = "Name:\tx\nVmPeak:\t  900 kB\nVmHWM:\t   12 kB\n";
-        assert_eq!(peak_memory_bytes(status), Some(12 * 1024));
-        assert_eq!(peak_memory_bytes("Name: x"), None);
+        assert_eq!(kibibytes(status, "VmHWM:"), Some(12 * 1024));
+        assert_eq!(kibibytes("Name: x", "VmHWM:"), None);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_peak_is_that_of_the_work_and_no_peak_is_forgotten() {
+        let take = |bytes: usize| {
+            std::hint::black_box(vec![1_u8; bytes]);
+        };
+        take(200 << 20);
+        let peak = peak_memory_bytes_of(|| take(50 << 20)).unwrap();
+        assert!(peak < 200 << 20 && peak > 50 << 20, "{peak}");
+        let Some(Event::Resources {
+            peak_memory_bytes, ..
+        }) = report()
+        else {
+            panic!("Linux tells it")
+        };
+        assert!(peak_memory_bytes > 200 << 20);
     }
 }

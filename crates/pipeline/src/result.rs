@@ -43,6 +43,12 @@ pub struct StageResult {
 }
 
 impl RunOutcome {
+    /// Whether a stage stopped at a limit that it was given, and none failed.
+    pub fn is_paused(&self) -> bool {
+        let is = |status| self.stages.iter().any(|stage| stage.status == status);
+        is(StageStatus::Interrupted) && !is(StageStatus::Failed)
+    }
+
     /// Whether every stage succeeded or was cached.
     pub fn is_success(&self) -> bool {
         self.stages.iter().all(|stage| stage.outcome.is_some())

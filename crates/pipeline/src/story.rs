@@ -139,12 +139,32 @@ impl Story {
     }
 }
 
+/// A stage went on from a step: its points of later steps, so far, no longer hold.
+#[derive(Debug, Serialize, Deserialize)]
+struct ResumptionStory {
+    stage: String,
+    resumed_at: u64,
+}
+
 /// Appends points to a run's series. A crash may cut the last line off, which readers leave out.
 pub(crate) fn append_points(folder: &Path, points: &[PointStory]) -> Result<(), FileError> {
+    append(folder, points)
+}
+
+/// Notes in a run's series that a stage went on from a step.
+pub(crate) fn append_resumption(folder: &Path, stage: &str, step: u64) -> Result<(), FileError> {
+    let note = ResumptionStory {
+        stage: stage.to_owned(),
+        resumed_at: step,
+    };
+    append(folder, &[note])
+}
+
+fn append(folder: &Path, entries: &[impl Serialize]) -> Result<(), FileError> {
     let path = folder.join(SERIES_FILE);
     let mut lines = Vec::new();
-    for point in points {
-        serde_json::to_writer(&mut lines, point).expect("a point is plain data");
+    for entry in entries {
+        serde_json::to_writer(&mut lines, entry).expect("an entry is plain data");
         lines.push(b'\n');
     }
     std::fs::File::options()
@@ -155,7 +175,7 @@ pub(crate) fn append_points(folder: &Path, points: &[PointStory]) -> Result<(), 
         .map_err(|source| FileError::new("append to", &path, source))
 }
 
-/// The points of a run's series, in the order in which they were recorded.
+/// The points of a run's series that hold, in the order in which they were recorded.
 pub fn read_points(folder: &Path) -> Result<Vec<PointStory>, FileError> {
     let path: PathBuf = folder.join(SERIES_FILE);
     if !path.is_file() {
@@ -163,9 +183,15 @@ pub fn read_points(folder: &Path) -> Result<Vec<PointStory>, FileError> {
     }
     let failed = |source| FileError::new("read", &path, source);
     let lines = std::io::BufReader::new(file_error::open(&path)?).lines();
-    let mut points = Vec::new();
+    let mut points: Vec<PointStory> = Vec::new();
     for line in lines {
-        points.extend(serde_json::from_str::<PointStory>(&line.map_err(failed)?));
+        let line = line.map_err(failed)?;
+        if let Ok(point) = serde_json::from_str(&line) {
+            points.push(point);
+        } else if let Ok(ResumptionStory { stage, resumed_at }) = serde_json::from_str(&line) {
+            let last = i64::try_from(resumed_at).unwrap_or(i64::MAX);
+            points.retain(|point| point.stage != stage || point.step <= last);
+        }
     }
     Ok(points)
 }

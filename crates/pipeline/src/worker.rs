@@ -32,6 +32,8 @@ const EXIT_INTERRUPTED: u8 = 130;
 pub enum StageError {
     /// It was asked to stop and can go on from its last durable point.
     Interrupted,
+    /// It stopped for a reason of its own, such as a limit that it was given, and can go on likewise.
+    Paused(String),
     /// It failed.
     Failed(Box<dyn Error + Send + Sync>),
 }
@@ -107,6 +109,22 @@ impl Context {
         });
     }
 
+    /// Says from which step the stage goes on, so that measurements of later ones by an earlier attempt are dropped.
+    pub fn resumed(&self, step: u64) {
+        self.events.send(&Event::Resumed { step });
+    }
+
+    /// Ends this process at once as a failure that may pass, from whatever thread: for work that hangs.
+    pub fn abandon(&self, cause: String) -> ! {
+        self.events.send(&Event::Failed {
+            chain: vec![cause],
+            transient: true,
+        });
+        loop {
+            kill_this_process();
+        }
+    }
+
     /// Reports something that a person should know.
     pub fn warn(&self, message: impl Into<String>) {
         self.events.send(&Event::Warning {
@@ -139,7 +157,11 @@ pub fn run(stage: impl Fn(&Job, &Context) -> Result<Outcome, StageError>) -> Exi
             ExitCode::SUCCESS
         }
         Err(StageError::Interrupted) => {
-            events.send(&Event::Interrupted);
+            events.send(&Event::Interrupted { cause: None });
+            ExitCode::from(EXIT_INTERRUPTED)
+        }
+        Err(StageError::Paused(cause)) => {
+            events.send(&Event::Interrupted { cause: Some(cause) });
             ExitCode::from(EXIT_INTERRUPTED)
         }
         Err(StageError::Failed(error)) => {
@@ -232,10 +254,13 @@ fn read_job() -> Result<Job, StageError> {
             }
         }
         // As abrupt as the supervisor's own end: every durable point stands such an end.
-        let _ =
-            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        kill_this_process();
     });
     Ok(job)
+}
+
+fn kill_this_process() {
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
 }
 
 fn wait_for_lock(
@@ -292,12 +317,19 @@ fn report_panics(events: EventPipe) {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         print(panic);
-        let chain = panic.to_string().lines().map(str::to_owned).collect();
+        let text = panic.to_string();
         events.send(&Event::Failed {
-            chain,
-            transient: false,
+            chain: text.lines().map(str::to_owned).collect(),
+            transient: tells_of_lacking_memory(&text),
         });
     }));
+}
+
+/// libtorch's allocators raise errors of their own: memory that others hold now may be free later.
+fn tells_of_lacking_memory(text: &str) -> bool {
+    ["can't allocate memory", "out of memory"]
+        .iter()
+        .any(|words| text.contains(words))
 }
 
 fn chain(error: &(dyn Error + 'static)) -> Vec<String> {

@@ -32,15 +32,40 @@ pub(crate) fn source_digest(
     Ok(open_source(settings, cache, rehash)?.digest())
 }
 
+/// Why a source is not there, and where it comes from; none if something is at its path.
+pub fn missing(settings: &PrepareSettings) -> Option<String> {
+    if settings.emoji.is_some() || Path::new(&settings.source).exists() {
+        return None;
+    }
+    let hint = match &settings.obtain {
+        Some(obtain) => obtain.trim(),
+        None => "put the images there, or set `source` to where they are or to \"builtin:twemoji\"",
+    };
+    Some(format!(
+        "there is no source `{}`: nothing is at that path\nhint: {hint}",
+        settings.source
+    ))
+}
+
 fn source_settings(settings: &PrepareSettings) -> SourceSettings {
     SourceSettings {
         source: settings.source.clone(),
+        format: settings
+            .format
+            .and_then(|format| source::Format::from_name(format.name())),
+        split: settings
+            .split
+            .and_then(|split| source::Split::from_name(split.name())),
         labels: match settings.labels {
             Labels::None => source::Labels::None,
             Labels::Folder => source::Labels::Folder,
+            Labels::Source => source::Labels::Source,
+            Labels::Attributes => source::Labels::Attributes,
             Labels::Group => source::Labels::Group,
             Labels::SkinTone => source::Labels::SkinTone,
         },
+        attributes: settings.attributes.clone(),
+        classes: settings.classes.clone(),
         emoji: settings
             .emoji
             .as_ref()

@@ -3,9 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use patchwork_config::{Execution, Kind, Pipeline, Precision, Stage, StageSettings};
-use patchwork_core::Digest;
+use patchwork_config::{
+    Execution, Kind, Pipeline, Precision, ReferenceSettings, Stage, StageSettings,
+};
+use patchwork_core::{Digest, FileError};
 use patchwork_pipeline::{Demand, PipelineSpec, StageSpec};
+use patchwork_weights::WeightsError;
 use serde_json::{Value, json};
 
 use crate::{extractor, precision, source};
@@ -21,6 +24,32 @@ pub enum SpecifyError {
         /// The cause.
         #[source]
         source: Box<patchwork_dataset::DatasetError>,
+    },
+    /// The network that a training starts from cannot be read.
+    #[error("stage `{stage}`: `init_from`: {source}")]
+    Network {
+        /// The stage.
+        stage: String,
+        /// The cause.
+        #[source]
+        source: FileError,
+    },
+    /// A reference stage's statistics, which were made elsewhere, cannot be read.
+    #[error("stage `{stage}`: {source}; mend the path of `statistics`, or put the file there")]
+    Statistics {
+        /// The stage.
+        stage: String,
+        /// The cause.
+        #[source]
+        source: Box<FileError>,
+    },
+    /// Nothing is where a stage's raw data should be.
+    #[error("stage `{stage}`: {problem}")]
+    Missing {
+        /// The stage.
+        stage: String,
+        /// The path, and where the data comes from.
+        problem: String,
     },
     /// A stage needs weights that are not there.
     #[error("stage `{stage}`: {source}")]
@@ -81,9 +110,17 @@ pub fn specify_stage(
 ) -> Result<StageSpec, SpecifyError> {
     let mut settings = stage.settings.clone();
     let mut source_digest: Option<Digest> = None;
+    let mut init_from: Option<String> = None;
     let mut extra = Vec::new();
     match &mut settings {
         StageSettings::Prepare(prepare) => {
+            if let Some(problem) = source::missing(prepare) {
+                return Err(SpecifyError::Missing {
+                    stage: stage.name.clone(),
+                    problem,
+                });
+            }
+            prepare.obtain = None;
             let digest = source::source_digest(prepare, options.cache, options.rehash).map_err(
                 |source| SpecifyError::Source {
                     stage: stage.name.clone(),
@@ -95,17 +132,34 @@ pub fn specify_stage(
             extra.push(("source", Value::Null));
         }
         StageSettings::Reference(reference) => {
-            let weights = extractor::extractor_kind(reference)
-                .check(options.weights)
-                .map_err(|source| SpecifyError::Weights {
-                    stage: stage.name.clone(),
-                    source: Box::new(source),
-                })?;
+            let weights = extractor_weights(stage, reference, options)?;
             extra.push(("extractor_weights", json!(weights)));
+            if let Some(statistics) = &reference.statistics {
+                let digest =
+                    Digest::of_file(statistics).map_err(|source| SpecifyError::Statistics {
+                        stage: stage.name.clone(),
+                        source: Box::new(source),
+                    })?;
+                source_digest = Some(digest);
+                extra.push(("statistics", Value::Null));
+            }
         }
         StageSettings::Train(train) => {
             train.precision = resolved_precision(train.precision, stage)?;
+            if let Some(evaluation) = &train.snapshot_evaluation {
+                let weights = extractor_weights(stage, &evaluation.reference(), options)?;
+                extra.push(("extractor_weights", json!(weights)));
+            }
             extra.push(("seed", json!(seed)));
+            init_from = train.init_from.take();
+            if let Some(path) = &init_from {
+                let digest =
+                    Digest::of_file(Path::new(path)).map_err(|source| SpecifyError::Network {
+                        stage: stage.name.clone(),
+                        source,
+                    })?;
+                train.init_from = Some(digest.to_string());
+            }
         }
         StageSettings::Sample(sample) => {
             sample.precision = resolved_precision(sample.precision, stage)?;
@@ -114,7 +168,7 @@ pub fn specify_stage(
     }
     let mut settings = serde_json::to_value(&settings).expect("settings are plain data");
     let mut execution = serde_json::to_value(&stage.execution).expect("settings are plain data");
-    if matches!(stage.kind(), Kind::Reference | Kind::Evaluate) {
+    if matches!(stage.kind(), Kind::Reference | Kind::Evaluate | Kind::Train) {
         execution["weights"] = json!(options.weights);
     }
     if stage.execution.device != "cpu" {
@@ -122,6 +176,10 @@ pub fn specify_stage(
         if stage.execution.tf32 {
             extra.push(("tf32", json!(true)));
         }
+    }
+    if let Some(path) = init_from {
+        // As with raw data: where the file lies is no part of the fingerprint, its digest is.
+        execution["init_file"] = json!(path);
     }
     for (key, value) in extra {
         if value.is_null() {
@@ -152,14 +210,6 @@ pub fn specify_stage(
     })
 }
 
-/// Counts the changes of what a stage gives for the same settings.
-fn format_version(kind: Kind) -> u32 {
-    match kind {
-        Kind::Train | Kind::Sample => 2,
-        Kind::Prepare | Kind::Reference | Kind::Evaluate => 1,
-    }
-}
-
 fn resolved_precision(precision: Precision, stage: &Stage) -> Result<Precision, SpecifyError> {
     precision::resolve(precision, &stage.execution.device).ok_or_else(|| {
         SpecifyError::Float16OnCpu {
@@ -175,6 +225,33 @@ fn cuda_environment(tf32: bool) -> Value {
         json!({"TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1"})
     } else {
         json!({"NVIDIA_TF32_OVERRIDE": "0"})
+    }
+}
+
+/// The digests of the weights of a reference's extractors, which must be there.
+fn extractor_weights(
+    stage: &Stage,
+    reference: &ReferenceSettings,
+    options: &SpecifyOptions<'_>,
+) -> Result<Vec<Digest>, SpecifyError> {
+    extractor::extractors(reference)
+        .iter()
+        .map(|extractor| Ok(extractor.check(options.weights)?.digest))
+        .collect::<Result<Vec<_>, WeightsError>>()
+        .map_err(|source| SpecifyError::Weights {
+            stage: stage.name.clone(),
+            source: Box::new(source),
+        })
+}
+
+/// The version of what a stage makes of the same settings and inputs; it is raised when those bytes change.
+fn format_version(kind: Kind) -> u32 {
+    match kind {
+        Kind::Prepare => 1,
+        Kind::Reference | Kind::Evaluate => 2,
+        // Train: a patch's corner is drawn by its own position. Sample: no image depends on the number drawn beside it.
+        // Both: the networks' sums are made in another order.
+        Kind::Train | Kind::Sample => 3,
     }
 }
 

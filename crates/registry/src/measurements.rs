@@ -36,6 +36,47 @@ impl Registry {
             .map_err(RegistryError::during(ACTION))
     }
 
+    /// Drops the points of a stage's series after `step`, and series that have no others.
+    pub async fn drop_metrics_after(
+        &self,
+        run_id: i64,
+        stage: &str,
+        step: i64,
+    ) -> Result<(), RegistryError> {
+        const ACTION: &str = "drop metrics";
+        let mut transaction = self.begin(ACTION).await?;
+        let late: Vec<i64> = sqlx::query_scalar(
+            "SELECT id FROM metric_summary WHERE run_id = ? AND stage = ? AND last_step > ?",
+        )
+        .bind(run_id)
+        .bind(stage)
+        .bind(step)
+        .fetch_all(&mut *transaction)
+        .await
+        .map_err(RegistryError::during(ACTION))?;
+        for series in late {
+            for statement in [
+                "DELETE FROM metric_points WHERE series = ?1 AND step > ?2",
+                "DELETE FROM metric_summary WHERE id = ?1
+                 AND NOT EXISTS (SELECT 1 FROM metric_points WHERE series = ?1 AND step <= ?2)",
+            ] {
+                sqlx::query(statement)
+                    .bind(series)
+                    .bind(step)
+                    .execute(&mut *transaction)
+                    .await
+                    .map_err(RegistryError::during(ACTION))?;
+            }
+            summarise(&mut transaction, series)
+                .await
+                .map_err(RegistryError::during(ACTION))?;
+        }
+        transaction
+            .commit()
+            .await
+            .map_err(RegistryError::during(ACTION))
+    }
+
     /// Records a distance that the stage measured; one recorded before of the same subject and
     /// metric is replaced.
     pub async fn record_score(
@@ -49,8 +90,8 @@ impl Registry {
         sqlx::query(
             "INSERT OR REPLACE INTO scores (run_id, stage, subject, metric, value, extractor,
                  extractor_hash, resize, reference, reference_images, samples, seeds, codec,
-                 images_seen, time)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                 images_seen, time, deviation, reference_foreign)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(run_id)
         .bind(stage)
@@ -67,6 +108,8 @@ impl Registry {
         .bind(&score.codec)
         .bind(score.images_seen.map(|images| images as i64))
         .bind(&score.time)
+        .bind(score.deviation)
+        .bind(score.reference_foreign)
         .execute(&mut *transaction)
         .await
         .map_err(RegistryError::during(ACTION))?;
@@ -126,29 +169,38 @@ async fn record_series(
         series.max = value.into_iter().chain(series.max).reduce(f64::max);
         last = value;
     }
-    if in_order {
-        sqlx::query(
-            "UPDATE metric_summary SET count = ?, last_step = ?, last = ?, min = ?, max = ?
-             WHERE id = ?",
-        )
-        .bind(series.count)
-        .bind(series.last_step)
-        .bind(last)
-        .bind(series.min)
-        .bind(series.max)
-        .bind(series.id)
-    } else {
-        // After a restart from a checkpoint, steps come again: only the series itself knows.
-        sqlx::query(
-            "UPDATE metric_summary SET (count, last_step, min, max) =
-                 (SELECT COUNT(*), MAX(step), MIN(value), MAX(value)
-                  FROM metric_points WHERE series = ?1),
-                 last = (SELECT value FROM metric_points WHERE series = ?1
-                         ORDER BY step DESC LIMIT 1)
-             WHERE id = ?1",
-        )
-        .bind(series.id)
+    if !in_order {
+        return summarise(transaction, series.id).await;
     }
+    sqlx::query(
+        "UPDATE metric_summary SET count = ?, last_step = ?, last = ?, min = ?, max = ?
+         WHERE id = ?",
+    )
+    .bind(series.count)
+    .bind(series.last_step)
+    .bind(last)
+    .bind(series.min)
+    .bind(series.max)
+    .bind(series.id)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+/// Makes a series' summary from its points, when they came out of order or some were dropped.
+async fn summarise(
+    transaction: &mut Transaction<'static, Sqlite>,
+    series: i64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE metric_summary SET (count, last_step, min, max) =
+             (SELECT COUNT(*), MAX(step), MIN(value), MAX(value)
+              FROM metric_points WHERE series = ?1),
+             last = (SELECT value FROM metric_points WHERE series = ?1
+                     ORDER BY step DESC LIMIT 1)
+         WHERE id = ?1",
+    )
+    .bind(series)
     .execute(&mut **transaction)
     .await?;
     Ok(())

@@ -27,6 +27,8 @@ pub struct NewRun {
     pub cpu: String,
     /// Threads that the machine offers.
     pub threads: usize,
+    /// The names of its graphics processors, with commas; none where it has none.
+    pub gpus: Option<String>,
     /// Versions of the program and its libraries, a JSON object.
     pub versions_json: String,
     /// Every setting: dotted key and value.
@@ -105,6 +107,8 @@ pub struct NewScore {
     pub metric: String,
     /// The distance.
     pub value: f64,
+    /// Its standard deviation, where it was estimated.
+    pub deviation: Option<f64>,
     /// The network whose features were compared.
     pub extractor: String,
     /// The hash of its weights.
@@ -113,8 +117,10 @@ pub struct NewScore {
     pub resize: String,
     /// The statistics compared with.
     pub reference: Fingerprint,
-    /// Images behind these.
+    /// Images behind these; 0 where nobody knows.
     pub reference_images: u64,
+    /// Whether these were made elsewhere.
+    pub reference_foreign: bool,
     /// Images that were measured.
     pub samples: u64,
     /// Their seeds, such as `0-999`.

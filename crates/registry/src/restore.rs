@@ -98,8 +98,8 @@ async fn insert(
     let run = &past.run;
     let id = sqlx::query(
         "INSERT INTO runs (name, pipeline, number, status, started, ended, pid, definition, command,
-             working_folder, git_revision, git_dirty, host, cpu, threads, versions)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             working_folder, git_revision, git_dirty, host, cpu, threads, gpus, versions)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(&past.name)
     .bind(&run.pipeline)
@@ -116,6 +116,7 @@ async fn insert(
     .bind(&run.host)
     .bind(&run.cpu)
     .bind(run.threads as i64)
+    .bind(&run.gpus)
     .bind(&run.versions_json)
     .execute(&mut **transaction)
     .await?

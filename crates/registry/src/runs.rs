@@ -23,8 +23,8 @@ impl Registry {
         let name = format!("{}-{number}", run.pipeline);
         let id = sqlx::query(
             "INSERT INTO runs (name, pipeline, number, status, started, pid, definition, command,
-                 working_folder, git_revision, git_dirty, host, cpu, threads, versions)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                 working_folder, git_revision, git_dirty, host, cpu, threads, gpus, versions)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(&name)
         .bind(&run.pipeline)
@@ -40,6 +40,7 @@ impl Registry {
         .bind(&run.host)
         .bind(&run.cpu)
         .bind(run.threads as i64)
+        .bind(&run.gpus)
         .bind(&run.versions_json)
         .execute(&mut *transaction)
         .await

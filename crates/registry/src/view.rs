@@ -59,6 +59,8 @@ pub struct RunDetail {
     pub cpu: String,
     /// Threads that the machine offers.
     pub threads: i64,
+    /// Its graphics processors; none where it has none, and in a registry of an older schema.
+    pub gpus: Option<String>,
     /// Versions of the program and its libraries, a JSON object as text.
     pub versions: String,
     /// The resolved pipeline, JSON as text.
@@ -159,6 +161,8 @@ pub struct ScoreRow {
     pub metric: String,
     /// The distance.
     pub value: f64,
+    /// Its standard deviation, where it was estimated.
+    pub deviation: Option<f64>,
     /// The network whose features were compared.
     pub extractor: String,
     /// The hash of its weights.
@@ -167,8 +171,10 @@ pub struct ScoreRow {
     pub resize: String,
     /// The fingerprint of the statistics compared with.
     pub reference: String,
-    /// Images behind these.
+    /// Images behind these; 0 where nobody knows.
     pub reference_images: i64,
+    /// Whether these were made elsewhere.
+    pub reference_foreign: bool,
     /// Images that were measured.
     pub samples: i64,
     /// Their seeds.
@@ -203,6 +209,8 @@ struct Circumstances {
     host: String,
     cpu: String,
     threads: i64,
+    #[sqlx(default)]
+    gpus: Option<String>,
     versions: String,
     definition: String,
 }
@@ -300,6 +308,7 @@ impl Registry {
             host: circumstances.host,
             cpu: circumstances.cpu,
             threads: circumstances.threads,
+            gpus: circumstances.gpus,
             versions: circumstances.versions,
             definition: circumstances.definition,
             stages,

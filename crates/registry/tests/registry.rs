@@ -32,6 +32,7 @@ fn new_run(pipeline: &str) -> NewRun {
         host: "machine".to_owned(),
         cpu: "processor".to_owned(),
         threads: 2,
+        gpus: Some("Abacus 9".to_owned()),
         versions_json: r#"{"patchwork": "0.1.0"}"#.to_owned(),
         params: vec![("stages.train.batch_size".to_owned(), "16".to_owned())],
         stages: ["prepare", "train", "evaluate"]
@@ -57,11 +58,13 @@ fn score(subject: &str, value: f64, images_seen: Option<u64>) -> NewScore {
         subject: subject.to_owned(),
         metric: "fd_efficientnet_lite0".to_owned(),
         value,
+        deviation: None,
         extractor: "efficientnet-lite0".to_owned(),
         extractor_hash: "abc".to_owned(),
         resize: "bilinear-224".to_owned(),
         reference: fingerprint("reference"),
         reference_images: 500,
+        reference_foreign: false,
         samples: 32,
         seeds: "0-31".to_owned(),
         codec: "none".to_owned(),
@@ -278,6 +281,22 @@ async fn summaries_follow_their_series_even_when_steps_come_again() {
     .await;
     assert_eq!(view[0], "demo-1 train loss 1 5 1970-01-01T00:00:01.500Z");
     assert_eq!(view.len(), 2);
+    // Training goes on from step 1.
+    record(&[point("late", 2, 1.0)]).await;
+    registry
+        .drop_metrics_after(run.id, "train", 1)
+        .await
+        .unwrap();
+    let left = lines(
+        &registry,
+        "SELECT name, count, last_step, last, min, max FROM metric_summary ORDER BY name",
+    )
+    .await;
+    assert_eq!(left, ["loss 1 1 5 5 5", "rate 1 1 0.1 0.1 0.1"]);
+    assert_eq!(
+        lines(&registry, "SELECT * FROM metric_points").await.len(),
+        2
+    );
 }
 
 #[tokio::test]
@@ -419,7 +438,7 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     ] {
         let message = opened.unwrap_err().to_string();
         assert!(
-            message.contains("has schema version 9999, but this program knows versions up to 2"),
+            message.contains("has schema version 9999, but this program knows versions up to 4"),
             "{message}"
         );
     }

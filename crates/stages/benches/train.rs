@@ -405,7 +405,7 @@ fn in_parts(training: &mut TrainStep, round: &Round, plan: StepPlan, device: Dev
     wait(device);
     let start = Instant::now();
     let loss = training.forward(round, plan.side);
-    training.backward(&loss);
+    training.backward(loss);
     training.finish(plan);
     wait(device);
     start.elapsed().as_secs_f64()

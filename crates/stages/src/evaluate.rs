@@ -1,41 +1,51 @@
-//! Sampled images against reference statistics: Fréchet distances, each with what makes it comparable.
+//! Sampled images against reference statistics: distances, each with what makes it comparable.
 
 use std::path::Path;
 
 use patchwork_config::{Baseline, EvaluateSettings, Kind, ReferenceSettings};
-use patchwork_core::{Fingerprint, Seed, durable};
+use patchwork_core::{Seed, durable};
 use patchwork_dataset::ShardSet;
-use patchwork_metrics::{Confidence, Extractor, Gaussian, frechet_distance, open_extractor};
+use patchwork_metrics::Extraction;
 use patchwork_pipeline::protocol::{Job, Progress};
 use patchwork_pipeline::worker::{Context, StageError};
 use patchwork_pipeline::{Manifest, Outcome, Score, Subject};
-use patchwork_planner::extractor::extractor_kind;
+use patchwork_plot::{Labels, Line, line_plot};
 use serde_json::{Value, json};
 use tch::{Device, Kind as Number, Tensor};
 
-use crate::accumulate::{Halves, Images, accumulate};
 use crate::device;
-use crate::job::{execution, input, settings, summary_of, weights_folder};
-use crate::reference::STATISTICS_FILE;
-use patchwork_plot::{Labels, Line, line_plot};
-
-/// The pixel format between sampler and extractor: no encoder lies between them.
-const CODEC: &str = "raw u8";
+use crate::features::{FeatureStore, Images};
+use crate::job::{
+    are_images, execution, first_images, images_of_reference, input, settings, summary_of,
+    weights_folder,
+};
+use crate::neighbours::{self, write_neighbours};
+use crate::reference::{names, open_extraction};
+use crate::scores::{Comparison, ReferenceIdentity};
+use crate::statistics::{Reference, Statistics};
 
 pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let settings: EvaluateSettings = settings(job)?;
     let device = device::configure(&execution(job)?)?;
     let reference = input(job, Kind::Reference)?;
-    let reference_manifest = Manifest::read(&reference.folder)?;
-    let reference_settings: ReferenceSettings =
-        serde_json::from_value(reference_manifest.settings)?;
-    let extractor = open_extractor(
-        extractor_kind(&reference_settings),
-        weights_folder(job),
-        device,
-    )?;
-    let halves = Halves::read(&reference.folder.join(STATISTICS_FILE))?;
+    let manifest = Manifest::read(&reference.folder)?;
+    let reference_settings: ReferenceSettings = serde_json::from_value(manifest.settings.clone())?;
+    let extraction = open_extraction(&reference_settings, weights_folder(job), device)?;
+    check_weights(&extraction, &manifest)?;
     let measured = measured(job, &settings)?;
+    if settings.neighbours > 0 {
+        write_neighbours(
+            &neighbours::Comparison {
+                samples: &ShardSet::open(&first_images(job)?.folder)?,
+                training: &ShardSet::open(&images_of_reference(job, reference)?)?,
+                shown: settings.neighbour_samples as usize,
+                neighbours: settings.neighbours as usize,
+                batch_size: reference_settings.batch_size as usize,
+                extractor: extraction.extractors()[0].extractor.as_ref(),
+            },
+            context,
+        )?;
+    }
     let mut evaluation = Evaluation {
         context,
         batch_size: reference_settings.batch_size as usize,
@@ -43,9 +53,18 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
             .iter()
             .map(|measured| measured.images.count())
             .sum(),
-        extractor,
-        reference: halves.whole()?.gaussian()?,
-        reference_fingerprint: reference.input.fingerprint,
+        sides: sides(&manifest.outcome.summary),
+        comparison: Comparison {
+            extraction,
+            reference: Reference::open(&reference.folder)?,
+            identity: ReferenceIdentity {
+                fingerprint: reference.input.fingerprint,
+                foreign: manifest.outcome.summary.get("foreign") == Some(&json!(true)),
+                images: (manifest.outcome.summary.get("images")).and_then(Value::as_u64),
+            },
+            keep_features: reference_settings.keep_features as usize,
+            settings: settings.clone(),
+        },
         done: 0,
         scores: Vec::new(),
     };
@@ -53,12 +72,43 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         evaluation.measure(number, measured)?;
     }
     if settings.baselines.contains(&Baseline::RealHalves) {
-        evaluation.compare_halves(&halves)?;
+        evaluation.compare_halves()?;
     }
+    let primary = evaluation.comparison.primary_metric();
     let scores = evaluation.scores;
-    plot_curve(&scores, context.artifact())?;
+    plot_curve(&scores, &primary, context.artifact())?;
     durable::write_json(&context.artifact().join("scores.json"), &scores)?;
-    Ok(Outcome::new(summary(&scores), scores))
+    Ok(Outcome::new(summary(&scores, &primary), scores))
+}
+
+/// The weights have to be those that the reference was made with.
+fn check_weights(extraction: &Extraction, reference: &Manifest) -> Result<(), StageError> {
+    let own: Vec<Value> = (extraction.extractors().iter())
+        .map(|open| json!(open.extractor.weights_digest()))
+        .collect();
+    match reference.settings.get("extractor_weights") {
+        Some(theirs) if *theirs != json!(own) => Err(OtherWeights {
+            extractors: names(extraction).join(", "),
+        }
+        .into()),
+        _ => Ok(()),
+    }
+}
+
+/// The weights changed between two stages.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the weights of {extractors} are not those that the reference was made with: run the pipeline again, \
+     which makes the reference anew"
+)]
+struct OtherWeights {
+    extractors: String,
+}
+
+/// Height and width of the reference's images, where they are known.
+fn sides(summary: &serde_json::Map<String, Value>) -> Option<(u64, u64)> {
+    let side = |name| summary.get(name).and_then(Value::as_u64);
+    Some((side("height")?, side("width")?))
 }
 
 /// A set of images to measure.
@@ -72,18 +122,19 @@ struct Measured {
 fn measured(job: &Job, settings: &EvaluateSettings) -> Result<Vec<Measured>, StageError> {
     let mut measured = Vec::new();
     for (position, samples) in job.inputs.iter().enumerate() {
-        if samples.input.kind != Kind::Sample.name() {
+        if !are_images(samples) {
             continue;
         }
+        let seeds: Option<String> = summary_of(samples, "seeds")?;
         measured.push(Measured {
             subject: Subject::Input(position),
-            seeds: summary_of(samples, "seeds")?,
+            seeds: seeds.unwrap_or_default(),
             images_seen: summary_of(samples, "images_seen")?,
             images: Box::new(ShardSet::open(&samples.folder)?),
         });
     }
     if settings.baselines.contains(&Baseline::Noise) {
-        let data = ShardSet::open(&input(job, Kind::Sample)?.folder)?;
+        let data = ShardSet::open(&first_images(job)?.folder)?;
         measured.push(Measured {
             subject: Subject::Baseline(Baseline::Noise.name().to_owned()),
             seeds: String::new(),
@@ -125,92 +176,101 @@ struct Evaluation<'a> {
     context: &'a Context,
     batch_size: usize,
     total: usize,
-    extractor: Box<dyn Extractor>,
-    reference: Gaussian,
-    reference_fingerprint: Fingerprint,
+    sides: Option<(u64, u64)>,
+    comparison: Comparison,
     done: usize,
     scores: Vec<Score>,
 }
 
 impl Evaluation<'_> {
     fn measure(&mut self, number: usize, measured: &Measured) -> Result<(), StageError> {
+        self.check_sides(measured);
         let before = self.done;
+        let note = names(&self.comparison.extraction).join(", ");
         let mut report = |done: usize, resumed: usize| {
             self.context.progress(Progress {
                 done: (before + done) as u64,
                 total: self.total as u64,
                 resumed: (before + resumed) as u64,
                 unit: "images".to_owned(),
-                note: self.extractor.name().to_owned(),
+                note: note.clone(),
             });
             self.context.is_interrupted()
         };
-        let state = self
-            .context
-            .state()
-            .join(format!("moments-{number}.safetensors"));
-        let moments = accumulate(
+        let folder = self.context.state().join(format!("features-{number}"));
+        let store = FeatureStore::fill(
             measured.images.as_ref(),
-            self.extractor.as_ref(),
+            &self.comparison.extraction,
             self.batch_size,
-            &state,
+            &folder,
             &mut report,
-        )?
-        .whole()?;
+        )?;
         self.done += measured.images.count();
-        let generated = moments.gaussian()?;
+        let is_baseline = matches!(measured.subject, Subject::Baseline(_));
+        let mut compared = self.comparison.scores(&store, is_baseline)?;
         if number == 0 {
-            for warning in Confidence::of(&self.reference, &generated).warnings() {
+            for warning in compared.warnings {
                 self.context.warn(warning);
             }
         }
-        let mut score = self.compare(&self.reference, &generated, measured.subject.clone())?;
-        score.seeds.clone_from(&measured.seeds);
-        score.images_seen = measured.images_seen;
-        self.scores.push(score);
+        for score in &mut compared.scores {
+            score.subject.clone_from(&measured.subject);
+            score.seeds.clone_from(&measured.seeds);
+            score.images_seen = measured.images_seen;
+        }
+        self.scores.append(&mut compared.scores);
         Ok(())
+    }
+
+    /// Sides differ where a pipeline says so; a distance is still defined, and mostly measures the difference in size.
+    fn check_sides(&self, measured: &Measured) {
+        let shape = measured.images.batch(0..0).size();
+        if let Some((height, width)) = self.sides
+            && (shape[2] as u64, shape[3] as u64) != (height, width)
+        {
+            self.context.warn(format!(
+                "the reference's images have {height} × {width} pixels and {} {} × {}: the distance measures that too",
+                of_subject(&measured.subject),
+                shape[2],
+                shape[3]
+            ));
+        }
     }
 
     /// One half of the real images against the other: what a perfect model of as few images would get.
-    fn compare_halves(&mut self, halves: &Halves) -> Result<(), StageError> {
-        let subject = Subject::Baseline(Baseline::RealHalves.name().to_owned());
-        let score = self.compare(&halves.even.gaussian()?, &halves.odd.gaussian()?, subject)?;
-        self.scores.push(score);
+    fn compare_halves(&mut self) -> Result<(), StageError> {
+        let comparison = &self.comparison;
+        for stream in comparison.extraction.streams() {
+            let name = comparison.extraction.stream_name(stream);
+            let Statistics::Own(halves) = comparison.reference.statistics(&name)? else {
+                continue;
+            };
+            let (even, odd) = (halves.even.gaussian()?, halves.odd.gaussian()?);
+            let mut score = comparison.frechet(stream, &even, &odd)?;
+            score.subject = Subject::Baseline(Baseline::RealHalves.name().to_owned());
+            score.reference_images = even.count() as u64;
+            self.scores.push(score);
+        }
         Ok(())
-    }
-
-    fn compare(
-        &self,
-        reference: &Gaussian,
-        generated: &Gaussian,
-        subject: Subject,
-    ) -> Result<Score, StageError> {
-        Ok(Score {
-            subject,
-            metric: self.extractor.metric_name().to_owned(),
-            value: frechet_distance(reference, generated)?.distance,
-            extractor: self.extractor.name().to_owned(),
-            extractor_digest: self.extractor.weights_digest(),
-            resize: self.extractor.resize().to_owned(),
-            reference: self.reference_fingerprint,
-            reference_images: reference.count() as u64,
-            samples: generated.count() as u64,
-            seeds: String::new(),
-            codec: CODEC.to_owned(),
-            images_seen: None,
-        })
     }
 }
 
-/// The distances by what was measured.
-fn summary(scores: &[Score]) -> Value {
+/// The distances by what was measured, and the best of the one that curves and listings show.
+fn summary(scores: &[Score], primary: &str) -> Value {
     let best = scores
         .iter()
-        .filter(|score| score.images_seen.is_some())
+        .filter(|score| score.images_seen.is_some() && score.metric == primary)
         .min_by(|left, right| left.value.total_cmp(&right.value));
     let distances: Vec<Value> = scores
         .iter()
-        .map(|score| json!({ "of": of(score), "metric": score.metric, "value": score.value }))
+        .map(|score| {
+            let mut distance =
+                json!({ "of": of(score), "metric": score.metric, "value": score.value });
+            if let Some(deviation) = score.deviation {
+                distance["deviation"] = json!(deviation);
+            }
+            distance
+        })
         .collect();
     json!({ "distances": distances, "best": best.map(|best| best.value) })
 }
@@ -219,32 +279,35 @@ fn of(score: &Score) -> String {
     match score.images_seen {
         Some(0) => "the untrained network".to_owned(),
         Some(images) => format!("the network after {images} images"),
-        None => match &score.subject {
-            Subject::Baseline(name) => name.clone(),
-            Subject::Input(position) => format!("input {position}"),
-        },
+        None => of_subject(&score.subject),
+    }
+}
+
+fn of_subject(subject: &Subject) -> String {
+    match subject {
+        Subject::Baseline(name) => name.clone(),
+        Subject::Input(_) => "the images".to_owned(),
     }
 }
 
 /// The curve of distance against training images seen, where there are several points.
-fn plot_curve(scores: &[Score], folder: &Path) -> Result<(), StageError> {
+fn plot_curve(scores: &[Score], primary: &str, folder: &Path) -> Result<(), StageError> {
     let mut points: Vec<(f64, f64)> = scores
         .iter()
+        .filter(|score| score.metric == primary)
         .filter_map(|score| Some((score.images_seen? as f64, score.value)))
         .collect();
     points.sort_by(|left, right| left.0.total_cmp(&right.0));
-    if let [first, .., _] = scores
-        && points.len() > 1
-    {
+    if points.len() > 1 {
         let labels = Labels {
             title: "distance to the real images",
             x: "training images seen",
-            y: &first.metric,
+            y: primary,
         };
         let png = line_plot(
             &labels,
             &[Line {
-                name: &first.metric,
+                name: primary,
                 points,
             }],
             true,

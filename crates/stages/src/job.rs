@@ -1,11 +1,11 @@
 //! Reading a job's data as the types that a stage works with.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use patchwork_config::{Execution, Kind};
-use patchwork_pipeline::Manifest;
 use patchwork_pipeline::protocol::{Job, JobInput};
 use patchwork_pipeline::worker::StageError;
+use patchwork_pipeline::{Manifest, Store};
 use serde::de::DeserializeOwned;
 
 /// A stage was given other inputs than its kind reads.
@@ -21,9 +21,12 @@ struct MissingInput {
 /// What the planner moved to the execution settings (paths) is put back.
 pub(crate) fn settings<T: DeserializeOwned>(job: &Job) -> Result<T, serde_json::Error> {
     let mut settings = job.settings.clone();
-    if let (Some(settings), Some(source)) = (settings.as_object_mut(), job.execution.get("source"))
-    {
-        settings.insert("source".to_owned(), source.clone());
+    if let Some(settings) = settings.as_object_mut() {
+        for path in ["source", "statistics"] {
+            if let Some(value) = job.execution.get(path) {
+                settings.insert(path.to_owned(), value.clone());
+            }
+        }
     }
     serde_json::from_value(settings)
 }
@@ -60,6 +63,48 @@ pub(crate) fn input(job: &Job, kind: Kind) -> Result<&JobInput, StageError> {
         .next()
         .ok_or_else(missing)
         .map_err(StageError::from)
+}
+
+/// Whether an input is a set of images: a prepared data set, or samples.
+pub(crate) fn are_images(input: &JobInput) -> bool {
+    [Kind::Prepare, Kind::Sample]
+        .iter()
+        .any(|kind| kind.name() == input.input.kind)
+}
+
+/// The first input that is a set of images.
+pub(crate) fn first_images(job: &Job) -> Result<&JobInput, StageError> {
+    match job.inputs.iter().find(|input| are_images(input)) {
+        Some(input) => Ok(input),
+        None => input(job, Kind::Prepare),
+    }
+}
+
+/// The reference's images are wanted, and are not among the artifacts.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "stage `{stage}` looks for neighbours among the images of the reference `{reference}`, and they are not in this \
+     home folder; set `neighbours` to 0, or prepare them here"
+)]
+struct NoImages {
+    stage: String,
+    reference: String,
+}
+
+/// The folder of the images that a reference was made of.
+pub(crate) fn images_of_reference(job: &Job, reference: &JobInput) -> Result<PathBuf, StageError> {
+    let store = Store::open(&job.home)?;
+    let made_of = Manifest::read(&reference.folder)?.inputs;
+    made_of
+        .iter()
+        .map(|input| store.artifact(&input.kind, input.fingerprint))
+        .find(|folder| folder.is_dir())
+        .ok_or_else(|| {
+            StageError::from(NoImages {
+                stage: job.stage.clone(),
+                reference: reference.stage.clone(),
+            })
+        })
 }
 
 /// A field of an input's summary.

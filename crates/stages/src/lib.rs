@@ -4,17 +4,22 @@
 //! [`checkpoint`] converts checkpoints and looks into them; [`probe`] says what libtorch finds on this machine. No graph, no registry, no command line; mathematics and
 //! formats belong to the crates below.
 
-mod accumulate;
 pub mod checkpoint;
 mod device;
 mod evaluate;
+mod features;
 mod job;
+mod neighbours;
 mod network;
 mod prepare;
 mod reconstruct;
 mod reference;
 mod sample;
+mod scores;
+mod statistics;
 mod train;
+
+pub use sample::ImageSampler;
 
 use patchwork_config::Kind;
 use patchwork_pipeline::Outcome;

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use patchwork_config::{PrepareSettings, Transform};
 use patchwork_dataset::DatasetError;
+use patchwork_dataset::transform::Size;
 use patchwork_pipeline::Outcome;
 use patchwork_pipeline::protocol::{Job, Progress};
 use patchwork_pipeline::worker::{Context, StageError};
@@ -61,9 +62,17 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
 
 fn dataset_settings(settings: &PrepareSettings) -> patchwork_dataset::PrepareSettings {
     patchwork_dataset::PrepareSettings {
-        resolution: settings.resolution,
+        size: Size {
+            width: settings.resolution as usize,
+            height: settings.height.unwrap_or(settings.resolution) as usize,
+        },
+        exif_orientation: settings.exif_orientation,
         transform: match settings.transform {
             Transform::CenterCrop => patchwork_dataset::transform::Transform::CenterCrop,
+            Transform::CenterCropWide => patchwork_dataset::transform::Transform::CenterCropWide,
+            Transform::CenterCropDhariwal => {
+                patchwork_dataset::transform::Transform::CenterCropDhariwal
+            }
             Transform::Stretch => patchwork_dataset::transform::Transform::Stretch,
         },
         background: settings.background,

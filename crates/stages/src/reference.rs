@@ -1,54 +1,142 @@
 //! A data set to the statistics of its features, which samples are compared with.
 
-use patchwork_config::{Kind, ReferenceSettings};
-use patchwork_core::durable;
+use patchwork_config::{Crop, ReferenceSettings};
 use patchwork_dataset::ShardSet;
-use patchwork_metrics::open_extractor;
+use patchwork_metrics::{Extraction, View, npz, open_extractors};
 use patchwork_pipeline::Outcome;
 use patchwork_pipeline::protocol::{Job, Progress};
 use patchwork_pipeline::worker::{Context, StageError};
-use patchwork_planner::extractor::extractor_kind;
-use serde_json::json;
+use patchwork_planner::extractor::extractors;
+use serde_json::{Value, json};
+use std::path::Path;
+use tch::Device;
 
-use crate::accumulate::accumulate;
 use crate::device;
-use crate::job::{execution, input, settings, weights_folder};
-
-/// The statistics' file in the artifact.
-pub(crate) const STATISTICS_FILE: &str = "statistics.safetensors";
+use crate::features::FeatureStore;
+use crate::job::{execution, first_images, settings, weights_folder};
+use crate::statistics::{write_foreign, write_own};
 
 pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let settings: ReferenceSettings = settings(job)?;
     let device = device::configure(&execution(job)?)?;
-    let extractor = open_extractor(extractor_kind(&settings), weights_folder(job), device)?;
-    let data = ShardSet::open(&input(job, Kind::Prepare)?.folder)?;
+    let extraction = open_extraction(&settings, weights_folder(job), device)?;
+    if let Some(statistics) = &settings.statistics {
+        return import(&settings, statistics, &extraction, context);
+    }
+    let data = ShardSet::open(&first_images(job)?.folder)?;
     let mut report = |done: usize, resumed: usize| {
         context.progress(Progress {
             done: done as u64,
             total: data.len() as u64,
             resumed: resumed as u64,
             unit: "images".to_owned(),
-            note: extractor.name().to_owned(),
+            note: names(&extraction).join(", "),
         });
         context.is_interrupted()
     };
-    let state = context.state().join("moments.safetensors");
-    let halves = accumulate(
-        &data,
-        extractor.as_ref(),
-        settings.batch_size as usize,
-        &state,
-        &mut report,
-    )?;
-    durable::write(
-        &context.artifact().join(STATISTICS_FILE),
-        &halves.to_bytes()?,
-    )?;
-    let summary = json!({
-        "images": data.len(),
-        "extractor": extractor.name(),
-        "resize": extractor.resize(),
-        "dimension": extractor.dimension(),
-    });
+    let folder = context.state().join("features");
+    let batch_size = settings.batch_size as usize;
+    let store = FeatureStore::fill(&data, &extraction, batch_size, &folder, &mut report)?;
+    let keep_features = settings.keep_features as usize;
+    write_own(context.artifact(), &extraction, &store, keep_features)?;
+    let mut summary = summary(&extraction);
+    summary["images"] = json!(data.len());
+    summary["height"] = json!(data.height());
+    summary["width"] = json!(data.width());
+    summary["foreign"] = json!(false);
     Ok(Outcome::new(summary, Vec::new()))
+}
+
+/// Takes statistics that were made elsewhere for what they say they are; only the features' width can be checked.
+fn import(
+    settings: &ReferenceSettings,
+    path: &Path,
+    extraction: &Extraction,
+    context: &Context,
+) -> Result<Outcome, StageError> {
+    let gaussian = npz::read(path, settings.images.map(|images| images as i64))?;
+    let expected = extraction.streams()[0].dimension;
+    if gaussian.dimension() != expected {
+        return Err(WrongWidth {
+            path: path.to_owned(),
+            actual: gaussian.dimension(),
+            expected,
+            extractor: names(extraction).join(", "),
+        }
+        .into());
+    }
+    write_foreign(context.artifact(), extraction, gaussian)?;
+    let mut summary = summary(extraction);
+    summary["images"] = json!(settings.images);
+    summary["foreign"] = json!(true);
+    Ok(Outcome::new(summary, Vec::new()))
+}
+
+/// Statistics made elsewhere are of another extractor.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "`{}` holds statistics of features with {actual} dimensions, but `{extractor}` has {expected}: \
+     they were made with another extractor",
+    path.display()
+)]
+struct WrongWidth {
+    path: std::path::PathBuf,
+    actual: i64,
+    expected: i64,
+    extractor: String,
+}
+
+/// The extractors of a reference with the views that it asks for.
+pub(crate) fn open_extraction(
+    settings: &ReferenceSettings,
+    weights_folder: &Path,
+    device: Device,
+) -> Result<Extraction, StageError> {
+    let open = open_extractors(&extractors(settings), weights_folder, device)?;
+    let mut views: Vec<View> = (settings.crops.iter())
+        .map(|crop| match crop {
+            Crop::Half => View::CropHalf,
+            Crop::Quarter => View::CropQuarter,
+        })
+        .collect();
+    if settings.spatial {
+        views.push(View::Spatial);
+        if let Some(without) = (open.iter()).find(|open| {
+            open.spec.has_spatial_features() && open.extractor.spatial_dimension().is_none()
+        }) {
+            let extractor = without.spec.to_string();
+            return Err(NoSpatialFeatures { extractor }.into());
+        }
+    }
+    Ok(Extraction::new(open, &views))
+}
+
+/// NVIDIA's program shows no inner maps.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "`spatial` needs the inner maps of `{extractor}`, which its TorchScript program does not give: \
+     run `patchwork weights get inception`"
+)]
+struct NoSpatialFeatures {
+    extractor: String,
+}
+
+fn summary(extraction: &Extraction) -> Value {
+    let extractors: Vec<Value> = (extraction.extractors().iter())
+        .map(|open| {
+            json!({
+                "extractor": open.spec.name(),
+                "resize": open.spec.preprocessing(),
+                "dimension": open.extractor.dimension(),
+            })
+        })
+        .collect();
+    json!({ "extractors": extractors })
+}
+
+/// The extractors' names for people.
+pub(crate) fn names(extraction: &Extraction) -> Vec<String> {
+    (extraction.extractors().iter())
+        .map(|open| open.spec.to_string())
+        .collect()
 }

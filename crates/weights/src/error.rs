@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use patchwork_core::{Digest, FileError};
+use patchwork_core::FileError;
 
 /// Which weights, what is wrong with them, what to do.
 #[derive(Debug, thiserror::Error)]
@@ -11,16 +11,16 @@ pub enum WeightsError {
     #[error("the weights of `{extractor}` are missing at `{}`: {remedy}", path.display())]
     Missing {
         /// The extractor's name.
-        extractor: &'static str,
+        extractor: String,
         /// Where the file should be.
         path: PathBuf,
         /// What puts it there.
-        remedy: &'static str,
+        remedy: String,
     },
     /// The weights file is there, with another content.
     #[error(
-        "`{}` is not the weights file of `{extractor}`: its BLAKE3 digest is {actual}, expected {expected}; \
-         delete it and run `./justw setup`",
+        "`{}` is not the file of weights that is published for `{extractor}`: its SHA-256 is {actual}, expected \
+         {expected}; delete it and {remedy}",
         path.display()
     )]
     Differ {
@@ -28,28 +28,58 @@ pub enum WeightsError {
         extractor: &'static str,
         /// The file.
         path: PathBuf,
-        /// The pinned digest.
-        expected: Digest,
-        /// The digest of the file found.
-        actual: Digest,
+        /// The published file's SHA-256.
+        expected: &'static str,
+        /// The SHA-256 of the file found.
+        actual: String,
+        /// What puts the right one there.
+        remedy: &'static str,
     },
-    /// An extractor has that name, but this release cannot run it.
-    #[error(
-        "the extractor `{extractor}` is not available in this release: use `efficientnet-lite0`"
-    )]
-    Unavailable {
-        /// The extractor's name.
-        extractor: &'static str,
-    },
-    /// No extractor has that name.
-    #[error("there is no extractor `{name}`: use one of {known}")]
-    UnknownExtractor {
+    /// No published file has that name.
+    #[error("there are no published weights `{name}`: use one of {known}")]
+    UnknownFile {
         /// The name that was typed.
         name: String,
         /// The names that exist.
         known: String,
     },
-    /// A file could not be read.
+    /// The file has no address of its own.
+    #[error("`{name}` is not published as a file: {remedy}, or name a file with --from")]
+    NoAddress {
+        /// The file's name.
+        name: &'static str,
+        /// What puts it in place.
+        remedy: &'static str,
+    },
+    /// What came is not the published file.
+    #[error(
+        "what came from `{from}` is not `{file}`: its SHA-256 is {actual}, expected {expected}; nothing was kept, \
+         fetch the file from another place"
+    )]
+    Fetched {
+        /// Where it came from.
+        from: String,
+        /// The published file's name.
+        file: &'static str,
+        /// Its SHA-256.
+        expected: &'static str,
+        /// The SHA-256 of what came.
+        actual: String,
+    },
+    /// The transfer failed.
+    #[error(
+        "`{address}` cannot be fetched: {cause}; what has come is kept ({have} bytes): run this again to go on, or \
+         fetch the file by other means and name it with --from"
+    )]
+    Transfer {
+        /// The address.
+        address: String,
+        /// Why.
+        cause: String,
+        /// Bytes that have come so far.
+        have: u64,
+    },
+    /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
 }

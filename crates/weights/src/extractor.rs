@@ -1,125 +1,233 @@
-//! Which extractors there are, and the check of their weights files.
+//! Which extractors there are, how images come to their input, and what is measured with their features is called.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use patchwork_core::Digest;
-use serde::{Deserialize, Serialize};
 
 use crate::error::WeightsError;
+use crate::file::{EFFICIENTNET_LITE0, INCEPTION_V3, INCEPTION_V3_TORCHSCRIPT};
 
 /// The environment variable that names the folder of the weights, when it is not the default.
 pub const WEIGHTS_VARIABLE: &str = "PATCHWORK_WEIGHTS";
-
-/// BLAKE3 of EfficientNet-Lite0's published weights file
-/// (its SHA-256 is 579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db).
-const EFFICIENTNET_LITE0_DIGEST: &str =
-    "ebc7ee3e987e187d1e6033b34cc7d03f20b4d34c394d5df426444dfab7bc1089";
 
 /// The folder of the weights: the given one, else `weights` in the current folder, which set-up fills.
 pub fn weights_folder(given: Option<PathBuf>) -> PathBuf {
     given.unwrap_or_else(|| PathBuf::from("weights"))
 }
 
-/// The extractors by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ExtractorKind {
-    /// EfficientNet-Lite0 with ImageNet weights, which set-up puts in place.
-    #[serde(rename = "efficientnet-lite0")]
-    EfficientNetLite0,
-    /// Inception-v3 as FID defines it. Named, so that pipelines can say it; refused when opened.
-    #[serde(rename = "inception-v3")]
-    InceptionV3,
+/// How images come to the side of a network's input. Different ways give different metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Resize {
+    /// TensorFlow 1's bilinear interpolation, without antialiasing and with corners of pixels for their centres: the
+    /// original FID, and the published numbers of EDM and StyleGAN.
+    Tf1,
+    /// PyTorch's bilinear interpolation without antialiasing: pytorch-fid.
+    Torch,
+    /// Bicubic interpolation in floating point with antialiasing, as Pillow does it: clean-fid (arXiv 2104.11222).
+    Clean,
+    /// PyTorch's bicubic interpolation without antialiasing.
+    Bicubic,
+    /// None: the network takes images of any size.
+    None,
 }
 
-impl ExtractorKind {
-    /// Every extractor that has a name.
-    pub const ALL: [Self; 2] = [Self::EfficientNetLite0, Self::InceptionV3];
+impl Resize {
+    /// The ways that a pipeline can ask for.
+    pub const CHOICES: [Self; 4] = [Self::Tf1, Self::Torch, Self::Clean, Self::None];
 
-    /// The name in pipeline files and the registry.
+    /// Its name in pipeline files and the registry.
     pub fn name(self) -> &'static str {
         match self {
-            Self::EfficientNetLite0 => "efficientnet-lite0",
-            Self::InceptionV3 => "inception-v3",
+            Self::Tf1 => "tf1",
+            Self::Torch => "torch",
+            Self::Clean => "clean",
+            Self::Bicubic => "bicubic",
+            Self::None => "none",
         }
     }
+}
 
-    /// What the Fréchet distance of its features is called. Only Inception-v3's is FID.
-    pub fn metric_name(self) -> &'static str {
-        match self {
-            Self::EfficientNetLite0 => "fd_efficientnet_lite0",
-            Self::InceptionV3 => "fid",
-        }
-    }
+/// A network of the user's own that gives features.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TorchScript {
+    /// What it is called, such as `dinov2`: a part of the names of its metrics.
+    pub name: String,
+    /// The TorchScript file: a path, or a name in the folder of the weights.
+    pub file: PathBuf,
+    /// Side of the input in pixels.
+    pub side: u32,
+    /// Subtracted from the pixels in [0, 1], by channel.
+    pub mean: [f64; 3],
+    /// What the difference is divided by.
+    pub deviation: [f64; 3],
+}
 
-    /// The width of its features.
-    pub fn dimension(self) -> i64 {
-        match self {
-            Self::EfficientNetLite0 => 1280,
-            Self::InceptionV3 => 2048,
-        }
-    }
+/// A network whose features are compared.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Network {
+    /// EfficientNet-Lite0 with ImageNet weights, which set-up puts in place.
+    EfficientNetLite0,
+    /// Inception-v3 of 2015-12-05, which defines FID.
+    InceptionV3,
+    /// A network of the user's own.
+    TorchScript(TorchScript),
+}
 
-    /// The name of its weights file.
-    pub fn weights_file(self) -> &'static str {
-        match self {
-            Self::EfficientNetLite0 => "efficientnet-lite0-57934424.pth",
-            Self::InceptionV3 => "pt_inception-2015-12-05-6726825d.pth",
-        }
-    }
+/// A network and how images come to its input: all that a set of features depends on besides the images.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExtractorSpec {
+    /// The network.
+    pub network: Network,
+    /// How images come to its input.
+    pub resize: Resize,
+}
 
-    /// Checks that the published weights file lies in a folder; gives its digest.
-    pub fn check(self, weights_folder: &Path) -> Result<Digest, WeightsError> {
-        let extractor = self.name();
-        let expected: Digest = match self {
-            Self::EfficientNetLite0 => EFFICIENTNET_LITE0_DIGEST
-                .parse()
-                .expect("the pinned digest is 64 hexadecimal digits"),
-            Self::InceptionV3 => return Err(WeightsError::Unavailable { extractor }),
+/// A number that is made of two sets of features.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Quantity {
+    /// The Fréchet distance of whole images.
+    Frechet,
+    /// Its limit for infinitely many samples.
+    FrechetInfinity,
+    /// The Fréchet distance of random crops of half the side.
+    FrechetCropHalf,
+    /// The same of a quarter of the side.
+    FrechetCropQuarter,
+    /// The Fréchet distance of an inner map, which knows where things are.
+    FrechetSpatial,
+    /// The kernel distance.
+    Kernel,
+    /// Precision.
+    Precision,
+    /// Recall.
+    Recall,
+    /// Density.
+    Density,
+    /// Coverage.
+    Coverage,
+}
+
+/// A file of weights that is there and is the right one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundWeights {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its digest, which goes into the registry.
+    pub digest: Digest,
+}
+
+impl ExtractorSpec {
+    /// The network with the resize that its metrics' short names stand for.
+    pub fn new(network: Network) -> Self {
+        let resize = match network {
+            Network::EfficientNetLite0 => Resize::Bicubic,
+            Network::InceptionV3 => Resize::Tf1,
+            Network::TorchScript(_) => Resize::Clean,
         };
-        let path = weights_folder.join(self.weights_file());
-        let actual = match Digest::of_file(&path) {
-            Ok(digest) => digest,
-            Err(error) if error.is_not_found() => {
-                return Err(WeightsError::Missing {
-                    extractor,
-                    path,
-                    remedy: "run `./justw setup`",
-                });
+        Self { network, resize }
+    }
+
+    /// The network's name in pipeline files and the registry.
+    pub fn name(&self) -> &str {
+        match &self.network {
+            Network::EfficientNetLite0 => "efficientnet-lite0",
+            Network::InceptionV3 => "inception-v3",
+            Network::TorchScript(network) => &network.name,
+        }
+    }
+
+    /// The name of a file that belongs to this extractor: `inception-v3-tf1`.
+    pub fn file_stem(&self) -> String {
+        format!("{}-{}", self.name(), self.resize.name())
+    }
+
+    /// Everything that happens to an image before the network, as the registry records it.
+    pub fn preprocessing(&self) -> String {
+        match &self.network {
+            Network::EfficientNetLite0 => "bicubic-224".to_owned(),
+            Network::InceptionV3 => self.resize.name().to_owned(),
+            Network::TorchScript(network) => {
+                let list = |values: &[f64; 3]| values.map(|value| value.to_string()).join(",");
+                let size = match self.resize {
+                    Resize::None => "none".to_owned(),
+                    resize => format!("{}-{}", resize.name(), network.side),
+                };
+                let (mean, deviation) = (list(&network.mean), list(&network.deviation));
+                format!("{size} mean {mean} std {deviation}")
             }
-            Err(error) => return Err(error.into()),
+        }
+    }
+
+    /// What a quantity of its features is called. Only Inception-v3's Fréchet distance is FID, and only with the
+    /// resize of the published numbers is it plain `fid`.
+    pub fn metric_name(&self, quantity: Quantity) -> String {
+        let inception = self.network == Network::InceptionV3;
+        let frechet = if inception { "fid" } else { "fd" };
+        let stem = match quantity {
+            Quantity::Frechet => frechet.to_owned(),
+            Quantity::FrechetInfinity => format!("{frechet}_infinity"),
+            Quantity::FrechetCropHalf => format!("{frechet}_crop_half"),
+            Quantity::FrechetCropQuarter => format!("{frechet}_crop_quarter"),
+            Quantity::FrechetSpatial => format!("s{frechet}"),
+            Quantity::Kernel => (if inception { "kid" } else { "kd" }).to_owned(),
+            Quantity::Precision => "precision".to_owned(),
+            Quantity::Recall => "recall".to_owned(),
+            Quantity::Density => "density".to_owned(),
+            Quantity::Coverage => "coverage".to_owned(),
         };
-        if actual == expected {
-            Ok(actual)
-        } else {
-            Err(WeightsError::Differ {
-                extractor,
-                path,
-                expected,
-                actual,
-            })
+        let suffix = match (&self.network, self.resize) {
+            (Network::InceptionV3, Resize::Tf1) => return stem,
+            (Network::InceptionV3, resize) => resize.name().to_owned(),
+            _ => self.name().replace('-', "_"),
+        };
+        format!("{stem}_{suffix}")
+    }
+
+    /// Whether the network has the inner map of the spatial distance.
+    pub fn has_spatial_features(&self) -> bool {
+        self.network == Network::InceptionV3
+    }
+
+    /// Checks that the weights lie in a folder and are the published ones.
+    pub fn check(&self, weights_folder: &Path) -> Result<FoundWeights, WeightsError> {
+        match &self.network {
+            Network::EfficientNetLite0 => EFFICIENTNET_LITE0.check(weights_folder),
+            Network::InceptionV3 => {
+                // The native network is the better one: it has the spatial features, and is faster.
+                let native = INCEPTION_V3.check(weights_folder);
+                match native {
+                    Err(WeightsError::Missing { .. })
+                        if INCEPTION_V3_TORCHSCRIPT.is_in(weights_folder) =>
+                    {
+                        INCEPTION_V3_TORCHSCRIPT.check(weights_folder)
+                    }
+                    native => native,
+                }
+            }
+            Network::TorchScript(network) => {
+                let path = weights_folder.join(&network.file);
+                match Digest::of_file(&path) {
+                    Ok(digest) => Ok(FoundWeights { path, digest }),
+                    Err(error) if error.is_not_found() => Err(WeightsError::Missing {
+                        extractor: network.name.clone(),
+                        path,
+                        remedy: "put the TorchScript file there, or mend `file` of its settings"
+                            .to_owned(),
+                    }),
+                    Err(error) => Err(error.into()),
+                }
+            }
         }
     }
 }
 
-impl fmt::Display for ExtractorKind {
+impl fmt::Display for ExtractorSpec {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.name())
-    }
-}
-
-impl FromStr for ExtractorKind {
-    type Err = WeightsError;
-
-    fn from_str(name: &str) -> Result<Self, WeightsError> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.name() == name)
-            .ok_or_else(|| WeightsError::UnknownExtractor {
-                name: name.to_owned(),
-                known: Self::ALL.map(|kind| format!("`{kind}`")).join(", "),
-            })
+        match self.network {
+            Network::EfficientNetLite0 => formatter.write_str(self.name()),
+            _ => write!(formatter, "{}/{}", self.name(), self.resize.name()),
+        }
     }
 }
 
@@ -127,32 +235,56 @@ impl FromStr for ExtractorKind {
 mod tests {
     use super::*;
 
-    #[test]
-    fn names_read_back_and_unknown_ones_are_refused() {
-        for kind in ExtractorKind::ALL {
-            assert_eq!(kind.name().parse::<ExtractorKind>().unwrap(), kind);
-            assert_eq!(serde_json::to_string(&kind).unwrap(), format!("\"{kind}\""));
+    fn inception(resize: Resize) -> ExtractorSpec {
+        ExtractorSpec {
+            network: Network::InceptionV3,
+            resize,
         }
-        let message = "resnet".parse::<ExtractorKind>().unwrap_err().to_string();
-        assert!(
-            message.contains("`resnet`") && message.contains("`efficientnet-lite0`"),
-            "{message}"
+    }
+
+    #[test]
+    fn only_the_published_way_is_called_fid() {
+        let name = |spec: &ExtractorSpec, quantity| spec.metric_name(quantity);
+        assert_eq!(name(&inception(Resize::Tf1), Quantity::Frechet), "fid");
+        assert_eq!(
+            name(&inception(Resize::Clean), Quantity::FrechetSpatial),
+            "sfid_clean"
+        );
+        assert_eq!(
+            name(&inception(Resize::Torch), Quantity::Kernel),
+            "kid_torch"
+        );
+        let shipped = ExtractorSpec::new(Network::EfficientNetLite0);
+        assert_eq!(name(&shipped, Quantity::Frechet), "fd_efficientnet_lite0");
+        assert_eq!(
+            name(&shipped, Quantity::FrechetCropHalf),
+            "fd_crop_half_efficientnet_lite0"
         );
     }
 
     #[test]
     fn what_cannot_be_used_says_why() {
         let folder = tempfile::tempdir().unwrap();
-        let check = |kind: ExtractorKind| kind.check(folder.path()).unwrap_err().to_string();
-        let message = check(ExtractorKind::InceptionV3);
-        assert!(message.contains("not available"), "{message}");
-        let message = check(ExtractorKind::EfficientNetLite0);
+        let check = |spec: &ExtractorSpec| spec.check(folder.path()).unwrap_err().to_string();
+        let message = check(&inception(Resize::Tf1));
+        assert!(
+            message.contains("patchwork weights get inception"),
+            "{message}"
+        );
+        let shipped = ExtractorSpec::new(Network::EfficientNetLite0);
+        let message = check(&shipped);
         assert!(message.contains("./justw setup"), "{message}");
-        let file = folder
-            .path()
-            .join(ExtractorKind::EfficientNetLite0.weights_file());
-        std::fs::write(&file, b"not the weights").unwrap();
-        let message = check(ExtractorKind::EfficientNetLite0);
-        assert!(message.contains("is not the weights file"), "{message}");
+        for (file, spec) in [
+            (&EFFICIENTNET_LITE0, &shipped),
+            (&INCEPTION_V3_TORCHSCRIPT, &inception(Resize::Clean)),
+            (&INCEPTION_V3, &inception(Resize::Tf1)),
+        ] {
+            std::fs::write(folder.path().join(file.file_name), b"not the weights").unwrap();
+            let message = check(spec);
+            assert!(
+                message.contains("is not the file") && message.contains(file.file_name),
+                "{message}"
+            );
+        }
     }
 }

@@ -7,7 +7,9 @@ use patchwork_core::durable;
 use patchwork_pipeline::Store;
 use patchwork_planner::precision::automatic;
 use patchwork_registry::Registry;
-use patchwork_weights::{ExtractorKind, weights_folder};
+use patchwork_weights::{
+    EFFICIENTNET_LITE0, INCEPTION_V3, INCEPTION_V3_TORCHSCRIPT, WeightsFile, weights_folder,
+};
 use serde_json::json;
 
 use crate::arguments::{Arguments, Format};
@@ -53,8 +55,15 @@ pub(crate) async fn doctor(arguments: &Arguments) -> Result<ExitCode, CliError> 
         },
         Finding {
             what: "extractor weights",
-            state: weights(arguments),
+            state: weights(arguments, &EFFICIENTNET_LITE0),
             needed: true,
+        },
+        Finding {
+            what: "weights for FID",
+            state: weights(arguments, &INCEPTION_V3).or_else(|missing| {
+                weights(arguments, &INCEPTION_V3_TORCHSCRIPT).map_err(|_| missing)
+            }),
+            needed: false,
         },
         Finding {
             what: "home folder",
@@ -117,13 +126,14 @@ fn gpu(probe: &Probe) -> Result<String, String> {
     }
 }
 
-fn weights(arguments: &Arguments) -> Result<String, String> {
+fn weights(arguments: &Arguments, file: &WeightsFile) -> Result<String, String> {
     let folder = weights_folder(arguments.weights.clone());
-    let extractor = ExtractorKind::EfficientNetLite0;
-    match extractor.check(&folder) {
-        Ok(digest) => Ok(format!(
-            "{extractor} in {}, BLAKE3 {digest}",
-            folder.display()
+    match file.check(&folder) {
+        Ok(found) => Ok(format!(
+            "{} in {}, BLAKE3 {}",
+            file.extractor,
+            folder.display(),
+            found.digest
         )),
         Err(error) => Err(error.to_string()),
     }

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use patchwork_config::Pipeline;
 use patchwork_core::durable;
 use patchwork_core::lock::FileLock;
-use patchwork_pipeline::provenance::Provenance;
+use patchwork_pipeline::provenance::{Provenance, RUSTC_VERSION};
 use patchwork_pipeline::{
-    ExecuteOptions, PipelineSpec, Plan, RunOutcome, Scope, StageResult, Store, execute,
+    ExecuteOptions, Outcome, PipelineSpec, Plan, RunOutcome, Scope, StageResult, Store, execute,
 };
 use patchwork_planner::{SpecifyOptions, specify};
 use patchwork_registry::Registry;
@@ -16,8 +16,8 @@ use patchwork_weights::weights_folder;
 use serde_json::{Value, json};
 
 use crate::arguments::{Arguments, Format};
-use crate::error::{CliError, EXIT_FAILED};
-use crate::output::{Rows, line, remark};
+use crate::error::{CliError, EXIT_FAILED, EXIT_PAUSED};
+use crate::output::{Rows, duration, line, remark};
 use crate::progress;
 use crate::worker_program::{self, LIBTORCH_VERSION};
 
@@ -158,6 +158,7 @@ pub(crate) fn exit_code(outcome: &RunOutcome) -> ExitCode {
     match outcome.signal {
         _ if outcome.is_success() => ExitCode::SUCCESS,
         Some(signal) => ExitCode::from(u8::try_from(SIGNAL_BASE + signal).unwrap_or(EXIT_FAILED)),
+        None if outcome.is_paused() => ExitCode::from(EXIT_PAUSED),
         None => ExitCode::from(EXIT_FAILED),
     }
 }
@@ -169,10 +170,7 @@ fn print_outcome(outcome: &RunOutcome, format: Format) -> Result<(), CliError> {
         rows.push(vec![
             json!(stage.stage),
             json!(stage.status),
-            match format {
-                Format::Table => json!(progress::duration(stage.duration)),
-                Format::Json | Format::Csv => json!(stage.duration.as_secs_f64()),
-            },
+            duration(Some(stage.duration.as_secs_f64()), format),
             stage
                 .outcome
                 .as_ref()
@@ -194,10 +192,12 @@ fn print_outcome(outcome: &RunOutcome, format: Format) -> Result<(), CliError> {
 
 /// The scores of a stage, in the words of its summary.
 pub(crate) fn print_distances(stage: &StageResult) -> Result<(), CliError> {
-    let distances = stage
-        .outcome
-        .as_ref()
-        .and_then(|outcome| outcome.summary.get("distances"));
+    stage.outcome.as_ref().map_or(Ok(()), print_scores)
+}
+
+/// The scores that an outcome's summary tells.
+pub(crate) fn print_scores(outcome: &Outcome) -> Result<(), CliError> {
+    let distances = outcome.summary.get("distances");
     for distance in distances.and_then(Value::as_array).into_iter().flatten() {
         if let (Some(metric), Some(of), Some(value)) = (
             distance["metric"].as_str(),
@@ -224,7 +224,7 @@ fn provenance() -> Result<Provenance, CliError> {
     let versions = json!({
         "patchwork": env!("CARGO_PKG_VERSION"),
         "libtorch": LIBTORCH_VERSION,
-        "rust": env!("CARGO_PKG_RUST_VERSION"),
+        "rustc": RUSTC_VERSION,
     });
     Ok(Provenance::collect(
         std::env::args().collect(),

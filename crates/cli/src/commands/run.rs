@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use patchwork_config::Variant;
+use patchwork_config::{Pipeline, StageSettings, Variant};
 use patchwork_pipeline::{Plan, Scope};
 use serde_json::json;
 
@@ -25,6 +25,9 @@ pub(crate) async fn run(arguments: &Arguments, run: &RunArguments) -> Result<Exi
             jobs: run.jobs.map(usize::from),
             rehash: run.pipeline.rehash && number == 0,
         };
+        if run.dry_run && print_missing(&variant.pipeline, run.format)? {
+            continue;
+        }
         if run.dry_run {
             print_plan(&request.plan(arguments)?.plan, &run.force, run.format)?;
             continue;
@@ -33,16 +36,15 @@ pub(crate) async fn run(arguments: &Arguments, run: &RunArguments) -> Result<Exi
         match outcome.signal {
             // Asked to stop, the whole matrix stops.
             Some(_) => return Ok(exit_code(&outcome)),
+            None if variants.len() == 1 => return Ok(exit_code(&outcome)),
             None => failed += usize::from(!outcome.is_success()),
         }
     }
     if failed > 0 {
-        if variants.len() > 1 {
-            remark(&format!(
-                "{failed} of {} combinations failed",
-                variants.len()
-            ));
-        }
+        remark(&format!(
+            "{failed} of {} combinations did not finish",
+            variants.len()
+        ));
         return Ok(ExitCode::from(EXIT_FAILED));
     }
     Ok(ExitCode::SUCCESS)
@@ -68,6 +70,36 @@ pub(crate) fn scope(arguments: &PipelineArguments) -> Scope<'_> {
         (None, Some(stage)) => Scope::Until(stage),
         (None, None) => Scope::All,
     }
+}
+
+/// Where raw data is missing nothing can be looked up: says what to get, and what would wait for it.
+fn print_missing(pipeline: &Pipeline, format: Format) -> Result<bool, CliError> {
+    let mut rows = Rows::new(&["stage", "kind", "would be", "fingerprint"]);
+    let mut missing = false;
+    for stage in &pipeline.stages {
+        let problem = match &stage.settings {
+            StageSettings::Prepare(prepare) => patchwork_planner::source::missing(prepare),
+            _ => None,
+        };
+        let state = match &problem {
+            Some(_) => "missing its source",
+            None => "run",
+        };
+        if let Some(problem) = problem {
+            missing = true;
+            remark(&format!("stage `{}`: {problem}", stage.name));
+        }
+        rows.push(vec![
+            json!(stage.name),
+            json!(stage.kind().to_string()),
+            json!(state),
+            json!(null),
+        ]);
+    }
+    if missing {
+        rows.print(format)?;
+    }
+    Ok(missing)
 }
 
 fn print_plan(plan: &Plan, force: &[String], format: Format) -> Result<(), CliError> {

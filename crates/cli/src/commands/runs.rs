@@ -1,15 +1,13 @@
 //! `patchwork runs`: the recorded runs.
 
 use std::path::Path;
-use std::time::Duration;
 
 use patchwork_registry::Registry;
 use serde_json::json;
 
 use crate::arguments::{Format, ListArguments};
 use crate::error::CliError;
-use crate::output::Rows;
-use crate::progress;
+use crate::output::{Rows, duration};
 
 pub(crate) async fn runs(home: &Path, arguments: &ListArguments) -> Result<(), CliError> {
     let registry = Registry::open_read_only(&home.join("registry.db")).await?;
@@ -26,12 +24,7 @@ pub(crate) async fn runs(home: &Path, arguments: &ListArguments) -> Result<(), C
             } else {
                 run.started
             }),
-            match run.seconds {
-                Some(seconds) if table => json!(progress::duration(Duration::from_secs_f64(
-                    seconds.max(0.0)
-                ))),
-                seconds => json!(seconds),
-            },
+            duration(run.seconds, arguments.format),
             json!(run.stages),
             json!(run.cached),
             json!(run.metric),

@@ -1,15 +1,13 @@
 //! `patchwork show`: everything about one run but its series.
 
 use std::path::Path;
-use std::time::Duration;
 
 use patchwork_registry::{Registry, RunDetail};
 use serde_json::json;
 
 use crate::arguments::{Format, ShowArguments};
 use crate::error::CliError;
-use crate::output::{Rows, line};
-use crate::progress;
+use crate::output::{Rows, duration, line};
 
 pub(crate) async fn show(home: &Path, arguments: &ShowArguments) -> Result<(), CliError> {
     let registry = Registry::open_read_only(&home.join("registry.db")).await?;
@@ -37,8 +35,14 @@ fn print(home: &Path, detail: &RunDetail, settings: bool) -> Result<(), CliError
         line(&format!("revision  {revision}{dirty}"))?;
     }
     line(&format!(
-        "machine   {}, {}, {} threads",
-        detail.host, detail.cpu, detail.threads
+        "machine   {}, {}, {} threads{}",
+        detail.host,
+        detail.cpu,
+        detail.threads,
+        detail
+            .gpus
+            .as_ref()
+            .map_or(String::new(), |gpus| format!(", {gpus}"))
     ))?;
     line(&format!("versions  {}", detail.versions))?;
     stages(home, detail, Format::Table).print(Format::Table)?;
@@ -85,22 +89,8 @@ fn stages(home: &Path, detail: &RunDetail, format: Format) -> Rows {
         rows.push(vec![
             json!(stage.name),
             json!(stage.status),
-            match stage.seconds {
-                Some(seconds) if format == Format::Table => {
-                    json!(progress::duration(Duration::from_secs_f64(
-                        seconds.max(0.0)
-                    )))
-                }
-                seconds => json!(seconds),
-            },
-            match processor_seconds(detail, &stage.name) {
-                Some(seconds) if format == Format::Table => {
-                    json!(progress::duration(Duration::from_secs_f64(
-                        seconds.max(0.0)
-                    )))
-                }
-                seconds => json!(seconds),
-            },
+            duration(stage.seconds, format),
+            duration(processor_seconds(detail, &stage.name), format),
             match peak_memory(detail, &stage.name) {
                 Some(bytes) if format == Format::Table => {
                     json!(format!("{} MiB", bytes >> 20))

@@ -1,7 +1,6 @@
 //! `patchwork status`: where the stages of runs stand.
 
 use std::path::Path;
-use std::time::Duration;
 
 use patchwork_pipeline::Store;
 use patchwork_registry::{Registry, RunDetail, RunStatus, StageStatus};
@@ -9,8 +8,7 @@ use serde_json::json;
 
 use crate::arguments::{Format, StatusArguments};
 use crate::error::CliError;
-use crate::output::Rows;
-use crate::progress;
+use crate::output::{Rows, duration};
 
 pub(crate) async fn status(home: &Path, arguments: &StatusArguments) -> Result<(), CliError> {
     let registry = Registry::open_read_only(&home.join("registry.db")).await?;
@@ -89,12 +87,7 @@ fn add(rows: &mut Rows, store: &Store, run: &RunDetail, format: Format) {
             json!(stage.name),
             json!(status),
             json!(attempts().count()),
-            match stage.seconds {
-                Some(seconds) if format == Format::Table => json!(progress::duration(
-                    Duration::from_secs_f64(seconds.max(0.0))
-                )),
-                seconds => json!(seconds),
-            },
+            duration(stage.seconds, format),
             json!(last.map(|attempt| attempt.ended.as_ref().unwrap_or(&attempt.heartbeat))),
             json!(latest.join(", ")),
         ]);

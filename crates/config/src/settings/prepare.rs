@@ -8,13 +8,20 @@ use crate::value::choice;
 
 pub(crate) const KEYS: &[&str] = &[
     "source",
+    "format",
+    "split",
+    "classes",
+    "attributes",
+    "obtain",
     "resolution",
+    "height",
     "transform",
     "background",
     "images_per_shard",
     "max_rejected",
     "labels",
     "mirror",
+    "exif_orientation",
     "emoji",
 ];
 const EMOJI_KEYS: &[&str] = &["groups", "skin_tones", "from", "to"];
@@ -28,8 +35,26 @@ const TWEMOJI: &str = "builtin:twemoji";
 pub struct PrepareSettings {
     /// A path as typed, relative to the current folder, or `builtin:twemoji`.
     pub source: String,
-    /// Side of the square images, in pixels; a multiple of 4 wherever a network trains on them.
+    /// How the source lies on disk; none = what its content looks like.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<Format>,
+    /// The part of the data set to take; none = what the format's users take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<Split>,
+    /// The classes to keep, by name; none = all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Vec<String>>,
+    /// The attributes of CelebA that make classes, with `labels = "attributes"`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attributes: Vec<String>,
+    /// Where the source comes from, for whoever does not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub obtain: Option<String>,
+    /// Width of the images and, without `height`, their height too; a multiple of 4 wherever a network trains on them.
     pub resolution: u32,
+    /// Height that images are brought to, where it is not their width.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub height: Option<u32>,
     /// How an image becomes square.
     pub transform: Transform,
     /// Red, green and blue behind transparent pixels.
@@ -42,6 +67,9 @@ pub struct PrepareSettings {
     pub labels: Labels,
     /// Whether each image is there a second time, mirrored left to right.
     pub mirror: bool,
+    /// Whether images are turned as their EXIF data says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub exif_orientation: bool,
     /// Which emoji; present exactly when the source is `builtin:twemoji`.
     pub emoji: Option<EmojiSettings>,
 }
@@ -60,12 +88,54 @@ pub struct EmojiSettings {
 }
 
 choice! {
-    /// How an image becomes a square of the wanted side.
+    /// How an image comes to the wanted size.
     pub enum Transform {
-        /// The largest centred square is cut out, then scaled.
+        /// The largest centred part of the wanted proportions is cut out, then scaled.
         CenterCrop = "center-crop",
+        /// The same for a size wider than high, on a black square of its width.
+        CenterCropWide = "center-crop-wide",
+        /// As Dhariwal and Nichol: halved by averaging, scaled by a bicubic filter, then the centre.
+        CenterCropDhariwal = "center-crop-dhariwal",
         /// The whole image is scaled, without regard to its proportions.
         Stretch = "stretch",
+    }
+}
+
+choice! {
+    /// How a source lies on disk.
+    pub enum Format {
+        /// A folder, zip or tar archive of image files.
+        Images = "images",
+        /// CelebA's aligned and cropped images.
+        CelebA = "celeba",
+        /// AFHQv2.
+        AfhqV2 = "afhqv2",
+        /// Oxford Flowers-102.
+        Flowers102 = "flowers102",
+        /// A database of LMDB, such as LSUN's.
+        Lmdb = "lmdb",
+        /// CIFAR-10, python or binary version.
+        Cifar10 = "cifar10",
+        /// CIFAR-100, python or binary version.
+        Cifar100 = "cifar100",
+        /// MNIST and others in IDX files.
+        Mnist = "mnist",
+        /// Parquet files with a column of images.
+        Parquet = "parquet",
+    }
+}
+
+choice! {
+    /// A part of a data set.
+    pub enum Split {
+        /// Every image.
+        All = "all",
+        /// For training.
+        Train = "train",
+        /// For validation.
+        Validation = "validation",
+        /// For testing.
+        Test = "test",
     }
 }
 
@@ -76,6 +146,10 @@ choice! {
         None = "none",
         /// The name of the folder that an image lies in.
         Folder = "folder",
+        /// What the data set itself says.
+        Source = "source",
+        /// The attributes of CelebA that are named.
+        Attributes = "attributes",
         /// An emoji's Unicode group.
         Group = "group",
         /// An emoji's skin tone.
@@ -140,6 +214,16 @@ impl PrepareSettings {
         };
         let settings = Self {
             source,
+            format: section.optional("format")?,
+            split: section.optional("split")?,
+            classes: section.optional("classes")?,
+            attributes: section.or("attributes", Vec::new())?,
+            obtain: section.optional("obtain")?,
+            height: section
+                .has("height")
+                .then(|| section.integer("height", None, 4..=4096))
+                .transpose()?,
+            exif_orientation: section.or("exif_orientation", false)?,
             resolution: section.integer("resolution", None, 4..=4096)?,
             transform: section.or("transform", Transform::CenterCrop)?,
             background: background(section)?,
@@ -150,26 +234,58 @@ impl PrepareSettings {
             emoji,
         };
         settings.check_labels(section)?;
+        settings.check_size(section)?;
         Ok(settings)
+    }
+
+    /// Width and height of the images of the data set.
+    pub fn image_size(&self) -> (u32, u32) {
+        match self.transform {
+            Transform::CenterCropWide => (self.resolution, self.resolution),
+            _ => (self.resolution, self.height.unwrap_or(self.resolution)),
+        }
+    }
+
+    fn check_size(&self, section: &Section<'_>) -> Result<(), ConfigError> {
+        let (width, height) = (self.resolution, self.height.unwrap_or(self.resolution));
+        let problem = match self.transform {
+            Transform::CenterCropWide if height > width => "is for images wider than high",
+            Transform::CenterCropDhariwal if height != width => "gives square images only",
+            _ => return Ok(()),
+        };
+        let problem = format!(
+            "`{}` {problem}, not {width} x {height}",
+            self.transform.name()
+        );
+        Err(section.invalid("transform", problem))
     }
 
     fn check_labels(&self, section: &Section<'_>) -> Result<(), ConfigError> {
         let labels = self.labels.name();
         match (self.labels, &self.emoji) {
-            (Labels::Folder, Some(_)) => {
+            (Labels::Folder | Labels::Source | Labels::Attributes, Some(_)) => {
                 let problem = format!(
-                    "`{labels}` is for a folder of images; `{TWEMOJI}` has `group` and `skin-tone`"
+                    "`{labels}` is for image files; `{TWEMOJI}` has `group` and `skin-tone`"
                 );
                 Err(section.invalid("labels", problem))
             }
             (Labels::Group | Labels::SkinTone, None) => {
-                let problem =
-                    format!("`{labels}` is for `{TWEMOJI}`; a folder of images has `folder`");
+                let problem = format!(
+                    "`{labels}` is for `{TWEMOJI}`; image files have `folder` and `source`"
+                );
                 Err(section.invalid("labels", problem))
             }
             (Labels::SkinTone, Some(emoji)) if emoji.skin_tones == SkinTones::None => {
                 let problem = "`skin-tone` tells one class only while `emoji.skin_tones` is `none`";
                 Err(section.invalid("labels", problem))
+            }
+            (Labels::Attributes, None) if self.attributes.is_empty() => {
+                let problem = "`attributes` needs the key `attributes`, such as [\"Smiling\"]";
+                Err(section.invalid("labels", problem))
+            }
+            (other, None) if other != Labels::Attributes && !self.attributes.is_empty() => {
+                let problem = "make classes only with `labels` = \"attributes\"";
+                Err(section.invalid("attributes", problem))
             }
             _ => Ok(()),
         }

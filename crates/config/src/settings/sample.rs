@@ -1,16 +1,13 @@
 //! A network to images.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
 use crate::error::ConfigError;
 use crate::section::Section;
+use crate::settings::grid::Grid;
 use crate::settings::seeds::{SeedRange, seeds};
 use crate::settings::train::Precision;
-use crate::tree::Data;
-use crate::value::{FromData, choice};
+use crate::value::choice;
 
 pub(crate) const KEYS: &[&str] = &[
     "seeds",
@@ -34,8 +31,10 @@ pub(crate) const KEYS: &[&str] = &[
     "images_per_shard",
     "precision",
     "at_images",
+    "best_snapshot",
     "ema_width",
     "grid",
+    "export",
 ];
 const REGION_KEYS: &[&str] = &["row", "column", "side"];
 
@@ -76,7 +75,7 @@ pub struct SampleSettings {
     pub labels: SampleLabels,
     /// The part of the canvas that is drawn; none = all of it.
     pub region: Option<Region>,
-    /// Images at once.
+    /// Images at once; fewer where memory does not suffice, which changes no image.
     pub batch_size: u32,
     /// Images in one shard file.
     pub images_per_shard: u32,
@@ -84,20 +83,16 @@ pub struct SampleSettings {
     pub precision: Precision,
     /// The snapshot of training that is sampled, by its images seen; none = the final network.
     pub at_images: Option<u64>,
+    /// Whether the best network that training measured is sampled, rather than the final one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub best_snapshot: bool,
     /// Relative width of the average that is sampled, made of those that training kept; none = the wider one (0.10).
     pub ema_width: Option<f64>,
     /// Shape of the picture that shows the first images.
     pub grid: Grid,
-}
-
-/// Columns and rows of a picture made of many. Written `COLUMNSxROWS`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Grid {
-    /// At least 1.
-    pub columns: u32,
-    /// At least 1.
-    pub rows: u32,
+    /// As what the images are written besides the shards.
+    #[serde(default, skip_serializing_if = "Export::is_none")]
+    pub export: Export,
 }
 
 choice! {
@@ -171,6 +166,27 @@ choice! {
     }
 }
 
+choice! {
+    /// As what images are written for programs that do not read shards.
+    #[derive(Default)]
+    pub enum Export {
+        /// Not at all.
+        #[default]
+        None = "none",
+        /// A folder of PNG files, named by seed.
+        Folder = "folder",
+        /// A zip of PNG files, uncompressed, with the labels in `dataset.json`, as EDM's tools read it.
+        Zip = "zip",
+    }
+}
+
+impl Export {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+    fn is_none(&self) -> bool {
+        *self == Self::None
+    }
+}
+
 impl SampleSettings {
     /// Whether the way through the noise levels is EDM's own: any other is the general sampler's.
     pub fn is_edm_process(&self) -> bool {
@@ -207,6 +223,7 @@ impl SampleSettings {
             images_per_shard: section.integer("images_per_shard", Some(1000), 1..=1_000_000)?,
             precision: section.or("precision", Precision::Auto)?,
             at_images: section.optional("at_images")?,
+            best_snapshot: section.or("best_snapshot", false)?,
             ema_width: ema_width(section)?,
             grid: section.or(
                 "grid",
@@ -215,9 +232,11 @@ impl SampleSettings {
                     rows: 10,
                 },
             )?,
+            export: section.or("export", Export::None)?,
         };
         settings.check_levels(section)?;
         settings.check_solver(section)?;
+        settings.check_network(section)?;
         Ok(settings)
     }
 
@@ -237,6 +256,25 @@ impl SampleSettings {
             return Err(section.invalid("guidance_interval", problem));
         }
         Ok(())
+    }
+
+    /// One network is sampled.
+    fn check_network(&self, section: &Section<'_>) -> Result<(), ConfigError> {
+        if !self.best_snapshot {
+            return Ok(());
+        }
+        let other = [
+            ("at_images", self.at_images.is_some()),
+            ("ema_width", self.ema_width.is_some()),
+        ];
+        match other.into_iter().find(|(_, typed)| *typed) {
+            Some((key, _)) => {
+                let problem =
+                    format!("is true, but `{key}` names another network; leave out one of them");
+                Err(section.invalid("best_snapshot", problem))
+            }
+            None => Ok(()),
+        }
     }
 
     /// What one solver or way through the noise levels has no use for is refused, not passed over.
@@ -309,58 +347,5 @@ fn ema_width(section: &Section<'_>) -> Result<Option<f64>, ConfigError> {
             Err(section.invalid(KEY, problem))
         }
         width => Ok(width),
-    }
-}
-
-impl fmt::Display for Grid {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}x{}", self.columns, self.rows)
-    }
-}
-
-impl FromStr for Grid {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let sides = text
-            .split_once('x')
-            .map(|(columns, rows)| (columns.parse(), rows.parse()));
-        match sides {
-            Some((Ok(columns), Ok(rows)))
-                if (1..=100).contains(&columns) && (1..=100).contains(&rows) =>
-            {
-                Ok(Self { columns, rows })
-            }
-            _ => Err(format!(
-                "`{text}` is no grid such as `10x10` (columns x rows, each 1 to 100)"
-            )),
-        }
-    }
-}
-
-impl TryFrom<String> for Grid {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<Grid> for String {
-    fn from(grid: Grid) -> Self {
-        grid.to_string()
-    }
-}
-
-impl FromData for Grid {
-    fn expected() -> String {
-        "columns and rows such as \"10x10\", each 1 to 100".to_owned()
-    }
-
-    fn from_data(data: &Data) -> Option<Self> {
-        match data {
-            Data::Text(text) => text.parse().ok(),
-            _ => None,
-        }
     }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::ConfigError;
 use crate::section::Section;
 use crate::settings::network::{self, NetworkSettings};
+use crate::settings::snapshot_evaluation::{self, SnapshotEvaluationSettings};
 use crate::value::choice;
 
 pub(crate) const KEYS: &[&str] = &[
@@ -27,6 +28,12 @@ pub(crate) const KEYS: &[&str] = &[
     "gradient_clip",
     "precision",
     "snapshot_images",
+    "snapshot_evaluation",
+    "snapshot_kimg",
+    "snapshots_kept",
+    "snapshot_samples",
+    "gradient_accumulation",
+    "init_from",
     "preconditioning",
     "sigma_data",
     "p_mean",
@@ -77,6 +84,24 @@ pub struct TrainSettings {
     /// Images seen at which the averaged network is kept, ascending, below the duration; 0 = the
     /// untrained network. The final network is always kept.
     pub snapshot_images: Vec<u64>,
+    /// How each snapshot and the final network are measured, and the best of them kept; none = not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot_evaluation: Option<SnapshotEvaluationSettings>,
+    /// It is kept every so many thousand images too; none = at `snapshot_images` alone.
+    #[serde(default)]
+    pub snapshot_kimg: Option<f64>,
+    /// How many of those of `snapshot_kimg` stay, the newest, beside the best where a distance is measured; 0 = all.
+    #[serde(default)]
+    pub snapshots_kept: u32,
+    /// Images drawn from each kept network, always from the same seeds; 0 = none.
+    #[serde(default = "default_snapshot_samples")]
+    pub snapshot_samples: u32,
+    /// Rounds of forward and backward in a step, each with its share of the images: less memory, same mathematics.
+    #[serde(default = "one")]
+    pub gradient_accumulation: u32,
+    /// A network's file whose weights training starts from; none = random weights.
+    #[serde(default)]
+    pub init_from: Option<String>,
     /// The factors around the network, with the noise levels and the weights that belong to them in training.
     pub preconditioning: Preconditioning,
     /// Standard deviation of the data that EDM's preconditioning assumes.
@@ -89,6 +114,26 @@ pub struct TrainSettings {
     pub loss_scaling: f64,
     /// The network.
     pub network: NetworkSettings,
+}
+
+fn default_snapshot_samples() -> u32 {
+    16
+}
+
+fn one() -> u32 {
+    1
+}
+
+choice! {
+    /// What training does when its loss is not finite or leaves its range for good.
+    pub enum OnDivergence {
+        /// It fails, and its last checkpoint stays.
+        Stop = "stop",
+        /// It goes back to the last checkpoint and passes over the batches since.
+        Rollback = "rollback",
+        /// It warns.
+        Continue = "continue",
+    }
 }
 
 choice! {
@@ -185,6 +230,39 @@ choice! {
 }
 
 impl TrainSettings {
+    /// Images seen at which the network is kept next, after `last`; none = before the final one there is no other.
+    pub fn next_snapshot(&self, last: Option<u64>) -> Option<u64> {
+        let listed = self.snapshot_images.iter().copied();
+        let listed = listed.filter(|&images| last.is_none_or(|last| images > last));
+        let regular = self.snapshot_interval().map(|interval| {
+            let passed = last.map_or(0, |last| last / interval);
+            (passed + 1) * interval
+        });
+        listed
+            .chain(regular)
+            .min()
+            .filter(|&images| images < self.duration_images)
+    }
+
+    /// Images between two regular snapshots.
+    pub fn snapshot_interval(&self) -> Option<u64> {
+        self.snapshot_kimg.map(images_of_kimg)
+    }
+
+    /// Whether the network at this many images is in the artifact whatever is measured on the way.
+    pub fn keeps_snapshot(&self, images: u64) -> bool {
+        if self.snapshot_images.contains(&images) {
+            return true;
+        }
+        self.snapshot_interval().is_some_and(|interval| {
+            let newest = (self.duration_images - 1) / interval;
+            let number = images / interval;
+            images.is_multiple_of(interval)
+                && (1..=newest).contains(&number)
+                && (self.snapshots_kept == 0 || newest - number < self.snapshots_kept.into())
+        })
+    }
+
     /// Fractions of the full side that training uses, as (divisor, probability), small sides
     /// first: R/4, R/2 and R with (1-p)·2/5, (1-p)·3/5 and p (Patch Diffusion, pixel models).
     pub fn patch_sides(&self) -> [(u32, f64); 3] {
@@ -199,6 +277,8 @@ impl TrainSettings {
     pub(crate) fn read(section: &Section<'_>) -> Result<Self, ConfigError> {
         const IMAGES: std::ops::RangeInclusive<u64> = 0..=1_000_000_000_000;
         let network = section.table("network", network::KEYS)?;
+        let snapshot_evaluation =
+            section.table("snapshot_evaluation", snapshot_evaluation::KEYS)?;
         let settings = Self {
             batch_size: section.integer("batch_size", Some(256), 1..=65_536)?,
             duration_images: section.integer("duration_images", None, 1..=1_000_000_000_000)?,
@@ -227,6 +307,19 @@ impl TrainSettings {
             gradient_clip: section.optional_positive("gradient_clip")?,
             precision: section.or("precision", Precision::Auto)?,
             snapshot_images: section.or("snapshot_images", Vec::new())?,
+            snapshot_evaluation: snapshot_evaluation
+                .as_ref()
+                .map(SnapshotEvaluationSettings::read)
+                .transpose()?,
+            snapshot_kimg: kimg(section, "snapshot_kimg")?,
+            snapshots_kept: section.integer("snapshots_kept", Some(0), 0..=1_000_000)?,
+            snapshot_samples: section.integer(
+                "snapshot_samples",
+                Some(default_snapshot_samples()),
+                0..=1024,
+            )?,
+            gradient_accumulation: section.integer("gradient_accumulation", Some(1), 1..=65_536)?,
+            init_from: section.optional("init_from")?,
             preconditioning: section.or("preconditioning", Preconditioning::Edm)?,
             sigma_data: section.positive("sigma_data", 0.5)?,
             p_mean: section.number("p_mean", Some(-1.2), -100.0..=100.0)?,
@@ -235,6 +328,12 @@ impl TrainSettings {
             network: NetworkSettings::read(network.as_ref())?,
         };
         settings.check_durations(section)?;
+        settings.check_snapshots(section)?;
+        let (batch, rounds) = (settings.batch_size, settings.gradient_accumulation);
+        if !batch.is_multiple_of(rounds) {
+            let problem = format!("is {rounds}, which does not divide `batch_size` = {batch}");
+            return Err(section.invalid("gradient_accumulation", problem));
+        }
         settings.check_preconditioning(section)?;
         if settings.label_dropout > 0.0 && !settings.class_conditional {
             let problem = "withholds classes, but `class_conditional` is false";
@@ -276,6 +375,15 @@ impl TrainSettings {
             );
             return Err(section.invalid("learning_rate_decay_images", problem));
         }
+        Ok(())
+    }
+
+    fn check_snapshots(&self, section: &Section<'_>) -> Result<(), ConfigError> {
+        let duration = self.duration_images;
+        if self.snapshots_kept > 0 && self.snapshot_kimg.is_none() {
+            let problem = "thins out the snapshots of `snapshot_kimg`, which is not set";
+            return Err(section.invalid("snapshots_kept", problem));
+        }
         if !self
             .snapshot_images
             .is_sorted_by(|earlier, later| earlier < later)
@@ -296,6 +404,22 @@ impl TrainSettings {
         }
         Ok(())
     }
+}
+
+/// A number of thousand images that is at least one image, if there is one.
+pub(crate) fn kimg(section: &Section<'_>, key: &str) -> Result<Option<f64>, ConfigError> {
+    match section.optional_positive(key)? {
+        Some(value) if !(0.001..=1e9).contains(&value) => Err(section.invalid(
+            key,
+            format!("is {value} thousand images, not between 0.001 and 1e9"),
+        )),
+        value => Ok(value),
+    }
+}
+
+/// Thousands of images as images.
+pub fn images_of_kimg(kimg: f64) -> u64 {
+    (kimg * 1000.0).round() as u64
 }
 
 /// The augmentations in the order in which they are made: the same ones in another order are the same settings.

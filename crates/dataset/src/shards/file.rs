@@ -28,15 +28,26 @@ pub(super) struct ShardFile {
     pub(super) metadata: BTreeMap<String, String>,
     pub(super) ids: Vec<u64>,
     pub(super) labels: Vec<Option<i32>>,
-    digests: Vec<[u8; DIGEST_BYTES]>,
+    pub(super) digests: Vec<[u8; DIGEST_BYTES]>,
 }
 
 impl ShardFile {
-    /// Opens a shard and finds its pixels, which must lie contiguous and uncompressed.
-    ///
-    /// The digests of the first and the last image are checked, which a wrong place cannot pass; those of
-    /// the others by [`image`](Self::image).
+    /// Opens a shard and checks the digests of its first and its last image, which a wrong place cannot pass; those
+    /// of the others by [`image`](Self::image).
     pub(super) fn open(path: &Path, image_bytes: usize) -> Result<Self, DatasetError> {
+        let shard = Self::open_unchecked(path, image_bytes)?;
+        let rows = shard.ids.len();
+        for row in [0, rows.saturating_sub(1)]
+            .into_iter()
+            .filter(|row| *row < rows)
+        {
+            shard.image(row)?;
+        }
+        Ok(shard)
+    }
+
+    /// Opens a shard and finds its pixels, which must lie contiguous and uncompressed, without reading them.
+    pub(super) fn open_unchecked(path: &Path, image_bytes: usize) -> Result<Self, DatasetError> {
         let failed = |error| DatasetError::parquet("read", path, error);
         let file = file_error::open(path)?;
         let map = map_file(path, &file)?;
@@ -68,12 +79,6 @@ impl ShardFile {
                 format!("it has {} of {rows} rows", shard.ids.len()),
             ));
         }
-        for row in [0, rows.saturating_sub(1)]
-            .into_iter()
-            .filter(|row| *row < rows)
-        {
-            shard.image(row)?;
-        }
         Ok(shard)
     }
 
@@ -84,7 +89,7 @@ impl ShardFile {
 
     /// An image's pixels and digest, checked against each other.
     pub(super) fn image(&self, row: usize) -> Result<(&[u8], [u8; DIGEST_BYTES]), DatasetError> {
-        let pixels = &self.map[self.pixels.clone()][row * self.image_bytes..][..self.image_bytes];
+        let pixels = self.pixels(row);
         let digest = image_digest(pixels);
         if digest != self.digests[row] {
             let problem =
@@ -92,6 +97,11 @@ impl ShardFile {
             return Err(DatasetError::malformed(&self.path, problem));
         }
         Ok((pixels, digest))
+    }
+
+    /// An image's pixels, as they are.
+    pub(super) fn pixels(&self, row: usize) -> &[u8] {
+        &self.map[self.pixels.clone()][row * self.image_bytes..][..self.image_bytes]
     }
 
     fn append(&mut self, batch: &RecordBatch) -> Result<(), DatasetError> {
@@ -122,6 +132,23 @@ impl ShardFile {
         }));
         Ok(())
     }
+}
+
+/// The names of a shard's images in their source.
+pub(super) fn read_keys(path: &Path) -> Result<Vec<String>, DatasetError> {
+    let failed = |error| DatasetError::parquet("read", path, error);
+    let lacking = || DatasetError::malformed(path, "it lacks the column `key`");
+    let builder =
+        ParquetRecordBatchReaderBuilder::try_new(file_error::open(path)?).map_err(failed)?;
+    let columns = ProjectionMask::columns(builder.parquet_schema(), ["key"]);
+    let mut keys = Vec::new();
+    for batch in builder.with_projection(columns).build().map_err(failed)? {
+        let batch = batch.map_err(|error| DatasetError::parquet("read", path, error))?;
+        let column = batch.column_by_name("key").ok_or_else(lacking)?;
+        let column = column.as_string_opt::<i32>().ok_or_else(lacking)?;
+        keys.extend(column.iter().map(|key| key.unwrap_or_default().to_owned()));
+    }
+    Ok(keys)
 }
 
 /// Where the pixels lie: the image column is one PLAIN page, whose values end where the page ends.

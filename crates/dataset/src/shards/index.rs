@@ -166,6 +166,7 @@ pub(crate) struct Index {
     pub(crate) labels: Vec<Option<u32>>,
     /// Shard and offset in its file.
     pub(crate) places: Vec<(u32, u64)>,
+    pub(super) digests: Vec<[u8; DIGEST_BYTES]>,
 }
 
 /// Reads an index whole and checks that its ids are dense and its labels have names.
@@ -176,9 +177,9 @@ pub(crate) fn read_index(path: &Path) -> Result<Index, DatasetError> {
         ParquetRecordBatchReaderBuilder::try_new(file_error::open(path)?).map_err(failed)?;
     let metadata: BTreeMap<String, String> = from_key_values(builder.metadata().file_metadata());
     let spec = ShardSpec::from_metadata(path, metadata)?;
-    let names = ["id", "label", "shard", "offset"];
+    let names = ["id", "label", "shard", "offset", "digest"];
     let columns = ProjectionMask::columns(builder.parquet_schema(), names);
-    let (mut labels, mut places) = (Vec::new(), Vec::new());
+    let (mut labels, mut places, mut digests) = (Vec::new(), Vec::new(), Vec::new());
     for batch in builder.with_projection(columns).build().map_err(failed)? {
         let batch = batch.map_err(|error| DatasetError::parquet("read", path, error))?;
         let lacking = |name: &str| malformed(format!("it lacks the column `{name}`"));
@@ -195,6 +196,10 @@ pub(crate) fn read_index(path: &Path) -> Result<Index, DatasetError> {
         let offset = column("offset")?
             .as_primitive_opt::<UInt64Type>()
             .ok_or_else(|| lacking("offset"))?;
+        let digest = column("digest")?
+            .as_fixed_size_binary_opt()
+            .filter(|digest| digest.value_length() as usize == DIGEST_BYTES)
+            .ok_or_else(|| lacking("digest"))?;
         for row in 0..batch.num_rows() {
             let number = places.len();
             if ids.value(row) != number as u64 {
@@ -211,6 +216,8 @@ pub(crate) fn read_index(path: &Path) -> Result<Index, DatasetError> {
             }
             labels.push(value.map(|value| value as u32));
             places.push((shard.value(row), offset.value(row)));
+            let digest = digest.value(row).first_chunk();
+            digests.push(*digest.expect("the column's width was checked above"));
         }
     }
     if places.is_empty() {
@@ -220,7 +227,13 @@ pub(crate) fn read_index(path: &Path) -> Result<Index, DatasetError> {
         spec,
         labels,
         places,
+        digests,
     })
+}
+
+/// The digest of each image's pixels, by the index.
+pub(crate) fn read_digests(path: &Path) -> Result<Vec<[u8; DIGEST_BYTES]>, DatasetError> {
+    Ok(read_index(path)?.digests)
 }
 
 #[cfg(test)]

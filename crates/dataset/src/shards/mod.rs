@@ -13,13 +13,17 @@
 
 mod file;
 mod index;
+mod keys;
 mod set_writer;
 mod spec;
+mod verify;
 mod write;
 
 pub use set_writer::ShardSetWriter;
 pub use spec::{CHANNELS, FORMAT, INDEX_FILE, REJECTED_FILE, Rejected, Row, ShardSpec};
 
 pub(crate) use file::map_file;
-pub(crate) use index::read_index;
+pub(crate) use index::{read_digests, read_index};
+pub(crate) use keys::KeyReader;
 pub(crate) use spec::shard_file_name;
+pub use verify::{Fault, Verified, verify};

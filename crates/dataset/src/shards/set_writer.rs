@@ -7,13 +7,11 @@ use patchwork_core::durable;
 use super::file::ShardFile;
 use super::index::{IndexRow, describe, write_index, write_rejected};
 use super::spec::{
-    CHANNELS, INDEX_FILE, REJECTED_FILE, Rejected, Row, ShardSpec, shard_file_name, to_key_values,
+    CHANNELS, FIRST_ID_KEY, INDEX_FILE, REJECTED_FILE, REJECTED_KEY, Rejected, Row, ShardSpec,
+    shard_file_name, shard_number, to_key_values,
 };
 use super::write::write_shard_file;
 use crate::error::DatasetError;
-
-const FIRST_ID_KEY: &str = "first_id";
-const REJECTED_KEY: &str = "rejected";
 
 /// Writes the shards of a set in order, going on where an earlier writer of the same set stopped.
 ///
@@ -28,7 +26,10 @@ pub struct ShardSetWriter {
 }
 
 impl ShardSetWriter {
-    /// Opens a folder, keeps its complete shards of this very spec up to the first gap, and removes the rest.
+    /// Opens a folder and keeps its complete shards of this very spec up to the first gap.
+    ///
+    /// What lies behind the gap stays until [`take_over`](Self::take_over) has been asked for it, or is written over;
+    /// [`finish`](Self::finish) removes what is left.
     pub fn open(folder: &Path, spec: ShardSpec) -> Result<Self, DatasetError> {
         spec.check()?;
         durable::create_dir_all(folder)?;
@@ -40,13 +41,18 @@ impl ShardSetWriter {
             images: 0,
             rejected: Vec::new(),
         };
-        while let Some((images, rejected)) = writer.complete_shard() {
-            writer.shards += 1;
-            writer.images += images;
-            writer.rejected.extend(rejected);
-        }
-        writer.remove_from(writer.shards)?;
+        writer.take_over();
         Ok(writer)
+    }
+
+    /// Takes over the complete shards of this very spec that follow the last one, as after a damaged shard was written
+    /// anew: the next to write is the first that is missing.
+    pub fn take_over(&mut self) {
+        while let Some((images, rejected)) = self.complete_shard() {
+            self.shards += 1;
+            self.images += images;
+            self.rejected.extend(rejected);
+        }
     }
 
     /// How many shards are complete; the next one to write has this number.
@@ -101,11 +107,19 @@ impl ShardSetWriter {
 
     /// Checks every image of every shard against its digest, and writes the index and the list of rejected
     /// images: the set is then complete.
+    ///
+    /// A damaged shard is removed, so that the next attempt writes it anew.
     pub fn finish(self) -> Result<(), DatasetError> {
+        self.remove_from(self.shards)?;
         let mut rows: Vec<IndexRow> = Vec::with_capacity(self.images as usize);
         for number in 0..self.shards {
-            let shard = ShardFile::open(&self.shard_path(number), self.spec.image_bytes())?;
-            rows.extend(describe(&shard, number)?);
+            let path = self.shard_path(number);
+            let described = ShardFile::open(&path, self.spec.image_bytes())
+                .and_then(|shard| describe(&shard, number));
+            if matches!(described, Err(DatasetError::Malformed { .. })) {
+                durable::remove_file(&path)?;
+            }
+            rows.extend(described?);
         }
         self.write_rejected()?;
         write_index(&self.folder.join(INDEX_FILE), &self.spec, &rows)
@@ -130,13 +144,7 @@ impl ShardSetWriter {
     fn remove_from(&self, first: usize) -> Result<(), DatasetError> {
         for path in durable::list(&self.folder)? {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let number = name
-                .strip_prefix("shard-")
-                .and_then(|rest| rest.strip_suffix(".parquet"));
-            if number
-                .and_then(|digits| digits.parse::<usize>().ok())
-                .is_some_and(|n| n >= first)
-            {
+            if shard_number(&name).is_some_and(|number| number >= first) {
                 durable::remove_file(&path)?;
             }
         }

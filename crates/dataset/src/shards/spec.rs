@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use parquet::file::metadata::{FileMetaData, KeyValue};
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use patchwork_core::file_error;
 use serde::{Deserialize, Serialize};
 
 use crate::error::DatasetError;
@@ -29,9 +31,19 @@ const CHANNELS_KEY: &str = "channels";
 const CLASS_NAMES_KEY: &str = "class_names";
 const IMAGES_PER_SHARD_KEY: &str = "images_per_shard";
 
+/// A shard's own entries: the id of its first image, and the images that were left out on the way to it.
+pub(super) const FIRST_ID_KEY: &str = "first_id";
+pub(super) const REJECTED_KEY: &str = "rejected";
+
 /// The file name of a shard.
 pub(crate) fn shard_file_name(shard: usize) -> String {
     format!("shard-{shard:05}.parquet")
+}
+
+/// The number of a shard, by its file name.
+pub(super) fn shard_number(name: &str) -> Option<usize> {
+    let digits = name.strip_prefix("shard-")?.strip_suffix(".parquet")?;
+    digits.parse().ok()
 }
 
 /// What all shards of a set have in common.
@@ -53,6 +65,17 @@ impl ShardSpec {
     /// Bytes of an image.
     pub fn image_bytes(&self) -> usize {
         self.width * self.height * CHANNELS
+    }
+
+    /// Reads what a file of a set says of the set.
+    pub(super) fn read(path: &Path) -> Result<Self, DatasetError> {
+        let failed = |error| DatasetError::parquet("read", path, error);
+        let file = SerializedFileReader::new(file_error::open(path)?).map_err(failed)?;
+        let mut metadata = from_key_values(file.metadata().file_metadata());
+        for own in [FIRST_ID_KEY, REJECTED_KEY] {
+            metadata.remove(own);
+        }
+        Self::from_metadata(path, metadata)
     }
 
     pub(super) fn check(&self) -> Result<(), DatasetError> {

@@ -1,192 +1,148 @@
-//! A folder of PNG files, read recursively.
+//! A folder of image files, read recursively.
 //!
-//! Files whose name begins with a dot and files without an image's ending are not images. A file with the
-//! ending of another image format stops the work, because leaving it out would make another data set.
+//! Files whose name begins with a dot and files without an image's ending are not images.
 
+use std::borrow::Cow;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use patchwork_core::Digest;
 use patchwork_core::durable;
 use patchwork_core::file_error::{self, FileError};
+use rayon::prelude::*;
 
 use super::cache::SourceCache;
-use super::open::Labels;
-use super::raw::{Entry, RawImage, Rejection, Source};
-use crate::decode::{MAX_PIXELS, decode};
+use super::listing::{Listing, is_image_name};
+use super::raw::Rejection;
+use super::store::{DATASET_JSON, Store, check_size, unreadable};
 use crate::error::DatasetError;
 
-/// The largest image file that is read, in bytes: no PNG within the pixel limit needs more.
-const MAX_FILE_BYTES: u64 = MAX_PIXELS * 8 + (1 << 20);
-
-pub(super) struct FolderSource {
-    files: Vec<ImageFile>,
-    class_names: Vec<String>,
+pub(super) struct FolderStore {
+    folder: PathBuf,
+    files: Listing<()>,
+    dataset_json: Option<Vec<u8>>,
     digest: Digest,
 }
 
-struct ImageFile {
-    key: String,
-    path: PathBuf,
-    label: Option<u32>,
-}
-
-impl FolderSource {
+impl FolderStore {
+    /// Lists a folder and digests its files; `within` keeps those whose path it accepts.
     pub(super) fn open(
         folder: &Path,
-        labels: Labels,
+        within: &dyn Fn(&str) -> bool,
         cache: &SourceCache,
     ) -> Result<Self, DatasetError> {
-        let mut paths = Vec::new();
-        collect(folder, &mut Vec::new(), &mut paths)?;
-        let mut files: Vec<ImageFile> = paths
-            .into_iter()
-            .map(|path| ImageFile {
-                key: key(folder, &path),
-                path,
-                label: None,
-            })
-            .collect();
-        if files.is_empty() {
-            return Err(DatasetError::EmptySource {
-                source_name: folder.display().to_string(),
-                problem: "no file in it or below it ends in .png".to_owned(),
-            });
-        }
-        files.sort_by(|a, b| a.key.cmp(&b.key));
-        let class_names = match labels {
-            Labels::Folder => label_by_folder(&mut files, folder)?,
-            _ => Vec::new(),
+        let mut found = Listing::default();
+        collect(folder, folder, &mut Vec::new(), within, &mut found)?;
+        let files = found.sorted();
+        let json = folder.join(DATASET_JSON);
+        let dataset_json = match json.is_file() {
+            true => Some(file_error::read(&json)?),
+            false => None,
         };
-        let named = files
-            .iter()
-            .map(|file| (file.key.as_str(), file.path.as_path()));
-        let digest = cache.digest(folder, &named.collect::<Vec<_>>())?;
+        let paths: Vec<PathBuf> = (0..files.len())
+            .map(|file| folder.join(files.name(file)))
+            .collect();
+        let mut listed: Vec<(&str, &Path)> = (0..files.len())
+            .filter(|file| files.refused(*file).is_none())
+            .map(|file| (files.name(file), paths[file].as_path()))
+            .collect();
+        if dataset_json.is_some() {
+            listed.push((DATASET_JSON, &json));
+        }
+        let digest = cache.digest(folder, &listed)?;
         Ok(Self {
+            folder: folder.to_owned(),
             files,
-            class_names,
+            dataset_json,
             digest,
         })
     }
+
+    fn read_file(&self, file: usize) -> Result<Cow<'_, [u8]>, Rejection> {
+        if let Some(refused) = self.files.refused(file) {
+            return Err(refused.clone());
+        }
+        let path = self.folder.join(self.files.name(file));
+        check_size(std::fs::metadata(&path).map_err(unreadable)?.len())?;
+        let bytes = file_error::read(&path).map_err(|error| unreadable(error.source))?;
+        Ok(Cow::Owned(bytes))
+    }
 }
 
-impl Source for FolderSource {
+impl Store for FolderStore {
     fn len(&self) -> usize {
         self.files.len()
     }
 
-    fn entry(&self, index: usize) -> Entry<'_> {
-        let file = &self.files[index];
-        Entry {
-            key: &file.key,
-            label: file.label,
-        }
+    fn name(&self, file: usize) -> &str {
+        self.files.name(file)
     }
 
-    fn read(&self, index: usize) -> Result<RawImage, Rejection> {
-        let path = &self.files[index].path;
-        let unreadable =
-            |error: &dyn std::fmt::Display| Rejection::new(format!("not readable: {error}"));
-        let size = std::fs::metadata(path)
-            .map_err(|error| unreadable(&error))?
-            .len();
-        if size > MAX_FILE_BYTES {
-            return Err(Rejection::new(format!(
-                "a file of {size} bytes is too large for an image"
-            )));
-        }
-        let bytes = file_error::read(path).map_err(|error| unreadable(&error.source))?;
-        decode(&bytes)
+    fn bytes(&self, file: usize) -> u64 {
+        let path = self.folder.join(self.files.name(file));
+        std::fs::metadata(path).map_or(0, |metadata| metadata.len())
     }
 
-    fn class_names(&self) -> &[String] {
-        &self.class_names
+    fn read(&self, files: &[usize]) -> Vec<Result<Cow<'_, [u8]>, Rejection>> {
+        files.par_iter().map(|file| self.read_file(*file)).collect()
+    }
+
+    fn dataset_json(&self) -> Option<&[u8]> {
+        self.dataset_json.as_deref()
     }
 
     fn digest(&self) -> Digest {
         self.digest
     }
-
-    fn credit(&self) -> Option<&str> {
-        None
-    }
 }
 
-/// Lists the PNG files in a folder and below it. Links are followed; one that leads back up is an error.
+/// Lists the image files in a folder and below it. Links are followed; one that leads back up is listed and refused.
 fn collect(
+    root: &Path,
     folder: &Path,
     above: &mut Vec<PathBuf>,
-    paths: &mut Vec<PathBuf>,
+    within: &dyn Fn(&str) -> bool,
+    found: &mut Listing<()>,
 ) -> Result<(), DatasetError> {
     let place = folder
         .canonicalize()
         .map_err(|source| FileError::new("open", folder, source))?;
     if above.contains(&place) {
-        let source = std::io::Error::other("it is a link to a folder that contains it");
-        return Err(FileError::new("read the folder", folder, source).into());
+        let cause = "it is a link to a folder that contains it";
+        found.push_refused(key(root, folder), (), cause);
+        return Ok(());
     }
     above.push(place);
     for path in durable::list(folder)? {
-        let hidden = path
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if hidden {
+        let name = path.file_name().unwrap_or_default().as_bytes();
+        if name.starts_with(b".") {
             continue;
         }
-        if path.is_dir() {
-            collect(&path, above, paths)?;
-            continue;
-        }
-        let ending = path
-            .extension()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .to_ascii_lowercase();
-        match ending.as_str() {
-            "png" => paths.push(path),
-            "jpg" | "jpeg" | "webp" | "bmp" | "gif" | "tif" | "tiff" | "ppm" | "avif" | "heic" => {
-                return Err(DatasetError::UnsupportedFormat {
-                    path,
-                    found: ending.to_uppercase(),
-                });
+        let key = key(root, &path);
+        // A link that leads nowhere, or to itself, has no metadata.
+        let Ok(metadata) = std::fs::metadata(&path) else {
+            if is_image_name(name) {
+                found.push_refused(key, (), "it is a link that leads nowhere");
             }
-            _ => {}
+            continue;
+        };
+        if metadata.is_dir() {
+            collect(root, &path, above, within, found)?;
+        } else if is_image_name(name) && std::str::from_utf8(key).map_or(true, within) {
+            match metadata.is_file() {
+                true => found.push(key, ()),
+                false => found.push_refused(key, (), "it is not a regular file"),
+            }
         }
     }
     above.pop();
     Ok(())
 }
 
-fn key(folder: &Path, path: &Path) -> String {
-    let relative = path.strip_prefix(folder).unwrap_or(path);
-    let parts: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
-    parts.join("/")
-}
-
-/// Labels each file by the first folder of its key; returns the folders, sorted.
-fn label_by_folder(files: &mut [ImageFile], folder: &Path) -> Result<Vec<String>, DatasetError> {
-    let mut class_names: Vec<String> = Vec::new();
-    for file in files.iter() {
-        let Some((class, _)) = file.key.split_once('/') else {
-            return Err(DatasetError::Setting {
-                setting: "labels",
-                value: "\"folder\"".to_owned(),
-                problem: format!(
-                    "`{}` lies in no class folder below `{}`",
-                    file.path.display(),
-                    folder.display()
-                ),
-            });
-        };
-        class_names.push(class.to_owned());
-    }
-    class_names.sort_unstable();
-    class_names.dedup();
-    for file in files {
-        let class = file.key.split('/').next().unwrap_or_default();
-        file.label = class_names
-            .iter()
-            .position(|name| name == class)
-            .map(|label| label as u32);
-    }
-    Ok(class_names)
+/// The path below the root.
+fn key<'a>(root: &Path, path: &'a Path) -> &'a [u8] {
+    path.strip_prefix(root)
+        .unwrap_or(path)
+        .as_os_str()
+        .as_bytes()
 }

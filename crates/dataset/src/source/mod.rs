@@ -1,16 +1,41 @@
 //! Where raw images come from.
 //!
-//! A [`Source`] is a list of named images that can be read in any order from many threads: a folder of
-//! files, or pictures that ship with the build. It knows nothing of sizes, transforms or shards.
+//! A [`Source`] is a list of named images that can be read in any order from many threads. Most are image files in a
+//! `store` (a folder, a zip or tar archive, an LMDB database, Parquet files), of which a layout (`images`, `celeba`,
+//! `afhq`, `flowers`) takes some and gives them classes; CIFAR and MNIST are pixels in memory; the emoji ship with
+//! the build. A source knows nothing of sizes, transforms or shards, and writes nothing but the digests that it
+//! remembers.
 
-mod cache;
-mod folder;
-mod listing;
 mod open;
 mod raw;
+mod settings;
+
+mod files;
+mod listing;
+mod store;
+
+mod folder;
+mod lmdb;
+mod parquet;
+mod tar;
+mod zip;
+
+mod afhq;
+mod celeba;
+mod flowers;
+mod images;
+mod matlab;
+
+mod batches;
+mod cifar;
+mod mnist;
+mod pixels;
 mod twemoji;
 
+mod cache;
+
 pub use cache::SourceCache;
-pub use open::{Labels, SourceSettings, open};
-pub use raw::{Entry, PixelFormat, RawImage, Rejection, Source};
+pub use open::open;
+pub use raw::{Entry, Payload, PixelFormat, RawImage, Rejection, Source};
+pub use settings::{Format, Labels, SourceSettings, Split};
 pub use twemoji::EmojiFilter;

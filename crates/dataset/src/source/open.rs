@@ -1,78 +1,42 @@
 //! From what a pipeline file names to a source.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use patchwork_core::durable;
 
 use super::cache::SourceCache;
-use super::folder::FolderSource;
+use super::files::{FileSource, Selection};
+use super::folder::FolderStore;
+use super::lmdb::{DATA_FILE, LmdbStore};
+use super::parquet::ParquetStore;
 use super::raw::Source;
-use super::twemoji::{EmojiFilter, TwemojiSource};
+use super::settings::{Format, Labels, SourceSettings, Split};
+use super::store::Store;
+use super::tar::{Compression, TarStore, walk};
+use super::twemoji::TwemojiSource;
+use super::zip::ZipStore;
+use super::{afhq, celeba, cifar, flowers, images, mnist, zip};
 use crate::error::DatasetError;
 
 const BUILTIN: &str = "builtin:";
 const TWEMOJI: &str = "builtin:twemoji";
 
-/// What gives an image its class.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Labels {
-    /// Images have no class.
-    #[default]
-    None,
-    /// The first folder of the path.
-    Folder,
-    /// The Unicode group of an emoji.
-    Group,
-    /// The skin tone of an emoji; `default` for those that have none.
-    SkinTone,
-}
-
-impl Labels {
-    /// Every choice.
-    pub const ALL: [Self; 4] = [Self::None, Self::Folder, Self::Group, Self::SkinTone];
-
-    /// The name in pipeline files.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Folder => "folder",
-            Self::Group => "group",
-            Self::SkinTone => "skin-tone",
-        }
-    }
-
-    /// The choice of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|labels| labels.name() == name)
-    }
-}
-
-/// Which images to take, and what their classes are.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SourceSettings {
-    /// `builtin:twemoji`, or the path of a folder of PNG files.
-    pub source: String,
-    /// What gives an image its class.
-    pub labels: Labels,
-    /// Which emoji to take; of no meaning for a folder.
-    pub emoji: EmojiFilter,
-}
+/// Names of an archive that are looked at to tell its format.
+const NAMES_LOOKED_AT: usize = 64;
 
 /// Opens a source: lists its images and digests its content, without decoding anything.
 pub fn open(
     settings: &SourceSettings,
     cache: &SourceCache,
 ) -> Result<Box<dyn Source>, DatasetError> {
-    let refused = |problem: &str| DatasetError::Setting {
-        setting: "labels",
-        value: format!("\"{}\"", settings.labels.name()),
-        problem: format!("{problem} of the source `{}`", settings.source),
-    };
-    let no_such_source = |problem: &str| DatasetError::NoSuchSource {
-        source_name: settings.source.clone(),
-        problem: problem.to_owned(),
-    };
     if settings.source == TWEMOJI {
-        if settings.labels == Labels::Folder {
-            return Err(refused("`group`, `skin-tone` and `none` are the labels"));
+        if !matches!(
+            settings.labels,
+            Labels::None | Labels::Group | Labels::SkinTone
+        ) {
+            let problem = "`group`, `skin-tone` and `none` are the labels of";
+            return Err(wrong_labels(settings, problem));
         }
         return Ok(Box::new(TwemojiSource::open(
             settings.labels,
@@ -80,25 +44,458 @@ pub fn open(
         )?));
     }
     if settings.source.starts_with(BUILTIN) {
-        return Err(no_such_source(&format!(
-            "the one that ships with the build is `{TWEMOJI}`"
-        )));
-    }
-    if matches!(settings.labels, Labels::Group | Labels::SkinTone) {
-        return Err(refused("`folder` and `none` are the labels"));
+        return Err(DatasetError::NoSuchSource {
+            source_name: settings.source.clone(),
+            problem: format!("the one that ships with the build is `{TWEMOJI}`"),
+        });
     }
     let path = Path::new(&settings.source);
+    if !path.exists() {
+        return Err(DatasetError::MissingSource {
+            path: path.to_owned(),
+        });
+    }
+    let format = match settings.format {
+        Some(format) => format,
+        None => detect(path)?,
+    };
+    check_labels(settings, format)?;
+    check_split(settings, format)?;
+    let source: Box<dyn Source> = match format {
+        Format::Cifar10 | Format::Cifar100 | Format::Mnist => open_pixels(settings, format, cache)?,
+        _ => open_files(settings, format, cache)?,
+    };
+    if source.is_empty() {
+        return Err(DatasetError::EmptySource {
+            source_name: settings.source.clone(),
+            problem:
+                "no file in it or below it ends as an image's name does (.png, .jpg, .webp, ...)"
+                    .to_owned(),
+        });
+    }
+    Ok(source)
+}
+
+fn open_pixels(
+    settings: &SourceSettings,
+    format: Format,
+    cache: &SourceCache,
+) -> Result<Box<dyn Source>, DatasetError> {
+    let path = Path::new(&settings.source);
+    let labelled = settings.labels == Labels::Source;
+    let split = settings.split.unwrap_or(Split::Train);
+    let mut source = match format {
+        Format::Mnist => {
+            let folder = match path.is_dir() {
+                true => path,
+                false => path.parent().unwrap_or(path),
+            };
+            mnist::open(folder, split, labelled, cache)?
+        }
+        _ => cifar::open(path, format, split, labelled, cache)?,
+    };
+    if let Some(classes) = &settings.classes {
+        if !labelled {
+            return Err(classes_without_labels(settings));
+        }
+        let (numbers, names) = chosen(source.class_names(), classes)?;
+        source.retain_classes(&numbers, names);
+    }
+    Ok(Box::new(source))
+}
+
+fn open_files(
+    settings: &SourceSettings,
+    format: Format,
+    cache: &SourceCache,
+) -> Result<Box<dyn Source>, DatasetError> {
+    let path = Path::new(&settings.source);
+    let labelled = settings.labels != Labels::None;
+    let attributes = match settings.labels {
+        Labels::Attributes => &settings.attributes[..],
+        _ => &[],
+    };
+    let split = settings.split;
+    let part = split.unwrap_or(Split::All);
+    let place = place_of_images(path, format);
+    let celeba_lists;
+    let flower_lists;
+    let (beside, mut selection_of): (
+        _,
+        Box<dyn FnMut(&dyn Store) -> Result<Selection, DatasetError>>,
+    ) = match format {
+        Format::CelebA => {
+            celeba_lists = celeba::Lists::find(&place, split, attributes)?;
+            let lists = &celeba_lists;
+            (
+                lists.paths(),
+                Box::new(move |store| lists.select(store, split, attributes)),
+            )
+        }
+        Format::Flowers102 => {
+            flower_lists = flowers::Lists::find(&place, part, labelled)?;
+            let lists = &flower_lists;
+            (
+                lists.paths(),
+                Box::new(move |store| lists.select(store, part)),
+            )
+        }
+        Format::AfhqV2 => {
+            let part = split.unwrap_or(Split::Train);
+            (
+                Vec::new(),
+                Box::new(move |store| Ok(afhq::select(store, part))),
+            )
+        }
+        _ => (
+            Vec::new(),
+            Box::new(move |store| {
+                match settings.labels {
+                    Labels::Folder => images::by_folder(store),
+                    Labels::Source => images::by_store(store),
+                    _ => Ok(Selection::all(store)),
+                }
+                .map_err(|problem| DatasetError::Setting {
+                    setting: "labels",
+                    value: format!("\"{}\"", settings.labels.name()),
+                    problem: format!("{problem} in `{}`", settings.source),
+                })
+            }),
+        ),
+    };
+    let store: Box<dyn Store> = match format {
+        Format::Lmdb => Box::new(LmdbStore::open(&place, cache)?),
+        Format::Parquet => Box::new(ParquetStore::open(&place, tables(&place, split)?, cache)?),
+        _ => open_store(&place, &beside, cache)?,
+    };
+    let mut selection = selection_of(&*store)?;
+    drop(selection_of);
+    if let Some(classes) = &settings.classes {
+        if selection.class_names.is_empty() {
+            return Err(classes_without_labels(settings));
+        }
+        let (numbers, names) = chosen(&selection.class_names, classes)?;
+        selection.members.retain_mut(|member| {
+            let number = usize::try_from(member.label)
+                .ok()
+                .and_then(|label| numbers.get(label).copied().flatten());
+            member.label = number.map_or(member.label, |number| number as i32);
+            number.is_some()
+        });
+        selection.class_names = names;
+    }
+    if !labelled {
+        selection = selection.unlabelled();
+    }
+    let mut digest = store.digest();
+    if place.is_dir() && !beside.is_empty() {
+        digest = digest_with(digest, cache, &place, &beside)?;
+    }
+    Ok(Box::new(FileSource::new(store, selection, digest)))
+}
+
+/// A folder's digest, and those of the lists that tell about it; an archive's covers them already.
+fn digest_with(
+    folder: patchwork_core::Digest,
+    cache: &SourceCache,
+    place: &Path,
+    beside: &[(&str, &Path)],
+) -> Result<patchwork_core::Digest, DatasetError> {
+    let uncached = SourceCache {
+        path: None,
+        rehash: cache.rehash,
+    };
+    let lists = uncached.digest(place, beside)?;
+    Ok(super::listing::digest_listing(
+        [("images", 0, folder), ("lists", 0, lists)].into_iter(),
+    ))
+}
+
+/// The folder, zip or tar archive at a path.
+fn open_store(
+    path: &Path,
+    beside: &[(&str, &Path)],
+    cache: &SourceCache,
+) -> Result<Box<dyn Store>, DatasetError> {
+    if path.is_dir() {
+        return Ok(Box::new(FolderStore::open(path, &|_| true, cache)?));
+    }
+    if is_zip(path)? {
+        return Ok(Box::new(ZipStore::open(path, beside, cache)?));
+    }
+    match Compression::of_tar(path)? {
+        Some(compression) => Ok(Box::new(TarStore::open(path, compression, beside, cache)?)),
+        None => Err(unknown_kind(path)),
+    }
+}
+
+fn unknown_kind(path: &Path) -> DatasetError {
+    DatasetError::NoSuchSource {
+        source_name: path.display().to_string(),
+        problem: "the file is no zip archive, tar archive (plain, gzip, zstd) or Parquet file\n\
+                  hint: a download that ended early or a page instead of a file looks like this; archives of other \
+                  kinds have to be unpacked, and their folder named"
+            .to_owned(),
+    }
+}
+
+/// Where the images of a distribution lie when the folder of its files is named.
+fn place_of_images(path: &Path, format: Format) -> PathBuf {
+    let candidates: &[&str] = match format {
+        Format::CelebA => &[
+            "img_align_celeba.zip",
+            "Img/img_align_celeba.zip",
+            celeba::FOLDER,
+        ],
+        Format::Flowers102 => &["102flowers.tgz", "jpg"],
+        Format::AfhqV2 => &["afhq_v2.zip", "afhq_v2", "afhq"],
+        _ => &[],
+    };
+    candidates
+        .iter()
+        .map(|name| path.join(name))
+        .find(|place| place.exists())
+        .unwrap_or_else(|| path.to_owned())
+}
+
+/// Tells the format of a path from what lies there.
+fn detect(path: &Path) -> Result<Format, DatasetError> {
+    if path.is_dir() {
+        return Ok(detect_folder(path));
+    }
+    if starts_with(path, b"PAR1")? {
+        return Ok(Format::Parquet);
+    }
+    let mut names: Vec<String> = Vec::new();
+    if is_zip(path)? {
+        names = zip::first_names(path, NAMES_LOOKED_AT)?;
+    } else if let Some(compression) = Compression::of_tar(path)? {
+        // The walk is ended by an error of its own when enough names are known.
+        let walked = walk(path, compression, &mut |name, _, _, _| {
+            names.push(String::from_utf8_lossy(name).into_owned());
+            match names.len() {
+                NAMES_LOOKED_AT => Err(DatasetError::Interrupted),
+                _ => Ok(()),
+            }
+        });
+        match walked {
+            Ok(()) | Err(DatasetError::Interrupted) => {}
+            Err(error) => return Err(error),
+        }
+    } else if path.to_string_lossy().contains("idx") && starts_with_idx(path)? {
+        return Ok(Format::Mnist);
+    } else {
+        return Err(unknown_kind(path));
+    }
+    Ok(detect_names(&names))
+}
+
+fn detect_names(names: &[String]) -> Format {
+    if let Some(format) = names.iter().find_map(|name| cifar::format_of(name)) {
+        return format;
+    }
+    let images: Vec<&String> = names
+        .iter()
+        .filter(|name| super::listing::is_image_name(name.as_bytes()))
+        .collect();
+    let all = |holds: &dyn Fn(&str) -> bool| {
+        !images.is_empty() && images.iter().all(|name| holds(name.as_str()))
+    };
+    if all(&|name| name.split('/').any(|part| part == celeba::FOLDER)) {
+        Format::CelebA
+    } else if all(&|name| afhq::place(name).is_some()) {
+        Format::AfhqV2
+    } else if all(&|name| flowers::number(name).is_some() && name.contains("jpg/")) {
+        Format::Flowers102
+    } else {
+        Format::Images
+    }
+}
+
+fn detect_folder(folder: &Path) -> Format {
+    let has = |name: &str| folder.join(name).exists();
+    if has(DATA_FILE) {
+        return Format::Lmdb;
+    }
+    if mnist::is_there(folder) {
+        return Format::Mnist;
+    }
+    let named = folder
+        .file_name()
+        .and_then(|name| cifar::format_of(&name.to_string_lossy()));
+    let within = [
+        ("cifar-10-batches-py", Format::Cifar10),
+        ("cifar-10-batches-bin", Format::Cifar10),
+        ("cifar-100-python", Format::Cifar100),
+        ("cifar-100-binary", Format::Cifar100),
+    ]
+    .into_iter()
+    .find(|(name, _)| has(name))
+    .map(|(_, format)| format);
+    if let Some(format) = named.or(within) {
+        return format;
+    }
+    if tables(folder, None).is_ok_and(|tables| !tables.is_empty()) {
+        return Format::Parquet;
+    }
+    let of_celeba = |path: &Path| path.file_name().is_some_and(|name| name == celeba::FOLDER);
+    if of_celeba(folder)
+        || has("img_align_celeba.zip")
+        || has("Img/img_align_celeba.zip")
+        || has(celeba::FOLDER)
+    {
+        return Format::CelebA;
+    }
+    if has("afhq_v2.zip")
+        || has("afhq_v2/train/cat")
+        || ["cat", "dog", "wild"]
+            .iter()
+            .any(|class| has(&format!("train/{class}")))
+    {
+        return Format::AfhqV2;
+    }
+    if has("102flowers.tgz") || has("jpg/image_00001.jpg") || has("image_00001.jpg") {
+        return Format::Flowers102;
+    }
+    Format::Images
+}
+
+/// The Parquet files at a path, in its folder `data`, or of a split by the Hub's names, sorted.
+fn tables(path: &Path, split: Option<Split>) -> Result<Vec<PathBuf>, DatasetError> {
     if path.is_file() {
-        return Err(no_such_source(
-            "it is a file; sources are folders of PNG files and `builtin:twemoji`\n\
-             hint: unpack an archive and name its folder",
+        return Ok(vec![path.to_owned()]);
+    }
+    let within = path.join("data");
+    let mut tables = Vec::new();
+    for folder in [path, &within] {
+        if !tables.is_empty() || !folder.is_dir() {
+            continue;
+        }
+        let listed = durable::list(folder)?;
+        tables = listed
+            .into_iter()
+            .filter(|path| path.extension().is_some_and(|ending| ending == "parquet"))
+            .collect();
+    }
+    // A prepared data set is Parquet too, but no raw one.
+    if tables
+        .iter()
+        .any(|path| path.ends_with(crate::shards::INDEX_FILE))
+    {
+        return Ok(Vec::new());
+    }
+    let prefix = match split {
+        None | Some(Split::All) => "",
+        Some(Split::Train) => "train",
+        Some(Split::Validation) => "valid",
+        Some(Split::Test) => "test",
+    };
+    tables.retain(|path| {
+        let name = path.file_name().unwrap_or_default();
+        name.to_string_lossy().starts_with(prefix)
+    });
+    tables.sort();
+    Ok(tables)
+}
+
+fn is_zip(path: &Path) -> Result<bool, DatasetError> {
+    Ok(starts_with(path, b"PK\x03\x04")? || starts_with(path, b"PK\x05\x06")?)
+}
+
+fn starts_with_idx(path: &Path) -> Result<bool, DatasetError> {
+    Ok(starts_with(path, &[0, 0, 8])? || starts_with(path, &[0x1F, 0x8B])?)
+}
+
+fn starts_with(path: &Path, mark: &[u8]) -> Result<bool, DatasetError> {
+    use std::os::unix::fs::FileExt;
+    let file = patchwork_core::file_error::open(path)?;
+    let mut head = vec![0; mark.len()];
+    let read = file.read_exact_at(&mut head, 0);
+    Ok(read.is_ok() && head == mark)
+}
+
+/// New numbers for the classes to keep, in the order of the data set, and their names.
+fn chosen(
+    known: &[String],
+    wanted: &[String],
+) -> Result<(Vec<Option<u32>>, Vec<String>), DatasetError> {
+    if let Some(unknown) = wanted.iter().find(|class| !known.contains(class)) {
+        let shown: Vec<&str> = known.iter().take(20).map(String::as_str).collect();
+        let otherwise = format!("the classes are {}", shown.join(", "));
+        let names = known.iter().map(String::as_str);
+        return Err(DatasetError::unknown_name(
+            "class", unknown, names, &otherwise,
         ));
     }
-    if !path.is_dir() {
-        return Err(no_such_source(
-            "nothing is at that path\n\
-             hint: put the images there, or set `source` to their folder or to \"builtin:twemoji\"",
-        ));
+    let kept: BTreeMap<usize, u32> = (0..known.len())
+        .filter(|class| wanted.contains(&known[*class]))
+        .zip(0..)
+        .collect();
+    let numbers = (0..known.len()).map(|class| kept.get(&class).copied());
+    let names = kept.keys().map(|class| known[*class].clone()).collect();
+    Ok((numbers.collect(), names))
+}
+
+fn classes_without_labels(settings: &SourceSettings) -> DatasetError {
+    DatasetError::Setting {
+        setting: "classes",
+        value: format!("{:?}", settings.classes.as_deref().unwrap_or_default()),
+        problem: "without `labels` no image of this source has a class".to_owned(),
     }
-    Ok(Box::new(FolderSource::open(path, settings.labels, cache)?))
+}
+
+fn wrong_labels(settings: &SourceSettings, problem: &str) -> DatasetError {
+    DatasetError::Setting {
+        setting: "labels",
+        value: format!("\"{}\"", settings.labels.name()),
+        problem: format!("{problem} `{}`", settings.source),
+    }
+}
+
+fn check_labels(settings: &SourceSettings, format: Format) -> Result<(), DatasetError> {
+    let allowed: &[Labels] = match format {
+        Format::Images => &[Labels::None, Labels::Folder, Labels::Source],
+        Format::CelebA => &[Labels::None, Labels::Attributes],
+        Format::Lmdb => &[Labels::None],
+        Format::AfhqV2
+        | Format::Flowers102
+        | Format::Cifar10
+        | Format::Cifar100
+        | Format::Mnist
+        | Format::Parquet => &[Labels::None, Labels::Source],
+    };
+    if allowed.contains(&settings.labels) {
+        return Ok(());
+    }
+    let names: Vec<String> = allowed
+        .iter()
+        .map(|labels| format!("`{}`", labels.name()))
+        .collect();
+    let problem = format!(
+        "{} are the labels of the format `{}`, as which is read",
+        names.join(", "),
+        format.name()
+    );
+    Err(wrong_labels(settings, &problem))
+}
+
+fn check_split(settings: &SourceSettings, format: Format) -> Result<(), DatasetError> {
+    let Some(split) = settings.split else {
+        return Ok(());
+    };
+    let has = match format {
+        Format::Images | Format::Lmdb => split == Split::All,
+        Format::CelebA | Format::Flowers102 | Format::Parquet => true,
+        Format::AfhqV2 | Format::Cifar10 | Format::Cifar100 | Format::Mnist => {
+            split != Split::Validation
+        }
+    };
+    if has {
+        return Ok(());
+    }
+    Err(DatasetError::Setting {
+        setting: "split",
+        value: format!("\"{}\"", split.name()),
+        problem: format!("the format `{}` has no such part", format.name()),
+    })
 }

@@ -1,8 +1,12 @@
 //! The interface of a source, and a raw image.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use patchwork_core::Digest;
+
+use crate::decode::MAX_PIXELS;
 
 /// A list of raw images, read in any order from many threads.
 pub trait Source: Send + Sync {
@@ -20,11 +24,17 @@ pub trait Source: Send + Sync {
     /// If `index` is not below [`len`](Self::len).
     fn entry(&self, index: usize) -> Entry<'_>;
 
-    /// Reads and decodes an image, or says why it cannot be used.
+    /// About how many bytes [`fetch`](Self::fetch) holds of an image; 0 where that is not known.
+    fn stored_bytes(&self, index: usize) -> u64;
+
+    /// Reads a range of images, or says of each why it cannot be used; nothing is decoded.
+    ///
+    /// Any range can be read, but a compressed archive is read from its start unless the range lies behind the last
+    /// one.
     ///
     /// # Panics
-    /// If `index` is not below [`len`](Self::len).
-    fn read(&self, index: usize) -> Result<RawImage, Rejection>;
+    /// If the range ends beyond [`len`](Self::len).
+    fn fetch(&self, range: Range<usize>) -> Vec<Result<Payload<'_>, Rejection>>;
 
     /// The names of the classes, by label; empty where images have none.
     fn class_names(&self) -> &[String];
@@ -45,6 +55,15 @@ pub struct Entry<'a> {
     pub label: Option<u32>,
 }
 
+/// What a source holds of an image.
+#[derive(Debug)]
+pub enum Payload<'a> {
+    /// An image file.
+    File(Cow<'a, [u8]>),
+    /// Pixels as they are.
+    Pixels(RawImage),
+}
+
 /// Why an image was left out, as a lower-case fragment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection(String);
@@ -53,6 +72,13 @@ impl Rejection {
     /// A rejection for the given cause.
     pub fn new(cause: impl Into<String>) -> Self {
         Self(cause.into())
+    }
+
+    /// A rejection for a size beyond [`MAX_PIXELS`](crate::decode::MAX_PIXELS).
+    pub(crate) fn too_large(width: u64, height: u64) -> Self {
+        Self(format!(
+            "{width} x {height} pixels are more than the limit of {MAX_PIXELS}"
+        ))
     }
 
     /// The cause.
@@ -70,6 +96,8 @@ impl fmt::Display for Rejection {
 /// The channels of a raw image, one byte each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PixelFormat {
+    /// Grey.
+    Grey,
     /// Red, green, blue.
     Rgb,
     /// Red, green, blue and opacity, not premultiplied.
@@ -77,8 +105,10 @@ pub enum PixelFormat {
 }
 
 impl PixelFormat {
-    fn bytes(self) -> u64 {
+    /// Bytes of a pixel.
+    pub(crate) fn channels(self) -> usize {
         match self {
+            Self::Grey => 1,
             Self::Rgb => 3,
             Self::Rgba => 4,
         }
@@ -109,7 +139,7 @@ impl RawImage {
                 "its size of {width} x {height} pixels is not usable"
             )));
         }
-        let expected = u64::from(width) * u64::from(height) * format.bytes();
+        let expected = u64::from(width) * u64::from(height) * format.channels() as u64;
         if pixels.len() as u64 != expected {
             return Err(Rejection::new(format!(
                 "it has {} bytes instead of {expected}",

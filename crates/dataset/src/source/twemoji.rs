@@ -3,14 +3,16 @@
 //! The order is Unicode's (CLDR), each emoji followed by its skin-tone variants. An emoji of which
 //! Twemoji has no picture is no part of the source.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use emojis::{Emoji, Group, SkinTone};
 use patchwork_core::Digest;
 use twemoji_assets::png::PngTwemojiAsset;
 
 use super::listing::digest_listing;
-use super::open::Labels;
-use super::raw::{Entry, RawImage, Rejection, Source};
-use crate::decode::decode;
+use super::raw::{Entry, Payload, Rejection, Source};
+use super::settings::Labels;
 use crate::error::DatasetError;
 
 const CREDIT: &str = "Twemoji, Copyright Twitter, Inc. and other contributors, CC-BY 4.0";
@@ -49,13 +51,13 @@ impl TwemojiSource {
         let class_names = match labels {
             Labels::Group => classes(&chosen, |emoji| group_name(emoji.group())),
             Labels::SkinTone => classes(&chosen, skin_tone_name),
-            Labels::None | Labels::Folder => Vec::new(),
+            Labels::None | Labels::Folder | Labels::Source | Labels::Attributes => Vec::new(),
         };
         let label_of = |emoji: &Emoji| {
             let class = match labels {
                 Labels::Group => group_name(emoji.group()),
                 Labels::SkinTone => skin_tone_name(emoji),
-                Labels::None | Labels::Folder => return None,
+                Labels::None | Labels::Folder | Labels::Source | Labels::Attributes => return None,
             };
             class_names
                 .iter()
@@ -105,8 +107,15 @@ impl Source for TwemojiSource {
         }
     }
 
-    fn read(&self, index: usize) -> Result<RawImage, Rejection> {
-        decode(self.pictures[index].png)
+    fn stored_bytes(&self, index: usize) -> u64 {
+        self.pictures[index].png.len() as u64
+    }
+
+    fn fetch(&self, range: Range<usize>) -> Vec<Result<Payload<'_>, Rejection>> {
+        self.pictures[range]
+            .iter()
+            .map(|picture| Ok(Payload::File(Cow::Borrowed(picture.png))))
+            .collect()
     }
 
     fn class_names(&self) -> &[String] {
@@ -326,7 +335,7 @@ mod tests {
             "mixed",
         ];
         assert_eq!(tones.class_names(), names);
-        assert_eq!(source.read(0).unwrap().width(), 72);
+        assert_eq!(source.fetch(0..2).len(), 2);
     }
 
     #[test]

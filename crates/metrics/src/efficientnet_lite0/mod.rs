@@ -6,6 +6,5 @@
 
 mod extractor;
 mod network;
-mod preprocess;
 
 pub use extractor::EfficientNetLite0;

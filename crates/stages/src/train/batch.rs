@@ -2,7 +2,7 @@
 
 use patchwork_config::TrainSettings;
 use patchwork_core::Seed;
-use patchwork_dataset::{DatasetError, Order, PatchRequest, PatchSize, ShardSet};
+use patchwork_dataset::{DatasetError, PatchRequest, PatchSize, PatchStream, ShardSet, Share};
 use patchwork_diffusion::augment::{AugmentOptions, GeneratorDraws, augment};
 use patchwork_diffusion::loss::drop_labels;
 use patchwork_diffusion::patches::crop;
@@ -12,14 +12,15 @@ use tch::{Device, Kind, Tensor};
 
 use super::augmentation::augment_options;
 use super::checkpoint::Position;
+use super::host::HostBatch;
 
 /// Makes the batches of a run.
 pub(crate) struct Batches<'a> {
     data: &'a ShardSet,
-    order: Order,
+    stream: PatchStream,
     seed: Seed,
     batch_size: u64,
-    mirror_probability: f64,
+    gradient_accumulation: usize,
     augmentation: Option<AugmentOptions>,
     /// The number of classes and the share of withheld labels, for a conditional network.
     labels: Option<(i64, f64)>,
@@ -35,10 +36,10 @@ impl<'a> Batches<'a> {
     ) -> Self {
         Self {
             data,
-            order: Order::new(data.len() as u64, seed.derive("order")),
+            stream: PatchStream::new(data, seed, settings.mirror_probability),
             seed,
             batch_size: settings.batch_size.into(),
-            mirror_probability: settings.mirror_probability,
+            gradient_accumulation: settings.gradient_accumulation as usize,
             augmentation: augment_options(settings),
             labels: settings
                 .class_conditional
@@ -47,7 +48,7 @@ impl<'a> Batches<'a> {
         }
     }
 
-    /// The uniform number that chooses the patch side of a step.
+    /// The uniform number that chooses the patch side of a step, by its [`Position::draw`].
     pub(crate) fn side_draw(&self, step: u64) -> f64 {
         self.seed.derive("side").at(step).stream().uniform()
     }
@@ -78,11 +79,7 @@ impl<'a> Batches<'a> {
         let rnd_normal = Tensor::randn([count], float).to_device(self.device);
         let noise = Tensor::randn(patches.size(), float).to_device(self.device);
         let class_labels = self.labels.map(|(classes, dropout)| {
-            let labels: Vec<i64> = requests
-                .iter()
-                .map(|request| self.data.label(request.index).map_or(-1, i64::from))
-                .collect();
-            let one_hot = one_hot(&labels, classes);
+            let one_hot = one_hot(&self.data.gather_labels(&requests), classes);
             drop_labels(&one_hot, &Tensor::rand([count], float), dropout).to_device(self.device)
         });
         Ok(Round {
@@ -97,9 +94,37 @@ impl<'a> Batches<'a> {
         })
     }
 
+    /// The images of a step in as many parts as there are accumulation rounds, with the same draws.
+    pub(crate) fn parts(
+        &self,
+        round: Round,
+        position: &Position,
+    ) -> impl Iterator<Item = Round> + use<> {
+        let parts = self.gradient_accumulation;
+        let images = round.rows.len() / parts;
+        let dropout = self.seed.derive("dropout").at(position.draw());
+        (0..parts).map(move |part| {
+            let first = part * images;
+            let some = |tensor: &Tensor| tensor.narrow(0, first as i64, images as i64);
+            Round {
+                patches: some(&round.patches),
+                rows: round.rows[first..first + images].to_vec(),
+                cols: round.cols[first..first + images].to_vec(),
+                class_labels: round.class_labels.as_ref().map(some),
+                augment_labels: round.augment_labels.as_ref().map(some),
+                rnd_normal: some(&round.rnd_normal),
+                noise: some(&round.noise),
+                dropout_seed: match part {
+                    0 => round.dropout_seed,
+                    _ => Some(dropout.at(part as u64).value().cast_signed()),
+                },
+            }
+        })
+    }
+
     /// The seed of libtorch's generator for a purpose in a step.
     fn generator_seed(&self, purpose: &str, position: &Position) -> i64 {
-        let seed = self.seed.derive(purpose).at(position.step);
+        let seed = self.seed.derive(purpose).at(position.draw());
         seed.value().cast_signed()
     }
 
@@ -122,33 +147,16 @@ impl<'a> Batches<'a> {
 
     /// `[requests, channels, height, width]`, f32 in [-1, 1], on the device.
     fn gather(&self, requests: &[PatchRequest], size: PatchSize) -> Result<Tensor, DatasetError> {
-        let mut values = vec![0.0; requests.len() * size.values()];
-        self.data.gather(requests, size, &mut values)?;
-        let shape = [
-            requests.len() as i64,
-            self.data.channels() as i64,
-            size.height as i64,
-            size.width as i64,
-        ];
-        Ok(Tensor::from_slice(&values)
-            .reshape(shape)
-            .to_device(self.device))
+        Ok(HostBatch::gather(self.data, requests, size, self.device)?.into_device())
     }
 
     /// Which images, and where the patches lie: corners uniform on the integers of `0..=R - s`.
     fn requests(&self, position: &Position, side: Side) -> Vec<PatchRequest> {
-        let mut draws = self.seed.derive("patches").at(position.step).stream();
+        let first = position.images_drawn;
         let count = self.batch_size * side.multiplier as u64;
-        let rows = (self.data.height() - side.side as usize + 1) as u64;
-        let columns = (self.data.width() - side.side as usize + 1) as u64;
-        (0..count)
-            .map(|offset| PatchRequest {
-                index: self.order.index_at(position.images_drawn + offset) as usize,
-                row: draws.below(rows) as usize,
-                column: draws.below(columns) as usize,
-                mirrored: draws.uniform() < self.mirror_probability,
-            })
-            .collect()
+        let size = PatchSize::square(side.side as usize);
+        self.stream
+            .patches(first..first + count, Share::WHOLE, size)
     }
 }
 
@@ -280,6 +288,56 @@ pub(crate) mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn accumulation_rounds_share_out_a_steps_images() {
+        let _guard = GENERATOR.lock().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let data = data(folder.path());
+        let mut settings = settings(0.15);
+        let round = |settings: &TrainSettings| {
+            let batches = Batches::new(&data, settings, Seed::new(5), Device::Cpu);
+            let position = Position::default();
+            let round = batches.round(&position, HALF).unwrap();
+            batches.parts(round, &position).collect::<Vec<Round>>()
+        };
+        let whole = round(&settings).pop().unwrap();
+        settings.gradient_accumulation = 5;
+        let parts = round(&settings);
+        assert_eq!(parts.len(), 5);
+        let parts_tensors: Vec<Vec<Tensor>> = parts.iter().map(tensors).collect();
+        for (index, tensor) in tensors(&whole).iter().enumerate() {
+            let of_parts: Vec<&Tensor> = parts_tensors.iter().map(|part| &part[index]).collect();
+            assert!(Tensor::cat(&of_parts, 0).equal(tensor), "{index}");
+        }
+        let mut seeds: Vec<Option<i64>> = parts.iter().map(|part| part.dropout_seed).collect();
+        assert_eq!(seeds[0], whole.dropout_seed);
+        seeds.sort_unstable();
+        seeds.dedup();
+        assert_eq!(seeds.len(), 5, "no two rounds drop the same units");
+    }
+
+    /// Steps that were passed over are drawn no more, and the next one is drawn as if they had been done.
+    #[test]
+    fn draws_pass_over_skipped_steps() {
+        let _guard = GENERATOR.lock().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let data = data(folder.path());
+        let settings = settings(0.0);
+        let batches = Batches::new(&data, &settings, Seed::new(1), Device::Cpu);
+        let at = |step, skipped_steps| Position {
+            step,
+            skipped_steps,
+            images_drawn: 70,
+            ..Position::default()
+        };
+        let round = |position| tensors(&batches.round(&position, HALF).unwrap());
+        let undisturbed = round(at(7, 0));
+        for (one, other) in undisturbed.iter().zip(round(at(3, 4))) {
+            assert!(one.equal(&other));
+        }
+        assert!(!undisturbed[0].equal(&round(at(3, 0))[0]));
     }
 
     /// With every probability zero but the labels there, augmentation is nothing but another way to the same patches.

@@ -1,22 +1,28 @@
 //! The durable points of training.
 //!
-//! A checkpoint is a safetensors file with weights, averages and moments, and a JSON file of the same name,
-//! written after it, with the position and the digest of the tensors. The newest two are kept: should the last
-//! be damaged, training goes on from the one before it.
+//! A checkpoint is a safetensors file, `checkpoint-STEP.safetensors`, with weights, averages and moments as tensors
+//! and everything else as JSON in its metadata, and a record, `checkpoint-STEP.json`, written after it, with its
+//! digest. The newest two are kept: should the last be damaged, training goes on from the one before it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use patchwork_core::{Digest, FileError, durable, file_error};
 use patchwork_networks::NetworkError;
 use patchwork_networks::checkpoint::{read_safetensors, to_safetensors_bytes};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tch::Tensor;
 
 use super::curve::LossCurve;
+use super::divergence::{LossRange, Rollback};
+use super::snapshots::Snapshots;
 
 const KEPT: usize = 2;
-const FORMAT: &str = "patchwork.checkpoint/1";
+const FORMAT: &str = "patchwork.checkpoint/2";
+const STATE_KEY: &str = "patchwork.training";
 
 /// Where training stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,15 +33,43 @@ pub(crate) struct Position {
     pub(crate) images_seen: u64,
     /// Images taken from the data set so far: the position in its endless shuffled order.
     pub(crate) images_drawn: u64,
-    /// Snapshots kept so far.
-    pub(crate) snapshots: usize,
+    /// Steps whose draws were passed over when training went back: a step's draws are those of the sum.
+    pub(crate) skipped_steps: u64,
+}
+
+impl Position {
+    /// The position in the sequence of draws.
+    pub(crate) fn draw(&self) -> u64 {
+        self.step + self.skipped_steps
+    }
+}
+
+/// Everything that training goes on from, but for tensors.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct State {
+    pub(crate) position: Position,
+    pub(crate) curve: LossCurve,
+    pub(crate) range: LossRange,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) rollbacks: Vec<Rollback>,
+}
+
+impl State {
+    pub(crate) fn new(duration_images: u64) -> Self {
+        Self {
+            position: Position::default(),
+            curve: LossCurve::new(duration_images),
+            range: LossRange::default(),
+            snapshots: Snapshots::default(),
+            rollbacks: Vec::new(),
+        }
+    }
 }
 
 /// A checkpoint that was read and found whole.
 pub(crate) struct Checkpoint {
     pub(crate) tensors: BTreeMap<String, Tensor>,
-    pub(crate) position: Position,
-    pub(crate) curve: LossCurve,
+    pub(crate) state: State,
 }
 
 impl Checkpoint {
@@ -65,9 +99,7 @@ impl Checkpoint {
 #[derive(Serialize, Deserialize)]
 struct Record {
     format: String,
-    position: Position,
     blake3: Digest,
-    curve: LossCurve,
 }
 
 /// The checkpoints in a stage's folder.
@@ -86,12 +118,17 @@ impl Checkpoints {
     /// The newest whole checkpoint, and a message for each newer one that is not.
     pub(crate) fn newest(&self) -> Result<(Option<Checkpoint>, Vec<String>), FileError> {
         let mut damaged = Vec::new();
-        for record in self.records()?.into_iter().rev() {
+        let mut records = self.records()?;
+        while let Some(record) = records.pop() {
             match read(&record) {
                 Ok(checkpoint) => return Ok((Some(checkpoint), damaged)),
                 Err(error) => damaged.push(format!(
-                    "checkpoint `{}` cannot be used ({error}); going back to the one before it",
-                    record.display()
+                    "checkpoint `{}` cannot be used ({error}); going back to {}",
+                    record.display(),
+                    match records.last() {
+                        Some(_) => "the one before it",
+                        None => "the beginning of training: there is no other",
+                    }
                 )),
             }
         }
@@ -102,21 +139,20 @@ impl Checkpoints {
     pub(crate) fn save(
         &self,
         tensors: &[(String, Tensor)],
-        position: &Position,
-        curve: &LossCurve,
+        state: &State,
     ) -> Result<(), NetworkError> {
-        let bytes = to_safetensors_bytes(tensors, None)?;
+        let text = serde_json::to_string(state).expect("a training's state is plain data");
+        let metadata = HashMap::from([(STATE_KEY.to_owned(), text)]);
+        let bytes = to_safetensors_bytes(tensors, Some(metadata))?;
         let record = self
             .folder
-            .join(format!("checkpoint-{:09}.json", position.step));
+            .join(format!("checkpoint-{:09}.json", state.position.step));
         durable::write(&record.with_extension("safetensors"), &bytes)?;
         durable::write_json(
             &record,
             &Record {
                 format: FORMAT.to_owned(),
-                position: *position,
                 blake3: Digest::of(&bytes),
-                curve: curve.clone(),
             },
         )?;
         let records = self.records()?;
@@ -150,6 +186,8 @@ enum CheckpointError {
     Digest { recorded: Digest, found: Digest },
     #[error("its format is `{0}`, this version reads `{FORMAT}`")]
     Format(String),
+    #[error("it does not say where training stood: {0}")]
+    State(#[from] serde_json::Error),
 }
 
 fn read(record_path: &Path) -> Result<Checkpoint, CheckpointError> {
@@ -165,9 +203,23 @@ fn read(record_path: &Path) -> Result<Checkpoint, CheckpointError> {
             found,
         });
     }
+    let header: Value = serde_json::from_slice(&read_header(&path)?)?;
+    let text = header["__metadata__"][STATE_KEY].as_str();
     Ok(Checkpoint {
         tensors: read_safetensors(&path)?,
-        position: record.position,
-        curve: record.curve,
+        state: serde_json::from_str(text.unwrap_or_default())?,
     })
+}
+
+/// The JSON at the head of a safetensors file, whose digest is right.
+fn read_header(path: &Path) -> Result<Vec<u8>, FileError> {
+    let failed = |source| FileError::new("read", path, source);
+    let mut file: File = file_error::open(path)?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length).map_err(failed)?;
+    let mut header = Vec::new();
+    file.take(u64::from_le_bytes(length))
+        .read_to_end(&mut header)
+        .map_err(failed)?;
+    Ok(header)
 }

@@ -40,7 +40,7 @@ pub(super) fn narrower_file(network_file: &str, width: f64) -> String {
     format!("{}-ema-{width:.2}{NETWORK_SUFFIX}", stem(network_file))
 }
 
-fn stem(network_file: &str) -> &str {
+pub(super) fn stem(network_file: &str) -> &str {
     network_file
         .strip_suffix(NETWORK_SUFFIX)
         .unwrap_or(network_file)

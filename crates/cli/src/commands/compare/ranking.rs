@@ -51,6 +51,7 @@ fn table(history: &[HistoryRow]) -> Rows {
         "run",
         "of",
         "value",
+        "deviation",
         "images seen",
         "samples",
         "reference images",
@@ -62,6 +63,7 @@ fn table(history: &[HistoryRow]) -> Rows {
             json!(run),
             json!(score.subject),
             json!(score.value),
+            json!(score.deviation),
             json!(score.images_seen),
             json!(score.samples),
             json!(score.reference_images),
@@ -103,13 +105,22 @@ pub(super) fn warnings(runs: &[RunDetail]) -> Vec<String> {
 /// One line for each circumstance in which scores differ that must not: its values, each with the runs that have it.
 fn differences(scores: &[(&str, &ScoreRow)]) -> Vec<String> {
     type Fact = (&'static str, fn(&ScoreRow) -> String);
-    const FACTS: [Fact; 6] = [
+    const FACTS: [Fact; 7] = [
         ("extractor", |score| score.extractor.clone()),
         ("extractor weights", |score| score.extractor_hash.clone()),
         ("resize", |score| score.resize.clone()),
         ("image codec", |score| score.codec.clone()),
         ("reference", |score| {
             format!("{} ({} images)", score.reference, score.reference_images)
+        }),
+        ("origin of the reference", |score| {
+            let foreign = "made elsewhere";
+            (if score.reference_foreign {
+                foreign
+            } else {
+                "own"
+            })
+            .to_owned()
         }),
         ("samples", |score| score.samples.to_string()),
     ];

@@ -90,9 +90,14 @@ impl Given {
         })
     }
 
+    /// The kind of stage that made it.
+    pub(super) fn kind(&self) -> Option<Kind> {
+        serde_json::from_value(json!(self.manifest.kind)).ok()
+    }
+
     /// The stage that made it, as far as its settings are known: what is checked against them is checked then.
     pub(super) fn stage(&self) -> Option<Stage> {
-        let kind: Kind = serde_json::from_value(json!(self.manifest.kind)).ok()?;
+        let kind = self.kind()?;
         let mut settings = self.manifest.settings.clone();
         if let (Kind::Prepare, Some(settings)) = (kind, settings.as_object_mut()) {
             // Where the raw data lay is no part of an artifact, and of no meaning here.

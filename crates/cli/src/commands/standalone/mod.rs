@@ -1,8 +1,10 @@
-//! One stage on files, without a pipeline: `train`, `sample` and `evaluate`.
+//! One stage on files, without a pipeline: `train`, `sample`, `evaluate` and `dataset build`.
 //!
 //! It is done as in a pipeline, by the same supervisor and worker, in a home folder of its own; so it resumes after a
 //! crash when the same command is given again. What it reads are finished artifacts, linked into that home.
 
+mod build;
+mod evaluate;
 mod given;
 mod sample;
 mod train;
@@ -12,15 +14,19 @@ use std::process::ExitCode;
 
 use patchwork_config::SingleStage;
 use patchwork_core::{FileError, durable};
-use patchwork_pipeline::{Manifest, PipelineSpec, RunOutcome, Scope, StageResult, Store};
+use patchwork_pipeline::{
+    Manifest, PipelineSpec, RunOutcome, Scope, StageResult, StageSpec, Store,
+};
 use patchwork_planner::{SpecifyOptions, specify_stage};
 use patchwork_weights::weights_folder;
 use serde_json::json;
 
+pub(crate) use build::build;
+pub(crate) use evaluate::evaluate;
 pub(crate) use sample::sample;
 pub(crate) use train::train;
 
-use super::request::{Planned, exit_code, print_distances};
+use super::request::{Planned, exit_code, print_distances, print_scores};
 use crate::arguments::Arguments;
 use crate::error::CliError;
 use crate::output::{line, remark};
@@ -31,8 +37,12 @@ struct Standalone<'a> {
     arguments: &'a Arguments,
     /// The artifacts that it reads.
     given: Vec<Given>,
+    /// The stages that it reads the artifacts of, and that are done for it.
+    before: Vec<SingleStage>,
     single: SingleStage,
     out: &'a Path,
+    /// Whether what is at `out` may go.
+    replace: bool,
 }
 
 /// The home folder of the work on `out`: beside it, and so on the same disk.
@@ -61,14 +71,20 @@ impl Standalone<'_> {
             .stage(&name)
             .expect("the plan has the stage that it is made for");
         if self.out.exists() {
-            if Manifest::read(self.out).is_ok_and(|made| made.fingerprint == stage.fingerprint) {
-                remark(&format!("`{}` is done already", self.out.display()));
-                durable::remove_dir_all(&home)?;
-                return Ok(ExitCode::SUCCESS);
+            match Manifest::read(self.out) {
+                Ok(made) if made.fingerprint == stage.fingerprint => {
+                    remark(&format!("`{}` is done already", self.out.display()));
+                    durable::remove_dir_all(&home)?;
+                    print_scores(&made.outcome)?;
+                    return Ok(ExitCode::SUCCESS);
+                }
+                _ if self.replace => durable::remove_dir_all(self.out)?,
+                _ => {
+                    return Err(CliError::OutputThere {
+                        path: self.out.to_owned(),
+                    });
+                }
             }
-            return Err(CliError::OutputThere {
-                path: self.out.to_owned(),
-            });
         }
         let outcome = planned.carry_out(&[], None).await?;
         if outcome.is_success() {
@@ -83,20 +99,20 @@ impl Standalone<'_> {
     }
 
     fn spec(&self, store: &Store) -> Result<PipelineSpec, CliError> {
-        let SingleStage { seed, stage } = &self.single;
-        let mut stages = Vec::with_capacity(self.given.len() + 1);
+        let mut stages = Vec::with_capacity(self.given.len() + self.before.len() + 1);
         for given in &self.given {
             given.put_in_place(store)?;
             stages.push(given.spec());
         }
-        let options = SpecifyOptions {
-            cache: &store.cache(),
-            weights: &weights_folder(self.arguments.weights.clone()),
-            rehash: false,
-        };
-        let mut spec = specify_stage(stage, *seed, &options)?;
-        spec.needs = self.given.iter().map(|given| given.name.clone()).collect();
+        for single in &self.before {
+            stages.push(specify(self.arguments, single, store)?);
+        }
+        let mut spec = specify(self.arguments, &self.single, store)?;
+        if self.before.is_empty() {
+            spec.needs = self.given.iter().map(|given| given.name.clone()).collect();
+        }
         stages.push(spec);
+        let SingleStage { seed, stage } = &self.single;
         Ok(PipelineSpec {
             name: stage.name.clone(),
             definition: json!({ "stage": stage, "seed": seed }),
@@ -128,6 +144,45 @@ impl Standalone<'_> {
         }
         Ok(())
     }
+}
+
+fn specify(
+    arguments: &Arguments,
+    single: &SingleStage,
+    store: &Store,
+) -> Result<StageSpec, CliError> {
+    let options = SpecifyOptions {
+        cache: &store.cache(),
+        weights: &weights_folder(arguments.weights.clone()),
+        rehash: false,
+    };
+    Ok(specify_stage(&single.stage, single.seed, &options)?)
+}
+
+/// Carries out stages that read no other, in the home of the work on `out`; gives their folders, or the exit code of
+/// a run that did not come to its end.
+async fn make_first(
+    arguments: &Arguments,
+    stages: &[SingleStage],
+    out: &Path,
+) -> Result<Result<Vec<PathBuf>, ExitCode>, CliError> {
+    let store = Store::open(&work_home(out))?;
+    let specs = stages
+        .iter()
+        .map(|single| specify(arguments, single, &store))
+        .collect::<Result<Vec<_>, _>>()?;
+    let spec = PipelineSpec {
+        name: "images".to_owned(),
+        definition: json!({ "stages": stages.iter().map(|single| &single.stage).collect::<Vec<_>>() }),
+        stages: specs,
+    };
+    let planned = Planned::new(store, spec, Scope::All)?;
+    let outcome = planned.carry_out(&[], None).await?;
+    if !outcome.is_success() {
+        return Ok(Err(exit_code(&outcome)));
+    }
+    let folders = outcome.stages.into_iter().map(|stage| stage.folder);
+    Ok(Ok(folders.collect()))
 }
 
 fn print(done: &StageResult, out: &Path) -> Result<(), CliError> {

@@ -22,6 +22,12 @@ pub(crate) async fn sample(
     let above: Vec<Stage> = network.stage().into_iter().collect();
     let mut set = sample.set.clone();
     set.extend(sample.seeds.iter().map(|seeds| format!("seeds={seeds:?}")));
+    set.extend(
+        sample
+            .export
+            .iter()
+            .map(|format| format!("export={}", format.name())),
+    );
     set.extend(sample.steps.iter().map(|steps| format!("steps={steps}")));
     let single = load_stage(
         Kind::Sample,
@@ -33,8 +39,10 @@ pub(crate) async fn sample(
     Standalone {
         arguments,
         given: vec![network],
+        before: Vec::new(),
         single,
         out: &sample.out,
+        replace: false,
     }
     .carry_out()
     .await

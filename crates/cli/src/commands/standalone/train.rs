@@ -25,8 +25,10 @@ pub(crate) async fn train(
     Standalone {
         arguments,
         given: vec![data],
+        before: Vec::new(),
         single,
         out: &train.out,
+        replace: false,
     }
     .carry_out()
     .await

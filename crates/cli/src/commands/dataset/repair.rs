@@ -1,0 +1,151 @@
+//! Damaged files of a data set, made again from its source.
+//!
+//! The stage that made the set is done again in a home folder beside it, as after a crash that lost the damaged shards:
+//! the sound ones are there already, and what is made must be what the manifest records.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use patchwork_config::{Execution, Kind, Stage, StageSettings};
+use patchwork_core::{FileError, durable};
+use patchwork_pipeline::{Manifest, PipelineSpec, Scope, Store};
+use patchwork_planner::{SpecifyOptions, specify_stage};
+use patchwork_weights::weights_folder;
+use serde_json::json;
+
+use crate::arguments::Arguments;
+use crate::commands::request::{Planned, exit_code};
+use crate::error::CliError;
+use crate::output::remark;
+
+/// The source that a set of emoji is made from, which needs no name.
+const BUILTIN_SOURCE: &str = "builtin:twemoji";
+
+/// Makes `files` of a prepared data set again. Success means that each is what the manifest records.
+pub(super) async fn repair(
+    arguments: &Arguments,
+    folder: &Path,
+    source: Option<&str>,
+    files: &[String],
+) -> Result<ExitCode, CliError> {
+    let refuse = |problem: String| CliError::NotRepairable {
+        folder: folder.to_owned(),
+        problem,
+    };
+    let manifest = Manifest::read(folder).map_err(|error| {
+        refuse(format!(
+            "what it was made of is not known without its manifest ({error})"
+        ))
+    })?;
+    if manifest.kind != Kind::Prepare.name() {
+        return Err(refuse(format!(
+            "it is the artifact of a `{}` stage; `patchwork run --force` does that stage again",
+            manifest.kind
+        )));
+    }
+    let folder = folder
+        .canonicalize()
+        .map_err(|error| FileError::new("read", folder, error))?;
+    let home = home(&folder);
+    let stage = stage(&manifest, source).map_err(refuse)?;
+    let store = Store::open(&home)?;
+    let options = SpecifyOptions {
+        cache: &store.cache(),
+        weights: &weights_folder(arguments.weights.clone()),
+        rehash: true,
+    };
+    let specified = match specify_stage(&stage, 0, &options) {
+        Ok(specified) => specified,
+        Err(error) => {
+            durable::remove_dir_all(&home)?;
+            return Err(error.into());
+        }
+    };
+    let spec = PipelineSpec {
+        name: "repair".to_owned(),
+        definition: json!({ "stage": stage }),
+        stages: vec![specified],
+    };
+    let planned = Planned::new(store.clone(), spec, Scope::All)?;
+    let planned_stage = planned
+        .plan
+        .stage(&stage.name)
+        .expect("the plan has the stage that it is made for");
+    if planned_stage.fingerprint != manifest.fingerprint {
+        let problem = if planned_stage.spec.source == manifest.source {
+            "this version of patchwork makes other shards from the same source; prepare the data set again"
+        } else {
+            "the source is not what the data set was made from: names or contents of its images differ"
+        };
+        durable::remove_dir_all(&home)?;
+        return Err(refuse(problem.to_owned()));
+    }
+    let work = store.work(manifest.fingerprint).join("artifact");
+    give_sound_shards(&manifest, &folder, files, &work)?;
+    let made = store.artifact(&manifest.kind, manifest.fingerprint);
+    let outcome = planned.carry_out(&[], None).await?;
+    if !outcome.is_success() {
+        remark(&format!(
+            "the same command goes on from there; the work so far lies in `{}`",
+            home.display()
+        ));
+        return Ok(exit_code(&outcome));
+    }
+    if Manifest::read(&made)?.files != manifest.files {
+        let problem = "what the source gives now is not what `manifest.json` records".to_owned();
+        durable::remove_dir_all(&home)?;
+        return Err(refuse(problem));
+    }
+    for file in files {
+        durable::rename_file(&made.join(file), &folder.join(file))?;
+    }
+    durable::remove_dir_all(&home)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The home folder of the work: beside the set, and so on the same disk; hidden, so that it is no artifact.
+fn home(folder: &Path) -> PathBuf {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    folder.with_file_name(format!(".{name}.repair"))
+}
+
+/// The stage that made the set, told where its source lies.
+fn stage(manifest: &Manifest, source: Option<&str>) -> Result<Stage, String> {
+    let mut settings = manifest.settings.clone();
+    let is_builtin = settings.get("emoji").is_some_and(|emoji| !emoji.is_null());
+    let source = match source {
+        Some(source) => source,
+        None if is_builtin => BUILTIN_SOURCE,
+        None => return Err("where its source lies is not known: name it by `--source`".to_owned()),
+    };
+    settings["source"] = json!(source);
+    let settings = StageSettings::from_json(Kind::Prepare, settings)
+        .map_err(|error| format!("its manifest is of another version of patchwork ({error})"))?;
+    Ok(Stage {
+        name: Kind::Prepare.name().to_owned(),
+        needs: Vec::new(),
+        settings,
+        execution: Execution::default(),
+    })
+}
+
+/// Puts the files that are sound where the stage finds them, as if it had just made them.
+fn give_sound_shards(
+    manifest: &Manifest,
+    folder: &Path,
+    damaged: &[String],
+    work: &Path,
+) -> Result<(), CliError> {
+    durable::create_dir_all(work)?;
+    for file in &manifest.files {
+        let (from, to) = (folder.join(&file.path), work.join(&file.path));
+        if damaged.contains(&file.path) || to.exists() {
+            continue;
+        }
+        // Files are never changed in place, so that two names for one are as good as a copy.
+        std::fs::hard_link(&from, &to)
+            .or_else(|_| std::fs::copy(&from, &to).map(|_| ()))
+            .map_err(|error| FileError::new("link", &from, error))?;
+    }
+    Ok(())
+}

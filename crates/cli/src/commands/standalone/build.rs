@@ -1,0 +1,42 @@
+//! `patchwork dataset build`: raw images to a prepared data set.
+
+use std::process::ExitCode;
+
+use patchwork_config::{Kind, load_stage};
+use serde_json::json;
+
+use super::Standalone;
+use crate::arguments::{Arguments, BuildArguments};
+use crate::error::CliError;
+
+pub(crate) async fn build(
+    arguments: &Arguments,
+    build: &BuildArguments,
+) -> Result<ExitCode, CliError> {
+    // A JSON string is a TOML string too.
+    let mut set = vec![format!("source={}", json!(build.source))];
+    set.extend(
+        build
+            .resolution
+            .iter()
+            .map(|side| format!("resolution={side}")),
+    );
+    set.extend(build.set.iter().cloned());
+    let single = load_stage(
+        Kind::Prepare,
+        &build.stage,
+        build.config.as_deref(),
+        &set,
+        &[],
+    )?;
+    Standalone {
+        arguments,
+        given: Vec::new(),
+        before: Vec::new(),
+        single,
+        out: &build.out,
+        replace: false,
+    }
+    .carry_out()
+    .await
+}

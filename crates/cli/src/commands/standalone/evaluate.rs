@@ -1,0 +1,217 @@
+//! `patchwork evaluate`: how far one set of images is from another.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use patchwork_config::{Kind, SingleStage, StageSettings, load_stage};
+use patchwork_core::{Fingerprint, durable};
+use patchwork_dataset::decode::first_readable;
+use patchwork_dataset::inspect::sizes_in_source;
+use patchwork_pipeline::{Manifest, Store};
+use patchwork_planner::SpecifyError;
+use patchwork_planner::source::open_source;
+use serde_json::json;
+
+use super::given::Given;
+use super::{Standalone, work_home};
+use crate::arguments::{Arguments, EvaluateArguments};
+use crate::error::CliError;
+
+const REAL: &str = "real";
+const MEASURED: &str = "measured";
+const REFERENCE: &str = "reference";
+const EVALUATE: &str = "evaluate";
+
+/// A resolution for settings that are read before the true one is known.
+const ANY_RESOLUTION: u32 = 32;
+
+/// What may be compared as it is.
+const IMAGES: &[Kind] = &[Kind::Prepare, Kind::Sample];
+
+/// A set of images on its way to the evaluation.
+enum Images {
+    /// Shards, or the statistics of a reference stage.
+    Made(Box<Given>),
+    /// Raw images, which are prepared first.
+    Raw(Box<SingleStage>),
+}
+
+pub(crate) async fn evaluate(
+    arguments: &Arguments,
+    evaluate: &EvaluateArguments,
+) -> Result<ExitCode, CliError> {
+    let out = match &evaluate.out {
+        Some(out) => out.clone(),
+        None => place(arguments, evaluate)?,
+    };
+    let store = Store::open(&work_home(&out))?;
+    let or_statistics = [IMAGES, &[Kind::Reference]].concat();
+    let real = images(REAL, &evaluate.reference, evaluate, &or_statistics, &store)?;
+    let measured = images(MEASURED, &evaluate.images, evaluate, IMAGES, &store)?;
+    let is_measured_already =
+        matches!(&real, Images::Made(made) if made.kind() == Some(Kind::Reference));
+    let (mut given, mut before) = (Vec::new(), Vec::new());
+    for images in [real, measured] {
+        match images {
+            Images::Made(made) => given.push(*made),
+            Images::Raw(prepare) => before.push(*prepare),
+        }
+    }
+    if let Some(code) = prepare_first(arguments, evaluate, &before, &out).await? {
+        return Ok(code);
+    }
+    let mut single = stage(Kind::Evaluate, EVALUATE, evaluate)?;
+    single.stage.needs = vec![REAL.to_owned(), MEASURED.to_owned()];
+    if !is_measured_already {
+        let mut reference = stage(Kind::Reference, REFERENCE, evaluate)?;
+        reference.stage.needs = vec![REAL.to_owned()];
+        before.push(reference);
+        REFERENCE.clone_into(&mut single.stage.needs[0]);
+    }
+    Standalone {
+        arguments,
+        given,
+        before,
+        single,
+        out: &out,
+        replace: evaluate.out.is_none(),
+    }
+    .carry_out()
+    .await
+}
+
+/// The folder of an evaluation that nobody asked to keep: the same for the same two sets.
+fn place(arguments: &Arguments, evaluate: &EvaluateArguments) -> Result<PathBuf, CliError> {
+    let folder = arguments.home.join("evaluations");
+    durable::create_dir_all(&folder)?;
+    let key = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let compared = json!([key(&evaluate.reference), key(&evaluate.images)]);
+    let name = Fingerprint::of(&compared).to_string();
+    Ok(folder.join(&name[..16]))
+}
+
+/// Shards as they are, anything else as a source of raw images.
+fn images(
+    name: &str,
+    path: &Path,
+    evaluate: &EvaluateArguments,
+    kinds: &[Kind],
+    store: &Store,
+) -> Result<Images, CliError> {
+    if Manifest::read(path).is_ok() {
+        return Ok(Images::Made(Box::new(Given::open(name, path, kinds)?)));
+    }
+    let prepare = |resolution: u32| {
+        // A JSON string is a TOML string too. Every image counts: none may be left out.
+        let set = [
+            "kind=prepare".to_owned(),
+            format!("source={}", json!(path)),
+            format!("resolution={resolution}"),
+            "max_rejected=0".to_owned(),
+        ];
+        load_stage(Kind::Prepare, name, None, &set, &[])
+    };
+    let resolution = match evaluate.resolution {
+        Some(side) => side,
+        None => side_of_first(path, &prepare(ANY_RESOLUTION)?, store)?,
+    };
+    Ok(Images::Raw(Box::new(prepare(resolution)?)))
+}
+
+/// The side of the first image that can be read, which all must have.
+fn side_of_first(path: &Path, prepare: &SingleStage, store: &Store) -> Result<u32, CliError> {
+    let StageSettings::Prepare(settings) = &prepare.stage.settings else {
+        unreachable!("it was read as the settings of a prepare stage")
+    };
+    let source = open_source(settings, &store.cache(), false).map_err(|source| {
+        let stage = prepare.stage.name.clone();
+        SpecifyError::Source {
+            stage,
+            source: Box::new(source),
+        }
+    })?;
+    let first = first_readable(source.as_ref());
+    let refuse = |problem: String| CliError::Sizes {
+        path: path.to_owned(),
+        problem,
+    };
+    match first {
+        Some(image) if image.width() == image.height() => Ok(image.width()),
+        Some(image) => Err(refuse(format!(
+            "is not of squares: its first image has {} x {} pixels",
+            image.width(),
+            image.height()
+        ))),
+        None => Err(refuse("has no image that can be read".to_owned())),
+    }
+}
+
+/// Prepares the raw images; gives the exit code where that fails.
+///
+/// Without a stated resolution all images must have one size: scaling would change what is measured.
+async fn prepare_first(
+    arguments: &Arguments,
+    evaluate: &EvaluateArguments,
+    stages: &[SingleStage],
+    out: &Path,
+) -> Result<Option<ExitCode>, CliError> {
+    if stages.is_empty() {
+        return Ok(None);
+    }
+    let prepared = super::make_first(arguments, stages, out).await?;
+    let folders = match prepared {
+        Ok(folders) => folders,
+        Err(code) => return Ok(Some(code)),
+    };
+    if evaluate.resolution.is_some() {
+        return Ok(None);
+    }
+    for (single, folder) in stages.iter().zip(folders) {
+        let sizes = sizes_in_source(&folder)?;
+        if let [first, second, ..] = sizes.keys().collect::<Vec<_>>()[..] {
+            let path = if single.stage.name == REAL {
+                &evaluate.reference
+            } else {
+                &evaluate.images
+            };
+            return Err(CliError::Sizes {
+                path: path.clone(),
+                problem: format!(
+                    "has images of {} sizes, such as {} x {} and {} x {} pixels",
+                    sizes.len(),
+                    first.0,
+                    first.1,
+                    second.0,
+                    second.1
+                ),
+            });
+        }
+    }
+    Ok(None)
+}
+
+/// The settings of the reference or of the evaluation: those of `--set` that are meant for it.
+fn stage(kind: Kind, name: &str, evaluate: &EvaluateArguments) -> Result<SingleStage, CliError> {
+    let mut set: Vec<String> = Vec::new();
+    for text in &evaluate.set {
+        match text.split_once('.') {
+            Some((REFERENCE | EVALUATE, _)) => {}
+            _ => {
+                return Err(CliError::NoStageNamed {
+                    setting: text.clone(),
+                });
+            }
+        }
+        if let Some(own) = text.strip_prefix(&format!("{name}.")) {
+            set.push(own.to_owned());
+        }
+    }
+    if kind == Kind::Reference {
+        let extractor = evaluate.extractor.iter();
+        set.extend(extractor.map(|name| format!("extractor={}", json!(name))));
+    } else {
+        let neighbours = evaluate.neighbours.iter();
+        set.extend(neighbours.map(|count| format!("neighbours={count}")));
+    }
+    Ok(load_stage(kind, name, None, &set, &[])?)
+}

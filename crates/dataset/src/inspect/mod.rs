@@ -1,0 +1,48 @@
+//! What a data set holds, as small tables for people, computed by polars from its index and its shards' columns.
+//!
+//! [`inspect`] says what is in it: counts, classes, duplicates, rejected images. [`stats`] says what it looks like:
+//! channels, sizes in the source, flat images.
+
+mod contents;
+mod statistics;
+mod table;
+
+use std::path::Path;
+
+use patchwork_core::file_error;
+use polars::prelude::*;
+
+use crate::error::DatasetError;
+
+pub use contents::inspect;
+pub use statistics::{Sizes, sizes_in_source, stats};
+pub use table::Table;
+
+fn read_frame(path: &Path) -> Result<DataFrame, DatasetError> {
+    read_columns(path, None)
+}
+
+fn read_columns(path: &Path, columns: Option<&[&str]>) -> Result<DataFrame, DatasetError> {
+    let columns = columns.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+    ParquetReader::new(file_error::open(path)?)
+        .with_columns(columns)
+        .finish()
+        .map_err(|source| failed(path, source))
+}
+
+fn failed(path: &Path, source: PolarsError) -> DatasetError {
+    DatasetError::Table {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// The rows of a group of a frame.
+fn rows_of(group: &GroupsIndicator<'_>) -> Vec<usize> {
+    match group {
+        GroupsIndicator::Idx((_, rows)) => rows.iter().map(|row| *row as usize).collect(),
+        GroupsIndicator::Slice([first, length]) => {
+            (*first as usize..(first + length) as usize).collect()
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Where a patch lies, and how large it is.
+
+use crate::shards::CHANNELS;
+
+/// Where a patch lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PatchRequest {
+    /// The image.
+    pub index: usize,
+    /// The patch's first line.
+    pub row: usize,
+    /// The patch's first column, counted in the image after mirroring.
+    pub column: usize,
+    /// Whether the image is mirrored left to right before the patch is cut out of it.
+    pub mirrored: bool,
+}
+
+/// The size of a patch in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PatchSize {
+    /// Lines.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+impl PatchSize {
+    /// A square patch.
+    pub fn square(side: usize) -> Self {
+        Self {
+            height: side,
+            width: side,
+        }
+    }
+
+    /// Values in a patch of this size, over all channels.
+    pub fn values(self) -> usize {
+        CHANNELS * self.height * self.width
+    }
+}

@@ -1,0 +1,230 @@
+//! A prepared data set, mapped, and the copying of patches out of it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use memmap2::Mmap;
+use patchwork_core::file_error;
+use rayon::prelude::*;
+
+use super::convert::{Cut, copy_patch};
+use super::patch::{PatchRequest, PatchSize};
+use crate::error::DatasetError;
+use crate::shards::{CHANNELS, INDEX_FILE, ShardSpec, map_file, read_index, shard_file_name};
+
+/// Values below which a batch is copied on the calling thread: waking others would take longer.
+const PARALLEL_VALUES: usize = 1 << 20;
+
+/// A prepared data set, mapped for reading from any thread; a clone is another handle on the same mapping.
+#[derive(Clone)]
+pub struct ShardSet(Arc<Mapped>);
+
+struct Mapped {
+    spec: ShardSpec,
+    shards: Vec<Mmap>,
+    labels: Vec<Option<u32>>,
+    /// Shard and offset of each image.
+    places: Vec<(u32, u64)>,
+}
+
+impl ShardSet {
+    /// Opens a folder of shards by its index, and checks that every image lies within its shard.
+    pub fn open(folder: &Path) -> Result<Self, DatasetError> {
+        let index_path = folder.join(INDEX_FILE);
+        let index = read_index(&index_path)?;
+        let count = index
+            .places
+            .iter()
+            .map(|(shard, _)| *shard as usize + 1)
+            .max()
+            .unwrap_or(0);
+        let shards = (0..count)
+            .map(|number| {
+                let path = folder.join(shard_file_name(number));
+                Ok(map_file(&path, &file_error::open(&path)?)?)
+            })
+            .collect::<Result<Vec<Mmap>, DatasetError>>()?;
+        let image_bytes = index.spec.image_bytes() as u64;
+        for (row, (shard, offset)) in index.places.iter().enumerate() {
+            let length = shards[*shard as usize].len() as u64;
+            if offset
+                .checked_add(image_bytes)
+                .is_none_or(|end| end > length)
+            {
+                let problem = format!(
+                    "it is too short for image {row} at byte {offset}, which the index names"
+                );
+                let path = folder.join(shard_file_name(*shard as usize));
+                return Err(DatasetError::malformed(&path, problem));
+            }
+        }
+        Ok(Self(Arc::new(Mapped {
+            spec: index.spec,
+            shards,
+            labels: index.labels,
+            places: index.places,
+        })))
+    }
+
+    /// How many images there are; at least one.
+    #[expect(clippy::len_without_is_empty, reason = "an empty set cannot be opened")]
+    pub fn len(&self) -> usize {
+        self.0.places.len()
+    }
+
+    /// Width of an image in pixels.
+    pub fn width(&self) -> usize {
+        self.0.spec.width
+    }
+
+    /// Height of an image in pixels.
+    pub fn height(&self) -> usize {
+        self.0.spec.height
+    }
+
+    /// Channels of an image.
+    pub fn channels(&self) -> usize {
+        CHANNELS
+    }
+
+    /// The names of the classes, by label; empty where images have none.
+    pub fn class_names(&self) -> &[String] {
+        &self.0.spec.class_names
+    }
+
+    /// What the set says of itself: size, classes, transform, source.
+    pub fn spec(&self) -> &ShardSpec {
+        &self.0.spec
+    }
+
+    /// The class of an image, an index into the class names.
+    ///
+    /// # Panics
+    /// If `index` is not below [`len`](Self::len).
+    pub fn label(&self, index: usize) -> Option<u32> {
+        self.0.labels[index]
+    }
+
+    /// The classes of a batch's images, as a classifier's labels; -1 for an image without one.
+    ///
+    /// # Panics
+    /// If a request's image is not below [`len`](Self::len).
+    pub fn gather_labels(&self, requests: &[PatchRequest]) -> Vec<i64> {
+        let label = |request: &PatchRequest| self.label(request.index).map_or(-1, i64::from);
+        requests.iter().map(label).collect()
+    }
+
+    /// How many images there are of each class.
+    pub fn label_counts(&self) -> Vec<u64> {
+        let mut counts = vec![0; self.0.spec.class_names.len()];
+        for label in self.0.labels.iter().flatten() {
+            counts[*label as usize] += 1;
+        }
+        counts
+    }
+
+    /// The shard that holds an image, and its row there.
+    pub(crate) fn place(&self, index: usize) -> (usize, usize) {
+        let shard = self.0.places[index].0;
+        let first = self.0.places.partition_point(|(other, _)| *other < shard);
+        (shard as usize, index.saturating_sub(first))
+    }
+
+    /// An image's pixels, as they lie in the file.
+    ///
+    /// # Shapes
+    /// - returns: `[height, width, 3]`, u8
+    ///
+    /// # Panics
+    /// If `index` is not below [`len`](Self::len).
+    pub fn pixels(&self, index: usize) -> &[u8] {
+        let (shard, offset) = self.0.places[index];
+        &self.0.shards[shard as usize][offset as usize..][..self.0.spec.image_bytes()]
+    }
+
+    /// Copies a patch as training sees it: `u8 / 127.5 - 1`, in [-1, 1].
+    ///
+    /// # Shapes
+    /// - `out`: `[3, size.height, size.width]`, f32
+    pub fn read_patch(
+        &self,
+        request: PatchRequest,
+        size: PatchSize,
+        out: &mut [f32],
+    ) -> Result<(), DatasetError> {
+        self.gather(&[request], size, out)
+    }
+
+    /// Copies a batch of patches of one size, on all threads of the current pool where that pays.
+    ///
+    /// # Shapes
+    /// - `out`: `[requests.len(), 3, size.height, size.width]`, f32, in [-1, 1]
+    pub fn gather(
+        &self,
+        requests: &[PatchRequest],
+        size: PatchSize,
+        out: &mut [f32],
+    ) -> Result<(), DatasetError> {
+        if out.len() != requests.len() * size.values() {
+            return Err(DatasetError::Length {
+                what: format!("the buffer for {} patches", requests.len()),
+                actual: out.len(),
+                expected: requests.len() * size.values(),
+            });
+        }
+        if let Some(request) = requests
+            .iter()
+            .find(|request| !self.contains(request, size))
+        {
+            return Err(DatasetError::OutOfBounds {
+                request: format!("{request:?} of {} x {} pixels", size.width, size.height),
+                images: self.len(),
+                width: self.width(),
+                height: self.height(),
+            });
+        }
+        if out.is_empty() {
+            return Ok(());
+        }
+        if out.len() < PARALLEL_VALUES {
+            let patches = out.chunks_exact_mut(size.values());
+            requests
+                .iter()
+                .zip(patches)
+                .for_each(|(request, out)| self.copy(request, size, out));
+        } else {
+            let patches = out.par_chunks_exact_mut(size.values());
+            requests
+                .par_iter()
+                .zip(patches)
+                .for_each(|(request, out)| self.copy(request, size, out));
+        }
+        Ok(())
+    }
+
+    fn contains(&self, request: &PatchRequest, size: PatchSize) -> bool {
+        let within = |start: usize, length: usize, side: usize| {
+            start.checked_add(length).is_some_and(|end| end <= side)
+        };
+        request.index < self.len()
+            && within(request.row, size.height, self.height())
+            && within(request.column, size.width, self.width())
+    }
+
+    /// Copies a patch that lies within the image.
+    fn copy(&self, request: &PatchRequest, size: PatchSize, out: &mut [f32]) {
+        let left = if request.mirrored {
+            self.width() - request.column - size.width
+        } else {
+            request.column
+        };
+        let cut = Cut {
+            image_width: self.width(),
+            row: request.row,
+            left,
+            size,
+            mirrored: request.mirrored,
+        };
+        copy_patch(self.pixels(request.index), cut, out);
+    }
+}

@@ -1,0 +1,222 @@
+//! CelebA as distributed: `img_align_celeba.zip` (or its folder), with `list_eval_partition.txt` for the splits and
+//! `list_attr_celeba.txt` for the attributes beside it or in the folders `Eval` and `Anno`. The comma-separated form
+//! of the lists, with a heading, is read too.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use patchwork_core::file_error;
+
+use super::files::{Member, Selection, UNLABELLED};
+use super::settings::Split;
+use super::store::Store;
+use crate::error::DatasetError;
+
+/// The folder that holds the images, in the archive too.
+pub(super) const FOLDER: &str = "img_align_celeba";
+
+const PARTITION: &str = "list_eval_partition";
+const ATTRIBUTES: &str = "list_attr_celeba";
+
+/// The most attributes that make classes together.
+const MOST_ATTRIBUTES: usize = 6;
+
+/// The lists that are needed, and where they were found.
+#[derive(Debug, Default)]
+pub(super) struct Lists {
+    partition: Option<PathBuf>,
+    attributes: Option<PathBuf>,
+}
+
+impl Lists {
+    /// Finds the lists that the settings need near the images.
+    pub(super) fn find(
+        source: &Path,
+        split: Option<Split>,
+        attributes: &[String],
+    ) -> Result<Self, DatasetError> {
+        let find = |wanted: bool, stem: &str, setting: &'static str| {
+            if !wanted {
+                return Ok(None);
+            }
+            locate(source, stem).map(Some).ok_or_else(|| {
+                DatasetError::NoSuchSource {
+                    source_name: format!("{stem}.txt"),
+                    problem: format!(
+                        "`{setting}` of CelebA needs it\nhint: put it beside `{}`; it is distributed with the images, \
+                         in the folders Anno and Eval",
+                        source.display()
+                    ),
+                }
+            })
+        };
+        Ok(Self {
+            partition: find(
+                split.is_some_and(|split| split != Split::All),
+                PARTITION,
+                "split",
+            )?,
+            attributes: find(!attributes.is_empty(), ATTRIBUTES, "attributes")?,
+        })
+    }
+
+    /// The files that the data set depends on beside the images.
+    pub(super) fn paths(&self) -> Vec<(&'static str, &Path)> {
+        let mut paths = Vec::new();
+        if let Some(path) = &self.partition {
+            paths.push((PARTITION, path.as_path()));
+        }
+        if let Some(path) = &self.attributes {
+            paths.push((ATTRIBUTES, path.as_path()));
+        }
+        paths
+    }
+
+    /// The images of the split, with classes by the attributes.
+    pub(super) fn select(
+        &self,
+        store: &dyn Store,
+        split: Option<Split>,
+        attributes: &[String],
+    ) -> Result<Selection, DatasetError> {
+        let mut selection = Selection::all(store);
+        let file_name = |member: &Member| {
+            let name = store.name(member.file as usize);
+            name.rsplit('/').next().unwrap_or(name)
+        };
+        if let (Some(path), Some(split)) = (&self.partition, split) {
+            let table = Table::read(path)?;
+            let wanted = match split {
+                Split::Train => "0",
+                Split::Validation => "1",
+                Split::Test => "2",
+                Split::All => "",
+            };
+            selection.members.retain(|member| {
+                table
+                    .row(file_name(member))
+                    .is_some_and(|row| row.first() == Some(&wanted))
+            });
+        }
+        if let Some(path) = &self.attributes {
+            let table = Table::read(path)?;
+            let columns = attributes
+                .iter()
+                .map(|attribute| table.column(path, attribute))
+                .collect::<Result<Vec<usize>, _>>()?;
+            for member in &mut selection.members {
+                let row = table.row(file_name(member));
+                member.label = row.map_or(UNLABELLED, |row| {
+                    columns.iter().fold(0, |class, column| {
+                        let has = row.get(*column) == Some(&"1");
+                        2 * class + i32::from(has)
+                    })
+                });
+            }
+            selection.class_names = class_names(attributes)?;
+        }
+        Ok(selection)
+    }
+}
+
+/// A name for each combination of attributes, the first one counting most: `not Male, Smiling`.
+fn class_names(attributes: &[String]) -> Result<Vec<String>, DatasetError> {
+    if attributes.len() > MOST_ATTRIBUTES {
+        return Err(DatasetError::Setting {
+            setting: "attributes",
+            value: format!("{} attributes", attributes.len()),
+            problem: format!("at most {MOST_ATTRIBUTES} make classes together"),
+        });
+    }
+    let count = attributes.len();
+    Ok((0..1usize << count)
+        .map(|class| {
+            let parts: Vec<String> = attributes
+                .iter()
+                .enumerate()
+                .map(
+                    |(position, attribute)| match class >> (count - 1 - position) & 1 {
+                        1 => attribute.clone(),
+                        _ => format!("not {attribute}"),
+                    },
+                )
+                .collect();
+            parts.join(", ")
+        })
+        .collect())
+}
+
+/// A list in the folder of the images, in the one above, or in their folders `Anno` and `Eval`.
+fn locate(source: &Path, stem: &str) -> Option<PathBuf> {
+    let folders = source.ancestors().take(3);
+    folders
+        .flat_map(|folder| [folder.to_owned(), folder.join("Anno"), folder.join("Eval")])
+        .flat_map(|folder| ["txt", "csv"].map(|ending| folder.join(format!("{stem}.{ending}"))))
+        .find(|path| path.is_file())
+}
+
+/// A list: a row an image, by its file name; columns separated by spaces or commas.
+struct Table {
+    text: String,
+    /// Names of the columns after the file's, where the list has a heading.
+    heading: Vec<String>,
+    rows: HashMap<String, (usize, usize)>,
+}
+
+impl Table {
+    fn read(path: &Path) -> Result<Self, DatasetError> {
+        let text = file_error::read_to_string(path)?;
+        let mut heading = Vec::new();
+        let mut rows = HashMap::new();
+        let mut start = 0;
+        for line in text.split_inclusive('\n') {
+            let mut cells = cells(line);
+            let first = cells.next().unwrap_or_default();
+            if first.ends_with(".jpg") {
+                rows.insert(first.to_owned(), (start, start + line.len()));
+            } else if rows.is_empty() {
+                // The number of images, or a heading with or without a name for the files' column.
+                let rest: Vec<String> = cells.map(str::to_owned).collect();
+                if !rest.is_empty() {
+                    heading = match first {
+                        "image_id" => rest,
+                        _ => std::iter::once(first.to_owned()).chain(rest).collect(),
+                    };
+                }
+            }
+            start += line.len();
+        }
+        if rows.is_empty() {
+            return Err(DatasetError::Archive {
+                path: path.to_owned(),
+                problem: "it lists no images".to_owned(),
+            });
+        }
+        Ok(Self {
+            text,
+            heading,
+            rows,
+        })
+    }
+
+    fn row(&self, file: &str) -> Option<Vec<&str>> {
+        let (start, end) = self.rows.get(file)?;
+        Some(cells(&self.text[*start..*end]).skip(1).collect())
+    }
+
+    fn column(&self, path: &Path, name: &str) -> Result<usize, DatasetError> {
+        self.heading
+            .iter()
+            .position(|column| column == name)
+            .ok_or_else(|| {
+                let known = self.heading.iter().map(String::as_str);
+                let otherwise = format!("the attributes are listed in `{}`", path.display());
+                DatasetError::unknown_name("attribute of CelebA", name, known, &otherwise)
+            })
+    }
+}
+
+fn cells(line: &str) -> impl Iterator<Item = &str> {
+    line.split(|letter: char| letter == ',' || letter.is_whitespace())
+        .filter(|cell| !cell.is_empty())
+}

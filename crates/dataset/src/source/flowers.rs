@@ -1,0 +1,108 @@
+//! Oxford Flowers-102 as distributed: `102flowers.tgz` (or its folder `jpg`), with `imagelabels.mat` for the classes
+//! and `setid.mat` for the splits beside it.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use patchwork_core::file_error;
+
+use super::files::{Member, Selection, UNLABELLED};
+use super::matlab;
+use super::settings::Split;
+use super::store::Store;
+use crate::error::DatasetError;
+
+const LABELS: &str = "imagelabels.mat";
+const SPLITS: &str = "setid.mat";
+const CLASSES: usize = 102;
+
+/// The lists that are needed, and where they were found.
+#[derive(Debug, Default)]
+pub(super) struct Lists {
+    labels: Option<PathBuf>,
+    splits: Option<PathBuf>,
+}
+
+/// The number of an image, from 1, in a name such as `jpg/image_00042.jpg`.
+pub(super) fn number(name: &str) -> Option<usize> {
+    let file = name.rsplit('/').next().unwrap_or(name);
+    file.strip_prefix("image_")?
+        .strip_suffix(".jpg")
+        .filter(|digits| digits.len() == 5)?
+        .parse()
+        .ok()
+}
+
+impl Lists {
+    /// Finds the lists that the settings need near the images.
+    pub(super) fn find(source: &Path, split: Split, labelled: bool) -> Result<Self, DatasetError> {
+        let find = |wanted: bool, name: &str, setting: &'static str| {
+            if !wanted {
+                return Ok(None);
+            }
+            let found = source
+                .ancestors()
+                .take(3)
+                .map(|folder| folder.join(name))
+                .find(|path| path.is_file());
+            found.map(Some).ok_or_else(|| DatasetError::NoSuchSource {
+                source_name: name.to_owned(),
+                problem: format!(
+                    "`{setting}` of Flowers-102 needs it\nhint: put it beside `{}`; it is distributed with the images",
+                    source.display()
+                ),
+            })
+        };
+        Ok(Self {
+            labels: find(labelled, LABELS, "labels")?,
+            splits: find(split != Split::All, SPLITS, "split")?,
+        })
+    }
+
+    /// The files that the data set depends on beside the images.
+    pub(super) fn paths(&self) -> Vec<(&'static str, &Path)> {
+        let labels = self.labels.iter().map(|path| (LABELS, path.as_path()));
+        let splits = self.splits.iter().map(|path| (SPLITS, path.as_path()));
+        labels.chain(splits).collect()
+    }
+
+    /// The images of the split, with their classes.
+    pub(super) fn select(
+        &self,
+        store: &dyn Store,
+        split: Split,
+    ) -> Result<Selection, DatasetError> {
+        let mut selection = Selection::all(store);
+        let number_of = |member: &Member| number(store.name(member.file as usize));
+        if let Some(path) = &self.splits {
+            let variable = match split {
+                Split::Validation => "valid",
+                Split::Test => "tstid",
+                Split::Train | Split::All => "trnid",
+            };
+            let wanted: HashSet<usize> = read(path, variable)?.into_iter().collect();
+            selection
+                .members
+                .retain(|member| number_of(member).is_some_and(|image| wanted.contains(&image)));
+        }
+        if let Some(path) = &self.labels {
+            let classes = read(path, "labels")?;
+            for member in &mut selection.members {
+                let class = number_of(member)
+                    .and_then(|image| classes.get(image.checked_sub(1)?).copied())
+                    .filter(|class| (1..=CLASSES).contains(class));
+                member.label = class.map_or(UNLABELLED, |class| class as i32 - 1);
+            }
+            selection.class_names = (1..=CLASSES).map(|class| class.to_string()).collect();
+        }
+        Ok(selection)
+    }
+}
+
+fn read(path: &Path, variable: &str) -> Result<Vec<usize>, DatasetError> {
+    let bytes = file_error::read(path)?;
+    matlab::whole_numbers(&bytes, variable).map_err(|problem| DatasetError::Archive {
+        path: path.to_owned(),
+        problem,
+    })
+}

@@ -1,0 +1,100 @@
+//! Image files in an LMDB database, as LSUN distributes its scenes: a key and the file, for each image.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use heed::types::Bytes;
+use heed::{Database, Env, EnvFlags, EnvOpenOptions, WithoutTls};
+use patchwork_core::Digest;
+
+use super::cache::SourceCache;
+use super::listing::Listing;
+use super::raw::Rejection;
+use super::store::{Store, check_size, unreadable};
+use crate::error::DatasetError;
+
+/// The file that holds a database.
+pub(super) const DATA_FILE: &str = "data.mdb";
+
+pub(super) struct LmdbStore {
+    environment: Env<WithoutTls>,
+    images: Database<Bytes, Bytes>,
+    files: Listing<u32>,
+    digest: Digest,
+}
+
+impl LmdbStore {
+    /// Lists a database, the folder of a `data.mdb`, and digests it. Nothing is written to the folder.
+    pub(super) fn open(folder: &Path, cache: &SourceCache) -> Result<Self, DatasetError> {
+        let malformed = |error: heed::Error| DatasetError::Archive {
+            path: folder.join(DATA_FILE),
+            problem: format!("it is no database of LMDB: {error}"),
+        };
+        let mut options = EnvOpenOptions::new().read_txn_without_tls();
+        #[expect(
+            unsafe_code,
+            reason = "the database is opened for reading, without its lock file, and maps a file that must not \
+                      change meanwhile, as every source must not"
+        )]
+        let environment = unsafe {
+            options
+                .flags(EnvFlags::READ_ONLY | EnvFlags::NO_LOCK)
+                .open(folder)
+        }
+        .map_err(malformed)?;
+        let transaction = environment.read_txn().map_err(malformed)?;
+        let images: Option<Database<Bytes, Bytes>> = environment
+            .open_database(&transaction, None)
+            .map_err(malformed)?;
+        let images = images.ok_or_else(|| malformed(heed::Error::Mdb(heed::MdbError::NotFound)))?;
+        let mut files = Listing::default();
+        for image in images.iter(&transaction).map_err(malformed)? {
+            let (key, file) = image.map_err(malformed)?;
+            files.push(key, u32::try_from(file.len()).unwrap_or(u32::MAX));
+        }
+        drop(transaction);
+        let data = folder.join(DATA_FILE);
+        Ok(Self {
+            digest: cache.digest(folder, &[(DATA_FILE, &data)])?,
+            environment,
+            images,
+            files,
+        })
+    }
+
+    fn read_file(&self, file: usize) -> Result<Cow<'_, [u8]>, Rejection> {
+        if let Some(refused) = self.files.refused(file) {
+            return Err(refused.clone());
+        }
+        check_size(self.bytes(file))?;
+        let transaction = self.environment.read_txn().map_err(unreadable)?;
+        let key = self.files.name(file).as_bytes();
+        let bytes = self.images.get(&transaction, key).map_err(unreadable)?;
+        match bytes {
+            Some(bytes) => Ok(Cow::Owned(bytes.to_vec())),
+            None => Err(unreadable("the database has lost its key")),
+        }
+    }
+}
+
+impl Store for LmdbStore {
+    fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    fn name(&self, file: usize) -> &str {
+        self.files.name(file)
+    }
+
+    fn bytes(&self, file: usize) -> u64 {
+        self.files.place(file).into()
+    }
+
+    fn read(&self, files: &[usize]) -> Vec<Result<Cow<'_, [u8]>, Rejection>> {
+        files.iter().map(|file| self.read_file(*file)).collect()
+    }
+
+    fn digest(&self) -> Digest {
+        self.digest
+    }
+}

@@ -1,0 +1,312 @@
+//! Images in Parquet files, as the Hugging Face Hub keeps them: a column of `struct<bytes, path>`, and labels.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use arrow::array::{Array, AsArray, BinaryArray, LargeBinaryArray, StructArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Fields, Int64Type, Schema};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
+};
+use patchwork_core::Digest;
+use patchwork_core::file_error;
+use serde_json::Value;
+
+use super::cache::SourceCache;
+use super::listing::Listing;
+use super::raw::Rejection;
+use super::store::{Store, check_size, unreadable};
+use crate::error::DatasetError;
+
+/// Rows of a batch: images are held as they are stored.
+const ROWS: usize = 64;
+
+pub(super) struct ParquetStore {
+    files: Vec<TableFile>,
+    names: Listing<Place>,
+    /// -1 for none.
+    labels: Vec<i32>,
+    class_names: Option<Vec<String>>,
+    digest: Digest,
+}
+
+struct TableFile {
+    path: PathBuf,
+    image_column: String,
+    /// Bytes of an image on average.
+    image_bytes: u64,
+}
+
+/// A row of a file.
+#[derive(Clone, Copy)]
+struct Place {
+    file: u32,
+    row: u32,
+}
+
+impl ParquetStore {
+    /// Lists the rows of files in the order given, and digests them.
+    pub(super) fn open(
+        source: &Path,
+        paths: Vec<PathBuf>,
+        cache: &SourceCache,
+    ) -> Result<Self, DatasetError> {
+        let mut store = Self {
+            files: Vec::new(),
+            names: Listing::default(),
+            labels: Vec::new(),
+            class_names: None,
+            digest: Digest::of(&[]),
+        };
+        for path in &paths {
+            store.list(path)?;
+        }
+        let most = store.labels.iter().copied().max().unwrap_or(-1);
+        let named = store.class_names.as_ref().map_or(0, Vec::len);
+        if most >= 0 && named <= most as usize {
+            store.class_names = Some((0..=most).map(|label| label.to_string()).collect());
+        }
+        store.names.refuse_duplicates();
+        let hashed: Vec<(String, &PathBuf)> = paths
+            .iter()
+            .map(|path| {
+                let name = path.file_name().unwrap_or_default();
+                (name.to_string_lossy().into_owned(), path)
+            })
+            .collect();
+        let hashed: Vec<(&str, &Path)> = hashed
+            .iter()
+            .map(|(name, path)| (name.as_str(), path.as_path()))
+            .collect();
+        store.digest = cache.digest(source, &hashed)?;
+        Ok(store)
+    }
+
+    /// Reads the names and labels of a file.
+    fn list(&mut self, path: &Path) -> Result<(), DatasetError> {
+        let failed = |error| DatasetError::parquet("read", path, error);
+        let builder = open(path)?;
+        let schema = builder.schema().clone();
+        let image = image_column(&schema).ok_or_else(|| DatasetError::Archive {
+            path: path.to_owned(),
+            problem: format!(
+                "it has no column of images (a struct of `bytes` and `path`) among {}",
+                names(&schema)
+            ),
+        })?;
+        let label = label_column(&schema);
+        if self.class_names.is_none() {
+            self.class_names = label.and_then(|label| class_names(&schema, label));
+        }
+        let rows = builder.metadata().file_metadata().num_rows().max(0) as u64;
+        let stored: i64 = builder
+            .metadata()
+            .row_groups()
+            .iter()
+            .flat_map(|group| group.columns())
+            .filter(|column| column.column_path().parts()[0] == image)
+            .map(|column| column.uncompressed_size())
+            .sum();
+        let file = self.files.len() as u32;
+        let mut columns = vec![format!("{image}.path")];
+        columns.extend(label.map(str::to_owned));
+        let mask =
+            ProjectionMask::columns(builder.parquet_schema(), columns.iter().map(String::as_str));
+        let stem = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let mut row = 0;
+        for batch in builder
+            .with_projection(mask)
+            .with_batch_size(8192)
+            .build()
+            .map_err(failed)?
+        {
+            let batch = batch.map_err(|error| DatasetError::parquet("read", path, error))?;
+            let paths = batch
+                .column_by_name(image)
+                .and_then(|column| column.as_struct_opt())
+                .and_then(|image| image.column_by_name("path"))
+                .and_then(|paths| cast(paths, &DataType::Utf8).ok());
+            let labels = label
+                .and_then(|label| batch.column_by_name(label))
+                .and_then(|labels| cast(labels, &DataType::Int64).ok());
+            for index in 0..batch.num_rows() {
+                let named = paths
+                    .as_ref()
+                    .map(|paths| paths.as_string::<i32>())
+                    .filter(|paths| paths.is_valid(index) && !paths.value(index).is_empty());
+                // Many data sets name no file, or give one name in each of their files.
+                let key = match named {
+                    Some(paths) => format!("{stem}/{}", paths.value(index)),
+                    None => format!("{stem}/{row}"),
+                };
+                self.names.push(key.as_bytes(), Place { file, row });
+                let class = labels
+                    .as_ref()
+                    .map(|labels| labels.as_primitive::<Int64Type>())
+                    .filter(|labels| labels.is_valid(index))
+                    .and_then(|labels| i32::try_from(labels.value(index)).ok());
+                self.labels.push(class.unwrap_or(-1));
+                row += 1;
+            }
+        }
+        self.files.push(TableFile {
+            path: path.to_owned(),
+            image_column: image.to_owned(),
+            image_bytes: (stored.max(0) as u64).div_ceil(u64::max(1, rows)),
+        });
+        Ok(())
+    }
+
+    /// Reads images of one file, at rows in ascending order.
+    fn read_rows(&self, file: usize, rows: &[usize]) -> Result<Vec<Option<Vec<u8>>>, DatasetError> {
+        let TableFile {
+            path, image_column, ..
+        } = &self.files[file];
+        let builder = open(path)?;
+        let total = builder.metadata().file_metadata().num_rows().max(0) as usize;
+        let leaf = format!("{image_column}.bytes");
+        let mask = ProjectionMask::columns(builder.parquet_schema(), [leaf.as_str()]);
+        let ranges = rows.iter().map(|row| *row..*row + 1);
+        let reader: ParquetRecordBatchReader = builder
+            .with_projection(mask)
+            .with_batch_size(ROWS)
+            .with_row_selection(RowSelection::from_consecutive_ranges(ranges, total))
+            .build()
+            .map_err(|error| DatasetError::parquet("read", path, error))?;
+        let mut images = Vec::with_capacity(rows.len());
+        for batch in reader {
+            let batch = batch.map_err(|error| DatasetError::parquet("read", path, error))?;
+            let column = batch
+                .column_by_name(image_column)
+                .and_then(|column| column.as_struct_opt());
+            for index in 0..batch.num_rows() {
+                images.push(column.and_then(|column| bytes_of(column, index)));
+            }
+        }
+        Ok(images)
+    }
+}
+
+impl Store for ParquetStore {
+    fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    fn name(&self, file: usize) -> &str {
+        self.names.name(file)
+    }
+
+    fn bytes(&self, file: usize) -> u64 {
+        self.files[self.names.place(file).file as usize].image_bytes
+    }
+
+    fn read(&self, files: &[usize]) -> Vec<Result<Cow<'_, [u8]>, Rejection>> {
+        let mut read = Vec::with_capacity(files.len());
+        let places: Vec<Place> = files.iter().map(|file| self.names.place(*file)).collect();
+        for (group, files) in places
+            .chunk_by(|a, b| a.file == b.file)
+            .scan(0, |start, group| {
+                let first = *start;
+                *start += group.len();
+                Some((group, &files[first..*start]))
+            })
+        {
+            let rows: Vec<usize> = group.iter().map(|place| place.row as usize).collect();
+            let images = self.read_rows(group[0].file as usize, &rows);
+            match images {
+                Ok(images) if images.len() == rows.len() => {
+                    for (image, file) in images.into_iter().zip(files) {
+                        read.push(match (self.names.refused(*file), image) {
+                            (Some(refused), _) => Err(refused.clone()),
+                            (None, None) => Err(Rejection::new("the row holds no image")),
+                            (None, Some(bytes)) => {
+                                check_size(bytes.len() as u64).map(|()| Cow::Owned(bytes))
+                            }
+                        });
+                    }
+                }
+                Ok(_) => read.extend(rows.iter().map(|_| Err(unreadable("rows are missing")))),
+                Err(error) => read.extend(rows.iter().map(|_| Err(unreadable(&error)))),
+            }
+        }
+        read
+    }
+
+    fn label(&self, file: usize) -> Option<u32> {
+        u32::try_from(self.labels[file]).ok()
+    }
+
+    fn class_names(&self) -> Option<Vec<String>> {
+        self.class_names.clone()
+    }
+
+    fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
+fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<std::fs::File>, DatasetError> {
+    ParquetRecordBatchReaderBuilder::try_new(file_error::open(path)?)
+        .map_err(|error| DatasetError::parquet("read", path, error))
+}
+
+/// The column that holds images: the first struct with a child `bytes`.
+fn image_column(schema: &Schema) -> Option<&str> {
+    let has_bytes = |children: &Fields| children.iter().any(|child| child.name() == "bytes");
+    schema
+        .fields()
+        .iter()
+        .find(
+            |field| matches!(field.data_type(), DataType::Struct(children) if has_bytes(children)),
+        )
+        .map(|field| field.name().as_str())
+}
+
+/// The column that holds labels, by the names that data sets give it.
+fn label_column(schema: &Schema) -> Option<&str> {
+    ["label", "labels", "fine_label", "class", "target"]
+        .into_iter()
+        .find(|name| {
+            schema
+                .field_with_name(name)
+                .is_ok_and(|field| field.data_type().is_integer())
+        })
+}
+
+fn names(schema: &Schema) -> String {
+    let names: Vec<String> = schema
+        .fields()
+        .iter()
+        .map(|field| format!("`{}`", field.name()))
+        .collect();
+    names.join(", ")
+}
+
+/// The names in the description that the Hub's library leaves in the file.
+fn class_names(schema: &Schema, label: &str) -> Option<Vec<String>> {
+    let description: Value = serde_json::from_str(schema.metadata().get("huggingface")?).ok()?;
+    let names = &description["info"]["features"][label]["names"];
+    names
+        .as_array()?
+        .iter()
+        .map(|name| name.as_str().map(str::to_owned))
+        .collect()
+}
+
+fn bytes_of(image: &StructArray, index: usize) -> Option<Vec<u8>> {
+    let bytes = image.column_by_name("bytes")?;
+    if image.is_null(index) || bytes.is_null(index) {
+        return None;
+    }
+    if let Some(bytes) = bytes.as_any().downcast_ref::<BinaryArray>() {
+        return Some(bytes.value(index).to_vec());
+    }
+    let bytes = bytes.as_any().downcast_ref::<LargeBinaryArray>()?;
+    Some(bytes.value(index).to_vec())
+}

@@ -1,0 +1,120 @@
+//! A data set of pixels as they are, small enough to be held in memory: CIFAR and MNIST.
+
+use std::ops::Range;
+
+use patchwork_core::Digest;
+
+use super::raw::{Entry, Payload, PixelFormat, RawImage, Rejection, Source};
+
+/// Images of one size and their classes.
+#[derive(Debug)]
+pub(super) struct PixelSource {
+    keys: Vec<String>,
+    labels: Vec<u32>,
+    /// Whether the classes are wanted.
+    labelled: bool,
+    class_names: Vec<String>,
+    side: u32,
+    format: PixelFormat,
+    /// Image after image, `[side, side, channels]`.
+    pixels: Vec<u8>,
+    digest: Digest,
+}
+
+impl PixelSource {
+    pub(super) fn new(
+        side: u32,
+        format: PixelFormat,
+        class_names: Vec<String>,
+        labelled: bool,
+        digest: Digest,
+    ) -> Self {
+        Self {
+            keys: Vec::new(),
+            labels: Vec::new(),
+            labelled,
+            class_names: if labelled { class_names } else { Vec::new() },
+            side,
+            format,
+            pixels: Vec::new(),
+            digest,
+        }
+    }
+
+    /// Bytes of an image.
+    pub(super) fn image_bytes(&self) -> usize {
+        (self.side * self.side) as usize * self.format.channels()
+    }
+
+    /// Adds an image of exactly [`image_bytes`](Self::image_bytes).
+    pub(super) fn push(&mut self, key: String, label: u32, pixels: &[u8]) {
+        self.keys.push(key);
+        self.labels.push(label);
+        self.pixels.extend_from_slice(pixels);
+    }
+
+    /// Keeps the images of the classes for which `keep` is true and numbers those anew; `names` are theirs.
+    pub(super) fn retain_classes(&mut self, numbers: &[Option<u32>], names: Vec<String>) {
+        let bytes = self.image_bytes();
+        let mut kept = 0;
+        for index in 0..self.keys.len() {
+            let Some(Some(label)) = numbers.get(self.labels[index] as usize) else {
+                continue;
+            };
+            self.labels[kept] = *label;
+            self.keys.swap(kept, index);
+            self.pixels
+                .copy_within(index * bytes..(index + 1) * bytes, kept * bytes);
+            kept += 1;
+        }
+        self.labels.truncate(kept);
+        self.keys.truncate(kept);
+        self.pixels.truncate(kept * bytes);
+        if self.labelled {
+            self.class_names = names;
+        }
+    }
+}
+
+impl Source for PixelSource {
+    fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    fn entry(&self, index: usize) -> Entry<'_> {
+        Entry {
+            key: &self.keys[index],
+            label: self.labelled.then(|| self.labels[index]),
+        }
+    }
+
+    fn stored_bytes(&self, _index: usize) -> u64 {
+        self.image_bytes() as u64
+    }
+
+    fn fetch(&self, range: Range<usize>) -> Vec<Result<Payload<'_>, Rejection>> {
+        let bytes = self.image_bytes();
+        range
+            .map(|index| {
+                let known = self.labels[index] as usize;
+                if self.labelled && known >= self.class_names.len() {
+                    return Err(Rejection::new(format!("its class {known} has no name")));
+                }
+                let pixels = self.pixels[index * bytes..][..bytes].to_vec();
+                RawImage::new(self.side, self.side, self.format, pixels).map(Payload::Pixels)
+            })
+            .collect()
+    }
+
+    fn class_names(&self) -> &[String] {
+        &self.class_names
+    }
+
+    fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    fn credit(&self) -> Option<&str> {
+        None
+    }
+}

@@ -1,0 +1,288 @@
+//! Image files in a tar archive, plain or compressed by gzip or zstd, read where they lie.
+//!
+//! The order is the archive's. A compressed archive can only be read forward: it is unpacked once to list it, and
+//! once, in memory, for its images.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::{Mutex, PoisonError};
+
+use flate2::read::MultiGzDecoder;
+use patchwork_core::Digest;
+use patchwork_core::file_error::{self, FileError};
+use rayon::prelude::*;
+
+use super::cache::SourceCache;
+use super::listing::{Listing, is_image_name};
+use super::raw::Rejection;
+use super::store::{DATASET_JSON, MAX_JSON_BYTES, Store, check_size, unreadable};
+use crate::error::DatasetError;
+
+/// The most bytes of headers before a file: names and attributes are far shorter.
+const MAX_HEADER_BYTES: u64 = 1 << 20;
+
+/// How an archive is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Compression {
+    None,
+    Gzip,
+    Zstd,
+}
+
+pub(super) struct TarStore {
+    contents: Contents,
+    files: Listing<Place>,
+    dataset_json: Option<Vec<u8>>,
+    digest: Digest,
+}
+
+/// A file's place in the uncompressed archive.
+#[derive(Clone, Copy)]
+struct Place {
+    start: u64,
+    bytes: u64,
+}
+
+/// The archive's bytes.
+enum Contents {
+    /// Any part can be read.
+    File(File),
+    /// Can be read forward from where the stream is, or from the start again.
+    Stream {
+        file: File,
+        compression: Compression,
+        stream: Mutex<Option<Stream>>,
+    },
+}
+
+struct Stream {
+    reader: Box<dyn Read + Send>,
+    position: u64,
+}
+
+impl Compression {
+    /// The compression of a tar archive, or none if the file is no such archive.
+    pub(super) fn of_tar(path: &Path) -> Result<Option<Self>, FileError> {
+        let failed = |error| FileError::new("read", path, error);
+        let file = file_error::open(path)?;
+        let mut head = [0; 4];
+        let read = file.read_at(&mut head, 0).map_err(failed)?;
+        let compression = match head {
+            _ if read < head.len() => return Ok(None),
+            [0x1F, 0x8B, ..] => Self::Gzip,
+            [0x28, 0xB5, 0x2F, 0xFD] => Self::Zstd,
+            _ => Self::None,
+        };
+        // A header of 512 bytes has a mark in every archive since POSIX; one that cannot be unpacked is none.
+        let mut header = Vec::with_capacity(512);
+        let unpacked = compression
+            .reader(&file)
+            .and_then(|reader| reader.take(512).read_to_end(&mut header));
+        let is_tar = unpacked.is_ok() && header.get(257..262) == Some(b"ustar");
+        Ok(is_tar.then_some(compression))
+    }
+
+    fn reader(self, file: &File) -> io::Result<Box<dyn Read + Send>> {
+        let mut file = file.try_clone()?;
+        io::Seek::rewind(&mut file)?;
+        let file = BufReader::with_capacity(1 << 18, file);
+        Ok(match self {
+            Self::None => Box::new(file),
+            Self::Gzip => Box::new(MultiGzDecoder::new(file)),
+            Self::Zstd => Box::new(zstd::Decoder::new(file)?),
+        })
+    }
+}
+
+/// Reads the files of an archive one after the other: path, size, place and content.
+pub(super) fn walk(
+    path: &Path,
+    compression: Compression,
+    take: &mut dyn FnMut(&[u8], u64, u64, &mut dyn Read) -> Result<(), DatasetError>,
+) -> Result<(), DatasetError> {
+    let malformed = |error: io::Error| DatasetError::Archive {
+        path: path.to_owned(),
+        problem: format!("it is no whole tar archive: {error}"),
+    };
+    let file = file_error::open(path)?;
+    let allowed = Rc::new(Cell::new(MAX_HEADER_BYTES));
+    let reader = Allowance {
+        reader: compression.reader(&file).map_err(malformed)?,
+        allowed: allowed.clone(),
+    };
+    let mut archive = tar::Archive::new(reader);
+    for entry in archive.entries().map_err(malformed)? {
+        let mut entry = entry.map_err(malformed)?;
+        let bytes = entry.size();
+        // What is left of this file is skipped before the next one's headers.
+        allowed.set(bytes.saturating_add(MAX_HEADER_BYTES));
+        if entry.header().entry_type().is_file() {
+            let name = entry.path_bytes().into_owned();
+            let start = entry.raw_file_position();
+            take(&name, start, bytes, &mut entry)?;
+        }
+    }
+    Ok(())
+}
+
+/// A reader that ends in an error where more is read than is allowed, so that a header cannot claim all memory.
+struct Allowance {
+    reader: Box<dyn Read + Send>,
+    allowed: Rc<Cell<u64>>,
+}
+
+impl Read for Allowance {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        let allowed = self.allowed.get().checked_sub(read as u64);
+        self.allowed
+            .set(allowed.ok_or_else(|| io::Error::other("a header is longer than any name"))?);
+        Ok(read)
+    }
+}
+
+impl TarStore {
+    /// Lists an archive and digests it; `beside` are further files that tell about it.
+    pub(super) fn open(
+        path: &Path,
+        compression: Compression,
+        beside: &[(&str, &Path)],
+        cache: &SourceCache,
+    ) -> Result<Self, DatasetError> {
+        let mut files = Listing::default();
+        let mut dataset_json = None;
+        walk(path, compression, &mut |name, start, bytes, content| {
+            let name = name.strip_prefix(b"./").unwrap_or(name);
+            if is_image_name(name) {
+                files.push(name, Place { start, bytes });
+            } else if name == DATASET_JSON.as_bytes() && bytes <= MAX_JSON_BYTES {
+                let mut json = Vec::new();
+                content
+                    .read_to_end(&mut json)
+                    .map_err(|error| FileError::new("read", path, error))?;
+                dataset_json = Some(json);
+            }
+            Ok(())
+        })?;
+        files.refuse_duplicates();
+        let file = file_error::open(path)?;
+        let mut hashed = vec![("archive", path)];
+        hashed.extend(beside);
+        Ok(Self {
+            contents: match compression {
+                Compression::None => Contents::File(file),
+                compression => Contents::Stream {
+                    file,
+                    compression,
+                    stream: Mutex::default(),
+                },
+            },
+            files,
+            dataset_json,
+            digest: cache.digest(path, &hashed)?,
+        })
+    }
+
+    /// The place of a file that may be read.
+    fn usable(&self, file: usize) -> Result<Place, Rejection> {
+        if let Some(refused) = self.files.refused(file) {
+            return Err(refused.clone());
+        }
+        let place = self.files.place(file);
+        check_size(place.bytes)?;
+        Ok(place)
+    }
+}
+
+impl Store for TarStore {
+    fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    fn name(&self, file: usize) -> &str {
+        self.files.name(file)
+    }
+
+    fn bytes(&self, file: usize) -> u64 {
+        self.files.place(file).bytes
+    }
+
+    fn read(&self, files: &[usize]) -> Vec<Result<Cow<'_, [u8]>, Rejection>> {
+        match &self.contents {
+            Contents::File(archive) => files
+                .par_iter()
+                .map(|file| {
+                    let place = self.usable(*file)?;
+                    let mut bytes = vec![0; place.bytes as usize];
+                    archive
+                        .read_exact_at(&mut bytes, place.start)
+                        .map_err(unreadable)?;
+                    Ok(Cow::Owned(bytes))
+                })
+                .collect(),
+            Contents::Stream {
+                file,
+                compression,
+                stream,
+            } => {
+                let mut stream = stream.lock().unwrap_or_else(PoisonError::into_inner);
+                files
+                    .iter()
+                    .map(|number| {
+                        let place = self.usable(*number)?;
+                        let bytes = read_forward(&mut stream, file, *compression, place);
+                        bytes.map(Cow::Owned).map_err(|error| {
+                            // What the stream is worth after an error is not known.
+                            *stream = None;
+                            unreadable(error)
+                        })
+                    })
+                    .collect()
+            }
+        }
+    }
+
+    fn dataset_json(&self) -> Option<&[u8]> {
+        self.dataset_json.as_deref()
+    }
+
+    fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
+fn read_forward(
+    stream: &mut Option<Stream>,
+    file: &File,
+    compression: Compression,
+    place: Place,
+) -> io::Result<Vec<u8>> {
+    if stream
+        .as_ref()
+        .is_none_or(|stream| stream.position > place.start)
+    {
+        *stream = Some(Stream {
+            reader: compression.reader(file)?,
+            position: 0,
+        });
+    }
+    let stream = stream
+        .as_mut()
+        .expect("it was made above where there was none");
+    let skipped = (&mut stream.reader).take(place.start - stream.position);
+    stream.position += io::copy(&mut { skipped }, &mut io::sink())?;
+    let mut bytes = Vec::with_capacity(place.bytes as usize);
+    (&mut stream.reader)
+        .take(place.bytes)
+        .read_to_end(&mut bytes)?;
+    stream.position += bytes.len() as u64;
+    if bytes.len() as u64 != place.bytes {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(bytes)
+}

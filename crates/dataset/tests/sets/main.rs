@@ -1,0 +1,56 @@
+//! Finished sets: read by programs that are not ours, exported, damaged, and cut into patches.
+#![expect(clippy::unwrap_used, reason = "the helpers below belong to tests")]
+
+mod loader;
+mod other_readers;
+#[path = "../../../../tests/support/readers.rs"]
+mod readers;
+mod verify;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use patchwork_core::Seed;
+use patchwork_dataset::{Row, ShardSet, ShardSetWriter, ShardSpec};
+
+const WIDTH: usize = 20;
+const HEIGHT: usize = 12;
+/// In each shard but the last.
+const PER_SHARD: usize = 16;
+const IMAGES: usize = 42;
+const CLASSES: [&str; 3] = ["red fox", "a/b", "été"];
+
+/// Images of noise in three shards; image 40 has the pixels of image 3.
+fn write_set(folder: &Path, labelled: bool) -> ShardSet {
+    let spec = ShardSpec {
+        width: WIDTH,
+        height: HEIGHT,
+        images_per_shard: PER_SHARD,
+        class_names: if labelled {
+            CLASSES.map(str::to_owned).to_vec()
+        } else {
+            Vec::new()
+        },
+        metadata: BTreeMap::new(),
+    };
+    let rows: Vec<Row> = (0..IMAGES)
+        .map(|image| {
+            let mut noise = Seed::new(if image == 40 { 3 } else { image as u64 }).stream();
+            Row {
+                key: format!("folder/{image} ü.jpg"),
+                label: labelled.then_some(image as u32 % 3),
+                pixels: (0..WIDTH * HEIGHT * 3)
+                    .map(|_| noise.next_u64() as u8)
+                    .collect(),
+                source_width: 100 + image as u16 % 2,
+                source_height: 90,
+            }
+        })
+        .collect();
+    let mut writer = ShardSetWriter::open(folder, spec).unwrap();
+    for shard in rows.chunks(PER_SHARD) {
+        writer.write_shard(shard.to_vec(), Vec::new()).unwrap();
+    }
+    writer.finish().unwrap();
+    ShardSet::open(folder).unwrap()
+}

@@ -1,0 +1,201 @@
+//! What is written, read back by pyarrow, NumPy and Pillow, byte for byte.
+
+use std::ops::ControlFlow;
+
+use patchwork_dataset::export::{ExportFormat, ExportOptions, Exported, export};
+use patchwork_dataset::inspect::stats;
+use serde_json::{Value, json};
+
+use super::readers::python;
+use super::{CLASSES, IMAGES, write_set};
+
+/// Compares every form of the set in a folder with its pixels in one file.
+const SCRIPT: &str = r"
+import glob, json, os, sys, zipfile
+import numpy as np
+import pyarrow.parquet as pq
+from PIL import Image
+
+root, width, height = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+pixels = np.fromfile(os.path.join(root, 'pixels.bin'), np.uint8).reshape(-1, height, width, 3)
+found = {}
+
+# The shards as any reader of Parquet sees them, and by the offsets of the index.
+index = pq.read_table(os.path.join(root, 'set', 'index.parquet')).to_pylist()
+rows = 0
+for number, path in enumerate(sorted(glob.glob(os.path.join(root, 'set', 'shard-*.parquet')))):
+    table = pq.read_table(path)
+    assert table.schema.field('image').type.byte_width == height * width * 3
+    raw = open(path, 'rb').read()
+    for row in table.to_pylist():
+        image = pixels[row['id']].tobytes()
+        entry = index[row['id']]
+        assert row['image'] == image
+        assert raw[entry['offset']:entry['offset'] + len(image)] == image
+        assert (entry['shard'], entry['label'], entry['digest']) == (number, row['label'], row['digest'])
+        rows += 1
+assert rows == len(index) == len(pixels)
+found['shards'] = rows
+
+def same(file, id):
+    image = Image.open(file)
+    assert (image.format, image.mode) == ('PNG', 'RGB')
+    assert (np.asarray(image) == pixels[id]).all(), id
+
+# The archive: entries are stored, their names sort as the labels are listed.
+with zipfile.ZipFile(os.path.join(root, 'edm.zip')) as archive:
+    assert archive.testzip() is None
+    names = sorted(info.filename for info in archive.infolist() if info.filename.endswith('.png'))
+    assert all(info.compress_type == zipfile.ZIP_STORED for info in archive.infolist())
+    for id, name in enumerate(names):
+        with archive.open(name) as file:
+            same(file, id)
+    description = json.loads(archive.read('dataset.json'))
+    assert [name for name, _ in description['labels']] == names
+    found['edm'] = [names[0], names[-1], [label for _, label in description['labels']][:4], description['class_names']]
+
+# The folder: names are ids.
+files = sorted(glob.glob(os.path.join(root, 'png', '*', '*.png')))
+for file in files:
+    same(file, int(os.path.basename(file)[:-4]))
+found['png'] = [len(files), sorted(os.listdir(os.path.join(root, 'png')))]
+
+# Parquet as Hugging Face has it; duplicates were left out.
+import io
+(path,) = glob.glob(os.path.join(root, 'hub', 'data', '*.parquet'))
+table = pq.read_table(path)
+features = json.loads(table.schema.metadata[b'huggingface'])['info']['features']
+kept = [id for id in range(len(pixels)) if id != 40]
+for id, row in zip(kept, table.to_pylist(), strict=True):
+    same(io.BytesIO(row['image']['bytes']), id)
+    assert row['image']['path'] == f'folder/{id} ü.jpg'
+    assert row['label'] == id % 3
+found['hub'] = [os.path.basename(path), str(table.schema.field('image').type), features]
+print(json.dumps(found))
+";
+
+#[test]
+fn programs_that_are_not_ours_read_every_form_of_a_set() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("set");
+    let set = write_set(&folder, true);
+    let pixels: Vec<u8> = (0..set.len())
+        .flat_map(|image| set.pixels(image))
+        .copied()
+        .collect();
+    std::fs::write(root.path().join("pixels.bin"), pixels).unwrap();
+    let write = |name: &str, format, drop_duplicates| {
+        let out = root.path().join(name);
+        let options = ExportOptions {
+            folder: &folder,
+            out: &out,
+            format,
+            drop_duplicates,
+        };
+        let mut go_on = |_, _| ControlFlow::Continue(());
+        let exported = export(&options, &mut go_on).unwrap();
+        let again = export(&options, &mut go_on).unwrap_err().to_string();
+        assert!(again.contains("is there already"), "{again}");
+        exported
+    };
+    let whole = Exported {
+        images: IMAGES,
+        duplicates: 0,
+    };
+    assert_eq!(write("edm.zip", ExportFormat::EdmZip, false), whole);
+    assert_eq!(write("png", ExportFormat::PngFolder, false), whole);
+    let fewer = Exported {
+        images: IMAGES - 1,
+        duplicates: 1,
+    };
+    assert_eq!(write("hub", ExportFormat::HuggingFace, true), fewer);
+
+    let printed = python(
+        SCRIPT,
+        &[root.path().as_os_str(), "20".as_ref(), "12".as_ref()],
+    );
+    let found: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(
+        found,
+        json!({
+            "shards": IMAGES,
+            "edm": ["00000/img00000000.png", "00000/img00000041.png", [0, 1, 2, 0], CLASSES],
+            "png": [IMAGES, ["a_b", "red fox", "été"]],
+            "hub": [
+                "train-00000-of-00001.parquet",
+                "struct<bytes: binary, path: string>",
+                {
+                    "image": {"_type": "Image"},
+                    "label": {"_type": "ClassLabel", "names": CLASSES},
+                },
+            ],
+        })
+    );
+}
+
+#[test]
+fn an_export_is_the_same_again_and_one_broken_off_leaves_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("set");
+    write_set(&folder, false);
+    let formats = [
+        ExportFormat::EdmZip,
+        ExportFormat::PngFolder,
+        ExportFormat::HuggingFace,
+    ];
+    for format in formats {
+        let out = root.path().join("out");
+        let options = ExportOptions {
+            folder: &folder,
+            out: &out,
+            format,
+            drop_duplicates: false,
+        };
+        assert!(export(&options, &mut |_, _| ControlFlow::Break(())).is_err());
+    }
+    let left: Vec<_> = std::fs::read_dir(root.path()).unwrap().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+    let archives = ["a.zip", "b.zip"].map(|name| {
+        let out = root.path().join(name);
+        let options = ExportOptions {
+            folder: &folder,
+            out: &out,
+            format: ExportFormat::EdmZip,
+            drop_duplicates: false,
+        };
+        export(&options, &mut |_, _| ControlFlow::Continue(())).unwrap();
+        std::fs::read(out).unwrap()
+    });
+    assert!(archives[0] == archives[1]);
+}
+
+#[test]
+fn statistics_are_those_of_the_pixels() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = write_set(folder.path(), true);
+    let [channels, sides, sizes, proportions, flat] = stats(folder.path()).unwrap();
+    let values: Vec<f64> = (0..set.len())
+        .flat_map(|image| set.pixels(image))
+        .map(|byte| f64::from(*byte) / 127.5 - 1.0)
+        .collect();
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let variance = values
+        .iter()
+        .map(|value| (value - mean).powi(2))
+        .sum::<f64>();
+    let deviation = (variance / values.len() as f64).sqrt();
+    let all = channels.rows.last().unwrap();
+    for (found, expected) in [(&all[3], mean), (&all[4], deviation)] {
+        assert!((found.as_f64().unwrap() - expected).abs() < 1e-4);
+    }
+    assert_eq!(json!(sides.rows), json!([[64, 127, IMAGES, 1.0, "no"]]));
+    assert_eq!(
+        json!(sizes.rows),
+        json!([[100, 90, 21, 0.5], [101, 90, 21, 0.5]])
+    );
+    assert_eq!(
+        json!(proportions.rows),
+        json!([["square to 4:3", IMAGES, 1.0]])
+    );
+    assert!(flat.rows.is_empty());
+}

@@ -1,0 +1,262 @@
+//! Reference statistics as EDM, pytorch-fid and ADM keep them: NumPy's `.npz` with `mu` (`[dimension]`) and `sigma`
+//! (`[dimension, dimension]`), the sample covariance.
+//!
+//! Read as data, with a bound on every length. Written uncompressed, in float64, with no times in it.
+
+use std::fs::File;
+use std::io::{BufReader, Cursor, Read, Write};
+use std::path::Path;
+
+use patchwork_core::FileError;
+use tch::{Kind, Tensor};
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
+
+use crate::Gaussian;
+use crate::error::MetricsError;
+
+/// No extractor's features are wider.
+const LARGEST_DIMENSION: usize = 16_384;
+
+/// A header of an array is one line of a few dozen bytes; NumPy itself limits it to this.
+const LARGEST_HEADER: usize = 10_000;
+
+const MAGIC: &[u8] = b"\x93NUMPY";
+
+/// Reads statistics.
+///
+/// `count` is how many images they are of; where nobody knows, the covariance is taken to have full rank.
+///
+/// # Errors
+/// [`MetricsError::Statistics`] names what is wrong with the file; [`MetricsError::NotCovariance`] and
+/// [`MetricsError::NotFinite`] what is wrong with the numbers.
+pub fn read(path: &Path, count: Option<i64>) -> Result<Gaussian, MetricsError> {
+    let refused = |reason: String| MetricsError::Statistics {
+        path: path.to_owned(),
+        reason,
+    };
+    let file = File::open(path).map_err(|source| FileError::new("read", path, source))?;
+    let mut archive = ZipArchive::new(BufReader::new(file))
+        .map_err(|error| refused(format!("it is no `.npz` file: {error}")))?;
+    let mean = array(&mut archive, "mu").map_err(refused)?;
+    let covariance = array(&mut archive, "sigma").map_err(refused)?;
+    let dimension = match mean.shape[..] {
+        [dimension] => dimension as i64,
+        _ => {
+            return Err(refused(format!(
+                "`mu` has shape {:?}, not that of a vector",
+                mean.shape
+            )));
+        }
+    };
+    if covariance.shape != [mean.shape[0]; 2] {
+        let shape = &covariance.shape;
+        return Err(refused(format!(
+            "`sigma` has shape {shape:?}, and `mu` has {dimension} elements"
+        )));
+    }
+    let mean = Tensor::from_slice(&mean.values);
+    let covariance = Tensor::from_slice(&covariance.values).view([dimension, dimension]);
+    Gaussian::new(&mean, &covariance, count.unwrap_or(dimension + 1))
+}
+
+/// The bytes of a file that NumPy, EDM's `fid.py` and pytorch-fid read.
+pub fn to_bytes(gaussian: &Gaussian) -> Result<Vec<u8>, MetricsError> {
+    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+    let options = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Stored)
+        .last_modified_time(DateTime::default());
+    for (name, tensor) in [("mu", gaussian.mean()), ("sigma", gaussian.covariance())] {
+        let values = Vec::<f64>::try_from(tensor.flatten(0, -1).to_kind(Kind::Double))?;
+        writer
+            .start_file(format!("{name}.npy"), options)
+            .map_err(std::io::Error::from)
+            .and_then(|()| writer.write_all(&header(&tensor.size())))
+            .and_then(|()| {
+                values
+                    .iter()
+                    .try_for_each(|value| writer.write_all(&value.to_le_bytes()))
+            })
+            .map_err(|cause| MetricsError::Archive { cause })?;
+    }
+    let bytes = writer.finish().map_err(|error| MetricsError::Archive {
+        cause: error.into(),
+    })?;
+    Ok(bytes.into_inner())
+}
+
+/// NumPy's format 1.0: the array begins at a multiple of 64 bytes.
+fn header(shape: &[i64]) -> Vec<u8> {
+    let shape: String = shape.iter().map(|side| format!("{side}, ")).collect();
+    let mut text = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': ({shape}), }}");
+    let before = MAGIC.len() + 4;
+    while (before + text.len() + 1) % 64 != 0 {
+        text.push(' ');
+    }
+    text.push('\n');
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend([1, 0]);
+    bytes.extend((text.len() as u16).to_le_bytes());
+    bytes.extend(text.bytes());
+    bytes
+}
+
+#[derive(Debug)]
+struct Array {
+    shape: Vec<usize>,
+    values: Vec<f64>,
+}
+
+fn array<R: Read + std::io::Seek>(
+    archive: &mut ZipArchive<R>,
+    name: &str,
+) -> Result<Array, String> {
+    let known: Vec<String> = archive
+        .file_names()
+        .filter_map(|name| Some(name.ok()?.into_owned()))
+        .collect();
+    let mut member = archive
+        .by_name(&format!("{name}.npy"))
+        .map_err(|_| format!("it holds no `{name}`, but {}", known.join(", ")))?;
+    read_array(&mut member).map_err(|reason| format!("`{name}` cannot be read: {reason}"))
+}
+
+fn read_array(reader: &mut dyn Read) -> Result<Array, String> {
+    let text = |error: std::io::Error| error.to_string();
+    let mut start = [0; 8];
+    reader.read_exact(&mut start).map_err(text)?;
+    if &start[..6] != MAGIC {
+        return Err("it is no NumPy array".to_owned());
+    }
+    let length = match start[6] {
+        1 => {
+            let mut length = [0; 2];
+            reader.read_exact(&mut length).map_err(text)?;
+            usize::from(u16::from_le_bytes(length))
+        }
+        2 | 3 => {
+            let mut length = [0; 4];
+            reader.read_exact(&mut length).map_err(text)?;
+            u32::from_le_bytes(length) as usize
+        }
+        version => return Err(format!("its format {version} is not known")),
+    };
+    if length > LARGEST_HEADER {
+        return Err(format!("its header claims {length} bytes"));
+    }
+    let mut header = vec![0; length];
+    reader.read_exact(&mut header).map_err(text)?;
+    let header = String::from_utf8_lossy(&header);
+    let width = match field(&header, "descr") {
+        Some("'<f8'") => 8,
+        Some("'<f4'") => 4,
+        other => return Err(format!("its elements are {}", other.unwrap_or("unnamed"))),
+    };
+    let shape = field(&header, "shape")
+        .and_then(parse_shape)
+        .ok_or("its shape is missing")?;
+    let elements = shape.iter().try_fold(1_usize, |product, side| {
+        product
+            .checked_mul(*side)
+            .filter(|_| *side <= LARGEST_DIMENSION)
+    });
+    let elements = elements
+        .filter(|count| *count > 0 && shape.len() <= 2)
+        .ok_or_else(|| format!("its shape is {shape:?}"))?;
+    // Rows or columns first is the same for a vector and for a symmetric matrix.
+    let mut bytes = Vec::new();
+    let expected = elements * width;
+    reader
+        .take(expected as u64)
+        .read_to_end(&mut bytes)
+        .map_err(text)?;
+    if bytes.len() < expected {
+        return Err(format!("it ends after {} of {expected} bytes", bytes.len()));
+    }
+    let values = if width == 8 {
+        let eight = |chunk: &[u8]| f64::from_le_bytes(chunk.try_into().expect("chunks of 8 bytes"));
+        bytes.chunks_exact(8).map(eight).collect()
+    } else {
+        let four = |chunk: &[u8]| f32::from_le_bytes(chunk.try_into().expect("chunks of 4 bytes"));
+        bytes
+            .chunks_exact(4)
+            .map(|chunk| f64::from(four(chunk)))
+            .collect()
+    };
+    Ok(Array { shape, values })
+}
+
+/// A value of the header's Python dictionary, as it is written there.
+fn field<'a>(header: &'a str, key: &str) -> Option<&'a str> {
+    let (_, rest) = header.split_once(&format!("'{key}':"))?;
+    let rest = rest.trim_start();
+    let end = if rest.starts_with('(') {
+        rest.find(')')? + 1
+    } else {
+        rest.find([',', '}'])?
+    };
+    Some(rest[..end].trim_end())
+}
+
+fn parse_shape(text: &str) -> Option<Vec<usize>> {
+    text.strip_prefix('(')?
+        .strip_suffix(')')?
+        .split(',')
+        .map(str::trim)
+        .filter(|side| !side.is_empty())
+        .map(|side| side.parse().ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+
+    fn gaussian() -> Gaussian {
+        tch::manual_seed(0);
+        let features = Tensor::randn([40, 5], (Kind::Double, Device::Cpu));
+        let mut moments = crate::Moments::new(5);
+        moments.accumulate(&features).unwrap();
+        moments.gaussian().unwrap()
+    }
+
+    #[test]
+    fn what_is_written_reads_back_to_the_last_bit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("statistics.npz");
+        let ours = gaussian();
+        std::fs::write(&path, to_bytes(&ours).unwrap()).unwrap();
+        let read = read(&path, Some(40)).unwrap();
+        assert!(read.mean().equal(ours.mean()) && read.covariance().equal(ours.covariance()));
+        assert_eq!(to_bytes(&ours).unwrap(), to_bytes(&read).unwrap());
+    }
+
+    #[test]
+    fn broken_files_are_refused_with_the_cause() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("statistics.npz");
+        let check = |bytes: &[u8], expected: &str| {
+            std::fs::write(&path, bytes).unwrap();
+            let message = read(&path, None).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message} / {expected}");
+        };
+        let bytes = to_bytes(&gaussian()).unwrap();
+        check(b"mu", "no `.npz` file");
+        check(&bytes[..bytes.len() / 2], "no `.npz` file");
+        let edited = |from: &[u8], to: &[u8]| {
+            assert_eq!(from.len(), to.len());
+            let mut bytes = bytes.clone();
+            while let Some(place) = bytes.windows(from.len()).position(|part| part == from) {
+                bytes[place..place + to.len()].copy_from_slice(to);
+            }
+            bytes
+        };
+        check(&edited(b"sigma.npy", b"omega.npy"), "holds no `sigma`");
+        check(&edited(b"'<f8'", b"'|O8'"), "its elements are '|O8'");
+        check(&edited(b"(5, 5, ),", b"(9, 99999"), "its shape");
+        check(&edited(b"(5, 5, )", b"(9,9999)"), "ends after");
+        check(&edited(b"(5, )", b"(25,)"), "ends after");
+    }
+}

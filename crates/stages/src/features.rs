@@ -1,0 +1,205 @@
+//! Features of a set of images, several kinds in one pass, durable after every batch.
+//!
+//! Each batch's features become one file of the stage's state, float32 as the extractors gave them. Whatever is
+//! computed from them reads these files in their order, so that a break changes no bit of it.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use patchwork_core::durable;
+use patchwork_dataset::ShardSet;
+use patchwork_metrics::{Extraction, Moments};
+use patchwork_networks::checkpoint::{read_safetensors, to_safetensors_bytes};
+use patchwork_pipeline::worker::StageError;
+use tch::Tensor;
+
+use crate::statistics::Halves;
+
+/// Rows that are summed at once: enough to keep the processor busy with one product of matrices.
+const ROWS_AT_ONCE: usize = 2048;
+
+/// Where images come from: a shard set, or something drawn.
+pub(crate) trait Images {
+    /// How many there are.
+    fn count(&self) -> usize;
+    /// Some of them.
+    ///
+    /// # Shapes
+    /// - returns: `[range.len(), 3, height, width]`, u8
+    fn batch(&self, range: Range<usize>) -> Tensor;
+}
+
+impl Images for ShardSet {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn batch(&self, range: Range<usize>) -> Tensor {
+        let count = range.len() as i64;
+        let pixels: Vec<u8> = range
+            .flat_map(|index| self.pixels(index))
+            .copied()
+            .collect();
+        let shape = [
+            count,
+            self.height() as i64,
+            self.width() as i64,
+            self.channels() as i64,
+        ];
+        let images = Tensor::from_slice(&pixels)
+            .reshape(shape)
+            .permute([0, 3, 1, 2]);
+        // Grey is the colour with three equal channels.
+        if shape[3] == 1 {
+            images.expand([-1, 3, -1, -1], false)
+        } else {
+            images
+        }
+    }
+}
+
+/// Features of a set, on disk.
+#[derive(Debug)]
+pub(crate) struct FeatureStore {
+    folder: PathBuf,
+    batch_size: usize,
+    count: usize,
+    /// The name of each kind of features, and its width.
+    streams: Vec<(String, i64)>,
+}
+
+/// A file of features is not what this stage wrote.
+#[derive(Debug, thiserror::Error)]
+#[error("`{}` holds no features `{stream}` of {images} images: delete the folder that it lies in and run this again", path.display())]
+struct Damaged {
+    path: PathBuf,
+    stream: String,
+    images: usize,
+}
+
+impl FeatureStore {
+    /// Takes the features of all images, going on where an earlier attempt stopped.
+    ///
+    /// `folder` is this set's own; `report` is told how many images are done and how many were done already, and
+    /// says whether to stop.
+    pub(crate) fn fill(
+        images: &dyn Images,
+        extraction: &Extraction,
+        batch_size: usize,
+        folder: &Path,
+        report: &mut dyn FnMut(usize, usize) -> bool,
+    ) -> Result<Self, StageError> {
+        durable::create_dir_all(folder)?;
+        durable::remove_partials(folder)?;
+        let store = Self {
+            folder: folder.to_owned(),
+            batch_size,
+            count: images.count(),
+            streams: (extraction.streams().iter())
+                .map(|stream| (extraction.stream_name(stream), stream.dimension))
+                .collect(),
+        };
+        let batches = store.batches();
+        let done = (0..batches)
+            .take_while(|number| store.path(*number).is_file())
+            .count();
+        let resumed = store.range(0..done).len();
+        report(resumed, resumed);
+        for number in done..batches {
+            let range = store.range(number..number + 1);
+            let end = range.end;
+            let features = extraction.features(&images.batch(range.clone()), range.start as u64)?;
+            let named: Vec<(String, Tensor)> = (store.streams.iter())
+                .map(|(name, _)| name.clone())
+                .zip(features)
+                .collect();
+            durable::write(&store.path(number), &to_safetensors_bytes(&named, None)?)?;
+            if report(end, resumed) && end < store.count {
+                return Err(StageError::Interrupted);
+            }
+        }
+        Ok(store)
+    }
+
+    /// How many images they are of.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The moments of the even-numbered and of the odd-numbered images.
+    pub(crate) fn moments(&self, stream: usize) -> Result<Halves, StageError> {
+        let (_, dimension) = self.streams[stream];
+        let mut halves = Halves {
+            even: Moments::new(dimension),
+            odd: Moments::new(dimension),
+        };
+        let batches_at_once = std::cmp::max(1, ROWS_AT_ONCE / self.batch_size);
+        for first in (0..self.batches()).step_by(batches_at_once) {
+            let numbers = first..std::cmp::min(first + batches_at_once, self.batches());
+            let start = self.range(numbers.clone()).start;
+            let features = self.batches_of(stream, numbers)?;
+            for (parity, half) in [(0, &mut halves.even), (1, &mut halves.odd)] {
+                // Any image may be the first: the first one of a half depends on it.
+                let offset = (start + parity) % 2;
+                if (offset as i64) < features.size()[0] {
+                    half.accumulate(&features.slice(0, offset as i64, None, 2))?;
+                }
+            }
+        }
+        Ok(halves)
+    }
+
+    /// The features of some images: `[images.len(), dimension]`, f32.
+    pub(crate) fn rows(&self, stream: usize, images: &[i64]) -> Result<Tensor, StageError> {
+        let all = self.all(stream)?;
+        Ok(all.index_select(0, &Tensor::from_slice(images)))
+    }
+
+    /// The features of all images: `[count, dimension]`, f32.
+    pub(crate) fn all(&self, stream: usize) -> Result<Tensor, StageError> {
+        self.batches_of(stream, 0..self.batches())
+    }
+
+    fn batches_of(&self, stream: usize, numbers: Range<usize>) -> Result<Tensor, StageError> {
+        let parts = numbers
+            .map(|number| self.batch(stream, number))
+            .collect::<Result<Vec<_>, _>>()?;
+        let (_, dimension) = self.streams[stream];
+        Ok(if parts.is_empty() {
+            Tensor::zeros([0, dimension], (tch::Kind::Float, tch::Device::Cpu))
+        } else {
+            Tensor::cat(&parts, 0)
+        })
+    }
+
+    fn batch(&self, stream: usize, number: usize) -> Result<Tensor, StageError> {
+        let path = self.path(number);
+        let (name, dimension) = &self.streams[stream];
+        let images = self.range(number..number + 1).len();
+        let mut tensors = read_safetensors(&path)?;
+        tensors
+            .remove(name)
+            .filter(|tensor| tensor.size() == [images as i64, *dimension])
+            .ok_or_else(|| {
+                StageError::from(Damaged {
+                    path,
+                    stream: name.clone(),
+                    images,
+                })
+            })
+    }
+
+    fn batches(&self) -> usize {
+        self.count.div_ceil(self.batch_size)
+    }
+
+    /// The images of some batches.
+    fn range(&self, batches: Range<usize>) -> Range<usize> {
+        let place = |batch: usize| std::cmp::min(batch * self.batch_size, self.count);
+        place(batches.start)..place(batches.end)
+    }
+
+    fn path(&self, number: usize) -> PathBuf {
+        self.folder.join(format!("{number:06}.safetensors"))
+    }
+}

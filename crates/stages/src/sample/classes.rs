@@ -1,0 +1,150 @@
+//! Which class the image of a seed has.
+
+use patchwork_config::{Kind, SampleLabels, SampleSettings};
+use patchwork_core::Seed;
+use patchwork_dataset::ShardSet;
+use patchwork_pipeline::Manifest;
+use patchwork_pipeline::protocol::{Job, JobInput};
+use patchwork_pipeline::worker::StageError;
+
+use crate::job::{input, summary_of};
+
+/// Settings that a sample stage cannot go with, given its network.
+#[derive(Debug, thiserror::Error)]
+enum ClassError {
+    #[error(
+        "the network is conditional on {classes} classes, and `labels = \"none\"`; \
+         set `labels` to \"balanced\" or \"dataset\""
+    )]
+    LabelsWanted { classes: i64 },
+    #[error(
+        "`labels = \"{0}\"` needs a class-conditional network; train one, or set `labels = \"none\"`"
+    )]
+    LabelsUnwanted(&'static str),
+    #[error(
+        "`labels = \"dataset\"` needs the data set's counts of each class, which this network does not come with; \
+         set `labels = \"balanced\"`"
+    )]
+    NoCounts,
+    #[error("`guidance` needs a class-conditional network trained with `label_dropout` above 0")]
+    GuidanceUnwanted,
+}
+
+/// The classes of the seeds' images.
+pub(crate) struct Classes {
+    names: Vec<String>,
+    choice: SampleLabels,
+    /// Images of each class in the data set.
+    counts: Vec<u64>,
+}
+
+impl Classes {
+    /// The classes that a sample stage draws from a network of so many, by its settings.
+    pub(super) fn of_stage(
+        job: &Job,
+        settings: &SampleSettings,
+        classes: i64,
+    ) -> Result<Self, StageError> {
+        let trained = input(job, Kind::Train)?;
+        match (classes > 0, settings.labels) {
+            (true, SampleLabels::None) if !knows_no_class(trained)? => {
+                return Err(ClassError::LabelsWanted { classes }.into());
+            }
+            (false, SampleLabels::Dataset | SampleLabels::Balanced) => {
+                return Err(ClassError::LabelsUnwanted(settings.labels.name()).into());
+            }
+            _ => {}
+        }
+        if settings.guidance.is_some() && classes == 0 {
+            return Err(ClassError::GuidanceUnwanted.into());
+        }
+        // A network that was not trained here comes without names and counts.
+        let names: Option<Vec<String>> = summary_of(trained, "class_names")?;
+        let counts: Option<Vec<u64>> = summary_of(trained, "class_counts")?;
+        if counts.is_none() && settings.labels == SampleLabels::Dataset {
+            return Err(ClassError::NoCounts.into());
+        }
+        Ok(Self {
+            names: names.unwrap_or_else(|| (0..classes).map(|class| class.to_string()).collect()),
+            choice: settings.labels,
+            counts: counts.unwrap_or_default(),
+        })
+    }
+
+    /// The classes of a data set, each as often as it is there; none for a network that is told no class.
+    pub(crate) fn of_data(data: &ShardSet, class_conditional: bool) -> Self {
+        Self {
+            names: data.class_names().to_vec(),
+            choice: if class_conditional {
+                SampleLabels::Dataset
+            } else {
+                SampleLabels::None
+            },
+            counts: data.label_counts(),
+        }
+    }
+
+    /// The classes' names, by label.
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The classes of the images of some seeds, a function of each seed alone; none where no class is drawn.
+    pub(crate) fn of(&self, seeds: &[u64]) -> Option<Vec<i64>> {
+        seeds.iter().map(|&seed| self.class(seed)).collect()
+    }
+
+    fn class(&self, seed: u64) -> Option<i64> {
+        match self.choice {
+            SampleLabels::None => None,
+            SampleLabels::Balanced => Some((seed % self.names.len() as u64) as i64),
+            SampleLabels::Dataset => {
+                let mut stream = Seed::new(seed).derive("class").stream();
+                let mut rest = stream.below(self.counts.iter().sum());
+                let class = self.counts.iter().position(|&count| {
+                    let inside = rest < count;
+                    rest = rest.wrapping_sub(count);
+                    inside
+                });
+                class.map(|class| class as i64)
+            }
+        }
+    }
+}
+
+/// Whether a network was trained without its class at times, and so draws without one.
+fn knows_no_class(trained: &JobInput) -> Result<bool, StageError> {
+    let settings = Manifest::read(&trained.folder)?.settings;
+    Ok(settings["label_dropout"].as_f64().unwrap_or(0.0) > 0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn share(choice: SampleLabels, seeds: std::ops::Range<u64>) -> Vec<usize> {
+        let classes = Classes {
+            names: ["a", "b", "c"].map(str::to_owned).to_vec(),
+            choice,
+            counts: vec![600, 0, 200],
+        };
+        let seeds: Vec<u64> = seeds.collect();
+        let drawn = classes.of(&seeds).unwrap();
+        // A seed's class does not depend on the seeds beside it.
+        assert_eq!(classes.of(&seeds[7..]).unwrap(), drawn[7..]);
+        (0..3)
+            .map(|class| drawn.iter().filter(|&&drawn| drawn == class).count())
+            .collect()
+    }
+
+    #[test]
+    fn classes_come_evenly_or_as_in_the_data() {
+        assert_eq!(share(SampleLabels::Balanced, 30..3030), [1000, 1000, 1000]);
+        let [first, none, last] = share(SampleLabels::Dataset, 0..4000)[..] else {
+            panic!("three classes")
+        };
+        assert_eq!(none, 0);
+        assert_eq!(first + last, 4000);
+        assert!((2900..3100).contains(&first), "{first}");
+    }
+}

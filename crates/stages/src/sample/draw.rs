@@ -1,0 +1,132 @@
+//! The images of some seeds, by a network and a sampler.
+
+use patchwork_config::Region;
+use patchwork_diffusion::latents::seeded_draws;
+use patchwork_diffusion::patches::patch_positions;
+use patchwork_diffusion::sampler::{SamplerOptions, sample};
+use patchwork_diffusion::{Conditioning, Denoiser, NetworkDenoiser, to_pixels};
+use patchwork_networks::Network;
+use tch::{Device, Kind, Tensor};
+
+use crate::train::one_hot;
+
+/// A network with everything that says how images are drawn from it.
+pub struct ImageSampler {
+    denoiser: NetworkDenoiser,
+    region: Region,
+    options: SamplerOptions,
+    device: Device,
+}
+
+impl ImageSampler {
+    /// `region` none = the whole canvas.
+    pub fn new(
+        network: &Network,
+        precision: Kind,
+        region: Option<Region>,
+        options: SamplerOptions,
+        device: Device,
+    ) -> Self {
+        let side = network.config().img_resolution;
+        Self {
+            denoiser: NetworkDenoiser {
+                precision,
+                ..NetworkDenoiser::new(network.to_kind_copy(precision))
+            },
+            region: region.unwrap_or(Region {
+                row: 0,
+                column: 0,
+                side: u32::try_from(side)
+                    .expect("a network's configuration is checked: sides are at most 65,536"),
+            }),
+            options,
+            device,
+        }
+    }
+
+    /// The side of the images, in pixels.
+    pub fn side(&self) -> usize {
+        self.region.side as usize
+    }
+
+    /// The fewest images that the network looks at at once.
+    ///
+    /// On the processor, libtorch multiplies float32 matrices of fewer rows in another order, and convolves a single
+    /// image by another routine: an image would depend, in its last bits, on how many are drawn beside it.
+    pub fn fewest_images(&self) -> u32 {
+        if self.device == Device::Cpu && self.denoiser.precision == Kind::Float {
+            4
+        } else {
+            1
+        }
+    }
+
+    /// Draws the images of some seeds; `labels` are their classes, for a network that is told them.
+    ///
+    /// # Shapes
+    /// - returns: `[seeds, 3, side, side]`, u8, on the CPU
+    ///
+    /// # Determinism
+    /// On the processor an image is a function of its seed and class alone, whatever is drawn beside it.
+    pub fn draw(&self, seeds: &[u64], labels: Option<&[i64]>) -> Tensor {
+        let images = seeds.len() as i64;
+        let lacking = (self.fewest_images() as usize).saturating_sub(seeds.len());
+        if lacking == 0 || seeds.is_empty() {
+            return self.draw_together(seeds, labels);
+        }
+        let seeds = [seeds, &vec![seeds[0]; lacking]].concat();
+        let labels = labels.map(|labels| [labels, &vec![labels[0]; lacking]].concat());
+        self.draw_together(&seeds, labels.as_deref())
+            .narrow(0, 0, images)
+    }
+
+    fn draw_together(&self, seeds: &[u64], labels: Option<&[i64]>) -> Tensor {
+        tch::no_grad(|| {
+            let (latents, mut noise) = seeded_draws(
+                seeds,
+                self.denoiser.network.config().img_channels,
+                self.region.side.into(),
+                self.region.side.into(),
+                self.options.noisy_steps(),
+            );
+            let images = sample(
+                &self.denoiser,
+                &latents.to_device(self.device),
+                &mut noise,
+                &self.conditioning(labels),
+                &self.options,
+            );
+            to_pixels(&images).to_device(Device::Cpu)
+        })
+    }
+
+    /// Has the network look at `images` images of nothing, once: what that takes of memory, a step takes.
+    pub(super) fn try_out(&self, images: u32) {
+        tch::no_grad(|| {
+            let config = self.denoiser.network.config();
+            let (images, side) = (i64::from(images), i64::from(self.region.side));
+            let noisy = Tensor::zeros(
+                [images, config.img_channels, side, side],
+                (Kind::Double, self.device),
+            );
+            let sigma = Tensor::ones([images], (Kind::Double, self.device));
+            let labels = (config.label_dim > 0).then(|| vec![0; images as usize]);
+            let conditioning = self.conditioning(labels.as_deref());
+            let _ = self.denoiser.denoise(&noisy, &sigma, &conditioning);
+        });
+    }
+
+    fn conditioning(&self, labels: Option<&[i64]>) -> Conditioning {
+        let config = self.denoiser.network.config();
+        let (whole, side) = (config.img_resolution, i64::from(self.region.side));
+        let (row, column) = (self.region.row.into(), self.region.column.into());
+        Conditioning {
+            positions: config.position_channels.then(|| {
+                patch_positions(&[row], &[column], side, side, whole, whole).to_device(self.device)
+            }),
+            class_labels: labels
+                .map(|labels| one_hot(labels, config.label_dim).to_device(self.device)),
+            augment_labels: None,
+        }
+    }
+}

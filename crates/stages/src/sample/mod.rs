@@ -1,0 +1,220 @@
+//! A network to images, one a seed, in shards that resume by their range of seeds.
+
+mod classes;
+mod draw;
+mod export;
+mod memory;
+mod options;
+
+use std::collections::BTreeMap;
+
+use patchwork_config::{Execution, Kind, SampleSettings, SeedRange};
+use patchwork_core::durable;
+use patchwork_dataset::grid::first_images_png;
+use patchwork_dataset::{Row, ShardSet, ShardSetWriter, ShardSpec};
+use patchwork_networks::Network;
+use patchwork_networks::checkpoint::load_network;
+use patchwork_pipeline::Outcome;
+use patchwork_pipeline::protocol::{Job, JobInput, Progress};
+use patchwork_pipeline::worker::{Context, StageError};
+use serde_json::{Value, json};
+use tch::{Device, Tensor};
+
+use crate::device;
+use crate::job::{execution, input, settings, summary_of};
+use crate::reconstruct::network_of_width;
+use crate::train::{BEST_FILE, NETWORK_FILE, snapshot_file};
+pub(crate) use classes::Classes;
+pub use draw::ImageSampler;
+
+/// The error of an average's profile, as a share, above which a person is told.
+pub(crate) const WIDTH_ERROR: f64 = 0.1;
+
+const GIBIBYTE: f64 = (1_u64 << 30) as f64;
+
+pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
+    let settings: SampleSettings = settings(job)?;
+    let execution = execution(job)?;
+    let device = device::configure(&execution)?;
+    let trained = input(job, Kind::Train)?;
+    let network = network(trained, &settings, device, context)?;
+    let classes = Classes::of_stage(job, &settings, network.config().label_dim)?;
+    let sampler = ImageSampler::new(
+        &network,
+        device::kind(settings.precision),
+        settings.region,
+        options::sampler_options(&settings),
+        device,
+    );
+    drop(network);
+    draw_all(&sampler, &classes, &settings, &execution, context)?;
+    write_grid(context, &settings)?;
+    export::write_export(settings.export, context)?;
+    let summary = json!({
+        "images": count(&settings.seeds),
+        "seeds": seed_text(&settings.seeds),
+        "evaluations": options::evaluations(&settings),
+        "images_seen": images_seen(trained, &settings)?,
+    });
+    Ok(Outcome::new(summary, Vec::new()))
+}
+
+/// The network that the settings mean, of those that a training kept.
+fn network(
+    trained: &JobInput,
+    settings: &SampleSettings,
+    device: Device,
+    context: &Context,
+) -> Result<Network, StageError> {
+    let file = match settings.at_images {
+        Some(images) => snapshot_file(images),
+        None if settings.best_snapshot => BEST_FILE.to_owned(),
+        None => NETWORK_FILE.to_owned(),
+    };
+    let Some(width) = settings.ema_width else {
+        return Ok(load_network(&trained.folder.join(file), device)?);
+    };
+    let (network, error) = network_of_width(&trained.folder, &file, width, device)?;
+    if error > WIDTH_ERROR {
+        context.warn(format!(
+            "the average of `ema_width` = {width} is made with an error of {:.0} % of its profile; \
+             more `snapshot_images` in training make it closer",
+            100.0 * error
+        ));
+    }
+    Ok(network)
+}
+
+/// None for a network that was not trained here.
+fn images_seen(trained: &JobInput, settings: &SampleSettings) -> Result<Option<u64>, StageError> {
+    match settings.at_images {
+        Some(images) => Ok(Some(images)),
+        None if settings.best_snapshot => {
+            let best: Value = summary_of(trained, "best")?;
+            Ok(best["images_seen"].as_u64())
+        }
+        None => summary_of(trained, "images_seen"),
+    }
+}
+
+/// Draws every seed's image into the shards, from the first shard that is not there yet.
+fn draw_all(
+    sampler: &ImageSampler,
+    classes: &Classes,
+    settings: &SampleSettings,
+    execution: &Execution,
+    context: &Context,
+) -> Result<(), StageError> {
+    let spec = ShardSpec {
+        width: sampler.side(),
+        height: sampler.side(),
+        images_per_shard: settings.images_per_shard as usize,
+        class_names: classes.names().to_vec(),
+        metadata: BTreeMap::from([("source".to_owned(), "samples".to_owned())]),
+    };
+    let mut writer = ShardSetWriter::open(context.artifact(), spec)?;
+    let (resumed, total) = (writer.images(), count(&settings.seeds));
+    let progress = |done: u64| {
+        context.progress(Progress {
+            done,
+            total,
+            resumed,
+            unit: "images".to_owned(),
+            note: String::new(),
+        });
+    };
+    progress(resumed);
+    let mut seeds = settings
+        .seeds
+        .iter()
+        .flat_map(|range| range.first..=range.last)
+        .skip(resumed as usize)
+        .peekable();
+    if seeds.peek().is_none() {
+        return Ok(writer.finish()?);
+    }
+    let batch_size = batch_size(sampler, settings, execution, context);
+    while seeds.peek().is_some() {
+        let shard: Vec<u64> = seeds
+            .by_ref()
+            .take(settings.images_per_shard as usize)
+            .collect();
+        let mut rows: Vec<Row> = Vec::with_capacity(shard.len());
+        for batch in shard.chunks(batch_size) {
+            if context.is_interrupted() {
+                return Err(StageError::Interrupted);
+            }
+            let labels = classes.of(batch);
+            let images = sampler.draw(batch, labels.as_deref());
+            rows.extend(to_rows(batch, labels.as_deref(), &images, sampler.side()));
+            progress(writer.images() + rows.len() as u64);
+        }
+        writer.write_shard(rows, Vec::new())?;
+    }
+    Ok(writer.finish()?)
+}
+
+/// The batch that was asked for, or what fits into memory of it.
+fn batch_size(
+    sampler: &ImageSampler,
+    settings: &SampleSettings,
+    execution: &Execution,
+    context: &Context,
+) -> usize {
+    let wished = settings.batch_size;
+    if execution.device != "cpu" {
+        return wished as usize;
+    }
+    let limit = execution
+        .memory_gib
+        .map(|gibibytes| (gibibytes * GIBIBYTE) as u64);
+    let Some(free) = memory::free_bytes(limit) else {
+        return wished as usize;
+    };
+    let fewest = sampler.fewest_images();
+    let fitting = memory::fitting_batch(wished, fewest, free, |images| sampler.try_out(images));
+    if fitting < wished {
+        context.warn(format!(
+            "`batch_size` = {wished} does not fit into {:.1} GiB of free memory: drawing {fitting} images at once; \
+             the images are the same",
+            free as f64 / GIBIBYTE
+        ));
+    }
+    fitting as usize
+}
+
+fn to_rows(seeds: &[u64], labels: Option<&[i64]>, images: &Tensor, side: usize) -> Vec<Row> {
+    let pixels = images.permute([0, 2, 3, 1]).contiguous().flatten(0, -1);
+    let bytes = Vec::<u8>::try_from(pixels).expect("a flat tensor of bytes is a vector of bytes");
+    let side = u16::try_from(side).expect("a shard set's sides fit 16 bits, as its writer checked");
+    seeds
+        .iter()
+        .zip(bytes.chunks_exact(bytes.len() / seeds.len()))
+        .enumerate()
+        .map(|(position, (seed, pixels))| Row {
+            key: seed.to_string(),
+            label: labels.map(|labels| labels[position] as u32),
+            pixels: pixels.to_vec(),
+            source_width: side,
+            source_height: side,
+        })
+        .collect()
+}
+
+fn write_grid(context: &Context, settings: &SampleSettings) -> Result<(), StageError> {
+    let set = ShardSet::open(context.artifact())?;
+    let (columns, rows) = (settings.grid.columns as usize, settings.grid.rows as usize);
+    let png = first_images_png(&set, columns * rows, columns)?;
+    durable::write(&context.artifact().join("grid.png"), &png)?;
+    Ok(())
+}
+
+fn count(seeds: &[SeedRange]) -> u64 {
+    seeds.iter().map(|range| range.count()).sum()
+}
+
+/// The seeds as they are typed: `0-9,100`.
+fn seed_text(seeds: &[SeedRange]) -> String {
+    let ranges: Vec<String> = seeds.iter().map(SeedRange::to_string).collect();
+    ranges.join(",")
+}

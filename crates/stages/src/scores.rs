@@ -1,0 +1,217 @@
+//! From the features of a set of images and a reference to scores.
+
+use std::cmp::min;
+use std::num::NonZeroU32;
+
+use patchwork_config::{EvaluateSettings, Metric};
+use patchwork_core::{Fingerprint, Seed};
+use patchwork_metrics::{
+    Confidence, Extraction, Gaussian, KidSubsets, Stream, View, frechet_distance, frechet_spread,
+    kid_over_subsets, manifold_metrics,
+};
+use patchwork_pipeline::worker::StageError;
+use patchwork_pipeline::{Score, Subject};
+use patchwork_weights::Quantity;
+
+use crate::features::FeatureStore;
+use crate::statistics::{Reference, chosen_images};
+
+/// The pixel format between sampler and extractor: no encoder lies between them.
+const CODEC: &str = "raw u8";
+
+/// Which reference it is.
+pub(crate) struct ReferenceIdentity {
+    pub(crate) fingerprint: Fingerprint,
+    /// Made elsewhere.
+    pub(crate) foreign: bool,
+    /// How many images it is of, where that is known.
+    pub(crate) images: Option<u64>,
+}
+
+/// A reference, and what is compared with it.
+pub(crate) struct Comparison {
+    pub(crate) extraction: Extraction,
+    pub(crate) reference: Reference,
+    pub(crate) identity: ReferenceIdentity,
+    /// Of so many images, features are compared one by one.
+    pub(crate) keep_features: usize,
+    pub(crate) settings: EvaluateSettings,
+}
+
+/// Scores, and what their reader should know.
+pub(crate) struct Compared {
+    pub(crate) scores: Vec<Score>,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Comparison {
+    /// The distance that stands for all: that of the first extractor's whole images.
+    pub(crate) fn primary_metric(&self) -> String {
+        self.extraction.extractors()[0]
+            .spec
+            .metric_name(Quantity::Frechet)
+    }
+
+    /// Everything that the settings ask for; of a baseline, the Fréchet distances alone.
+    pub(crate) fn scores(
+        &self,
+        store: &FeatureStore,
+        is_baseline: bool,
+    ) -> Result<Compared, StageError> {
+        let mut compared = Compared {
+            scores: Vec::new(),
+            warnings: Vec::new(),
+        };
+        for (position, stream) in self.extraction.streams().iter().enumerate() {
+            let name = self.extraction.stream_name(stream);
+            let reference = self.reference.statistics(&name)?.gaussian()?;
+            let generated = store.moments(position)?.whole()?;
+            let score = self.frechet(stream, &reference, &generated)?;
+            compared.scores.push(score);
+            if stream.view != View::Whole {
+                continue;
+            }
+            let confidence = Confidence::of(&reference, &generated);
+            compared.warnings.extend(confidence.warnings());
+            if is_baseline {
+                continue;
+            }
+            let of_whole = OfWhole {
+                comparison: self,
+                store,
+                position,
+                stream,
+            };
+            if self.settings.metrics.contains(&Metric::Confidence) {
+                of_whole.add_confidence(&reference, &mut compared)?;
+            }
+            if self.settings.needs_features() {
+                of_whole.add_features(&name, &mut compared)?;
+            }
+        }
+        Ok(compared)
+    }
+
+    /// The Fréchet distance of one kind of features.
+    pub(crate) fn frechet(
+        &self,
+        stream: &Stream,
+        reference: &Gaussian,
+        generated: &Gaussian,
+    ) -> Result<Score, StageError> {
+        let distance = frechet_distance(reference, generated)?.distance;
+        let samples = generated.count() as u64;
+        Ok(self.score(stream, stream.view.quantity(), distance, samples))
+    }
+
+    fn score(&self, stream: &Stream, quantity: Quantity, value: f64, samples: u64) -> Score {
+        let open = &self.extraction.extractors()[stream.extractor];
+        Score {
+            subject: Subject::Input(0),
+            metric: open.spec.metric_name(quantity),
+            value,
+            deviation: None,
+            extractor: open.spec.name().to_owned(),
+            extractor_digest: open.extractor.weights_digest(),
+            resize: open.spec.preprocessing(),
+            reference: self.identity.fingerprint,
+            reference_images: self.identity.images.unwrap_or(0),
+            reference_foreign: self.identity.foreign,
+            samples,
+            seeds: String::new(),
+            codec: CODEC.to_owned(),
+            images_seen: None,
+        }
+    }
+}
+
+/// Whole images' features of one extractor.
+struct OfWhole<'a> {
+    comparison: &'a Comparison,
+    store: &'a FeatureStore,
+    position: usize,
+    stream: &'a Stream,
+}
+
+impl OfWhole<'_> {
+    fn score(&self, quantity: Quantity, value: f64, samples: usize) -> Score {
+        (self.comparison).score(self.stream, quantity, value, samples as u64)
+    }
+
+    /// The last score's deviation, and its limit.
+    fn add_confidence(
+        &self,
+        reference: &Gaussian,
+        compared: &mut Compared,
+    ) -> Result<(), StageError> {
+        let features = self.store.all(self.position)?;
+        let spread = frechet_spread(reference, &features, seed("confidence"))?;
+        if let Some(last) = compared.scores.last_mut() {
+            last.deviation = Some(spread.deviation);
+        }
+        match spread.infinity {
+            Some(value) => {
+                let count = self.store.count();
+                compared
+                    .scores
+                    .push(self.score(Quantity::FrechetInfinity, value, count));
+            }
+            None => compared.warnings.push(format!(
+                "{} images are too few to extrapolate to infinitely many in {} dimensions",
+                self.store.count(),
+                self.stream.dimension
+            )),
+        }
+        Ok(())
+    }
+
+    /// What compares features one by one.
+    fn add_features(&self, name: &str, compared: &mut Compared) -> Result<(), StageError> {
+        let settings = &self.comparison.settings;
+        let reference = (self.comparison.reference.features(name)).ok_or_else(|| NoFeatures {
+            stream: name.to_owned(),
+        })?;
+        let chosen = chosen_images(self.store.count(), self.comparison.keep_features);
+        let generated = self.store.rows(self.position, &chosen)?;
+        let count = chosen.len();
+        if settings.metrics.contains(&Metric::Kernel) {
+            let fewest = min(reference.size()[0], generated.size()[0]);
+            let subsets = KidSubsets {
+                subsets: NonZeroU32::new(settings.kernel_subsets).unwrap_or(NonZeroU32::MIN),
+                images: min(i64::from(settings.kernel_subset_images), fewest),
+            };
+            let kernel = kid_over_subsets(reference, &generated, subsets, seed("kernel"))?;
+            let mut score = self.score(Quantity::Kernel, kernel.mean, count);
+            score.deviation = Some(kernel.deviation);
+            compared.scores.push(score);
+        }
+        if settings.metrics.contains(&Metric::Manifold) {
+            let nearest_k = i64::from(settings.nearest_k);
+            let manifold = manifold_metrics(reference, &generated, nearest_k)?;
+            for (quantity, value) in [
+                (Quantity::Precision, manifold.precision),
+                (Quantity::Recall, manifold.recall),
+                (Quantity::Density, manifold.density),
+                (Quantity::Coverage, manifold.coverage),
+            ] {
+                compared.scores.push(self.score(quantity, value, count));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Random choices of an evaluation do not depend on the samples' seeds.
+fn seed(purpose: &str) -> Seed {
+    Seed::new(0).derive("evaluate").derive(purpose)
+}
+
+/// The reference keeps no features.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the reference keeps no features of `{stream}`, which `kernel` and `manifold` compare: \
+     give its stage a `keep_features` above 0"
+)]
+struct NoFeatures {
+    stream: String,
+}

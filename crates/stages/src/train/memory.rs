@@ -1,0 +1,207 @@
+//! Whether a step of training fits into memory, before the first one.
+//!
+//! What a step takes on the CPU is measured: forward and backward on one image and on three, at the largest side, by
+//! the process's own high-water mark. The difference is what an image takes, whatever the network and its number type
+//! are. On a GPU nothing is foretold: libtorch tells no amounts.
+
+use patchwork_diffusion::patches::SideShare;
+use patchwork_diffusion::{PatchSides, Round, Side, TrainStep};
+use patchwork_pipeline::resources;
+use tch::{Device, Kind, Tensor};
+
+/// Images of the two trials.
+const TRIALS: [i64; 2] = [1, 3];
+
+/// A training that would not fit.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "a step takes about {:.1} GiB ({images} images of side {side} at once, {:.0} MiB each), and {} {:.1} GiB; {}",
+    gibibytes(*.needed_bytes), .image_bytes / f64::from(1 << 20), .limit, gibibytes(*.limit_bytes), .remedy
+)]
+pub(super) struct TooLarge {
+    images: u64,
+    side: i64,
+    image_bytes: f64,
+    needed_bytes: u64,
+    limit: &'static str,
+    limit_bytes: u64,
+    remedy: String,
+}
+
+/// What a step takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Estimate {
+    /// Whatever the number of images.
+    base_bytes: f64,
+    /// For each image of a round.
+    image_bytes: f64,
+}
+
+impl Estimate {
+    fn bytes(self, images: u64) -> u64 {
+        (self.base_bytes + self.image_bytes * images as f64) as u64
+    }
+}
+
+/// Refuses a training of `batch_size` images a step in `rounds` rounds whose step does not fit.
+///
+/// Weights, averages and moments stay as they are.
+pub(super) fn check(
+    step: &mut TrainStep,
+    sides: &PatchSides,
+    batch_size: u64,
+    rounds: u64,
+    memory_gib: Option<f64>,
+) -> Result<(), TooLarge> {
+    // They ascend, and as many pixels at a larger side take no less.
+    let used = |share: &&SideShare| share.probability > 0.0;
+    let Some(side) = sides.shares().iter().rfind(used).map(|share| share.side) else {
+        return Ok(());
+    };
+    let Some(estimate) = estimate(step, side) else {
+        return Ok(());
+    };
+    let resident = resources::memory().map_or(0, |memory| memory.resident_bytes);
+    let free = resources::free_memory_bytes().map(|free| free + resident);
+    let allowed = memory_gib.map(|gibibytes| (gibibytes * f64::from(1 << 30)) as u64);
+    let limits = [
+        free.map(|bytes| (bytes, "there are")),
+        allowed.map(|bytes| (bytes, "`memory_gib` allows")),
+    ];
+    match limits.into_iter().flatten().min() {
+        Some((limit_bytes, limit)) => {
+            let images = batch_size * side.multiplier as u64;
+            judge(
+                estimate,
+                side.side,
+                images,
+                rounds,
+                batch_size,
+                limit,
+                limit_bytes,
+            )
+        }
+        None => Ok(()),
+    }
+}
+
+fn judge(
+    estimate: Estimate,
+    side: i64,
+    step_images: u64,
+    rounds: u64,
+    batch_size: u64,
+    limit: &'static str,
+    limit_bytes: u64,
+) -> Result<(), TooLarge> {
+    let images = step_images / rounds;
+    let needed_bytes = estimate.bytes(images);
+    if needed_bytes <= limit_bytes {
+        return Ok(());
+    }
+    let fitting = (rounds..=batch_size)
+        .filter(|rounds| batch_size.is_multiple_of(*rounds))
+        .find(|rounds| estimate.bytes(step_images / rounds) <= limit_bytes);
+    let remedy = if let Some(rounds) = fitting {
+        format!(
+            "set `gradient_accumulation` = {rounds} (about {:.1} GiB), or lower `batch_size`",
+            gibibytes(estimate.bytes(step_images / rounds))
+        )
+    } else {
+        let least = gibibytes(estimate.bytes(step_images / batch_size));
+        format!("one image at a time takes {least:.1} GiB: choose a smaller network")
+    };
+    Err(TooLarge {
+        images,
+        side,
+        image_bytes: estimate.image_bytes,
+        needed_bytes,
+        limit,
+        limit_bytes,
+        remedy,
+    })
+}
+
+/// None where the system tells nothing.
+fn estimate(step: &mut TrainStep, side: Side) -> Option<Estimate> {
+    if step.optimizer.values().device() != Device::Cpu {
+        return None;
+    }
+    let mut peaks = [0.0; TRIALS.len()];
+    for (peak, images) in peaks.iter_mut().zip(TRIALS) {
+        step.begin();
+        step.accumulate(&blank(step, images, side.side), side);
+        *peak = resources::memory()?.peak_bytes as f64;
+    }
+    step.begin();
+    let image_bytes = (peaks[1] - peaks[0]) / (TRIALS[1] - TRIALS[0]) as f64;
+    // Untouched so far: Adam's two moments; taken in each update: one more buffer.
+    let untouched = 3.0 * 4.0 * step.optimizer.layout().elements() as f64;
+    Some(Estimate {
+        base_bytes: peaks[0] - image_bytes * TRIALS[0] as f64 + untouched,
+        image_bytes,
+    })
+}
+
+/// So many black images without noise.
+fn blank(step: &TrainStep, images: i64, side: i64) -> Round {
+    let config = step.denoiser.network.config();
+    let zeros = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, Device::Cpu));
+    let labels = |width: i64| (width > 0).then(|| zeros(&[images, width]));
+    let patches = zeros(&[images, config.img_channels, side, side]);
+    Round {
+        noise: patches.zeros_like(),
+        patches,
+        rows: vec![0; images as usize],
+        cols: vec![0; images as usize],
+        class_labels: labels(config.label_dim),
+        augment_labels: labels(config.augment_dim),
+        rnd_normal: zeros(&[images]),
+        dropout_seed: Some(0),
+    }
+}
+
+fn gibibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 30)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    fn message(step_images: u64, rounds: u64, limit_gib: u64) -> Option<String> {
+        let estimate = Estimate {
+            base_bytes: GIB as f64,
+            image_bytes: GIB as f64 / 8.0,
+        };
+        let limit = limit_gib * GIB;
+        let judged = judge(
+            estimate,
+            64,
+            step_images,
+            rounds,
+            step_images,
+            "there are",
+            limit,
+        );
+        judged.err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_remedy_is_the_least_accumulation_that_fits() {
+        assert_eq!(message(96, 1, 13), None);
+        assert_eq!(
+            message(96, 1, 6).unwrap(),
+            "a step takes about 13.0 GiB (96 images of side 64 at once, 128 MiB each), and there are 6.0 GiB; \
+             set `gradient_accumulation` = 3 (about 5.0 GiB), or lower `batch_size`"
+        );
+        assert_eq!(message(96, 3, 6), None);
+        assert!(
+            message(96, 1, 1)
+                .unwrap()
+                .ends_with("one image at a time takes 1.1 GiB: choose a smaller network")
+        );
+    }
+}

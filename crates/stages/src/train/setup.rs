@@ -1,0 +1,211 @@
+//! From settings to a network in training.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use patchwork_config::{EmaKind, TrainSettings};
+use patchwork_core::Digest;
+use patchwork_diffusion::learning_rate::{Decay, DecayShape};
+use patchwork_diffusion::loss::LossOptions;
+use patchwork_diffusion::{
+    AdamOptions, EmaProfile, ImageClock, LearningRate, NetworkDenoiser, TrainOptions, TrainStep,
+};
+use patchwork_networks::Network;
+use patchwork_networks::checkpoint::load_network;
+use patchwork_pipeline::protocol::Job;
+use patchwork_pipeline::worker::{Context, StageError};
+use tch::{Device, Tensor};
+
+use super::kept;
+use crate::device;
+
+/// What another data set or another augmentation changes: the layers that read labels.
+const LABEL_LAYERS: [&str; 2] = ["map_label.", "map_augment."];
+
+/// Why a training cannot start from a network.
+#[derive(Debug, thiserror::Error)]
+enum InitError {
+    #[error("`init_from`: `{path}` has changed since the run was planned; run again")]
+    Changed { path: String },
+    #[error(
+        "`init_from`: the network in `{path}` is another than that of [network]: {problem}; \
+         `patchwork checkpoint inspect` shows its settings"
+    )]
+    Unlike { path: String, problem: String },
+}
+
+/// Gives a network the weights of the file of `init_from`, if there is one.
+pub(super) fn initialise(
+    network: &Network,
+    settings: &TrainSettings,
+    job: &Job,
+    context: &Context,
+) -> Result<(), StageError> {
+    let Some(digest) = &settings.init_from else {
+        return Ok(());
+    };
+    let path = job.execution["init_file"].as_str().unwrap_or_default();
+    if Digest::of_file(Path::new(path))?.to_string() != *digest {
+        let path = path.to_owned();
+        return Err(InitError::Changed { path }.into());
+    }
+    let source = load_network(Path::new(path), Device::Cpu)?;
+    let anew = copy_weights(&source, network).map_err(|problem| InitError::Unlike {
+        path: path.to_owned(),
+        problem,
+    })?;
+    if !anew.is_empty() {
+        context.warn(format!(
+            "`init_from`: layers that read labels start anew, since `{path}` has none of this shape: {}",
+            anew.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+/// Copies what has the same name and shape; returns the layers for which there is nothing, or says why it will not do.
+fn copy_weights(source: &Network, target: &Network) -> Result<Vec<String>, String> {
+    let given: BTreeMap<String, Tensor> = source
+        .parameters()
+        .into_iter()
+        .map(|parameter| (parameter.name, parameter.tensor))
+        .collect();
+    let reads_labels = |name: &str| LABEL_LAYERS.iter().any(|layer| name.contains(layer));
+    let wanted = target.parameters();
+    let mut anew = Vec::new();
+    for parameter in &wanted {
+        let name = &parameter.name;
+        match given.get(name) {
+            Some(tensor) if tensor.size() == parameter.tensor.size() => {}
+            _ if reads_labels(name) => anew.push(name.clone()),
+            Some(tensor) => {
+                return Err(format!(
+                    "its `{name}` has the shape {:?}, not {:?}",
+                    tensor.size(),
+                    parameter.tensor.size()
+                ));
+            }
+            None => return Err(format!("it has no `{name}`")),
+        }
+    }
+    if let Some(name) = given
+        .keys()
+        .find(|name| !reads_labels(name) && !wanted.iter().any(|wanted| wanted.name == **name))
+    {
+        return Err(format!("it has a `{name}`"));
+    }
+    tch::no_grad(|| {
+        for mut parameter in wanted {
+            if !anew.contains(&parameter.name) {
+                parameter.tensor.copy_(&given[&parameter.name]);
+            }
+        }
+    });
+    Ok(anew)
+}
+
+/// A network before its first step, with its optimiser and its averages.
+pub(super) fn train_step(
+    settings: &TrainSettings,
+    network: Network,
+) -> Result<TrainStep, StageError> {
+    let preconditioning = network.config().preconditioning;
+    let denoiser = NetworkDenoiser {
+        precision: device::kind(settings.precision),
+        ..NetworkDenoiser::new(network)
+    };
+    let decay = (settings.learning_rate_decay_images > 0).then_some(Decay {
+        decay_images: settings.learning_rate_decay_images,
+        duration_images: settings.duration_images,
+        shape: DecayShape::Linear,
+    });
+    let options = TrainOptions {
+        batch_per_rank: settings.batch_size.into(),
+        loss_scaling: settings.loss_scaling,
+        learning_rate: LearningRate {
+            rate: settings.learning_rate,
+            rampup_images: settings.learning_rate_rampup_images,
+            decay,
+        },
+        max_gradient_norm: settings.gradient_clip,
+        loss: LossOptions {
+            preconditioning,
+            p_mean: settings.p_mean,
+            p_std: settings.p_std,
+            sigma_data: settings.sigma_data,
+        },
+        adam: AdamOptions::default(),
+    };
+    let averages = match settings.ema {
+        EmaKind::HalfLife => vec![EmaProfile::HalfLife {
+            images: settings.ema_half_life_images,
+            rampup_ratio: (settings.ema_rampup_ratio > 0.0).then_some(settings.ema_rampup_ratio),
+        }],
+        EmaKind::Power => kept::WIDTHS
+            .into_iter()
+            .map(EmaProfile::power)
+            .collect::<Result<_, _>>()?,
+    };
+    let clock = ImageClock {
+        batch_size: settings.batch_size.into(),
+        images_seen: 0,
+    };
+    Ok(TrainStep::new(denoiser, options, &averages, clock))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::batch::tests::GENERATOR;
+    use patchwork_networks::NetworkConfig;
+
+    fn network(changes: &str, seed: u64) -> Network {
+        let mut config = serde_json::json!({
+            "arch": "ddpmpp", "img_resolution": 16, "img_channels": 3, "in_channels": 5, "out_channels": 3,
+            "position_channels": true, "label_dim": 0, "augment_dim": 0, "model_channels": 8,
+            "channel_mult": [1, 2], "num_blocks": 1, "attn_resolutions": [8], "dropout": 0.0, "sigma_data": 0.5
+        });
+        let changes: serde_json::Value = serde_json::from_str(changes).unwrap();
+        for (key, value) in changes.as_object().unwrap() {
+            config[key] = value.clone();
+        }
+        let config: NetworkConfig = serde_json::from_value(config).unwrap();
+        Network::new(&config, Device::Cpu, seed).unwrap()
+    }
+
+    #[test]
+    fn weights_come_over_and_label_layers_start_anew() {
+        let _guard = GENERATOR.lock().unwrap();
+        let source = network(r#"{"label_dim": 4}"#, 1);
+        for (changes, anew) in [
+            (r#"{"label_dim": 4}"#, 0),
+            (r#"{"label_dim": 7}"#, 1),
+            ("{}", 0),
+        ] {
+            let target = network(changes, 2);
+            let fresh: Vec<Tensor> = target
+                .parameters()
+                .iter()
+                .map(|parameter| parameter.tensor.copy())
+                .collect();
+            let left = copy_weights(&source, &target).unwrap();
+            assert_eq!(left.len(), anew, "{left:?}");
+            let given = source.parameters();
+            for (parameter, fresh) in target.parameters().iter().zip(fresh) {
+                let expected = match given.iter().find(|given| given.name == parameter.name) {
+                    Some(given) if !left.contains(&parameter.name) => &given.tensor,
+                    _ => &fresh,
+                };
+                assert!(parameter.tensor.equal(expected), "{}", parameter.name);
+            }
+        }
+        for (changes, word) in [
+            (r#"{"model_channels": 16}"#, "shape"),
+            (r#"{"num_blocks": 2}"#, "it has no"),
+            (r#"{"channel_mult": [1]}"#, ""),
+        ] {
+            let problem = copy_weights(&source, &network(changes, 2)).unwrap_err();
+            assert!(problem.contains(word), "{problem}");
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! A cheap distance at each snapshot: some samples of the averaged network against the training images.
+//!
+//! It says how quality goes with images seen while training is still on its way, and which snapshot is the best. The
+//! values compare with one another and with those of trainings of the same settings, not with an evaluate stage's:
+//! samples and reference are fewer. Nothing that training draws depends on it.
+
+use std::ops::Range;
+use std::path::Path;
+
+use patchwork_config::{SnapshotEvaluationSettings, TrainSettings};
+use patchwork_core::{Digest, durable, file_error};
+use patchwork_dataset::ShardSet;
+use patchwork_diffusion::sampler::{HeunOptions, NoiseLevels, SamplerOptions};
+use patchwork_metrics::{Extraction, Gaussian, frechet_distance};
+use patchwork_networks::checkpoint::load_network;
+use patchwork_pipeline::protocol::{Job, Progress};
+use patchwork_pipeline::worker::{Context, StageError};
+use patchwork_plot::{Labels, Line, line_plot};
+use patchwork_weights::Quantity;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tch::{Device, Tensor};
+
+use super::training::Training;
+use super::{NETWORK_FILE, snapshot_file};
+use crate::device;
+use crate::features::{FeatureStore, Images};
+use crate::job::weights_folder;
+use crate::reference::open_extraction;
+use crate::sample::{Classes, ImageSampler};
+
+/// The best network's file in the artifact.
+pub(crate) const BEST_FILE: &str = "best.safetensors";
+
+/// The measured snapshots' file in the artifact.
+const MEASURED_FILE: &str = "snapshots.json";
+
+/// The only kind of features that is taken: that of whole images.
+const WHOLE: usize = 0;
+
+/// What measures the snapshots of a training.
+pub(super) struct SnapshotEvaluation<'a> {
+    settings: &'a SnapshotEvaluationSettings,
+    training: &'a TrainSettings,
+    context: &'a Context,
+    device: Device,
+    extraction: Extraction,
+    reference: Gaussian,
+    classes: Classes,
+    measured: Vec<Measured>,
+}
+
+/// A snapshot with its distance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Measured {
+    images_seen: u64,
+    file: String,
+    network: Digest,
+    metric: String,
+    value: f64,
+}
+
+impl<'a> SnapshotEvaluation<'a> {
+    /// Measures the training images, or reads what an earlier attempt found; none where the settings ask for none.
+    pub(super) fn open(
+        job: &Job,
+        training: &'a TrainSettings,
+        data: &ShardSet,
+        context: &'a Context,
+        device: Device,
+    ) -> Result<Option<Self>, StageError> {
+        let Some(settings) = &training.snapshot_evaluation else {
+            return Ok(None);
+        };
+        let extraction = open_extraction(&settings.reference(), weights_folder(job), device)?;
+        let reference = Evenly {
+            data,
+            count: usize::min(data.len(), settings.reference_images as usize),
+        };
+        let mut report = |done: usize, _| {
+            let note = format!(
+                "measuring the training images: {done} of {}",
+                reference.count
+            );
+            context.progress(progress(training, 0, note));
+            context.is_interrupted()
+        };
+        let store = FeatureStore::fill(
+            &reference,
+            &extraction,
+            settings.batch_size as usize,
+            &context.state().join("reference-features"),
+            &mut report,
+        )?;
+        let path = context.artifact().join(MEASURED_FILE);
+        Ok(Some(Self {
+            settings,
+            training,
+            context,
+            device,
+            extraction,
+            reference: store.moments(WHOLE)?.whole()?,
+            classes: Classes::of_data(data, training.class_conditional),
+            measured: if path.is_file() {
+                file_error::read_json(&path)?
+            } else {
+                Vec::new()
+            },
+        }))
+    }
+
+    /// The distance of the network in a file of the artifact.
+    ///
+    /// A network that an earlier attempt measured is not measured again.
+    fn measure(&mut self, file: &str, images_seen: u64) -> Result<f64, StageError> {
+        let path = self.context.artifact().join(file);
+        let network = Digest::of_file(&path)?;
+        let known = self.measured.iter().find(|known| known.network == network);
+        if let Some(known) = known.filter(|known| known.file == file) {
+            return Ok(known.value);
+        }
+        let value = self.distance(&path, network, images_seen)?;
+        let metric = self.metric();
+        let name = format!("snapshot_{metric}");
+        self.context.metric(&name, images_seen, value);
+        // After a rollback, the network at the same images is another one.
+        self.measured.retain(|measured| measured.file != file);
+        self.measured.push(Measured {
+            images_seen,
+            file: file.to_owned(),
+            network,
+            metric,
+            value,
+        });
+        self.measured.sort_by_key(|measured| measured.images_seen);
+        durable::write_json(&self.context.artifact().join(MEASURED_FILE), &self.measured)?;
+        Ok(value)
+    }
+
+    /// Keeps the best network once more under a name of its own, draws the curve, and says what is worth telling:
+    /// the best, and what it was measured on. `best_snapshot` is the best one before the final network.
+    pub(super) fn finish(&self, best_snapshot: Option<u64>) -> Result<Value, StageError> {
+        let snapshot = best_snapshot.map(snapshot_file);
+        let candidates = self.measured.iter().filter(|measured| {
+            measured.file == NETWORK_FILE || Some(&measured.file) == snapshot.as_ref()
+        });
+        // Of equal ones the earliest.
+        let Some(best) = candidates.min_by(|left, right| left.value.total_cmp(&right.value)) else {
+            return Ok(Value::Null);
+        };
+        let folder = self.context.artifact();
+        let network = file_error::read(&folder.join(&best.file))?;
+        durable::write(&folder.join(BEST_FILE), &network)?;
+        self.plot()?;
+        Ok(json!({
+            "images_seen": best.images_seen,
+            "file": best.file,
+            "metric": best.metric,
+            "value": best.value,
+            "samples": self.settings.samples,
+            "reference_images": self.reference.count(),
+        }))
+    }
+
+    fn metric(&self) -> String {
+        let spec = &self.extraction.extractors()[0].spec;
+        spec.metric_name(Quantity::Frechet)
+    }
+
+    /// Draws the curve of distance against images seen.
+    fn plot(&self) -> Result<(), StageError> {
+        let metric = self.metric();
+        let points = self.measured.iter();
+        let line = Line {
+            name: &metric,
+            points: points
+                .map(|measured| (measured.images_seen as f64, measured.value))
+                .collect(),
+        };
+        let labels = Labels {
+            title: "distance of the snapshots to the training images",
+            x: "training images seen",
+            y: &metric,
+        };
+        let png = line_plot(&labels, &[line], true)?;
+        durable::write(&self.context.artifact().join("snapshots.png"), &png)?;
+        Ok(())
+    }
+
+    fn distance(&self, path: &Path, digest: Digest, images_seen: u64) -> Result<f64, StageError> {
+        let network = load_network(path, self.device)?;
+        let options = SamplerOptions::Heun(HeunOptions {
+            levels: NoiseLevels {
+                num_steps: self.settings.steps as usize,
+                ..NoiseLevels::default()
+            },
+            ..HeunOptions::default()
+        });
+        let precision = device::kind(self.training.precision);
+        let samples = Samples {
+            sampler: ImageSampler::new(&network, precision, None, options, self.device),
+            classes: &self.classes,
+            count: self.settings.samples as usize,
+        };
+        let mut report = |done: usize, _| {
+            let note = format!("measuring a snapshot: {done} of {} samples", samples.count);
+            self.context
+                .progress(progress(self.training, images_seen, note));
+            self.context.is_interrupted()
+        };
+        let state = self.context.state().join(format!("features-{digest}"));
+        let store = FeatureStore::fill(
+            &samples,
+            &self.extraction,
+            self.settings.batch_size as usize,
+            &state,
+            &mut report,
+        )?;
+        let distance = frechet_distance(&self.reference, &store.moments(WHOLE)?.whole()?)?;
+        durable::remove_dir_all(&state)?;
+        Ok(distance.distance)
+    }
+}
+
+impl Training<'_> {
+    /// Measuring takes its time, in which nothing of the training is to be lost.
+    pub(super) fn checkpoint_before_measuring(&mut self) -> Result<(), StageError> {
+        match self.evaluation {
+            Some(_) => self.save_checkpoint(),
+            None => Ok(()),
+        }
+    }
+
+    /// The distance of a network that was just kept, where the settings ask for it.
+    pub(super) fn measure(
+        &mut self,
+        file: &str,
+        images_seen: u64,
+    ) -> Result<Option<f64>, StageError> {
+        self.pulse.rest();
+        let evaluation = self.evaluation.as_mut();
+        evaluation
+            .map(|evaluation| evaluation.measure(file, images_seen))
+            .transpose()
+    }
+}
+
+fn progress(training: &TrainSettings, images_seen: u64, note: String) -> Progress {
+    let done = u64::min(images_seen, training.duration_images);
+    Progress {
+        done,
+        total: training.duration_images,
+        resumed: done,
+        unit: "images".to_owned(),
+        note,
+    }
+}
+
+/// Some images of a data set, evenly over it.
+struct Evenly<'a> {
+    data: &'a ShardSet,
+    count: usize,
+}
+
+impl Images for Evenly<'_> {
+    fn count(&self) -> usize {
+        self.count
+    }
+
+    fn batch(&self, range: Range<usize>) -> Tensor {
+        let images: Vec<Tensor> = range
+            .map(|number| {
+                let index = number * self.data.len() / self.count;
+                self.data.batch(index..index + 1)
+            })
+            .collect();
+        Tensor::cat(&images, 0)
+    }
+}
+
+/// Images that are drawn when they are asked for, one a seed from 0.
+struct Samples<'a> {
+    sampler: ImageSampler,
+    classes: &'a Classes,
+    count: usize,
+}
+
+impl Images for Samples<'_> {
+    fn count(&self) -> usize {
+        self.count
+    }
+
+    fn batch(&self, range: Range<usize>) -> Tensor {
+        let seeds: Vec<u64> = (range.start as u64..range.end as u64).collect();
+        let labels = self.classes.of(&seeds);
+        self.sampler.draw(&seeds, labels.as_deref())
+    }
+}

