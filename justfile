@@ -58,7 +58,7 @@ faults: setup
 soak MINUTES="60": build
     @scripts/soak.sh "{{ patchwork }}" "$1"
 
-# measure NAME against its stated baseline: dataset, registry, sample, supervisor
+# measure NAME against its stated baseline: dataset, registry, sample, supervisor, train [--device cuda]
 bench NAME *ARGS: setup readers
     cargo bench --locked --workspace --bench "$1" -- "${@:2}"
 

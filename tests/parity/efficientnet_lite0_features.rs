@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use patchwork_metrics::Extractor;
 use patchwork_metrics::efficientnet_lite0::EfficientNetLite0;
-use patchwork_weights::ExtractorKind;
+use patchwork_weights::EFFICIENTNET_LITE0;
 use tch::Device;
 
 use crate::runner::{Case, Tensors};
@@ -13,7 +13,7 @@ pub(crate) fn run(case: &mut Case) -> Result<Tensors, String> {
     let weights = case.settings["weights"]
         .as_str()
         .ok_or("setting `weights` is missing")?;
-    if !weights.starts_with(ExtractorKind::EfficientNetLite0.weights_file()) {
+    if !weights.starts_with(EFFICIENTNET_LITE0.file_name) {
         return Err(format!("the case is of other weights: {weights}"));
     }
     let extractor = open()?;
@@ -21,7 +21,8 @@ pub(crate) fn run(case: &mut Case) -> Result<Tensors, String> {
     let images = case.tensor("input/images")?.permute([0, 3, 1, 2]);
     let features = extractor
         .features(&images)
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| error.to_string())?
+        .pooled;
     let corner = extractor
         .preprocessed(&images)
         .map_err(|error| error.to_string())?
@@ -38,5 +39,9 @@ pub(crate) fn run(case: &mut Case) -> Result<Tensors, String> {
 fn open() -> Result<EfficientNetLite0, String> {
     let own = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../weights");
     let folder = std::env::var_os("PATCHWORK_WEIGHTS").map_or_else(own, PathBuf::from);
-    EfficientNetLite0::open(&folder, Device::Cpu).map_err(|error| error.to_string())
+    let found = EFFICIENTNET_LITE0
+        .check(&folder)
+        .map_err(|error| error.to_string())?;
+    EfficientNetLite0::read(&found.path, found.digest, Device::Cpu)
+        .map_err(|error| error.to_string())
 }

@@ -12,6 +12,8 @@ mod denoiser;
 mod edm_pickle;
 mod efficientnet_lite0_features;
 mod feature_metrics;
+mod half_precision;
+mod inception_features;
 mod jpeg_decode;
 mod patch_loss;
 mod resize;
@@ -31,7 +33,10 @@ const KINDS: &[(&str, Kind)] = &[
         Kind::Checked(efficientnet_lite0_features::run),
     ),
     ("feature_metrics", Kind::Checked(feature_metrics::run)),
-    ("inception_features", Kind::Pending),
+    (
+        "inception_features",
+        Kind::Checked(inception_features::run),
+    ),
     ("jpeg_decode", Kind::Checked(jpeg_decode::run)),
     ("kl_autoencoder", Kind::Pending),
     ("patch_loss", Kind::Checked(patch_loss::run)),
@@ -41,16 +46,31 @@ const KINDS: &[(&str, Kind)] = &[
     ("train_steps", Kind::Checked(train_steps::run)),
 ];
 
-#[test]
-fn every_case_agrees() {
-    let folder = std::env::var_os("PARITY_DIR").map_or_else(
+fn folder() -> std::path::PathBuf {
+    std::env::var_os("PARITY_DIR").map_or_else(
         || std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity"),
         std::path::PathBuf::from,
-    );
+    )
+}
+
+#[test]
+fn every_case_agrees() {
+    let folder = folder();
     let report = Suite { kinds: KINDS }.run(&folder);
     report.print();
     assert_eq!(report.failures(), 0, "cases disagree; the table names them");
     assert!(report.cases() > 0, "{} holds no case", folder.display());
+}
+
+#[test]
+fn bfloat16_stays_within_two_percent_of_float32() {
+    let found = half_precision::compare(&folder()).expect("the cases can be computed");
+    for (case, network, denoised) in found {
+        assert!(
+            half_precision::agrees(network, denoised),
+            "{case}: the network differs by {network:.4}, the denoised images by {denoised:.4}"
+        );
+    }
 }
 
 /// A case of a kind that nobody knows, and a folder that is no case, must not pass for agreement.

@@ -80,6 +80,14 @@ struct Agreement {
 }
 
 impl Case {
+    /// The cases of a folder, in the order of their names.
+    pub(crate) fn all(folder: &Path) -> Result<Vec<Self>, String> {
+        case_folders(folder)
+            .iter()
+            .map(|folder| Self::open(folder))
+            .collect()
+    }
+
     fn open(folder: &Path) -> Result<Self, String> {
         let text = std::fs::read_to_string(folder.join("case.json"))
             .map_err(|error| format!("case.json: {error}"))?;
@@ -145,17 +153,25 @@ impl Case {
     }
 }
 
+/// The folders of all cases, in the order of their names.
+fn case_folders(folder: &Path) -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        .map(|entry| entry.expect("the folder can be listed").path())
+        .filter(|path| path.join("case.json").is_file())
+        .collect();
+    folders.sort();
+    folders
+}
+
 impl Suite {
     /// Runs every case of the folder, in the order of their names.
     pub(crate) fn run(&self, folder: &Path) -> Report {
-        let mut folders: Vec<PathBuf> = std::fs::read_dir(folder)
-            .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
-            .map(|entry| entry.expect("the folder can be listed").path())
-            .filter(|path| path.join("case.json").is_file())
-            .collect();
-        folders.sort();
         Report {
-            lines: folders.iter().map(|folder| self.line(folder)).collect(),
+            lines: case_folders(folder)
+                .iter()
+                .map(|folder| self.line(folder))
+                .collect(),
         }
     }
 

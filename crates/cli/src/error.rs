@@ -10,6 +10,7 @@ use patchwork_dataset::DatasetError;
 use patchwork_pipeline::PipelineError;
 use patchwork_planner::SpecifyError;
 use patchwork_registry::RegistryError;
+use patchwork_weights::WeightsError;
 
 use crate::worker_program::LIBTORCH_VERSION;
 
@@ -34,6 +35,8 @@ pub(crate) enum CliError {
     Registry(#[from] RegistryError),
     #[error(transparent)]
     Dataset(#[from] DatasetError),
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
     #[error(transparent)]
     File(#[from] FileError),
     #[error("{message}")]
@@ -165,6 +168,7 @@ impl CliError {
         ExitCode::from(match self {
             Self::Config(_)
             | Self::Specify(_)
+            | Self::Weights(WeightsError::UnknownFile { .. } | WeightsError::NoAddress { .. })
             | Self::NoSuchStage { .. }
             | Self::WouldOverwrite { .. }
             | Self::OutputThere { .. }

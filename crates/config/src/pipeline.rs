@@ -68,6 +68,12 @@ pub struct Execution {
     pub memory_gib: Option<f64>,
     /// `cpu`, `cuda` or `cuda:N`.
     pub device: String,
+    /// Whether a CUDA device may round the factors of float32 products to TF32; this alone of the execution's
+    /// settings changes what a stage gives, and is part of the fingerprint where it is on.
+    pub tf32: bool,
+    /// Whether cuDNN tries its algorithms on each new shape and keeps the fastest, which need not be the same in
+    /// every process.
+    pub cudnn_benchmark: bool,
     /// How often a stage that failed for a cause that may pass is started again.
     pub retries: u32,
     /// The stage fails when it takes longer, in minutes.
@@ -95,6 +101,8 @@ impl Default for Execution {
             cpus: None,
             memory_gib: None,
             device: "cpu".to_owned(),
+            tf32: false,
+            cudnn_benchmark: true,
             retries: 0,
             timeout_minutes: None,
             checkpoint_minutes: 5.0,

@@ -19,6 +19,8 @@ const STAGE_KEYS: &[&str] = &[
     "needs",
     "threads",
     "device",
+    "tf32",
+    "cudnn_benchmark",
     "cpus",
     "memory_gib",
     "retries",
@@ -185,11 +187,20 @@ pub(crate) fn execution(draft: &Draft<'_>) -> Result<Execution, ConfigError> {
         let problem = format!("is `{device}`; a device is `cpu`, `cuda` or `cuda:0`");
         return Err(section.invalid("device", problem));
     }
+    let tf32 = section.or("tf32", default.tf32)?;
+    if tf32 && device == "cpu" {
+        return Err(section.invalid(
+            "tf32",
+            "is for `device = \"cuda\"`, and the device is `cpu`",
+        ));
+    }
     Ok(Execution {
         threads: cores("threads")?,
         cpus: cores("cpus")?,
         memory_gib: section.optional_positive("memory_gib")?,
         device,
+        tf32,
+        cudnn_benchmark: section.or("cudnn_benchmark", default.cudnn_benchmark)?,
         retries: section.integer("retries", Some(default.retries), 0..=1000)?,
         timeout_minutes: section.optional_positive("timeout_minutes")?,
         checkpoint_minutes: section.number(

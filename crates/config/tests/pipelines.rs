@@ -360,8 +360,38 @@ fn refusals_say_where_and_what() {
     );
     check(
         "[stages.reference]",
-        "[stages.reference]\nextractor = \"inception-v3\"",
-        "is not supported yet",
+        "[stages.reference]\nextractor = \"inception\"",
+        "did you mean `inception-v3`?",
+    );
+    check(
+        "[stages.reference]",
+        "[stages.reference]\nextractor = [\"inception-v3\", \"inception-v3/tf1\"]",
+        "names `inception-v3/tf1` twice",
+    );
+    check(
+        "[stages.reference]",
+        "[stages.reference]\nextractor = \"inception-v3/bicubic\"",
+        "resized as `tf1`, `torch` or `clean`",
+    );
+    check(
+        "[stages.reference]",
+        "[stages.reference]\nextractor = \"efficientnet-lite0/clean\"",
+        "only `inception-v3` has several ways",
+    );
+    check(
+        "[stages.reference]",
+        "[stages.reference]\nspatial = true",
+        "needs `inception-v3` among",
+    );
+    check(
+        "[stages.reference]",
+        "[stages.reference]\n[stages.reference.torchscript.dino]\nfile = \"dino.pt\"\nside = 224",
+        "which `extractor` does not name",
+    );
+    check(
+        "[stages.reference]",
+        "[stages.reference]\nstatistics = \"ffhq.npz\"\ncrops = [\"half\"]",
+        "is not possible with `statistics` made elsewhere",
     );
 }
 

@@ -145,7 +145,7 @@ mod tests {
     fn pictures_lie_in_rows_on_white() {
         let (red, blue, green) = ([255, 0, 0], [0, 0, 255], [0, 255, 0]);
         let png = grid_png(&[&red, &blue, &green], 1, 1, 2, 1, 2).unwrap();
-        let sheet = decode(&png, &MemoryGate::new(0)).unwrap();
+        let sheet = decode(&png, &MemoryGate::new(1 << 30)).unwrap();
         assert_eq!((sheet.width(), sheet.height()), (7, 7));
         let pixel = |x: usize, y: usize| &sheet.pixels()[(y * 7 + x) * 3..][..3];
         assert_eq!(

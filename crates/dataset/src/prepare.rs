@@ -1,12 +1,14 @@
 //! The stage that turns a source into shards: read, compose, crop, resize, write; in parallel, in order.
 //!
 //! A shard is made from a fixed range of the source, so that any number of threads and any number of
-//! attempts give the same files. In memory lie one shard, the files of a few images, and the images that are being
+//! attempts give the same files. In memory lie two shards, one of them being written, the files of a few images, and the images that are being
 //! decoded, which wait for each other at a gate when they are large.
 
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::thread::{Scope, ScopedJoinHandle};
 
 use patchwork_core::Digest;
 use rayon::prelude::*;
@@ -107,45 +109,11 @@ pub fn prepare(
         });
     }
     let gate = MemoryGate::new(DECODER_BYTES);
-    let mut writer = ShardSetWriter::open(folder, spec(settings, source))?;
+    let writer = ShardSetWriter::open(folder, spec(settings, source))?;
     let shards_reused = writer.complete_shards();
-    let images_per_source = if settings.mirror { 2 } else { 1 };
-    let step = usize::max(1, settings.images_per_shard / images_per_source);
-    let total = source.len() as u64;
-
-    loop {
-        check_rejected(settings, &writer, total)?;
-        let start = usize::min(source.len(), writer.complete_shards() * step);
-        let end = usize::min(source.len(), start + step);
-        let state = Progress {
-            done: start as u64,
-            total,
-            rejected: writer.rejected().len() as u64,
-        };
-        if progress(state).is_break() {
-            return Err(DatasetError::Interrupted);
-        }
-        if start == end {
-            break;
-        }
-        let (rows, rejected) = make_shard(
-            settings,
-            source,
-            &gate,
-            &pool,
-            start..end,
-            &mut |done, rejected| {
-                let rejected = state.rejected + rejected as u64;
-                progress(Progress {
-                    done: done as u64,
-                    rejected,
-                    ..state
-                })
-            },
-        )?;
-        writer.write_shard(rows, rejected)?;
-        writer.take_over();
-    }
+    let writer = std::thread::scope(|scope| {
+        make_shards(settings, source, &gate, &pool, writer, scope, progress)
+    })?;
 
     let summary = Summary {
         images: writer.images(),
@@ -158,6 +126,90 @@ pub fn prepare(
     };
     pool.install(|| writer.finish())?;
     Ok(summary)
+}
+
+/// Makes the shards that `writer` lacks, each while the one before it is written by a thread of its own.
+fn make_shards<'scope>(
+    settings: &PrepareSettings,
+    source: &dyn Source,
+    gate: &MemoryGate,
+    pool: &ThreadPool,
+    writer: ShardSetWriter,
+    scope: &'scope Scope<'scope, '_>,
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<ShardSetWriter, DatasetError> {
+    let images_per_source = if settings.mirror { 2 } else { 1 };
+    let step = usize::max(1, settings.images_per_shard / images_per_source);
+    let total = source.len() as u64;
+    check_rejected(settings, &writer, total)?;
+    let mut number = writer.complete_shards();
+    let mut rejected_before = writer.rejected().len() as u64;
+    let mut writing = Writing::Done(writer);
+    loop {
+        let start = usize::min(source.len(), number * step);
+        let end = usize::min(source.len(), start + step);
+        let state = Progress {
+            done: start as u64,
+            total,
+            rejected: rejected_before,
+        };
+        if progress(state).is_break() {
+            writing.finish()?;
+            return Err(DatasetError::Interrupted);
+        }
+        if start == end {
+            break;
+        }
+        let made = make_shard(
+            settings,
+            source,
+            gate,
+            pool,
+            start..end,
+            &mut |done, rejected| {
+                progress(Progress {
+                    done: done as u64,
+                    rejected: rejected_before + rejected as u64,
+                    ..state
+                })
+            },
+        );
+        let mut writer = writing.finish()?;
+        check_rejected(settings, &writer, total)?;
+        let (rows, rejected) = made?;
+        if number == writer.complete_shards() {
+            rejected_before += rejected.len() as u64;
+            number += 1;
+            writing = Writing::Going(scope.spawn(move || {
+                writer.write_shard(rows, rejected)?;
+                writer.take_over();
+                Ok(writer)
+            }));
+        } else {
+            // Sound shards behind a gap that was just closed are taken over as they are.
+            rejected_before = writer.rejected().len() as u64;
+            number = writer.complete_shards();
+            writing = Writing::Done(writer);
+        }
+    }
+    let writer = writing.finish()?;
+    check_rejected(settings, &writer, total)?;
+    Ok(writer)
+}
+
+/// A writer, or the thread that has it.
+enum Writing<'scope> {
+    Done(ShardSetWriter),
+    Going(ScopedJoinHandle<'scope, Result<ShardSetWriter, DatasetError>>),
+}
+
+impl Writing<'_> {
+    fn finish(self) -> Result<ShardSetWriter, DatasetError> {
+        match self {
+            Self::Done(writer) => Ok(writer),
+            Self::Going(thread) => thread.join().unwrap_or_else(|cause| resume_unwind(cause)),
+        }
+    }
 }
 
 fn spec(settings: &PrepareSettings, source: &dyn Source) -> ShardSpec {
@@ -279,7 +331,7 @@ fn to_pixels(
     let image = decode(&bytes, gate)?;
     let turned = settings.exif_orientation.then(|| orientation(&bytes));
     Ok(match turned.flatten() {
-        Some(orientation) => orientation.apply(image),
+        Some(orientation) => orientation.apply(&image),
         None => image,
     })
 }

@@ -2,8 +2,14 @@
 //!
 //! Two passes, columns then lines, each rounded to 8 bits; the filter is widened by the factor of reduction
 //! (antialiasing) and cut off at the border; weights are normalised and rounded to 22 fractional bits.
+#![expect(
+    clippy::inline_always,
+    reason = "what is compiled for wider vectors must lie within the function that is"
+)]
 
+use std::cell::RefCell;
 use std::f64::consts::PI;
+use std::rc::Rc;
 
 use crate::simd::{Kernel, widest};
 use crate::transform::Size;
@@ -58,7 +64,26 @@ struct Weights {
     weights: Vec<i32>,
 }
 
-fn weights(length: usize, out_length: usize, filter: Filter) -> Vec<Weights> {
+/// The weights of a resizing, kept for the thread's next image, which is often of the same size.
+fn weights(length: usize, out_length: usize, filter: Filter) -> Rc<[Weights]> {
+    thread_local! {
+        static LAST: RefCell<Option<(Resizing, Rc<[Weights]>)>> = const { RefCell::new(None) };
+    }
+    let wanted = (length, out_length, filter);
+    LAST.with_borrow_mut(|last| match last {
+        Some((resizing, weights)) if *resizing == wanted => weights.clone(),
+        _ => {
+            let weights: Rc<[Weights]> = compute_weights(length, out_length, filter).into();
+            *last = Some((wanted, weights.clone()));
+            weights
+        }
+    })
+}
+
+/// Length before and after, and the filter.
+type Resizing = (usize, usize, Filter);
+
+fn compute_weights(length: usize, out_length: usize, filter: Filter) -> Vec<Weights> {
     let scale = length as f64 / out_length as f64;
     let stretch = f64::max(1.0, scale);
     let support = filter.support() * stretch;
@@ -134,21 +159,36 @@ impl Kernel for ResampleLines<'_> {
 
     #[inline(always)]
     fn run(self) {
-        let mut sums = vec![0; self.line_bytes];
         let resampled = self.resampled.chunks_exact_mut(self.line_bytes);
         for (Weights { first, weights }, out) in self.weights.iter().zip(resampled) {
-            sums.fill(1 << (WEIGHT_BITS - 1));
-            let sources = self.lines[first * self.line_bytes..].chunks_exact(self.line_bytes);
-            for (line, weight) in sources.zip(weights) {
-                for (sum, sample) in sums.iter_mut().zip(line) {
-                    *sum += i32::from(*sample) * weight;
-                }
+            let lines = &self.lines[first * self.line_bytes..][..weights.len() * self.line_bytes];
+            let (blocks, rest) = out.as_chunks_mut::<LANES>();
+            for (number, block) in blocks.iter_mut().enumerate() {
+                *block = sums(lines, self.line_bytes, number * LANES, weights);
             }
-            for (sample, sum) in out.iter_mut().zip(&sums) {
-                *sample = (sum >> WEIGHT_BITS).clamp(0, 255) as u8;
+            let start = self.line_bytes - rest.len();
+            for (offset, sample) in rest.iter_mut().enumerate() {
+                [*sample] = sums(lines, self.line_bytes, start + offset, weights);
             }
         }
     }
+}
+
+/// Samples that are summed together, in registers.
+const LANES: usize = 32;
+
+/// Weighted sums of `N` neighbours from `start` on in each line.
+#[inline(always)]
+fn sums<const N: usize>(lines: &[u8], line_bytes: usize, start: usize, weights: &[i32]) -> [u8; N] {
+    let mut sums = [1 << (WEIGHT_BITS - 1); N];
+    for (line, weight) in lines.chunks_exact(line_bytes).zip(weights) {
+        if let Some(samples) = line[start..].first_chunk::<N>() {
+            for lane in 0..N {
+                sums[lane] += i32::from(samples[lane]) * weight;
+            }
+        }
+    }
+    sums.map(|sum| (sum >> WEIGHT_BITS).clamp(0, 255) as u8)
 }
 
 /// Columns to lines: `[height, width, channels]` to `[width, height, channels]`.

@@ -3,6 +3,8 @@
 //! The optimiser and the averages then work on a whole network in a handful of tensor operations,
 //! and ranks could exchange one gradient buffer. Each parameter starts at a multiple of [`ALIGNMENT`] elements,
 //! as libtorch's own allocations do; the gaps hold zeros.
+//!
+//! [`FlatGradients`] are the gradients in such a buffer.
 
 use std::collections::BTreeMap;
 
@@ -58,14 +60,32 @@ impl FlatLayout {
         }
     }
 
+    /// The same buffer with those parameters alone whose position is `wanted`; the others' places become gaps.
+    #[must_use]
+    pub fn only(&self, wanted: impl Fn(usize) -> bool) -> Self {
+        let entries: Vec<Entry> = (0..)
+            .zip(&self.entries)
+            .filter(|(index, _)| wanted(*index))
+            .map(|(_, entry)| entry.clone())
+            .collect();
+        Self {
+            elements: entries
+                .iter()
+                .map(|entry| entry.shape.iter().product::<i64>())
+                .sum(),
+            entries,
+            total: self.total,
+        }
+    }
+
     /// Number of parameters' elements, gaps not counted.
     pub fn elements(&self) -> i64 {
         self.elements
     }
 
-    /// A buffer of zeros for this layout, f32.
-    pub fn zeros(&self, device: Device) -> Tensor {
-        Tensor::zeros([self.total], (Kind::Float, device))
+    /// A buffer of zeros for this layout.
+    pub fn zeros(&self, kind: Kind, device: Device) -> Tensor {
+        Tensor::zeros([self.total], (kind, device))
     }
 
     /// One view into `buffer` for each parameter, in their order.
@@ -114,4 +134,81 @@ impl FlatLayout {
         });
         Ok(())
     }
+}
+
+/// The gradients of parameters in one flat buffer, into which backward passes accumulate.
+#[derive(Debug)]
+pub struct FlatGradients {
+    parameters: Vec<Tensor>,
+    views: Vec<Tensor>,
+    /// The buffer.
+    pub buffer: Tensor,
+}
+
+impl FlatGradients {
+    /// Zeros for the parameters of `layout`, in their order and of one element type.
+    pub fn new(layout: &FlatLayout, parameters: Vec<Tensor>, kind: Kind, device: Device) -> Self {
+        let buffer = layout.zeros(kind, device);
+        Self {
+            parameters,
+            views: layout.views(&buffer),
+            buffer,
+        }
+    }
+
+    /// Forgets all gradients.
+    pub fn zero(&mut self) {
+        for (parameter, view) in self.parameters.iter_mut().zip(&self.views) {
+            let gradient = parameter.grad();
+            if gradient.defined() && gradient.data_ptr() != view.data_ptr() {
+                parameter.zero_grad();
+            }
+        }
+        let _ = self.buffer.zero_();
+    }
+
+    /// Brings all gradients into the buffer; parameters without one count as zero.
+    ///
+    /// A gradient that lies elsewhere is copied once and then made a view of the buffer, so that later backward
+    /// passes accumulate in place.
+    pub fn gather(&mut self) {
+        for (parameter, view) in self.parameters.iter().zip(&mut self.views) {
+            let mut gradient = parameter.grad();
+            if gradient.defined() && gradient.data_ptr() != view.data_ptr() {
+                view.copy_(&gradient);
+                gradient.set_data(view);
+            }
+        }
+    }
+}
+
+/// Elements of a block in [`for_each_block`]: a megabyte of f32.
+const BLOCK: i64 = 1 << 18;
+
+/// Calls `work` with the same stretch of each buffer in turn, from the front to the end.
+///
+/// On a CPU the stretches are short enough for several of them to stay in its cache from one operation of `work` to
+/// the next; on other devices there is a single one.
+pub fn for_each_block<const N: usize>(buffers: [&Tensor; N], mut work: impl FnMut([Tensor; N])) {
+    let total = buffers.first().map_or(0, |buffer| buffer.size()[0]);
+    let block = match buffers.first().map(|buffer| buffer.device()) {
+        Some(Device::Cpu) => BLOCK,
+        _ => i64::max(total, 1),
+    };
+    let mut start = 0;
+    while start < total {
+        let length = i64::min(block, total - start);
+        work(buffers.map(|buffer| buffer.narrow(0, start, length)));
+        start += length;
+    }
+}
+
+/// Moves parameters into `buffer`: each becomes a view of it, with its values.
+pub fn move_into(layout: &FlatLayout, buffer: &Tensor, parameters: &mut [Tensor]) {
+    tch::no_grad(|| {
+        for (parameter, mut view) in parameters.iter_mut().zip(layout.views(buffer)) {
+            view.copy_(parameter);
+            parameter.set_data(&view);
+        }
+    });
 }

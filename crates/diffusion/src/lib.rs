@@ -26,6 +26,7 @@ pub mod optimizer;
 pub mod ema;
 pub mod posthoc;
 
+mod compute_copy;
 pub mod train_step;
 
 pub mod latents;

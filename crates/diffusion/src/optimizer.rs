@@ -8,7 +8,7 @@ use patchwork_networks::Parameter;
 use tch::{Device, Kind, Tensor};
 
 use crate::DiffusionError;
-use crate::flat::FlatLayout;
+use crate::flat::{FlatGradients, FlatLayout, for_each_block, move_into};
 
 const FIRST_MOMENT: &str = "optimizer.m/";
 const SECOND_MOMENT: &str = "optimizer.v/";
@@ -50,10 +50,8 @@ pub struct GradientReport {
 pub struct Adam {
     options: AdamOptions,
     layout: FlatLayout,
-    parameters: Vec<Tensor>,
     values: Tensor,
-    gradients: Tensor,
-    gradient_views: Vec<Tensor>,
+    gradients: FlatGradients,
     first_moment: Tensor,
     second_moment: Tensor,
     step: i64,
@@ -66,28 +64,19 @@ impl Adam {
         let device = parameters
             .first()
             .map_or(Device::Cpu, |parameter| parameter.tensor.device());
-        let values = layout.zeros(device);
-        let gradients = layout.zeros(device);
-        let gradient_views = layout.views(&gradients);
+        let values = layout.zeros(Kind::Float, device);
         let mut tensors: Vec<Tensor> = parameters
             .into_iter()
             .map(|parameter| parameter.tensor)
             .collect();
-        tch::no_grad(|| {
-            for (parameter, mut view) in tensors.iter_mut().zip(layout.views(&values)) {
-                view.copy_(parameter);
-                parameter.set_data(&view);
-            }
-        });
+        move_into(&layout, &values, &mut tensors);
         Self {
             options,
-            first_moment: layout.zeros(device),
-            second_moment: layout.zeros(device),
+            first_moment: layout.zeros(Kind::Float, device),
+            second_moment: layout.zeros(Kind::Float, device),
+            gradients: FlatGradients::new(&layout, tensors, Kind::Float, device),
             layout,
-            parameters: tensors,
             values,
-            gradients,
-            gradient_views,
             step: 0,
         }
     }
@@ -104,32 +93,17 @@ impl Adam {
 
     /// The gradients as one buffer, after [`Adam::gather`] and until [`Adam::update`], which uses it up.
     pub fn gradients(&mut self) -> &mut Tensor {
-        &mut self.gradients
+        &mut self.gradients.buffer
     }
 
     /// Forgets all gradients.
     pub fn zero_grad(&mut self) {
-        for (parameter, view) in self.parameters.iter_mut().zip(&self.gradient_views) {
-            let gradient = parameter.grad();
-            if gradient.defined() && gradient.data_ptr() != view.data_ptr() {
-                parameter.zero_grad();
-            }
-        }
-        let _ = self.gradients.zero_();
+        self.gradients.zero();
     }
 
     /// Brings all gradients into the flat buffer; parameters without one count as zero.
-    ///
-    /// A gradient that lies elsewhere is copied once and then made a view of the buffer, so that later backward
-    /// passes accumulate in place.
     pub fn gather(&mut self) {
-        for (parameter, view) in self.parameters.iter().zip(&mut self.gradient_views) {
-            let mut gradient = parameter.grad();
-            if gradient.defined() && gradient.data_ptr() != view.data_ptr() {
-                view.copy_(&gradient);
-                gradient.set_data(view);
-            }
-        }
+        self.gradients.gather();
     }
 
     /// Replaces NaN by 0, +∞ by 1e5 and -∞ by -1e5, then scales the gradients down to `max_norm` if they exceed it.
@@ -137,16 +111,24 @@ impl Adam {
     /// `loss_scaling` is the factor that the loss was multiplied by: norms are those of the unscaled gradients.
     pub fn clean(&mut self, max_norm: Option<f64>, loss_scaling: f64) -> GradientReport {
         tch::no_grad(|| {
-            let count = self.gradients.isfinite().logical_not().sum(Kind::Double);
-            let _ = self.gradients.nan_to_num_(0.0, 1e5, -1e5);
-            let norm = self.gradients.norm() / loss_scaling;
+            let gradients = &mut self.gradients.buffer;
+            let mut norm = gradients.norm();
+            let mut cleaned_share = Tensor::zeros([], (Kind::Double, gradients.device()));
+            // A finite norm has no other elements; reading it would keep other devices waiting.
+            if gradients.device() != Device::Cpu || !norm.double_value(&[]).is_finite() {
+                let count = gradients.isfinite().logical_not().sum(Kind::Double);
+                cleaned_share = count / i64::max(self.layout.elements(), 1) as f64;
+                let _ = gradients.nan_to_num_(0.0, 1e5, -1e5);
+                norm = gradients.norm();
+            }
+            let norm = norm / loss_scaling;
             if let Some(max_norm) = max_norm {
                 let factor = (max_norm / (&norm + 1e-6)).clamp_max(1.0);
-                self.gradients *= factor;
+                *gradients *= factor;
             }
             GradientReport {
                 norm,
-                cleaned_share: count / i64::max(self.layout.elements(), 1) as f64,
+                cleaned_share,
             }
         })
     }
@@ -161,17 +143,26 @@ impl Adam {
         } = self.options;
         let correction1 = 1.0 - beta1.powf(self.step as f64);
         let correction2 = 1.0 - beta2.powf(self.step as f64);
+        // lr / c1 · m / (√(v / c2) + ε), multiplied above and below by √c2.
+        let rate = -learning_rate * correction2.sqrt() / correction1;
+        let epsilon = epsilon * correction2.sqrt();
+        let buffers = [
+            &self.values,
+            &self.gradients.buffer,
+            &self.first_moment,
+            &self.second_moment,
+        ];
         tch::no_grad(|| {
-            let scratch = &mut self.gradients;
-            let _ = self.first_moment.lerp_(scratch, 1.0 - beta1);
-            let _ = scratch.square_();
-            let _ = self.second_moment.lerp_(scratch, 1.0 - beta2);
-            let _ = self.second_moment.sqrt_out(scratch);
-            *scratch *= 1.0 / correction2.sqrt();
-            *scratch += epsilon;
-            let _ = self.values.addcdiv_(
-                &(&self.first_moment * (-learning_rate / correction1)),
-                scratch,
+            for_each_block(
+                buffers,
+                |[mut values, mut scratch, mut first, mut second]| {
+                    let _ = first.lerp_(&scratch, 1.0 - beta1);
+                    let _ = scratch.square_();
+                    let _ = second.lerp_(&scratch, 1.0 - beta2);
+                    let _ = second.sqrt_out(&scratch);
+                    scratch += epsilon;
+                    let _ = values.addcdiv_(&(first * rate), &scratch);
+                },
             );
         });
     }

@@ -4,6 +4,7 @@
 
 use tch::{Kind, Tensor};
 
+use crate::compute_copy::ComputeCopy;
 use crate::loss::{LossOptions, patch_loss, scalar_loss};
 use crate::patches::patch_positions;
 use crate::{
@@ -96,6 +97,17 @@ pub struct StepReport {
     pub update_ratio: Option<f64>,
 }
 
+/// The loss of a round, for [`TrainStep::backward`].
+#[derive(Debug)]
+pub struct RoundLoss {
+    /// What is back-propagated.
+    scalar: Tensor,
+    /// Noise levels of the images, `[n]`.
+    sigma: Tensor,
+    /// Losses of the images, `[n]`.
+    images: Tensor,
+}
+
 /// A network in training with its optimiser, its averages and its clock.
 pub struct TrainStep {
     /// The network under training, in training mode.
@@ -109,6 +121,8 @@ pub struct TrainStep {
     /// Whether a step's report has its [`StepReport::update_ratio`], which takes a copy of the weights.
     pub measures_update: bool,
     options: TrainOptions,
+    /// What forward and backward run on below float32.
+    copy: Option<ComputeCopy>,
     loss_sum: Tensor,
     /// Noise levels and losses of the images so far, `[n]` each, for every round.
     image_losses: Vec<(Tensor, Tensor)>,
@@ -128,11 +142,13 @@ impl TrainStep {
             .map(|&profile| Ema::new(profile, optimizer.layout(), optimizer.values()))
             .collect();
         let device = optimizer.values().device();
+        let denoiser = NetworkDenoiser {
+            train: true,
+            ..denoiser
+        };
         Self {
-            denoiser: NetworkDenoiser {
-                train: true,
-                ..denoiser
-            },
+            copy: ComputeCopy::of(&denoiser, &optimizer),
+            denoiser,
             optimizer,
             averages,
             clock,
@@ -164,12 +180,21 @@ impl TrainStep {
     pub fn begin(&mut self) {
         self.optimizer.zero_grad();
         let _ = self.loss_sum.zero_();
+        if let Some(copy) = &mut self.copy {
+            copy.refresh(&self.optimizer);
+        }
         self.image_losses.clear();
     }
 
     /// Adds the gradients of one round. With several ranks, the mean of [`Adam::gradients`] over them belongs
     /// between the last round and [`TrainStep::finish`].
     pub fn accumulate(&mut self, round: &Round, side: Side) {
+        let loss = self.forward(round, side);
+        self.backward(loss);
+    }
+
+    /// The loss of a round.
+    pub fn forward(&self, round: &Round, side: Side) -> RoundLoss {
         let images = self.options.batch_per_rank * side.multiplier;
         let resolution = self.denoiser.network.config().img_resolution;
         let positions = self.denoiser.network.config().position_channels.then(|| {
@@ -191,24 +216,37 @@ impl TrainStep {
         if let Some(seed) = round.dropout_seed {
             tch::manual_seed(seed);
         }
+        let denoiser = match &self.copy {
+            Some(copy) => copy.denoiser(),
+            None => &self.denoiser,
+        };
         let loss = patch_loss(
-            &self.denoiser,
+            denoiser,
             &round.patches,
             &round.rnd_normal,
             &round.noise,
             &conditioning,
             &self.options.loss,
         );
-        let scalar = scalar_loss(&loss, self.options.loss_scaling, images);
-        scalar.backward();
-        self.loss_sum += scalar.detach();
-        self.image_losses.push((
-            self.options.loss.sigma(&round.rnd_normal),
-            loss.detach()
+        RoundLoss {
+            scalar: scalar_loss(&loss, self.options.loss_scaling, images),
+            sigma: self.options.loss.sigma(&round.rnd_normal),
+            images: loss
+                .detach()
                 .sum_dim_intlist([1_i64].as_slice(), false, Kind::Float)
                 .mean_dim([1_i64, 2].as_slice(), false, Kind::Float),
-        ));
+        }
+    }
+
+    /// Adds the gradients of what [`TrainStep::forward`] returned.
+    pub fn backward(&mut self, loss: RoundLoss) {
+        loss.scalar.backward();
+        self.loss_sum += loss.scalar.detach();
+        self.image_losses.push((loss.sigma, loss.images));
         self.optimizer.gather();
+        if let Some(copy) = &mut self.copy {
+            copy.hand_over(&mut self.optimizer);
+        }
     }
 
     /// Updates weights, averages and clock from the accumulated gradients.

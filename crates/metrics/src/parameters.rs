@@ -14,6 +14,10 @@ pub(crate) struct Parameters {
 }
 
 impl Parameters {
+    pub(crate) fn new(tensors: BTreeMap<String, Tensor>, device: Device) -> Self {
+        Self { tensors, device }
+    }
+
     /// Reads a PyTorch state dictionary, as data.
     pub(crate) fn read(path: &Path, device: Device) -> Result<Self, MetricsError> {
         let tensors = patchwork_networks::pickle::read_state_dict(path).map_err(|cause| {
@@ -22,7 +26,7 @@ impl Parameters {
                 cause: Box::new(cause),
             }
         })?;
-        Ok(Self { tensors, device })
+        Ok(Self::new(tensors, device))
     }
 
     /// The parameter of that name as float32, if its shape is the expected one.

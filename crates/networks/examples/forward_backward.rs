@@ -1,6 +1,6 @@
 //! Images a second of forward and backward through a network, at each patch side and precision.
 //!
-//! `forward_backward [demo|reference] [f32|bf16] [seconds]`; two threads.
+//! `forward_backward [demo|reference] [f32|bf16] [seconds] [threads]`; two threads unless said, each with half of the batch.
 
 use std::io::Write;
 use std::time::Instant;
@@ -35,7 +35,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         _ => vec![Kind::Float, Kind::BFloat16],
     };
     let seconds: f64 = arguments.next().map_or(Ok(4.0), |text| text.parse())?;
-    tch::set_num_threads(2);
+    let threads: i32 = arguments.next().map_or(Ok(2), |text| text.parse())?;
+    tch::set_num_threads(threads);
     let (config, sizes) = config(&name);
     let network = Network::new(&config, Device::Cpu, 0)?;
     let parameters: i64 = network
@@ -47,6 +48,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     writeln!(output, "{name}: {parameters} parameters")?;
     for kind in kinds {
         for (side, batch) in sizes {
+            let batch = batch * i64::from(threads) / 2;
             let x = Tensor::randn(
                 [batch, config.in_channels, side, side],
                 (Kind::Float, Device::Cpu),

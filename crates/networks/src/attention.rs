@@ -64,7 +64,7 @@ impl Attention {
         } else {
             self.attend_pixels(&qkv)
         };
-        self.projection.forward_scaled(&attended, scale, scale)
+        self.projection.forward_scaled(&attended, scale, 1.0)
     }
 
     /// For features in the order [n, c, h, w]: `[n, 3c, h, w]` → `[n, c, h, w]`. No tensor is copied to another order.

@@ -153,13 +153,9 @@ impl UNetBlock {
             self.norm1.forward(&hidden.g_add_(&modulation)).silu()
         };
         let (hidden, boost) = self.drop(hidden, train);
-        let mut residual =
-            self.conv1
-                .forward_scaled(&hidden, boost * self.skip_scale, self.skip_scale);
+        let mut residual = self.conv1.forward_scaled(&hidden, self.skip_scale, boost);
         let hidden = match &self.skip {
-            Some(skip) => {
-                residual.g_add_(&skip.forward_scaled(x, self.skip_scale, self.skip_scale))
-            }
+            Some(skip) => residual.g_add_(&skip.forward_scaled(x, self.skip_scale, 1.0)),
             None => self.add_scaled(residual, x),
         };
         match &self.attention {
@@ -170,7 +166,7 @@ impl UNetBlock {
         }
     }
 
-    /// Dropout of what `silu` returned, and the factor that the next weights owe it.
+    /// Dropout of what `silu` returned, and the factor that the next layer owes it.
     fn drop(&self, hidden: Tensor, train: bool) -> (Tensor, f64) {
         if !train || self.dropout == 0.0 {
             (hidden, 1.0)

@@ -15,7 +15,12 @@ enum Source<'a> {
     /// Drawn on the CPU, then moved.
     Fresh(Device),
     /// Cast from existing tensors.
-    Cast(BTreeMap<&'a str, &'a Tensor>, Kind),
+    Cast {
+        tensors: BTreeMap<&'a str, &'a Tensor>,
+        kind: Kind,
+        /// Whether gradients are wanted.
+        trains: bool,
+    },
     /// Taken from weights that were read; what does not fit is noted.
     Given {
         device: Device,
@@ -73,13 +78,17 @@ impl<'a> Builder<'a> {
         }
     }
 
-    pub(crate) fn cast(entries: &'a [Entry], kind: Kind) -> Self {
+    pub(crate) fn cast(entries: &'a [Entry], kind: Kind, trains: bool) -> Self {
         let tensors = entries
             .iter()
             .map(|entry| (entry.parameter.name.as_str(), &entry.parameter.tensor))
             .collect();
         Self {
-            source: Source::Cast(tensors, kind),
+            source: Source::Cast {
+                tensors,
+                kind,
+                trains,
+            },
             entries: Vec::new(),
         }
     }
@@ -101,7 +110,14 @@ impl<'a> Builder<'a> {
     pub(crate) fn parameter(&mut self, name: String, shape: &[i64], start: Start) -> Tensor {
         let tensor = match &mut self.source {
             Source::Fresh(device) => start.draw(shape).to_device(*device).set_requires_grad(true),
-            Source::Cast(tensors, kind) => existing(tensors, &name).detach().to_kind(*kind),
+            Source::Cast {
+                tensors,
+                kind,
+                trains,
+            } => existing(tensors, &name)
+                .detach()
+                .to_kind(*kind)
+                .set_requires_grad(*trains),
             Source::Given {
                 device,
                 weights,
@@ -112,11 +128,20 @@ impl<'a> Builder<'a> {
     }
 
     /// A trainable tensor that keeps its element type in copies: those that work on the embedding,
-    /// which is float32 whatever precision the features have.
+    /// which is float32 whatever precision the features have. A copy that trains shares them with its original.
     pub(crate) fn exact_parameter(&mut self, name: String, shape: &[i64], start: Start) -> Tensor {
         let tensor = match &self.source {
             Source::Fresh(_) | Source::Given { .. } => return self.parameter(name, shape, start),
-            Source::Cast(tensors, _) => existing(tensors, &name).detach(),
+            Source::Cast {
+                tensors, trains, ..
+            } => {
+                let tensor = existing(tensors, &name);
+                if *trains {
+                    tensor.shallow_clone()
+                } else {
+                    tensor.detach()
+                }
+            }
         };
         self.register(name, tensor, true)
     }
@@ -130,7 +155,7 @@ impl<'a> Builder<'a> {
     ) -> Tensor {
         let tensor = match &mut self.source {
             Source::Fresh(device) => value().to_device(*device),
-            Source::Cast(tensors, _) => existing(tensors, &name).shallow_clone(),
+            Source::Cast { tensors, .. } => existing(tensors, &name).shallow_clone(),
             Source::Given {
                 device,
                 weights,
@@ -144,7 +169,7 @@ impl<'a> Builder<'a> {
     pub(crate) fn device(&self) -> Device {
         match &self.source {
             Source::Fresh(device) | Source::Given { device, .. } => *device,
-            Source::Cast(tensors, _) => tensors
+            Source::Cast { tensors, .. } => tensors
                 .values()
                 .next()
                 .map_or(Device::Cpu, |tensor| tensor.device()),
@@ -162,7 +187,7 @@ impl<'a> Builder<'a> {
                 mismatch.unexpected.extend(weights.into_keys());
                 mismatch
             }
-            Source::Fresh(_) | Source::Cast(..) => Mismatch::default(),
+            Source::Fresh(_) | Source::Cast { .. } => Mismatch::default(),
         };
         (self.entries, mismatch)
     }

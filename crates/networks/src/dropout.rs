@@ -2,7 +2,7 @@
 //!
 //! Libtorch draws one number an element, on one thread; here a 64-bit number serves four elements, which rounds the
 //! probability to a multiple of 2^-16. The remaining elements are not scaled up: the caller's next
-//! weights take that factor, which costs nothing.
+//! layer takes that factor, which costs little.
 
 use tch::{Device, Kind, Tensor};
 
@@ -18,16 +18,20 @@ pub(crate) fn drop_unscaled(mut x: Tensor, probability: f64) -> Tensor {
     let draws = Tensor::empty([(count + 3) / 4], (Kind::Int64, x.device()))
         .random_from_(i64::MIN, None::<i64>);
     let lanes = draws.view_dtype(Kind::Int16).narrow(0, 0, count);
-    let dropped = lanes.lt((probability * LEVELS).round() as i64 + i64::from(i16::MIN));
+    // Zeros and ones, because a product takes a fifth of the time of a fill by truth values.
+    let kept = Tensor::empty([count], (x.kind(), x.device()));
+    let kept = lanes.ge_scalar_out(
+        &kept,
+        (probability * LEVELS).round() as i64 + i64::from(i16::MIN),
+    );
     // In the memory order of `x`, so that both are walked in step.
-    let dropped = if x.is_contiguous() {
-        dropped.view(size.as_slice())
+    let kept = if x.is_contiguous() {
+        kept.view(size.as_slice())
     } else {
-        dropped
-            .view([size[0], size[2], size[3], size[1]])
+        kept.view([size[0], size[2], size[3], size[1]])
             .permute([0, 3, 1, 2])
     };
-    x.masked_fill_(&dropped, 0.0)
+    x.g_mul_(&kept)
 }
 
 /// Whether the mask is better drawn here than by libtorch.

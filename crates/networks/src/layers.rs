@@ -115,13 +115,8 @@ impl Conv2d {
         self.forward_scaled(x, 1.0, 1.0)
     }
 
-    /// As [`Self::forward`], with factors on weight and bias: cheaper than on the (larger) input and output.
-    pub(crate) fn forward_scaled(
-        &self,
-        x: &Tensor,
-        weight_factor: f64,
-        bias_factor: f64,
-    ) -> Tensor {
+    /// `scale` times the layer of `boost` times `x`: the factors are put on the smaller of weights and features.
+    pub(crate) fn forward_scaled(&self, x: &Tensor, scale: f64, boost: f64) -> Tensor {
         let Some((weight, bias)) = &self.convolution else {
             return self
                 .resampler
@@ -129,24 +124,35 @@ impl Conv2d {
                 .map_or_else(|| x.shallow_clone(), |resampler| resampler.forward(x));
         };
         let kind = x.kind();
-        let weight = scaled(weight, weight_factor).to_kind(kind);
-        let bias = scaled(bias, bias_factor).to_kind(kind);
+        if x.numel() < weight.numel() && !is_one(scale * boost) {
+            let x = scaled(x, boost);
+            let mut output = self.apply(&x, &weight.to_kind(kind), &bias.to_kind(kind));
+            return output.g_mul_scalar_(scale);
+        }
+        self.apply(
+            x,
+            &scaled(weight, scale * boost).to_kind(kind),
+            &scaled(bias, scale).to_kind(kind),
+        )
+    }
+
+    fn apply(&self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
         let Some(resampler) = &self.resampler else {
-            return convolve(x, &weight, Some(&bias), self.padding);
+            return convolve(x, weight, Some(bias), self.padding);
         };
         if self.fused {
             // The filter sums to 1 and sees no border, so the bias may pass through it.
-            let convolved = convolve(x, &weight, Some(&bias), self.padding + resampler.padding());
+            let convolved = convolve(x, weight, Some(bias), self.padding + resampler.padding());
             return resampler.forward_padded(&convolved);
         }
         if self.padding == 0 && resampler.direction == Direction::Up {
             // Mixing channels commutes with doubling, and costs a quarter at the small size.
             if resampler.is_box() {
-                return resampler.forward(&convolve(x, &weight, Some(&bias), 0));
+                return resampler.forward(&convolve(x, weight, Some(bias), 0));
             }
-            return resampler.forward(&convolve(x, &weight, None, 0)) + bias.view([1, -1, 1, 1]);
+            return resampler.forward(&convolve(x, weight, None, 0)) + bias.view([1, -1, 1, 1]);
         }
-        convolve(&resampler.forward(x), &weight, Some(&bias), self.padding)
+        convolve(&resampler.forward(x), weight, Some(bias), self.padding)
     }
 }
 

@@ -23,7 +23,7 @@ use crate::worker::EVENT_DESCRIPTOR;
 /// A training step frees and wants again the same blocks of megabytes; kept in the process they need not be
 /// mapped and cleared by the kernel each time. 32 MiB is the most that every version takes as the threshold
 /// for a mapping of its own. Other C libraries ignore these variables.
-const ALLOCATOR: [(&str, &str); 3] = [
+pub const WORKER_ENVIRONMENT: [(&str, &str); 3] = [
     ("MALLOC_MMAP_THRESHOLD_", "33554432"),
     ("MALLOC_TRIM_THRESHOLD_", "1073741824"),
     ("MALLOC_TOP_PAD_", "67108864"),
@@ -91,7 +91,10 @@ impl Worker {
             // A group of its own, so that Ctrl-C at a terminal reaches the supervisor alone.
             .process_group(0)
             .kill_on_drop(true);
-        for (variable, value) in ALLOCATOR {
+        let own = job.execution["environment"].as_object();
+        let own = own.into_iter().flatten();
+        let own = own.filter_map(|(variable, value)| Some((variable.as_str(), value.as_str()?)));
+        for (variable, value) in WORKER_ENVIRONMENT.into_iter().chain(own) {
             if std::env::var_os(variable).is_none() {
                 command.env(variable, value);
             }

@@ -29,6 +29,7 @@ pub mod store;
 pub mod story;
 pub mod worker;
 
+pub use child::WORKER_ENVIRONMENT;
 pub use error::PipelineError;
 pub use executor::{ExecuteOptions, execute};
 pub use manifest::{Manifest, Outcome, Score, Subject};

@@ -2,13 +2,23 @@
 
 use patchwork_config::Precision;
 
-/// The precision that is used on this machine for a device: bfloat16 where the processor computes it in hardware
+/// The precision that `auto` means on this machine for a device: bfloat16 where the processor computes it in hardware
 /// (or on a CUDA device, all of which of the last years do), float32 elsewhere.
-pub fn resolve(precision: Precision, device: &str) -> Precision {
+pub fn automatic(device: &str) -> Precision {
+    if device.starts_with("cuda") || cpu_has_bfloat16() {
+        Precision::Bfloat16
+    } else {
+        Precision::Float32
+    }
+}
+
+/// The precision that a wished one means for a device; none for float16 on a CPU, which would compute slower in it
+/// than in float32.
+pub fn resolve(precision: Precision, device: &str) -> Option<Precision> {
     match precision {
-        Precision::Auto if device.starts_with("cuda") || cpu_has_bfloat16() => Precision::Bfloat16,
-        Precision::Auto => Precision::Float32,
-        chosen => chosen,
+        Precision::Auto => Some(automatic(device)),
+        Precision::Float16 if !device.starts_with("cuda") => None,
+        chosen => Some(chosen),
     }
 }
 

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use patchwork_config::{Execution, Kind, Pipeline, ReferenceSettings, Stage, StageSettings};
+use patchwork_config::{
+    Execution, Kind, Pipeline, Precision, ReferenceSettings, Stage, StageSettings,
+};
 use patchwork_core::{Digest, FileError};
 use patchwork_pipeline::{Demand, PipelineSpec, StageSpec};
 use patchwork_weights::WeightsError;
@@ -57,6 +59,14 @@ pub enum SpecifyError {
         /// The cause.
         #[source]
         source: Box<patchwork_weights::WeightsError>,
+    },
+    /// A stage's device does not compute in its precision.
+    #[error(
+        "stage `{stage}`: `precision = \"float16\"` is for CUDA devices; on a CPU use `bfloat16`, `float32` or `auto`"
+    )]
+    Float16OnCpu {
+        /// The stage.
+        stage: String,
     },
 }
 
@@ -135,7 +145,7 @@ pub fn specify_stage(
             }
         }
         StageSettings::Train(train) => {
-            train.precision = precision::resolve(train.precision, &stage.execution.device);
+            train.precision = resolved_precision(train.precision, stage)?;
             if let Some(evaluation) = &train.snapshot_evaluation {
                 let weights = extractor_weights(stage, &evaluation.reference(), options)?;
                 extra.push(("extractor_weights", json!(weights)));
@@ -152,7 +162,7 @@ pub fn specify_stage(
             }
         }
         StageSettings::Sample(sample) => {
-            sample.precision = precision::resolve(sample.precision, &stage.execution.device);
+            sample.precision = resolved_precision(sample.precision, stage)?;
         }
         StageSettings::Evaluate(_) => {}
     }
@@ -160,6 +170,12 @@ pub fn specify_stage(
     let mut execution = serde_json::to_value(&stage.execution).expect("settings are plain data");
     if matches!(stage.kind(), Kind::Reference | Kind::Evaluate | Kind::Train) {
         execution["weights"] = json!(options.weights);
+    }
+    if stage.execution.device != "cpu" {
+        execution["environment"] = cuda_environment(stage.execution.tf32);
+        if stage.execution.tf32 {
+            extra.push(("tf32", json!(true)));
+        }
     }
     if let Some(path) = init_from {
         // As with raw data: where the file lies is no part of the fingerprint, its digest is.
@@ -194,6 +210,24 @@ pub fn specify_stage(
     })
 }
 
+fn resolved_precision(precision: Precision, stage: &Stage) -> Result<Precision, SpecifyError> {
+    precision::resolve(precision, &stage.execution.device).ok_or_else(|| {
+        SpecifyError::Float16OnCpu {
+            stage: stage.name.clone(),
+        }
+    })
+}
+
+/// What the worker's environment says to the libraries of CUDA, which read it as they are loaded: TF32 is on by
+/// default in convolutions and off in products, and is to be one or the other.
+fn cuda_environment(tf32: bool) -> Value {
+    if tf32 {
+        json!({"TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1"})
+    } else {
+        json!({"NVIDIA_TF32_OVERRIDE": "0"})
+    }
+}
+
 /// The digests of the weights of a reference's extractors, which must be there.
 fn extractor_weights(
     stage: &Stage,
@@ -214,8 +248,10 @@ fn extractor_weights(
 fn format_version(kind: Kind) -> u32 {
     match kind {
         Kind::Prepare => 1,
+        Kind::Reference | Kind::Evaluate => 2,
         // Train: a patch's corner is drawn by its own position. Sample: no image depends on the number drawn beside it.
-        Kind::Reference | Kind::Train | Kind::Sample | Kind::Evaluate => 2,
+        // Both: the networks' sums are made in another order.
+        Kind::Train | Kind::Sample => 3,
     }
 }
 

@@ -21,6 +21,7 @@ pub(crate) enum DeviceError {
 pub(crate) fn configure(execution: &Execution) -> Result<Device, DeviceError> {
     let threads = threads(execution);
     tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
+    tch::Cuda::cudnn_set_benchmark(execution.cudnn_benchmark);
     find(&execution.device)
 }
 
@@ -55,6 +56,7 @@ fn find(name: &str) -> Result<Device, DeviceError> {
 pub(crate) fn kind(precision: Precision) -> Kind {
     match precision {
         Precision::Bfloat16 => Kind::BFloat16,
+        Precision::Float16 => Kind::Half,
         Precision::Float32 | Precision::Auto => Kind::Float,
     }
 }

@@ -3,10 +3,9 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use patchwork_config::Precision;
 use patchwork_core::durable;
 use patchwork_pipeline::Store;
-use patchwork_planner::precision::resolve;
+use patchwork_planner::precision::automatic;
 use patchwork_registry::Registry;
 use patchwork_weights::{
     EFFICIENTNET_LITE0, INCEPTION_V3, INCEPTION_V3_TORCHSCRIPT, WeightsFile, weights_folder,
@@ -110,7 +109,7 @@ fn libtorch(probe: &Probe) -> String {
 }
 
 fn processor() -> String {
-    let precision = resolve(Precision::Auto, "cpu").name();
+    let precision = automatic("cpu").name();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     format!("{threads} threads; `precision = \"auto\"` means {precision}")
 }

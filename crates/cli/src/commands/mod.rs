@@ -17,6 +17,7 @@ mod runs;
 mod show;
 mod standalone;
 mod status;
+mod weights;
 
 use std::process::ExitCode;
 
@@ -44,6 +45,7 @@ pub(crate) async fn dispatch(arguments: &Arguments) -> Result<ExitCode, CliError
         Command::Man { folder } => done(help::man(folder)),
         Command::Registry(command) => done(registry::registry(&arguments.home, command).await),
         Command::Checkpoint(command) => done(checkpoint::checkpoint(command)),
+        Command::Weights(command) => done(weights::weights(arguments, command)),
         Command::Doctor => doctor::doctor(arguments).await,
     }
 }

@@ -224,6 +224,8 @@ choice! {
         Float32 = "float32",
         /// 16-bit floating point with the exponents of float32.
         Bfloat16 = "bfloat16",
+        /// 16-bit floating point with more digits and few exponents: CUDA devices alone, and with a `loss_scaling`.
+        Float16 = "float16",
     }
 }
 

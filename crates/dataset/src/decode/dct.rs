@@ -3,6 +3,10 @@
 //! The algorithm is that of Loeffler, Ligtenberg and Moschytz (ICASSP 1989) with 12 multiplications, in 13 fractional
 //! bits, two of which are kept between the passes: the numbers of the Independent JPEG Group's `jidctint.c`, so that
 //! the samples agree with the library's to the last bit.
+#![expect(
+    clippy::inline_always,
+    reason = "what is compiled for wider vectors must lie within the function that is"
+)]
 
 use super::libjpeg::BLOCK;
 

@@ -23,7 +23,7 @@ pub fn orientation(bytes: &[u8]) -> Option<Orientation> {
 
 impl Orientation {
     /// The pixels as they are to be seen.
-    pub(crate) fn apply(self, image: RawImage) -> RawImage {
+    pub(crate) fn apply(self, image: &RawImage) -> RawImage {
         let (width, height) = (image.width() as usize, image.height() as usize);
         let channels = image.format().channels();
         let (across, down) = match self.0 {

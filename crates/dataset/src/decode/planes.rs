@@ -2,6 +2,10 @@
 //!
 //! The library has it as vector code too, in an assembler's language that a bare machine cannot read; its C code takes
 //! three times as long as these loops. They cover what cameras and tools write; the rest is left to the library.
+#![expect(
+    clippy::inline_always,
+    reason = "what is compiled for wider vectors must lie within the function that is"
+)]
 
 use super::dct::inverse;
 use super::libjpeg::{BLOCK, Component};
@@ -164,7 +168,7 @@ fn spread(plane: &Plane, number: usize, sums: &mut [u16], line: &mut [u8]) {
         (shared, _) => {
             let near = number / 2;
             // The upper pixel of a pair leans on the sample above, the lower one on the sample below.
-            let far = if number % 2 == 0 {
+            let far = if number.is_multiple_of(2) {
                 near.saturating_sub(1)
             } else {
                 usize::min(near + 1, plane.height - 1)
@@ -176,7 +180,7 @@ fn spread(plane: &Plane, number: usize, sums: &mut [u16], line: &mut [u8]) {
             if shared == 2 {
                 widen::<4>(&sums[..across], [8, 7], line);
             } else {
-                let half = if number % 2 == 0 { 1 } else { 2 };
+                let half = if number.is_multiple_of(2) { 1 } else { 2 };
                 for (pixel, sum) in line.iter_mut().zip(&sums[..across]) {
                     *pixel = ((sum + half) >> 2) as u8;
                 }

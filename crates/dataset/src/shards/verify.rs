@@ -14,8 +14,7 @@ use super::spec::{INDEX_FILE, REJECTED_FILE, ShardSpec, shard_file_name, shard_n
 use super::write::image_digest;
 use crate::error::DatasetError;
 
-/// Shards without a file that are told one by one: a damaged index or a stray file's name must not make an endless
-/// list.
+/// Numbers without a file are told one by one, up to so many: a stray file's name must not make an endless list.
 const MOST_MISSING: usize = 10_000;
 
 /// Something that is wrong with a set.

@@ -142,7 +142,7 @@ impl<'a> Machine<'a> {
                 b'}' => self.stack.push(Value::Table(Rc::default())),
                 b')' => self.stack.push(Value::Tuple(Rc::default())),
                 b't' => {
-                    let items = self.to_mark()?;
+                    let items = self.above_mark()?;
                     self.stack.push(Value::Tuple(Rc::new(items)));
                 }
                 0x85..=0x87 => {
@@ -156,17 +156,17 @@ impl<'a> Machine<'a> {
                     self.append(vec![item])?;
                 }
                 b'e' => {
-                    let items = self.to_mark()?;
+                    let items = self.above_mark()?;
                     self.append(items)?;
                 }
                 b's' => {
                     let start = self.stack.len().checked_sub(2).ok_or_else(short)?;
                     let items = self.stack.split_off(start);
-                    self.set(items)?;
+                    self.set(&items)?;
                 }
                 b'u' => {
-                    let items = self.to_mark()?;
-                    self.set(items)?;
+                    let items = self.above_mark()?;
+                    self.set(&items)?;
                 }
                 b'q' | b'r' => {
                     let place = self.place(code == b'q')?;
@@ -223,9 +223,10 @@ impl<'a> Machine<'a> {
     }
 
     fn place(&mut self, short: bool) -> Result<u32, String> {
-        Ok(match short {
-            true => self.byte()?.into(),
-            false => u32::from_le_bytes(self.fixed()?),
+        Ok(if short {
+            self.byte()?.into()
+        } else {
+            u32::from_le_bytes(self.fixed()?)
         })
     }
 
@@ -234,7 +235,7 @@ impl<'a> Machine<'a> {
     }
 
     /// The values above the last mark, which goes too.
-    fn to_mark(&mut self) -> Result<Vec<Value<'a>>, String> {
+    fn above_mark(&mut self) -> Result<Vec<Value<'a>>, String> {
         let mark = self
             .stack
             .iter()
@@ -253,7 +254,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn set(&mut self, items: Vec<Value<'a>>) -> Result<(), String> {
+    fn set(&mut self, items: &[Value<'a>]) -> Result<(), String> {
         let Some(Value::Table(table)) = self.stack.last() else {
             return Err("it sets items of what is no dictionary".to_owned());
         };

@@ -172,7 +172,7 @@ impl Table {
         for line in text.split_inclusive('\n') {
             let mut cells = cells(line);
             let first = cells.next().unwrap_or_default();
-            if first.ends_with(".jpg") {
+            if first.strip_suffix(".jpg").is_some() {
                 rows.insert(first.to_owned(), (start, start + line.len()));
             } else if rows.is_empty() {
                 // The number of images, or a heading with or without a name for the files' column.

@@ -62,9 +62,10 @@ pub(super) fn open(
         path: path.to_owned(),
         problem,
     };
-    let files = match path.is_dir() {
-        true => from_folder(path, format)?,
-        false => from_archive(path)?,
+    let files = if path.is_dir() {
+        from_folder(path, format)?
+    } else {
+        from_archive(path)?
     };
     if files.is_empty() {
         return Err(malformed(format!(
@@ -73,13 +74,14 @@ pub(super) fn open(
         )));
     }
     // In the folder's case the digest is taken of what was read: the files are few and small.
-    let digest = match path.is_dir() {
-        true => super::listing::digest_listing(
+    let digest = if path.is_dir() {
+        super::listing::digest_listing(
             files
                 .iter()
                 .map(|(name, bytes)| (name.as_str(), bytes.len() as u64, Digest::of(bytes))),
-        ),
-        false => cache.digest(path, &[("archive", path)])?,
+        )
+    } else {
+        cache.digest(path, &[("archive", path)])?
     };
     let names = class_names(&files, format).map_err(malformed)?;
     let mut source = PixelSource::new(SIDE, PixelFormat::Rgb, names, labelled, digest);
@@ -87,9 +89,10 @@ pub(super) fn open(
         if !is_of_split(name, split) {
             continue;
         }
-        let added = match name.ends_with(".bin") {
-            true => add_binary(&mut source, name, bytes, format),
-            false => add_python(&mut source, name, bytes, format),
+        let added = if name.strip_suffix(".bin").is_some() {
+            add_binary(&mut source, name, bytes, format)
+        } else {
+            add_python(&mut source, name, bytes, format)
         };
         added.map_err(|problem| malformed(format!("its file `{name}`: {problem}")))?;
     }

@@ -1,6 +1,6 @@
 //! A data set of image files: some files of a store, in an order, with classes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use patchwork_core::Digest;
@@ -49,8 +49,8 @@ impl Selection {
 
     /// Files with the names of their classes; the classes are numbered by their names' order.
     pub(super) fn by_name<'a>(files: impl Iterator<Item = (usize, &'a str)> + Clone) -> Self {
-        let numbers: BTreeMap<&str, ()> = files.clone().map(|(_, class)| (class, ())).collect();
-        let numbers: BTreeMap<&str, i32> = numbers.into_keys().zip(0..).collect();
+        let names: BTreeSet<&str> = files.clone().map(|(_, class)| class).collect();
+        let numbers: BTreeMap<&str, i32> = names.into_iter().zip(0..).collect();
         Self {
             members: files
                 .map(|(file, class)| Member {

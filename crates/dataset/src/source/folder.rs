@@ -35,9 +35,10 @@ impl FolderStore {
         collect(folder, folder, &mut Vec::new(), within, &mut found)?;
         let files = found.sorted();
         let json = folder.join(DATASET_JSON);
-        let dataset_json = match json.is_file() {
-            true => Some(file_error::read(&json)?),
-            false => None,
+        let dataset_json = if json.is_file() {
+            Some(file_error::read(&json)?)
+        } else {
+            None
         };
         let paths: Vec<PathBuf> = (0..files.len())
             .map(|file| folder.join(files.name(file)))
@@ -129,9 +130,10 @@ fn collect(
         if metadata.is_dir() {
             collect(root, &path, above, within, found)?;
         } else if is_image_name(name) && std::str::from_utf8(key).map_or(true, within) {
-            match metadata.is_file() {
-                true => found.push(key, ()),
-                false => found.push_refused(key, (), "it is not a regular file"),
+            if metadata.is_file() {
+                found.push(key, ());
+            } else {
+                found.push_refused(key, (), "it is not a regular file");
             }
         }
     }

@@ -129,11 +129,12 @@ fn read(path: &Path) -> Result<Vec<u8>, FileError> {
     let file = file_error::open(path)?;
     let mut bytes = Vec::new();
     let compressed = path.extension().is_some_and(|ending| ending == "gz");
-    match compressed {
-        true => MultiGzDecoder::new(file)
+    if compressed {
+        MultiGzDecoder::new(file)
             .take(MAX_BYTES)
-            .read_to_end(&mut bytes),
-        false => file.take(MAX_BYTES).read_to_end(&mut bytes),
+            .read_to_end(&mut bytes)
+    } else {
+        file.take(MAX_BYTES).read_to_end(&mut bytes)
     }
     .map_err(failed)?;
     Ok(bytes)

@@ -86,9 +86,10 @@ fn open_pixels(
     let split = settings.split.unwrap_or(Split::Train);
     let mut source = match format {
         Format::Mnist => {
-            let folder = match path.is_dir() {
-                true => path,
-                false => path.parent().unwrap_or(path),
+            let folder = if path.is_dir() {
+                path
+            } else {
+                path.parent().unwrap_or(path)
             };
             mnist::open(folder, split, labelled, cache)?
         }
@@ -103,6 +104,9 @@ fn open_pixels(
     }
     Ok(Box::new(source))
 }
+
+/// Takes the images of a data set out of a store.
+type Select<'a> = Box<dyn FnMut(&dyn Store) -> Result<Selection, DatasetError> + 'a>;
 
 fn open_files(
     settings: &SourceSettings,
@@ -120,10 +124,7 @@ fn open_files(
     let place = place_of_images(path, format);
     let celeba_lists;
     let flower_lists;
-    let (beside, mut selection_of): (
-        _,
-        Box<dyn FnMut(&dyn Store) -> Result<Selection, DatasetError>>,
-    ) = match format {
+    let (beside, mut selection_of): (_, Select<'_>) = match format {
         Format::CelebA => {
             celeba_lists = celeba::Lists::find(&place, split, attributes)?;
             let lists = &celeba_lists;
@@ -165,7 +166,7 @@ fn open_files(
     };
     let store: Box<dyn Store> = match format {
         Format::Lmdb => Box::new(LmdbStore::open(&place, cache)?),
-        Format::Parquet => Box::new(ParquetStore::open(&place, tables(&place, split)?, cache)?),
+        Format::Parquet => Box::new(ParquetStore::open(&place, &tables(&place, split)?, cache)?),
         _ => open_store(&place, &beside, cache)?,
     };
     let mut selection = selection_of(&*store)?;

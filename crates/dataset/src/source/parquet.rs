@@ -50,7 +50,7 @@ impl ParquetStore {
     /// Lists the rows of files in the order given, and digests them.
     pub(super) fn open(
         source: &Path,
-        paths: Vec<PathBuf>,
+        paths: &[PathBuf],
         cache: &SourceCache,
     ) -> Result<Self, DatasetError> {
         let mut store = Self {
@@ -60,7 +60,7 @@ impl ParquetStore {
             class_names: None,
             digest: Digest::of(&[]),
         };
-        for path in &paths {
+        for path in paths {
             store.list(path)?;
         }
         let most = store.labels.iter().copied().max().unwrap_or(-1);
@@ -105,9 +105,9 @@ impl ParquetStore {
             .metadata()
             .row_groups()
             .iter()
-            .flat_map(|group| group.columns())
+            .flat_map(parquet::file::metadata::RowGroupMetaData::columns)
             .filter(|column| column.column_path().parts()[0] == image)
-            .map(|column| column.uncompressed_size())
+            .map(parquet::file::metadata::ColumnChunkMetaData::uncompressed_size)
             .sum();
         let file = self.files.len() as u32;
         let mut columns = vec![format!("{image}.path")];
@@ -138,7 +138,7 @@ impl ParquetStore {
             for index in 0..batch.num_rows() {
                 let named = paths
                     .as_ref()
-                    .map(|paths| paths.as_string::<i32>())
+                    .map(arrow::array::AsArray::as_string::<i32>)
                     .filter(|paths| paths.is_valid(index) && !paths.value(index).is_empty());
                 // Many data sets name no file, or give one name in each of their files.
                 let key = match named {
@@ -148,7 +148,7 @@ impl ParquetStore {
                 self.names.push(key.as_bytes(), Place { file, row });
                 let class = labels
                     .as_ref()
-                    .map(|labels| labels.as_primitive::<Int64Type>())
+                    .map(arrow::array::AsArray::as_primitive::<Int64Type>)
                     .filter(|labels| labels.is_valid(index))
                     .and_then(|labels| i32::try_from(labels.value(index)).ok());
                 self.labels.push(class.unwrap_or(-1));

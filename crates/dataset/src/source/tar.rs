@@ -99,11 +99,15 @@ impl Compression {
     }
 }
 
+/// Is given a file's path, the place of its content, its size, and the content.
+pub(super) type Take<'a> =
+    &'a mut dyn FnMut(&[u8], u64, u64, &mut dyn Read) -> Result<(), DatasetError>;
+
 /// Reads the files of an archive one after the other: path, size, place and content.
 pub(super) fn walk(
     path: &Path,
     compression: Compression,
-    take: &mut dyn FnMut(&[u8], u64, u64, &mut dyn Read) -> Result<(), DatasetError>,
+    take: Take<'_>,
 ) -> Result<(), DatasetError> {
     let malformed = |error: io::Error| DatasetError::Archive {
         path: path.to_owned(),

