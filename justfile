@@ -58,8 +58,13 @@ faults: setup
 soak MINUTES="60": build
     @scripts/soak.sh "{{ patchwork }}" "$1"
 
+<<<<<<< HEAD
 # measure NAME against its stated baseline: dataset, registry, sample, supervisor, train [--device cuda]
+=======
+# measure NAME against its stated baseline: dataset, evaluate, registry, sample, supervisor
+>>>>>>> metrics
 bench NAME *ARGS: setup readers
+    @if [[ $1 == evaluate ]]; then scripts/references.sh; fi
     cargo bench --locked --workspace --bench "$1" -- "${@:2}"
 
 # go on with what failed or was interrupted: `just retry`, `just retry celeba-3`

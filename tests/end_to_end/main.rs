@@ -8,6 +8,7 @@ mod circumstances;
 mod commands;
 mod crash;
 mod dataset;
+mod distances;
 mod evaluation;
 mod faults;
 mod mistakes;

@@ -23,6 +23,7 @@ pub mod manifold;
 pub mod moments;
 pub mod neighbours;
 pub mod npz;
+pub mod resize;
 pub mod spread;
 pub mod torchscript;
 
@@ -30,7 +31,6 @@ mod chunks;
 mod features;
 mod folded_convolution;
 mod parameters;
-mod resize;
 
 pub use error::MetricsError;
 pub use extraction::{Extraction, Stream, View};

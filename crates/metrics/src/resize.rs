@@ -11,7 +11,7 @@ use tch::{Device, Kind, Tensor};
 /// # Shapes
 /// - `images`: `[batch, channels, height, width]`, u8
 /// - returns: `[batch, channels, side, side]`, f32, in [0, 255]; of the images' own size for [`Resize::None`]
-pub(crate) fn resize(images: &Tensor, way: Resize, side: i64) -> Tensor {
+pub fn resize(images: &Tensor, way: Resize, side: i64) -> Tensor {
     let pixels = images.to_kind(Kind::Float);
     match way {
         Resize::Tf1 => tensorflow_1(&pixels, side),
