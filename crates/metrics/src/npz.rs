@@ -87,10 +87,11 @@ pub fn to_bytes(gaussian: &Gaussian) -> Result<Vec<u8>, MetricsError> {
 
 /// NumPy's format 1.0: the array begins at a multiple of 64 bytes.
 fn header(shape: &[i64]) -> Vec<u8> {
-    let shape: String = shape.iter().map(|side| format!("{side}, ")).collect();
+    let sides: Vec<String> = shape.iter().map(i64::to_string).collect();
+    let shape = format!("{},", sides.join(", "));
     let mut text = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': ({shape}), }}");
     let before = MAGIC.len() + 4;
-    while (before + text.len() + 1) % 64 != 0 {
+    while !(before + text.len() + 1).is_multiple_of(64) {
         text.push(' ');
     }
     text.push('\n');
@@ -255,7 +256,7 @@ mod tests {
         };
         check(&edited(b"sigma.npy", b"omega.npy"), "holds no `sigma`");
         check(&edited(b"'<f8'", b"'|O8'"), "its elements are '|O8'");
-        check(&edited(b"(5, 5, ),", b"(9, 99999"), "its shape");
+        check(&edited(b"(5, 5,), ", b"(9, 99999"), "its shape");
         check(&edited(b"(5, 5, )", b"(9,9999)"), "ends after");
         check(&edited(b"(5, )", b"(25,)"), "ends after");
     }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
-use patchwork_core::{Digest, FileError};
+use patchwork_core::{Digest, FileError, hex};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::WeightsError;
@@ -127,17 +127,8 @@ pub(crate) fn sha256_of_file(path: &Path) -> Result<String, FileError> {
     loop {
         let count = reader.read(&mut buffer).map_err(error)?;
         if count == 0 {
-            return Ok(hexadecimal(hasher));
+            return Ok(hex::encode(&hasher.finalize()));
         }
         hasher.update(&buffer[..count]);
     }
-}
-
-/// The digits of a finished hash.
-pub(crate) fn hexadecimal(hasher: Sha256) -> String {
-    hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }

@@ -61,7 +61,7 @@ fn print_for_people(mut table: Table) -> Result<(), CliError> {
     table.rows.truncate(MOST_ROWS);
     match all {
         0 => return line(&format!("{}: none", table.title)),
-        0..=MOST_ROWS => line(&table.title)?,
+        1..=MOST_ROWS => line(&table.title)?,
         _ => line(&format!("{}: the first {MOST_ROWS} of {all}", table.title))?,
     }
     rows(table).print(Format::Table)
