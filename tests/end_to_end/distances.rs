@@ -55,11 +55,17 @@ fn every_distance_is_recorded_and_compares_only_with_its_like() {
         found.unwrap_or_else(|| panic!("no {metric} in {recorded:?}"))
     };
     for metric in metrics {
-        assert!(score(metric)["value"].as_f64().unwrap().is_finite(), "{metric}");
+        assert!(
+            score(metric)["value"].as_f64().unwrap().is_finite(),
+            "{metric}"
+        );
     }
     assert_eq!(recorded.len(), metrics.len(), "{recorded:?}");
     for metric in ["fd_tiny", "kd_tiny"] {
-        assert!(score(metric)["deviation"].as_f64().unwrap() > 0.0, "{metric}");
+        assert!(
+            score(metric)["deviation"].as_f64().unwrap() > 0.0,
+            "{metric}"
+        );
     }
     assert_eq!(program.rows(&["runs"])[0]["metric"], "fd_tiny");
 
@@ -70,7 +76,10 @@ fn every_distance_is_recorded_and_compares_only_with_its_like() {
     program.succeed(&["run", own, "--set", "stages.sample.seeds=0-39"]);
     let refused = program.run(&["compare", "--metric", "fd_tiny"]);
     let message = String::from_utf8(refused.stderr).unwrap();
-    assert!(!refused.status.success() && message.contains("samples: 40 in own-3"), "{message}");
+    assert!(
+        !refused.status.success() && message.contains("samples: 40 in own-3"),
+        "{message}"
+    );
 
     // The statistics as another program's: the same distance, marked, and not ranked beside one's own.
     let reference = std::fs::read_dir(program.home().join("artifacts/reference"))
@@ -79,7 +88,10 @@ fn every_distance_is_recorded_and_compares_only_with_its_like() {
         .unwrap()
         .unwrap()
         .path();
-    let statistics = format!("statistics = {:?}\nimages = 30", reference.join("tiny-clean.npz"));
+    let statistics = format!(
+        "statistics = {:?}\nimages = 30",
+        reference.join("tiny-clean.npz")
+    );
     let foreign = pipeline(&program, "foreign", &statistics);
     let baselines = "stages.evaluate.baselines=[]";
     program.succeed(&["run", foreign.to_str().unwrap(), "--set", baselines]);
@@ -105,11 +117,21 @@ fn missing_weights_are_told_before_anything_runs_and_can_be_fetched() {
     let empty = program.home().join("empty");
     let empty = empty.to_str().unwrap();
     let fid = "stages.reference.extractor=\"inception-v3\"";
-    let smoke = ["run", "pipelines/smoke.toml", "--weights", empty, "--set", fid];
+    let smoke = [
+        "run",
+        "pipelines/smoke.toml",
+        "--weights",
+        empty,
+        "--set",
+        fid,
+    ];
     let refused = program.run(&smoke);
     let message = String::from_utf8(refused.stderr).unwrap();
     assert_eq!(refused.status.code(), Some(2), "{message}");
-    assert!(message.contains("patchwork weights get inception"), "{message}");
+    assert!(
+        message.contains("patchwork weights get inception"),
+        "{message}"
+    );
     assert!(!program.home().join("artifacts/prepare").exists());
 
     let wrong = workspace().join("README.md");
@@ -123,12 +145,23 @@ fn missing_weights_are_told_before_anything_runs_and_can_be_fetched() {
         .map_or_else(|| workspace().join("weights"), PathBuf::from)
         .join("efficientnet-lite0-57934424.pth");
     let from = known.to_str().unwrap();
-    let get = ["weights", "get", "efficientnet-lite0", "--weights", empty, "--from", from];
+    let get = [
+        "weights",
+        "get",
+        "efficientnet-lite0",
+        "--weights",
+        empty,
+        "--from",
+        from,
+    ];
     assert!(program.succeed(&get).contains("is there, from"));
     assert!(program.succeed(&get).contains("is there already"));
     let list = program.succeed(&["weights", "list", "--weights", empty, "--format", "json"]);
     let list: Vec<Value> = serde_json::from_str(&list).unwrap();
-    let states: Vec<&str> = list.iter().map(|row| row["state"].as_str().unwrap()).collect();
+    let states: Vec<&str> = list
+        .iter()
+        .map(|row| row["state"].as_str().unwrap())
+        .collect();
     assert_eq!((states.len(), states[0]), (3, "there"), "{states:?}");
     assert!(states[1].starts_with("missing:"), "{states:?}");
 }

@@ -11,7 +11,8 @@ use tch::{Device, Kind, Tensor};
 use crate::runner::{Case, Tensors};
 
 /// How pytorch-fid resizes, as the cases write it.
-const RESIZE: &str = "bilinear, half-pixel centres, align_corners=false, to 299x299; then 2*x-1 on [0,1] pixels";
+const RESIZE: &str =
+    "bilinear, half-pixel centres, align_corners=false, to 299x299; then 2*x-1 on [0,1] pixels";
 
 pub(crate) fn run(case: &mut Case) -> Result<Tensors, String> {
     if case.settings["weights"] != "formula" || case.settings["resize"] != RESIZE {

@@ -32,10 +32,7 @@ const KINDS: &[(&str, Kind)] = &[
         Kind::Checked(efficientnet_lite0_features::run),
     ),
     ("feature_metrics", Kind::Checked(feature_metrics::run)),
-    (
-        "inception_features",
-        Kind::Checked(inception_features::run),
-    ),
+    ("inception_features", Kind::Checked(inception_features::run)),
     ("jpeg_decode", Kind::Checked(jpeg_decode::run)),
     ("kl_autoencoder", Kind::Pending),
     ("patch_loss", Kind::Checked(patch_loss::run)),

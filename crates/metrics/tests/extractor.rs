@@ -46,11 +46,7 @@ fn open(specs: &[ExtractorSpec]) -> Result<Vec<OpenExtractor>, MetricsError> {
 
 fn images(count: i64, height: i64, width: i64) -> Tensor {
     tch::manual_seed(0);
-    Tensor::randint(
-        256,
-        [count, 3, height, width],
-        (Kind::Uint8, Device::Cpu),
-    )
+    Tensor::randint(256, [count, 3, height, width], (Kind::Uint8, Device::Cpu))
 }
 
 fn difference(ours: &Tensor, theirs: &Tensor) -> f64 {
@@ -87,7 +83,10 @@ fn what_is_no_batch_of_colour_images_is_refused() {
     for images in [grey, float] {
         for OpenExtractor { extractor, .. } in &open {
             let refused = extractor.features(&images);
-            assert!(matches!(refused, Err(MetricsError::Images { .. })), "{refused:?}");
+            assert!(
+                matches!(refused, Err(MetricsError::Images { .. })),
+                "{refused:?}"
+            );
         }
     }
 }
@@ -113,11 +112,17 @@ fn a_program_gets_the_declared_input_and_gives_its_first_value() {
 fn the_inception_program_is_called_as_published() {
     let read = |resize| {
         let digest = Digest::of(b"fixture");
-        InceptionV3TorchScript::read(&program("like-inception.pt"), digest, resize, Device::Cpu).unwrap()
+        InceptionV3TorchScript::read(&program("like-inception.pt"), digest, resize, Device::Cpu)
+            .unwrap()
     };
     let images = images(3, 54, 54);
     let pixels = images.to_kind(Kind::Float);
-    let means = |pixels: &Tensor| pixels.adaptive_avg_pool2d([27, 27]).flatten(1, -1).narrow(1, 0, 2048);
+    let means = |pixels: &Tensor| {
+        pixels
+            .adaptive_avg_pool2d([27, 27])
+            .flatten(1, -1)
+            .narrow(1, 0, 2048)
+    };
     let own = read(Resize::Tf1).features(&images).unwrap().pooled;
     assert!(difference(&own, &means(&pixels)) < 1e-6);
     let resized = read(Resize::Torch).features(&images).unwrap();
@@ -133,8 +138,12 @@ fn files_that_give_no_features_are_refused_with_the_reason() {
             unreachable!("it is a program")
         };
         let digest = Digest::of(b"fixture");
-        let refused = TorchScriptExtractor::read(path, settings, digest, Resize::Clean, Device::Cpu);
-        let message = refused.err().map(|error| error.to_string()).unwrap_or_default();
+        let refused =
+            TorchScriptExtractor::read(path, settings, digest, Resize::Clean, Device::Cpu);
+        let message = refused
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default();
         assert!(
             message.contains(expected) && message.lines().count() == 1,
             "{message} / {expected}"
@@ -142,8 +151,11 @@ fn files_that_give_no_features_are_refused_with_the_reason() {
     };
     check(&program("make.py"), "make.py");
     check(&program("none.pt"), "none.pt");
-    // Of one image, 27 × 27 times 3 pixels need not be there: it gives one number for a batch.
-    check(&program("like-inception.pt"), "a vector of floating-point numbers");
+    // Without `return_features` it gives a number an image, not a vector.
+    check(
+        &program("like-inception.pt"),
+        "a vector of floating-point numbers",
+    );
 }
 
 #[test]
@@ -157,7 +169,14 @@ fn nan_is_told_with_the_image_that_it_came_from() {
     let _ = images.narrow(0, 4, 1).fill_(0);
     let refused = extraction.features(&images, 100).unwrap_err();
     assert!(
-        matches!(refused, MetricsError::BrokenFeatures { image: 104, count: 1, .. }),
+        matches!(
+            refused,
+            MetricsError::BrokenFeatures {
+                image: 104,
+                count: 1,
+                ..
+            }
+        ),
         "{refused}"
     );
 }
@@ -181,12 +200,19 @@ fn several_kinds_of_features_come_in_one_pass() {
     let rest = alone.features(&rest, 2).unwrap();
     for (position, together) in at_once[3..].iter().enumerate() {
         let parts = Tensor::cat(&[&first[position], &rest[position]], 0);
-        assert!(difference(&parts, together) < 1e-7, "{}", names[position + 3]);
+        assert!(
+            difference(&parts, together) < 1e-7,
+            "{}",
+            names[position + 3]
+        );
     }
     // The crop of another number lies elsewhere.
     let moved = both.features(&images, 1).unwrap();
     assert!(difference(&moved[0], &at_once[0]) < 1e-7);
     assert!(difference(&moved[1], &at_once[1]) > 1e-3);
     let small = both.features(&images.narrow(2, 0, 3), 0);
-    assert!(matches!(small, Err(MetricsError::TooSmallToCrop { divisor: 4, .. })));
+    assert!(matches!(
+        small,
+        Err(MetricsError::TooSmallToCrop { divisor: 4, .. })
+    ));
 }

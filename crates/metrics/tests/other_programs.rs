@@ -39,7 +39,10 @@ np.save(target, np.stack([{"clean": clean, "tf1": tf1}[way](image) for image in 
 #[test]
 fn images_are_resized_as_pillow_and_tensorflow_do() {
     let folder = tempfile::tempdir().unwrap();
-    let (source, target) = (folder.path().join("images.npy"), folder.path().join("resized.npy"));
+    let (source, target) = (
+        folder.path().join("images.npy"),
+        folder.path().join("resized.npy"),
+    );
     tch::manual_seed(0);
     for (height, width, side) in [(64, 64, 299), (40, 57, 23), (150, 90, 100)] {
         let stored = Tensor::randint(256, [2, height, width, 3], (Kind::Uint8, Device::Cpu));
@@ -55,8 +58,14 @@ fn images_are_resized_as_pillow_and_tensorflow_do() {
             ];
             readers::python(RESIZE, &arguments);
             let theirs = Tensor::read_npy(&target).unwrap().permute([0, 3, 1, 2]);
-            let largest = (resize(&images, way, side) - theirs).abs().max().double_value(&[]);
-            assert!(largest < 2e-3, "{way:?} of {height} × {width} to {side}: {largest}");
+            let largest = (resize(&images, way, side) - theirs)
+                .abs()
+                .max()
+                .double_value(&[]);
+            assert!(
+                largest < 2e-3,
+                "{way:?} of {height} × {width} to {side}: {largest}"
+            );
         }
     }
 }
@@ -81,10 +90,17 @@ np.savez(sys.argv[2], mu=mu, sigma=sigma)
 np.savez_compressed(sys.argv[3], other=np.array('text'), sigma=np.asfortranarray(sigma.astype(np.float32)), mu=mu.astype(np.float32))
 ";
     let (double, single) = (path("double.npz"), path("single.npz"));
-    readers::python(script, &[path("ours.npz").as_ref(), double.as_ref(), single.as_ref()]);
+    readers::python(
+        script,
+        &[path("ours.npz").as_ref(), double.as_ref(), single.as_ref()],
+    );
     let read = |path: &Path| -> Gaussian { npz::read(path, Some(50)).unwrap() };
     assert!(read(&double).covariance().equal(ours.covariance()));
     assert!(read(&double).mean().equal(ours.mean()));
     let rounded = read(&single);
-    assert!(rounded.covariance().allclose(ours.covariance(), 1e-6, 1e-6, false));
+    assert!(
+        rounded
+            .covariance()
+            .allclose(ours.covariance(), 1e-6, 1e-6, false)
+    );
 }

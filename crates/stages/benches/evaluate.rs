@@ -56,14 +56,23 @@ fn features(folder: &Path, images: usize, threads: usize) {
         .chunks(BATCH)
         .map(|files| {
             let batch: Vec<Tensor> = files.iter().map(|file| read(file)).collect();
-            extractor.features(&Tensor::stack(&batch, 0)).unwrap().pooled
+            extractor
+                .features(&Tensor::stack(&batch, 0))
+                .unwrap()
+                .pooled
         })
         .collect();
     let seconds = begin.elapsed().as_secs_f64();
 
     let output = folder.join("theirs.npy");
     let threads = threads.to_string();
-    let answer = python(&["features", text(&pictures), text(&weights), text(&output), &threads]);
+    let answer = python(&[
+        "features",
+        text(&pictures),
+        text(&weights),
+        text(&output),
+        &threads,
+    ]);
     let baseline = answer["seconds"].as_f64().unwrap();
     let theirs = Tensor::read_npy(&output).unwrap().to_kind(Kind::Double);
     let difference = (Tensor::cat(&ours, 0).to_kind(Kind::Double) - &theirs).norm() / theirs.norm();

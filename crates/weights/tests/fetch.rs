@@ -25,7 +25,9 @@ fn published(content: &[u8]) -> &'static WeightsFile {
 }
 
 fn content() -> Vec<u8> {
-    (0..1_000_003_u32).map(|number| (number * 31 % 251) as u8).collect()
+    (0..1_000_003_u32)
+        .map(|number| (number * 31 % 251) as u8)
+        .collect()
 }
 
 /// What a server does with one request after the other, and the first byte that each asked for.
@@ -69,9 +71,9 @@ fn serve(mut stream: TcpStream, content: &[u8], answer: Answer) -> usize {
         request.push(byte[0]);
     }
     let request = String::from_utf8(request).unwrap().to_lowercase();
-    let start = request
-        .split_once("range: bytes=")
-        .map_or(0, |(_, rest)| rest.split_once('-').unwrap().0.parse().unwrap());
+    let start = request.split_once("range: bytes=").map_or(0, |(_, rest)| {
+        rest.split_once('-').unwrap().0.parse().unwrap()
+    });
     let (status, body) = match answer {
         Answer::Status(status) => (status, &[][..]),
         Answer::Whole => ("200 OK", content),
@@ -81,15 +83,23 @@ fn serve(mut stream: TcpStream, content: &[u8], answer: Answer) -> usize {
     };
     let end = content.len() - 1;
     let range = format!("Content-Range: bytes {start}-{end}/{}\r\n", content.len());
-    let range = if status.starts_with("206") { range } else { String::new() };
+    let range = if status.starts_with("206") {
+        range
+    } else {
+        String::new()
+    };
     let length = body.len();
-    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{range}Connection: close\r\n\r\n");
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{range}Connection: close\r\n\r\n"
+    );
     let sent = match answer {
         Answer::BreakAfter(count) => &body[..count],
         _ => body,
     };
     // A client that has read enough may be gone.
-    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(sent));
+    let _ = stream
+        .write_all(head.as_bytes())
+        .and_then(|()| stream.write_all(sent));
     start
 }
 
@@ -116,13 +126,22 @@ fn a_file_is_copied_once_and_only_if_it_is_the_right_one() {
     let from = given.to_str().unwrap();
     std::fs::write(&given, &content()[1..]).unwrap();
     let refused = get(file, from, &weights);
-    assert!(matches!(refused, Err(WeightsError::Fetched { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(WeightsError::Fetched { .. })),
+        "{refused:?}"
+    );
     assert_eq!(names(&weights), [""; 0]);
     std::fs::write(&given, content()).unwrap();
-    assert!(matches!(get(file, from, &weights), Ok(Fetched::Placed { .. })));
+    assert!(matches!(
+        get(file, from, &weights),
+        Ok(Fetched::Placed { .. })
+    ));
     assert_eq!(std::fs::read(weights.join("test.pth")).unwrap(), content());
     std::fs::remove_file(&given).unwrap();
-    assert!(matches!(get(file, from, &weights), Ok(Fetched::AlreadyThere(_))));
+    assert!(matches!(
+        get(file, from, &weights),
+        Ok(Fetched::AlreadyThere(_))
+    ));
     let other = published(b"other");
     let missing = get(other, from, &weights);
     assert!(matches!(missing, Err(WeightsError::File(_))), "{missing:?}");
@@ -140,13 +159,21 @@ fn a_transfer_that_breaks_off_goes_on_where_it_stopped() {
     ];
     let server = server(content(), breaks);
     let mut furthest = 0;
-    let fetched = fetch(file, Some(&server.address), folder.path(), &mut |progress| {
-        assert!(progress.done >= furthest, "progress goes on");
-        furthest = progress.done;
-    });
+    let fetched = fetch(
+        file,
+        Some(&server.address),
+        folder.path(),
+        &mut |progress| {
+            assert!(progress.done >= furthest, "progress goes on");
+            furthest = progress.done;
+        },
+    );
     assert!(matches!(fetched, Ok(Fetched::Placed { .. })), "{fetched:?}");
     assert_eq!(furthest, content().len() as u64);
-    assert_eq!(*server.asked.lock().unwrap(), [0, 300_000, 300_001, 300_001]);
+    assert_eq!(
+        *server.asked.lock().unwrap(),
+        [0, 300_000, 300_001, 300_001]
+    );
     assert_eq!(names(folder.path()), ["test.pth"]);
 }
 
@@ -155,7 +182,10 @@ fn what_has_come_is_kept_for_the_next_call() {
     let folder = tempfile::tempdir().unwrap();
     let file = published(&content());
     let gone = Answer::Status("500 Internal Server Error");
-    let first = server(content(), vec![Answer::BreakAfter(500_000), gone, gone, gone]);
+    let first = server(
+        content(),
+        vec![Answer::BreakAfter(500_000), gone, gone, gone],
+    );
     let failed = get(file, &first.address, folder.path());
     assert!(
         matches!(failed, Err(WeightsError::Transfer { have: 500_000, .. })),
@@ -164,7 +194,10 @@ fn what_has_come_is_kept_for_the_next_call() {
     let second = server(content(), vec![Answer::Right]);
     get(file, &second.address, folder.path()).unwrap();
     assert_eq!(*second.asked.lock().unwrap(), [500_000]);
-    assert_eq!(std::fs::read(folder.path().join("test.pth")).unwrap(), content());
+    assert_eq!(
+        std::fs::read(folder.path().join("test.pth")).unwrap(),
+        content()
+    );
 }
 
 #[test]
@@ -178,10 +211,22 @@ fn a_server_without_parts_and_one_with_another_file() {
     let folder = tempfile::tempdir().unwrap();
     let wrong = server(content(), vec![Answer::Right]);
     let refused = get(other, &wrong.address, folder.path());
-    assert!(matches!(refused, Err(WeightsError::Fetched { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(WeightsError::Fetched { .. })),
+        "{refused:?}"
+    );
     assert_eq!(names(folder.path()), [""; 0], "nothing wrong is kept");
     let missing = server(content(), vec![Answer::Status("404 Not Found")]);
-    let message = get(file, &missing.address, folder.path()).unwrap_err().to_string();
-    assert!(message.contains("404") && message.contains("--from"), "{message}");
-    assert_eq!(missing.asked.lock().unwrap().len(), 1, "asking again would not help");
+    let message = get(file, &missing.address, folder.path())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.contains("404") && message.contains("--from"),
+        "{message}"
+    );
+    assert_eq!(
+        missing.asked.lock().unwrap().len(),
+        1,
+        "asking again would not help"
+    );
 }

@@ -35,7 +35,12 @@ impl InceptionV3 {
         resize: Resize,
         device: Device,
     ) -> Result<Self, MetricsError> {
-        Self::new(&Parameters::read(path, device)?, weights_digest, resize, device)
+        Self::new(
+            &Parameters::read(path, device)?,
+            weights_digest,
+            resize,
+            device,
+        )
     }
 
     /// From tensors with the published parameter names.
@@ -45,7 +50,12 @@ impl InceptionV3 {
         resize: Resize,
         device: Device,
     ) -> Result<Self, MetricsError> {
-        Self::new(&Parameters::new(tensors, device), weights_digest, resize, device)
+        Self::new(
+            &Parameters::new(tensors, device),
+            weights_digest,
+            resize,
+            device,
+        )
     }
 
     fn new(
