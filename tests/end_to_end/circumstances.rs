@@ -30,10 +30,10 @@ impl<'a> Mounted<'a> {
         })
     }
 
-    /// Runs a script with a file system of 3 MB at the home folder; `$RUN` is the command under test.
+    /// Runs a script with a file system of 1 MB at the home folder; `$RUN` is the command under test.
     fn shell(&self, script: &str) -> Output {
         let home = self.program.home().display();
-        let script = format!("mount -t tmpfs -o size=3m none '{home}' && {{ {script}\n}}");
+        let script = format!("mount -t tmpfs -o size=1m none '{home}' && {{ {script}\n}}");
         let run = self.program.command(RUN);
         let words: Vec<String> = std::iter::once(run.get_program())
             .chain(run.get_args())

@@ -78,7 +78,8 @@ fn gc_deletes_what_the_kept_runs_do_not_need() {
 #[test]
 fn retry_does_what_was_interrupted_and_nothing_else() {
     let program = Program::new();
-    let mut child = program.start(&["run", SMOKE]);
+    let long = "stages.train.duration_images=4000";
+    let mut child = program.start(&["run", SMOKE, "--set", long]);
     let start = Instant::now();
     while !program.home().join("logs/smoke-1/train.log").exists() {
         assert!(

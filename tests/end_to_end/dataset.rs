@@ -185,5 +185,9 @@ fn a_set_on_files_is_built_exported_damaged_and_mended() {
         text(&place("network")),
         "--set",
         "duration_images=16",
+        "--set",
+        "learning_rate_rampup_images=0",
+        "--set",
+        "learning_rate_decay_images=0",
     ]);
 }

@@ -151,7 +151,7 @@ fn files_that_give_no_features_are_refused_with_the_reason() {
     };
     check(&program("make.py"), "make.py");
     check(&program("none.pt"), "none.pt");
-    // Of one image, 27 × 27 times 3 pixels need not be there: it gives one number for a batch.
+    // Without `return_features` it gives a number an image, not a vector.
     check(
         &program("like-inception.pt"),
         "a vector of floating-point numbers",
