@@ -49,16 +49,13 @@ impl ImageSampler {
         self.region.side as usize
     }
 
-    /// The fewest images that the network looks at at once.
+    /// The network looks at multiples of so many images at once.
     ///
-    /// On the processor, libtorch multiplies float32 matrices of fewer rows in another order, and convolves a single
-    /// image by another routine: an image would depend, in its last bits, on how many are drawn beside it.
-    pub fn fewest_images(&self) -> u32 {
-        if self.device == Device::Cpu && self.denoiser.precision == Kind::Float {
-            4
-        } else {
-            1
-        }
+    /// On the processor, libtorch multiplies float32 matrices of fewer rows in another order, convolves a single
+    /// image by another routine, and shares odd numbers of bfloat16 images out otherwise: an image would depend, in
+    /// its last bits, on how many are drawn beside it.
+    pub fn images_multiple(&self) -> u32 {
+        if self.device == Device::Cpu { 4 } else { 1 }
     }
 
     /// Draws the images of some seeds; `labels` are their classes, for a network that is told them.
@@ -70,7 +67,8 @@ impl ImageSampler {
     /// On the processor an image is a function of its seed and class alone, whatever is drawn beside it.
     pub fn draw(&self, seeds: &[u64], labels: Option<&[i64]>) -> Tensor {
         let images = seeds.len() as i64;
-        let lacking = (self.fewest_images() as usize).saturating_sub(seeds.len());
+        let multiple = self.images_multiple() as usize;
+        let lacking = seeds.len().next_multiple_of(multiple) - seeds.len();
         if lacking == 0 || seeds.is_empty() {
             return self.draw_together(seeds, labels);
         }

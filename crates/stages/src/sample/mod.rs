@@ -171,8 +171,8 @@ fn batch_size(
     let Some(free) = memory::free_bytes(limit) else {
         return wished as usize;
     };
-    let fewest = sampler.fewest_images();
-    let fitting = memory::fitting_batch(wished, fewest, free, |images| sampler.try_out(images));
+    let multiple = sampler.images_multiple();
+    let fitting = memory::fitting_batch(wished, multiple, free, |images| sampler.try_out(images));
     if fitting < wished {
         context.warn(format!(
             "`batch_size` = {wished} does not fit into {:.1} GiB of free memory: drawing {fitting} images at once; \
