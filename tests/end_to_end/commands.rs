@@ -81,7 +81,10 @@ fn retry_does_what_was_interrupted_and_nothing_else() {
     let long = "stages.train.duration_images=4000";
     let mut child = program.start(&["run", SMOKE, "--set", long]);
     let start = Instant::now();
-    while !program.home().join("logs/smoke-1/train.log").exists() {
+    let started = "SELECT stage FROM attempts WHERE stage = 'train'";
+    while !program.home().join("logs/smoke-1/train.log").exists()
+        || program.rows(&["query", started]).is_empty()
+    {
         assert!(
             start.elapsed() < Duration::from_mins(2),
             "training does not begin"
