@@ -38,6 +38,8 @@ fn main() {
         "--set",
         "stages.train.learning_rate_decay_images=800",
         "--set",
+        "stages.train.learning_rate_rampup_images=800",
+        "--set",
         "stages.train.log_every_seconds=2",
     ]);
     let question = "SELECT value FROM metrics WHERE name = 'data_share' ORDER BY step";
