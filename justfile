@@ -58,11 +58,7 @@ faults: setup
 soak MINUTES="60": build
     @scripts/soak.sh "{{ patchwork }}" "$1"
 
-<<<<<<< HEAD
-# measure NAME against its stated baseline: dataset, registry, sample, supervisor, train [--device cuda]
-=======
-# measure NAME against its stated baseline: dataset, evaluate, registry, sample, supervisor
->>>>>>> metrics
+# measure NAME against its stated baseline: dataset, evaluate, registry, sample, supervisor, train [--device cuda]
 bench NAME *ARGS: setup readers
     @if [[ $1 == evaluate ]]; then scripts/references.sh; fi
     cargo bench --locked --workspace --bench "$1" -- "${@:2}"
