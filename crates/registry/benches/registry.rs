@@ -105,7 +105,8 @@ async fn fill(path: &Path, runs: i64, points: i64) {
     let steps = points / series;
     let statements = [
         format!(
-            "INSERT INTO runs SELECT value, 'demo-' || value, 'demo', value,
+            "INSERT INTO runs (id, name, pipeline, number, status, started, ended, pid, definition, command,
+                working_folder, git_revision, git_dirty, host, cpu, threads, versions) SELECT value, 'demo-' || value, 'demo', value,
                 CASE WHEN value % 100 = 0 THEN 'failed' ELSE 'succeeded' END, '2026-01-01T00:00:00.000Z',
                 '2026-01-01T01:00:00.000Z', 1, '{{}}', 'patchwork run', '/', 'abc', value % 200 = 0, 'host', 'cpu', 2,
                 '{{}}' FROM generate_series_of_{runs}"
@@ -139,7 +140,8 @@ async fn fill(path: &Path, runs: i64, points: i64) {
             "INSERT INTO metric_points SELECT metric_summary.id, steps.value * 1000, 1.0 / steps.value, 1760000000000
              FROM metric_summary, (SELECT value FROM numbers_up_to WHERE value <= {steps}) AS steps"
         ),
-        "INSERT INTO scores SELECT runs.id, 'evaluate', subjects.subject, 'fd_efficientnet_lite0',
+        "INSERT INTO scores (run_id, stage, subject, metric, value, extractor, extractor_hash, resize, reference,
+                reference_images, samples, seeds, codec, images_seen, time) SELECT runs.id, 'evaluate', subjects.subject, 'fd_efficientnet_lite0',
                 100.0 + (runs.id * 7919) % 1000, 'efficientnet_lite0', 'abc', 'bilinear', 'reference', 1000, 1000,
                 '0-999', 'raw u8', CASE subjects.subject WHEN 'sample' THEN 36000 END, started
              FROM runs, subjects"
