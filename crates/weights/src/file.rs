@@ -1,8 +1,11 @@
 //! The published files of weights: what they are called, how they are recognised, where they are published.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use patchwork_core::{Digest, FileError, hex};
 use sha2::{Digest as _, Sha256};
@@ -90,9 +93,14 @@ impl WeightsFile {
         weights_folder.join(self.file_name).is_file()
     }
 
-    /// Checks that the published file lies in a folder.
+    /// Checks that the published file lies in a folder; a file that was found right is not read again by this process
+    /// while its size and its moment of change stay.
     pub fn check(&self, weights_folder: &Path) -> Result<FoundWeights, WeightsError> {
         let path = weights_folder.join(self.file_name);
+        let state = FileState::of(&path);
+        if let Some(digest) = state.as_ref().and_then(|state| self.remembered(state)) {
+            return Ok(FoundWeights { path, digest });
+        }
         let actual = match sha256_of_file(&path) {
             Ok(actual) => actual,
             Err(error) if error.is_not_found() => {
@@ -114,7 +122,38 @@ impl WeightsFile {
             });
         }
         let digest = Digest::of_file(&path)?;
+        if let Some(state) = state {
+            let mut right = RIGHT.lock().unwrap_or_else(PoisonError::into_inner);
+            right.insert((self.sha256, state), digest);
+        }
         Ok(FoundWeights { path, digest })
+    }
+
+    fn remembered(&self, state: &FileState) -> Option<Digest> {
+        let right = RIGHT.lock().unwrap_or_else(PoisonError::into_inner);
+        right.get(&(self.sha256, state.clone())).copied()
+    }
+}
+
+/// What was found right, by the SHA-256 that was asked for: a sweep asks for the same file once a run.
+static RIGHT: Mutex<BTreeMap<(&str, FileState), Digest>> = Mutex::new(BTreeMap::new());
+
+/// A file as the system describes it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct FileState {
+    path: PathBuf,
+    length: u64,
+    changed: SystemTime,
+}
+
+impl FileState {
+    fn of(path: &Path) -> Option<Self> {
+        let metadata = path.metadata().ok()?;
+        Some(Self {
+            path: path.to_owned(),
+            length: metadata.len(),
+            changed: metadata.modified().ok()?,
+        })
     }
 }
 
