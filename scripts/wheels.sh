@@ -100,3 +100,24 @@ except (OSError, zipfile.BadZipFile) as error:
     sys.exit(f"{wheel}: {error}")
 PYTHON
 }
+
+# python_packages TOOLS NAME WHAT REQUIREMENT...: makes the folder TOOLS/NAME of Python packages, whole or not at all;
+# nothing is done where it holds the same ones already. WHAT is told to the person who waits.
+python_packages() {
+    local tools=$1 name=$2 what=$3 folder=$1/$2 partial=$1/$2-partial stamp
+    shift 3
+    stamp="$(python3 --version 2>&1) $*"
+    [[ -f $folder/stamp && $(<"$folder/stamp") == "$stamp" ]] && return
+    require_pip
+    mkdir -p "$tools"
+    exec 8>"$tools/$name.lock"
+    python3 -c 'import fcntl; fcntl.flock(8, fcntl.LOCK_EX)'
+    [[ -f $folder/stamp && $(<"$folder/stamp") == "$stamp" ]] && return
+    rm -rf "$partial" "$folder"
+    note "$what"
+    PIP_REQUIRE_VIRTUALENV=0 python3 -m pip install --quiet --disable-pip-version-check --no-cache-dir \
+        --only-binary=:all: --target "$partial" "$@" 2>"$tools/$name.log" ||
+        explain_pip_failure "$(<"$tools/$name.log")"
+    echo "$stamp" >"$partial/stamp"
+    mv "$partial" "$folder"
+}
