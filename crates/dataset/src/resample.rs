@@ -159,36 +159,28 @@ impl Kernel for ResampleLines<'_> {
 
     #[inline(always)]
     fn run(self) {
+        let mut sums = vec![0; self.line_bytes];
         let resampled = self.resampled.chunks_exact_mut(self.line_bytes);
         for (Weights { first, weights }, out) in self.weights.iter().zip(resampled) {
+            sums.fill(1 << (WEIGHT_BITS - 1));
             let lines = &self.lines[first * self.line_bytes..][..weights.len() * self.line_bytes];
-            let (blocks, rest) = out.as_chunks_mut::<LANES>();
-            for (number, block) in blocks.iter_mut().enumerate() {
-                *block = sums(lines, self.line_bytes, number * LANES, weights);
+            let pairs = lines.chunks_exact(2 * self.line_bytes);
+            let last = pairs.remainder();
+            // Two lines a round: sums are loaded and stored half as often.
+            for (pair, weights) in pairs.zip(weights.chunks_exact(2)) {
+                let (one, two) = pair.split_at(self.line_bytes);
+                for ((sum, one), two) in sums.iter_mut().zip(one).zip(two) {
+                    *sum += i32::from(*one) * weights[0] + i32::from(*two) * weights[1];
+                }
             }
-            let start = self.line_bytes - rest.len();
-            for (offset, sample) in rest.iter_mut().enumerate() {
-                [*sample] = sums(lines, self.line_bytes, start + offset, weights);
+            for (sum, sample) in sums.iter_mut().zip(last) {
+                *sum += i32::from(*sample) * weights[weights.len() - 1];
             }
-        }
-    }
-}
-
-/// Samples that are summed together, in registers.
-const LANES: usize = 32;
-
-/// Weighted sums of `N` neighbours from `start` on in each line.
-#[inline(always)]
-fn sums<const N: usize>(lines: &[u8], line_bytes: usize, start: usize, weights: &[i32]) -> [u8; N] {
-    let mut sums = [1 << (WEIGHT_BITS - 1); N];
-    for (line, weight) in lines.chunks_exact(line_bytes).zip(weights) {
-        if let Some(samples) = line[start..].first_chunk::<N>() {
-            for lane in 0..N {
-                sums[lane] += i32::from(samples[lane]) * weight;
+            for (sample, sum) in out.iter_mut().zip(&sums) {
+                *sample = (sum >> WEIGHT_BITS).clamp(0, 255) as u8;
             }
         }
     }
-    sums.map(|sum| (sum >> WEIGHT_BITS).clamp(0, 255) as u8)
 }
 
 /// Columns to lines: `[height, width, channels]` to `[width, height, channels]`.
