@@ -9,6 +9,7 @@ mod commands;
 mod crash;
 mod dataset;
 mod distances;
+mod documented;
 mod evaluation;
 mod faults;
 mod mistakes;

@@ -29,6 +29,19 @@ impl Rows {
         Self { columns, rows }
     }
 
+    /// Tables of the same columns in one, whose first column says of which table a row is.
+    pub(crate) fn stacked(tables: impl IntoIterator<Item = (&'static str, Self)>) -> Self {
+        let mut stacked = Self::new(&["table"]);
+        for (name, table) in tables {
+            stacked.columns.truncate(1);
+            stacked.columns.extend(table.columns);
+            for row in table.rows {
+                stacked.push([vec![Value::from(name)], row].concat());
+            }
+        }
+        stacked
+    }
+
     pub(crate) fn push(&mut self, row: Vec<Value>) {
         self.rows.push(row);
     }

@@ -45,3 +45,26 @@ fn pages(command: clap::Command, name: &str) -> Vec<clap_mangen::Man> {
     pages.extend(below);
     pages
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The help of every command, as `patchwork COMMAND --help` prints it, without what the environment adds.
+    fn helps(mut command: clap::Command, name: &str) -> String {
+        let below: String = command
+            .get_subcommands()
+            .filter(|below| below.get_name() != "help")
+            .map(|below| helps(below.clone(), &format!("{name} {}", below.get_name())))
+            .collect();
+        let help = command.render_long_help();
+        format!("$ {name} --help\n{help}\n{below}")
+    }
+
+    #[test]
+    fn help_texts_are_as_they_were() {
+        let mut command = Arguments::command().mut_args(|argument| argument.hide_env_values(true));
+        command.build();
+        insta::assert_snapshot!(helps(command, "patchwork"));
+    }
+}

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::arguments::{CompareArguments, Format};
 use crate::error::CliError;
-use crate::output::{line, remark};
+use crate::output::{Rows, line, remark};
 
 pub(crate) async fn compare(home: &Path, arguments: &CompareArguments) -> Result<(), CliError> {
     let registry = Registry::open_read_only(&home.join("registry.db")).await?;
@@ -40,16 +40,18 @@ pub(crate) async fn compare(home: &Path, arguments: &CompareArguments) -> Result
         Format::Json => {
             let object: serde_json::Map<_, _> = tables
                 .iter()
-                .map(|table| (table.title.to_owned(), json!(table.rows.objects())))
+                .map(|table| (table.name.to_owned(), json!(table.rows.objects())))
                 .collect();
             line(&serde_json::to_string_pretty(&object).expect("tables are plain data"))?;
         }
-        format => {
+        Format::Csv => {
+            let tables = tables.into_iter().map(|table| (table.name, table.rows));
+            Rows::stacked(tables).print(Format::Csv)?;
+        }
+        Format::Table => {
             for table in &tables {
-                if format == Format::Table {
-                    line(table.title)?;
-                }
-                table.rows.print(format)?;
+                line(table.title)?;
+                table.rows.print(Format::Table)?;
             }
         }
     }

@@ -12,8 +12,9 @@ use crate::output::Rows;
 /// The column that runs are joined by.
 const KEY: &str = "what";
 
-/// A table under its title.
+/// A table under its name for programs and its title for people.
 pub(super) struct Titled {
+    pub(super) name: &'static str,
     pub(super) title: &'static str,
     pub(super) rows: Rows,
 }
@@ -22,12 +23,14 @@ pub(super) struct Titled {
 pub(super) fn tables(runs: &[RunDetail]) -> PolarsResult<[Titled; 4]> {
     Ok([
         table(
+            "settings",
             "settings that differ",
             &differing(&joined(runs, settings)?)?,
         )?,
-        table("scores", &joined(runs, scores)?)?,
-        table("series, last values", &joined(runs, series)?)?,
+        table("scores", "scores", &joined(runs, scores)?)?,
+        table("series", "series, last values", &joined(runs, series)?)?,
         table(
+            "circumstances",
             "circumstances that differ",
             &differing(&joined(runs, circumstances)?)?,
         )?,
@@ -114,13 +117,14 @@ fn differing(table: &DataFrame) -> PolarsResult<DataFrame> {
     table.filter(&mask)
 }
 
-fn table(title: &'static str, table: &DataFrame) -> PolarsResult<Titled> {
+fn table(name: &'static str, title: &'static str, table: &DataFrame) -> PolarsResult<Titled> {
     let columns = table
         .get_column_names()
         .into_iter()
         .map(ToString::to_string)
         .collect();
     Ok(Titled {
+        name,
         title,
         rows: Rows::from_parts(columns, cells(table)?),
     })

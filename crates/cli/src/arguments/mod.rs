@@ -1,0 +1,172 @@
+//! The command line, a file a family of commands.
+
+mod checkpoint;
+mod dataset;
+mod pipeline;
+mod records;
+mod standalone;
+mod weights;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+pub(crate) use checkpoint::{CheckpointCommand, InspectArguments};
+pub(crate) use dataset::{
+    BuildArguments, DatasetCommand, ExportAs, ExportDatasetArguments, GridArguments,
+    TablesArguments, VerifyArguments,
+};
+pub(crate) use pipeline::{ExplainArguments, PipelineArguments, RetryArguments, RunArguments};
+pub(crate) use records::{
+    CompareArguments, GcArguments, ListArguments, LogsArguments, QueryArguments, RegistryCommand,
+    ShowArguments, StatusArguments,
+};
+pub(crate) use standalone::{EvaluateArguments, SampleArguments, TrainArguments};
+pub(crate) use weights::WeightsCommand;
+
+/// Patch Diffusion from raw images to a recorded distance, resumable at every point.
+#[derive(Debug, Parser)]
+#[command(
+    name = "patchwork",
+    version,
+    max_term_width = 110,
+    propagate_version = true
+)]
+pub(crate) struct Arguments {
+    /// The folder of artifacts, logs and the registry.
+    #[arg(
+        long,
+        global = true,
+        env = "PATCHWORK_HOME",
+        default_value = "runs",
+        value_name = "DIR"
+    )]
+    pub(crate) home: PathBuf,
+
+    /// The folder of the feature extractors' weights [default: weights, which `./justw setup` fills].
+    #[arg(long, global = true, env = patchwork_weights::WEIGHTS_VARIABLE, value_name = "DIR")]
+    pub(crate) weights: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a pipeline; what is done already is not done again.
+    #[command(after_help = "Examples:\n  patchwork run pipelines/demo.toml\n  \
+        patchwork run pipelines/celeba.toml --set stages.train.batch_size=64 --until train\n  \
+        patchwork run pipelines/celeba.toml --dry-run")]
+    Run(RunArguments),
+    /// Train on a prepared data set, without a pipeline.
+    ///
+    /// Does what a train stage does, and goes on after an interruption when the same command is given again. The
+    /// network, its snapshots and its loss become the folder of `--out`, the logs a folder beside it.
+    #[command(
+        after_help = "Examples:\n  patchwork train configs/pixel-64.toml --data shards --out network\n  \
+        patchwork train pipelines/demo.toml --data runs/artifacts/prepare/0a1b2c --out network --set batch_size=64"
+    )]
+    Train(TrainArguments),
+    /// Draw images from a network, without a pipeline.
+    ///
+    /// The network is a folder that training made, or a file that `patchwork checkpoint import` made. The images
+    /// become a set of shards with a picture of the first ones.
+    #[command(
+        after_help = "Examples:\n  patchwork sample network --seeds 0-63 --steps 18 --out samples\n  \
+        patchwork sample ffhq.safetensors --config pipelines/ffhq.toml --seeds 0-99 --out samples\n  \
+        patchwork sample network --set solver=dpm-solver-2m --set steps=10 --out fast"
+    )]
+    Sample(SampleArguments),
+    /// Measure how far one set of images is from another, without a pipeline.
+    ///
+    /// Each set is a folder or archive of raw images, a prepared data set, or samples; the first may also be the
+    /// folder of a reference stage. Does what reference and evaluate stages do; an interrupted evaluation goes on when
+    /// the same command is given again. Raw images must have one size, or are brought to one by `--resolution`.
+    #[command(
+        after_help = "Examples:\n  patchwork evaluate data/real data/generated\n  \
+        patchwork evaluate shards samples --neighbours 5 --out scores\n  \
+        patchwork evaluate real.zip samples --resolution 64 --set evaluate.baselines=real-halves"
+    )]
+    Evaluate(EvaluateArguments),
+    /// Run again what failed or was interrupted in a run, and what waits on it.
+    #[command(
+        after_help = "The run's pipeline is carried out as it was resolved then; what finished is not done again.\n\n\
+        Examples:\n  patchwork retry\n  patchwork retry celeba-3"
+    )]
+    Retry(RetryArguments),
+    /// Say for each stage whether it would run, and which settings make it so.
+    #[command(after_help = "Example:\n  patchwork explain pipelines/celeba.toml \
+        --set stages.train.batch_size=64")]
+    Explain(ExplainArguments),
+    /// Say where the stages of the runs at work stand, or those of one run.
+    Status(StatusArguments),
+    /// Compare runs: settings that differ, scores and series side by side, distance against training.
+    #[command(
+        after_help = "Scores of different extractors, references or numbers of samples are not ranked.\n\n\
+        Examples:\n  patchwork compare celeba-3 celeba-4 --plot curves.png\n  \
+        patchwork compare --metric fid --pipeline celeba"
+    )]
+    Compare(CompareArguments),
+    /// Delete what no recorded run needs, or say what would be deleted.
+    #[command(
+        after_help = "Runs outside of the limits stay in the registry and no longer keep their artifacts.\n\n\
+        Examples:\n  patchwork gc\n  patchwork gc --keep 5 --older-than 30 --apply"
+    )]
+    Gc(GcArguments),
+    /// List the recorded runs, newest first.
+    Runs(ListArguments),
+    /// Show one run: its stages, scores and settings.
+    #[command(
+        after_help = "A run is named by its name, any unambiguous prefix of it, or `latest`."
+    )]
+    Show(ShowArguments),
+    /// Print the log of a stage of a run.
+    #[command(after_help = "Examples:\n  patchwork logs\n  patchwork logs celeba-3 train --follow")]
+    Logs(LogsArguments),
+    /// Ask the registry a question in SQL; it is opened read-only.
+    #[command(
+        after_help = "Example:\n  patchwork query \"SELECT run, metric, value FROM fid_history ORDER BY value\""
+    )]
+    Query(QueryArguments),
+    /// Make data sets, look at them, check them, write them for other programs.
+    #[command(subcommand)]
+    Dataset(DatasetCommand),
+    /// Take care of the registry itself.
+    #[command(subcommand)]
+    Registry(RegistryCommand),
+    /// Look into network checkpoints, and convert them from and for other programs.
+    #[command(subcommand)]
+    Checkpoint(CheckpointCommand),
+    /// Fetch the published weights of feature extractors, and say which are there.
+    #[command(subcommand)]
+    Weights(WeightsCommand),
+    /// Say what is there, what is missing, and how to mend it.
+    Doctor,
+    /// Print the completions of a shell.
+    #[command(
+        after_help = "Example:\n  patchwork completions bash > ~/.local/share/bash-completion/completions/patchwork"
+    )]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages, one a command, into a folder.
+    #[command(
+        after_help = "Example:\n  patchwork man ~/.local/share/man/man1 && man patchwork-run"
+    )]
+    Man {
+        /// The folder; it is made if it is not there.
+        folder: PathBuf,
+    },
+}
+
+/// How lists and tables are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Table,
+    /// An array of objects.
+    Json,
+    /// With a header line.
+    Csv,
+}

@@ -1,0 +1,110 @@
+//! What is recorded: runs, their logs and scores, the registry.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use super::Format;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct StatusArguments {
+    /// The run; without it, every run at work, or else the newest.
+    pub(crate) run: Option<String>,
+    /// How it is printed.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CompareArguments {
+    /// The runs, two or more; with `--metric`, all runs if none is named.
+    #[arg(value_name = "RUN", required_unless_present = "metric")]
+    pub(crate) runs: Vec<String>,
+    /// Rank the scores of this metric, such as `fid`, best first.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) metric: Option<String>,
+    /// With `--metric`: only runs of this pipeline.
+    #[arg(long, value_name = "NAME", requires = "metric")]
+    pub(crate) pipeline: Option<String>,
+    /// With `--metric`: rank scores even if they do not compare.
+    #[arg(long, requires = "metric")]
+    pub(crate) incomparable: bool,
+    /// Draw the distance against training images and against hours into two PNG files of this name.
+    #[arg(long, value_name = "FILE.png", conflicts_with = "metric")]
+    pub(crate) plot: Option<PathBuf>,
+    /// How it is printed.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct GcArguments {
+    /// Delete; without it, only say what would be deleted.
+    #[arg(long)]
+    pub(crate) apply: bool,
+    /// Of each pipeline, only the newest N runs keep their artifacts.
+    #[arg(long, value_name = "N")]
+    pub(crate) keep: Option<u32>,
+    /// Runs older than this keep nothing.
+    #[arg(long, value_name = "DAYS")]
+    pub(crate) older_than: Option<u32>,
+    /// Older runs keep nothing once the artifacts of newer ones reach this size.
+    #[arg(long, value_name = "GB")]
+    pub(crate) max_gigabytes: Option<f64>,
+    /// How the list is printed.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ListArguments {
+    /// At most so many.
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub(crate) limit: u32,
+    /// How the list is printed.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ShowArguments {
+    /// The run.
+    #[arg(default_value = "latest")]
+    pub(crate) run: String,
+    /// Also list every setting.
+    #[arg(long)]
+    pub(crate) settings: bool,
+    /// How it is printed.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct LogsArguments {
+    /// The run.
+    #[arg(default_value = "latest")]
+    pub(crate) run: String,
+    /// The stage; without it, every log of the run.
+    pub(crate) stage: Option<String>,
+    /// Go on with what is printed, until the run ends.
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct QueryArguments {
+    /// A SELECT statement.
+    pub(crate) sql: String,
+    /// How the answer is printed.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RegistryCommand {
+    /// Make the registry again from the runs' folders and the artifacts' manifests.
+    #[command(
+        after_help = "For a registry that is lost or damaged. What was there is kept beside it under another name."
+    )]
+    Rebuild,
+}

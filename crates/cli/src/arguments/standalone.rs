@@ -1,0 +1,92 @@
+//! Stages without a pipeline.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TrainArguments {
+    /// A pipeline file or preset with the settings of a train stage.
+    pub(crate) config: PathBuf,
+    /// The folder of a prepared data set.
+    #[arg(long, value_name = "SHARDS")]
+    pub(crate) data: PathBuf,
+    /// The folder to make.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// The stage in the file whose settings are meant.
+    #[arg(long, default_value = "train", value_name = "NAME")]
+    pub(crate) stage: String,
+    /// Override a setting of the stage, such as `batch_size=64`; may be given often.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SampleArguments {
+    /// The folder of a training, or a network's file.
+    pub(crate) network: PathBuf,
+    /// The folder to make.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// A pipeline file or preset with the settings of a sample stage; without it, the defaults.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The stage in that file whose settings are meant.
+    #[arg(long, default_value = "sample", value_name = "NAME")]
+    pub(crate) stage: String,
+    /// One image a seed: `0-63`, `1,5,7-9`.
+    #[arg(long, value_name = "SEEDS")]
+    pub(crate) seeds: Option<String>,
+    /// Steps of the sampler.
+    #[arg(long, value_name = "N")]
+    pub(crate) steps: Option<u32>,
+    /// Write the images as PNG files too, beside the shards.
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) export: Option<PngFormat>,
+    /// Override another setting of the stage, such as `solver=heun`; may be given often.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+/// How PNG files are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PngFormat {
+    /// In a folder `png`.
+    Folder,
+    /// In an uncompressed archive `images.zip`, as the tools of EDM read it.
+    Zip,
+}
+
+impl PngFormat {
+    /// As a pipeline file calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Folder => "folder",
+            Self::Zip => "zip",
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct EvaluateArguments {
+    /// The real images: raw images, a prepared data set, or the statistics of a reference stage.
+    pub(crate) reference: PathBuf,
+    /// The images to measure: raw images, a prepared data set, or samples.
+    pub(crate) images: PathBuf,
+    /// The folder to make [default: one in the home folder for these two sets].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// The network whose features are compared.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) extractor: Option<String>,
+    /// Crop and scale raw images to this side; without it, all must have one size.
+    #[arg(long, value_name = "PIXELS")]
+    pub(crate) resolution: Option<u32>,
+    /// Show so many of the nearest real images beside each of the first measured ones.
+    #[arg(long, value_name = "N")]
+    pub(crate) neighbours: Option<u32>,
+    /// Another setting, `reference.KEY=VALUE` or `evaluate.KEY=VALUE`; may be given often.
+    #[arg(long = "set", value_name = "STAGE.KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}

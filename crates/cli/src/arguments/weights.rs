@@ -1,0 +1,32 @@
+//! Published weights.
+
+use clap::Subcommand;
+
+use super::Format;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WeightsCommand {
+    /// Put a published file of weights in place.
+    ///
+    /// The file comes from its makers' address, from another address, or from a file that you have. Its SHA-256 has to
+    /// be the published one. A transfer that breaks off goes on where it stopped when the same command is given again.
+    #[command(
+        after_help = "Names: `inception` (Inception-v3 of 2015-12-05 for FID, 95 MB, by pytorch-fid), `inception-torchscript` (the \
+        same network by NVIDIA, as a TorchScript program), `efficientnet-lite0` (from a file; `./justw setup` fetches it).\n\n\
+        Examples:\n  patchwork weights get inception\n  \
+        patchwork weights get inception --from ~/Downloads/pt_inception-2015-12-05-6726825d.pth"
+    )]
+    Get {
+        /// Which weights: `inception`, `inception-torchscript`, `efficientnet-lite0`.
+        name: String,
+        /// A file, or an http:// or https:// address, instead of the makers' address.
+        #[arg(long, value_name = "FILE|URL")]
+        from: Option<String>,
+    },
+    /// List the published files of weights: where each belongs, and whether it is there.
+    List {
+        /// How the list is printed.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+}
