@@ -74,21 +74,39 @@ fn pipelines_of_data_sets_say_which_file_to_get_and_where_to_put_it() {
         ("flowers102", "data/flowers102/102flowers.tgz"),
     ];
     let program = Program::new();
+    let weights = program.home().join("no-weights");
     for (name, file) in files {
         let pipeline = format!("pipelines/{name}.toml");
         let absent = format!("stages.prepare.source=absent/{file}");
         for (arguments, code) in [(&["--dry-run"][..], 0), (&[][..], 2)] {
             let command = [&["run", &pipeline, "--set", &absent], arguments].concat();
-            let output = program.run(&command);
+            let output = program
+                .command(&command)
+                .env("PATCHWORK_WEIGHTS", &weights)
+                .output()
+                .unwrap();
             let message = String::from_utf8(output.stderr).unwrap();
             assert_eq!(output.status.code(), Some(code), "{message}");
-            for words in [file, "get ", "hint:"] {
+            for words in [file, "get ", "hint:", "patchwork weights get inception"] {
                 assert!(message.contains(words), "{name}: {message}");
             }
             let table = String::from_utf8(output.stdout).unwrap();
             assert_eq!(table.contains("missing its source"), code == 0, "{table}");
+            assert_eq!(table.contains("missing its weights"), code == 0, "{table}");
         }
     }
+    // What is left out of the run is not asked for.
+    let celeba = ["run", "pipelines/celeba.toml", "--until", "train"];
+    let output = program
+        .command(&[&celeba[..], &["--set", "stages.prepare.source=absent"]].concat())
+        .env("PATCHWORK_WEIGHTS", &weights)
+        .output()
+        .unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        message.contains("absent") && !message.contains("weights"),
+        "{message}"
+    );
 }
 
 #[test]

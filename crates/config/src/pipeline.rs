@@ -1,5 +1,7 @@
 //! A resolved pipeline: what is stored with a run and what stages are started with.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::settings::train::OnDivergence;
@@ -22,6 +24,25 @@ impl Pipeline {
     /// The stage of this name.
     pub fn stage(&self, name: &str) -> Option<&Stage> {
         self.stages.iter().find(|stage| stage.name == name)
+    }
+
+    /// The stage of that name and all that it needs, in the order of the file; all stages without a name.
+    pub fn needed(&self, until: Option<&str>) -> Vec<&Stage> {
+        let Some(until) = until else {
+            return self.stages.iter().collect();
+        };
+        let mut needed = BTreeSet::new();
+        let mut open = vec![until];
+        while let Some(name) = open.pop() {
+            if needed.insert(name) {
+                let needs = self.stage(name).into_iter().flat_map(|stage| &stage.needs);
+                open.extend(needs.map(String::as_str));
+            }
+        }
+        self.stages
+            .iter()
+            .filter(|stage| needed.contains(stage.name.as_str()))
+            .collect()
     }
 }
 

@@ -22,7 +22,8 @@ pub enum Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
-    fn last(self) -> Option<&'a str> {
+    /// The stage that is wanted last; none = all.
+    pub fn last(self) -> Option<&'a str> {
         match self {
             Self::All => None,
             Self::Until(stage) | Self::Only(stage) => Some(stage),

@@ -7,6 +7,7 @@
 //! Must not know libtorch, the registry or the command line.
 
 pub mod extractor;
+pub mod missing;
 pub mod precision;
 pub mod source;
 pub mod specify;

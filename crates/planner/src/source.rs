@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use patchwork_config::{EmojiSettings, Labels, PrepareSettings, SkinTones};
+use patchwork_config::{EmojiSettings, Format, Labels, PrepareSettings, SkinTones, Split};
 use patchwork_core::Digest;
 use patchwork_dataset::source::{self, EmojiFilter};
 use patchwork_dataset::{DatasetError, Source, SourceCache, SourceSettings};
@@ -33,7 +33,7 @@ pub(crate) fn source_digest(
 }
 
 /// Why a source is not there, and where it comes from; none if something is at its path.
-pub fn missing(settings: &PrepareSettings) -> Option<String> {
+pub(crate) fn missing(settings: &PrepareSettings) -> Option<String> {
     if settings.emoji.is_some() || Path::new(&settings.source).exists() {
         return None;
     }
@@ -50,12 +50,23 @@ pub fn missing(settings: &PrepareSettings) -> Option<String> {
 fn source_settings(settings: &PrepareSettings) -> SourceSettings {
     SourceSettings {
         source: settings.source.clone(),
-        format: settings
-            .format
-            .and_then(|format| source::Format::from_name(format.name())),
-        split: settings
-            .split
-            .and_then(|split| source::Split::from_name(split.name())),
+        format: settings.format.map(|format| match format {
+            Format::Images => source::Format::Images,
+            Format::CelebA => source::Format::CelebA,
+            Format::AfhqV2 => source::Format::AfhqV2,
+            Format::Flowers102 => source::Format::Flowers102,
+            Format::Lmdb => source::Format::Lmdb,
+            Format::Cifar10 => source::Format::Cifar10,
+            Format::Cifar100 => source::Format::Cifar100,
+            Format::Mnist => source::Format::Mnist,
+            Format::Parquet => source::Format::Parquet,
+        }),
+        split: settings.split.map(|split| match split {
+            Split::All => source::Split::All,
+            Split::Train => source::Split::Train,
+            Split::Validation => source::Split::Validation,
+            Split::Test => source::Split::Test,
+        }),
         labels: match settings.labels {
             Labels::None => source::Labels::None,
             Labels::Folder => source::Labels::Folder,

@@ -11,6 +11,7 @@ use patchwork_pipeline::{Demand, PipelineSpec, StageSpec};
 use patchwork_weights::WeightsError;
 use serde_json::{Value, json};
 
+use crate::missing::missing;
 use crate::{extractor, precision, source};
 
 /// What keeps a pipeline from being planned.
@@ -43,13 +44,11 @@ pub enum SpecifyError {
         #[source]
         source: Box<FileError>,
     },
-    /// Nothing is where a stage's raw data should be.
-    #[error("stage `{stage}`: {problem}")]
+    /// Nothing is where raw data or weights should be.
+    #[error("{problems}")]
     Missing {
-        /// The stage.
-        stage: String,
-        /// The path, and where the data comes from.
-        problem: String,
+        /// Each stage, the path, and where it comes from.
+        problems: String,
     },
     /// A stage needs weights that are not there.
     #[error("stage `{stage}`: {source}")]
@@ -81,17 +80,28 @@ pub struct SpecifyOptions<'a> {
     pub rehash: bool,
 }
 
-/// Describes every stage to the supervisor.
+/// Describes the stages to the supervisor: all of them, or those that the stage `until` needs, and it.
 ///
 /// `auto` precision is resolved here, since it changes what a stage gives; sources are digested and weights
 /// checked, so that what is missing is told before anything runs.
 pub fn specify(
     pipeline: &Pipeline,
+    until: Option<&str>,
     options: &SpecifyOptions<'_>,
 ) -> Result<PipelineSpec, SpecifyError> {
-    let stages = pipeline
-        .stages
-        .iter()
+    let stages = pipeline.needed(until);
+    let missing = missing(&stages, options.weights);
+    if !missing.is_empty() {
+        let problems: Vec<String> = missing
+            .iter()
+            .map(|missing| format!("stage `{}`: {}", missing.stage, missing.problem))
+            .collect();
+        return Err(SpecifyError::Missing {
+            problems: problems.join("\n"),
+        });
+    }
+    let stages = stages
+        .into_iter()
         .map(|stage| specify_stage(stage, pipeline.seed, options))
         .collect::<Result<Vec<_>, _>>()?;
     let definition = serde_json::to_value(pipeline).expect("a resolved pipeline is plain data");
@@ -114,12 +124,6 @@ pub fn specify_stage(
     let mut extra = Vec::new();
     match &mut settings {
         StageSettings::Prepare(prepare) => {
-            if let Some(problem) = source::missing(prepare) {
-                return Err(SpecifyError::Missing {
-                    stage: stage.name.clone(),
-                    problem,
-                });
-            }
             prepare.obtain = None;
             let digest = source::source_digest(prepare, options.cache, options.rehash).map_err(
                 |source| SpecifyError::Source {

@@ -40,19 +40,26 @@ pub(crate) struct Planned {
 }
 
 impl Request<'_> {
-    /// Digests the raw data, checks the weights and looks up what is done already.
-    pub(crate) fn plan(&self, arguments: &Arguments) -> Result<Planned, CliError> {
-        for stage in self.force {
+    /// Whether the pipeline has the stages that were named.
+    pub(crate) fn check_names(&self) -> Result<(), CliError> {
+        let named = self.force.iter().map(String::as_str);
+        for stage in named.chain(self.scope.last()) {
             if self.pipeline.stage(stage).is_none() {
                 let stages = self.pipeline.stages.iter();
                 let known: Vec<&str> = stages.map(|stage| stage.name.as_str()).collect();
                 return Err(CliError::NoSuchStage {
-                    stage: stage.clone(),
+                    stage: stage.to_owned(),
                     pipeline: self.pipeline.name.clone(),
                     known: known.join(", "),
                 });
             }
         }
+        Ok(())
+    }
+
+    /// Digests the raw data, checks the weights and looks up what is done already.
+    pub(crate) fn plan(&self, arguments: &Arguments) -> Result<Planned, CliError> {
+        self.check_names()?;
         let store = Store::open(&arguments.home)?;
         let weights = weights_folder(arguments.weights.clone());
         let options = SpecifyOptions {
@@ -60,7 +67,7 @@ impl Request<'_> {
             weights: &weights,
             rehash: self.rehash,
         };
-        let spec = specify(self.pipeline, &options)?;
+        let spec = specify(self.pipeline, self.scope.last(), &options)?;
         Planned::new(store, spec, self.scope)
     }
 

@@ -2,8 +2,10 @@
 
 use std::process::ExitCode;
 
-use patchwork_config::{Pipeline, StageSettings, Variant};
+use patchwork_config::Variant;
 use patchwork_pipeline::{Plan, Scope};
+use patchwork_planner::missing::missing;
+use patchwork_weights::weights_folder;
 use serde_json::json;
 
 use super::request::{Request, exit_code};
@@ -25,10 +27,11 @@ pub(crate) async fn run(arguments: &Arguments, run: &RunArguments) -> Result<Exi
             jobs: run.jobs.map(usize::from),
             rehash: run.pipeline.rehash && number == 0,
         };
-        if run.dry_run && print_missing(&variant.pipeline, run.format)? {
-            continue;
-        }
         if run.dry_run {
+            request.check_names()?;
+            if print_missing(arguments, &request, run.format)? {
+                continue;
+            }
             print_plan(&request.plan(arguments)?.plan, &run.force, run.format)?;
             continue;
         }
@@ -72,34 +75,35 @@ pub(crate) fn scope(arguments: &PipelineArguments) -> Scope<'_> {
     }
 }
 
-/// Where raw data is missing nothing can be looked up: says what to get, and what would wait for it.
-fn print_missing(pipeline: &Pipeline, format: Format) -> Result<bool, CliError> {
+/// Where raw data or weights are missing nothing can be looked up: says what to get, and what would wait for it.
+fn print_missing(
+    arguments: &Arguments,
+    request: &Request<'_>,
+    format: Format,
+) -> Result<bool, CliError> {
+    let stages = request.pipeline.needed(request.scope.last());
+    let missing = missing(&stages, &weights_folder(arguments.weights.clone()));
+    if missing.is_empty() {
+        return Ok(false);
+    }
+    for missing in &missing {
+        remark(&format!("stage `{}`: {}", missing.stage, missing.problem));
+    }
     let mut rows = Rows::new(&["stage", "kind", "would be", "fingerprint"]);
-    let mut missing = false;
-    for stage in &pipeline.stages {
-        let problem = match &stage.settings {
-            StageSettings::Prepare(prepare) => patchwork_planner::source::missing(prepare),
-            _ => None,
-        };
-        let state = match &problem {
-            Some(_) => "missing its source",
-            None => "run",
-        };
-        if let Some(problem) = problem {
-            missing = true;
-            remark(&format!("stage `{}`: {problem}", stage.name));
-        }
+    for stage in stages {
+        let lacks = missing.iter().find(|missing| missing.stage == stage.name);
         rows.push(vec![
             json!(stage.name),
             json!(stage.kind().to_string()),
-            json!(state),
+            json!(lacks.map_or("run".to_owned(), |lacks| format!(
+                "missing its {}",
+                lacks.what
+            ))),
             json!(null),
         ]);
     }
-    if missing {
-        rows.print(format)?;
-    }
-    Ok(missing)
+    rows.print(format)?;
+    Ok(true)
 }
 
 fn print_plan(plan: &Plan, force: &[String], format: Format) -> Result<(), CliError> {
