@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::program::{Program, workspace};
+use crate::readers::python;
 
 const SMOKE: &str = "pipelines/smoke.toml";
 
@@ -170,12 +171,32 @@ fn runs_are_compared_and_scores_that_do_not_compare_are_not_ranked() {
             .len(),
         2
     );
-    let unknown = program.run(&["compare", "--metric", "fid"]);
+    let fid = ["compare", "--metric", "fid"];
+    let unknown = program.run(&fid);
     assert!(
         text(&unknown).contains("fd_efficientnet_lite0"),
         "{}",
         text(&unknown)
     );
+    // As if Inception-v3, whose weights cannot be had in a test, had measured the last two runs.
+    let renamed = "import sqlite3, sys\n\
+        registry = sqlite3.connect(sys.argv[1])\n\
+        registry.execute(\"UPDATE scores SET metric = 'fid', extractor = 'inception-v3' WHERE run_id > 1\")\n\
+        registry.commit()";
+    python(renamed, &[program.home().join("registry.db").as_os_str()]);
+    assert!(text(&program.run(&fid)).contains("samples: 16 in smoke-3; 32 in smoke-2"));
+    program.succeed(&[
+        "run",
+        SMOKE,
+        "--set",
+        "stages.sample.seeds=\"100-131\"",
+        "--force",
+        "evaluate",
+    ]);
+    python(renamed, &[program.home().join("registry.db").as_os_str()]);
+    let ranking = program.rows(&[&fid[..], &["smoke-2", "smoke-4"]].concat());
+    assert_eq!(ranking.len(), 2);
+    assert_eq!(ranking[0]["value"], ranking[1]["value"]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use patchwork_core::Seed;
 
-use crate::program::{Program, differences};
+use crate::program::{Program, children, differences, kill};
 use crate::resume::RUN;
 
 const ROUNDS: u64 = 2;
@@ -34,29 +34,9 @@ impl Victim {
             let _ = supervisor.kill();
         }
         if !matches!(self, Self::Supervisor) {
-            for worker in workers {
-                let _ = std::process::Command::new("kill")
-                    .args(["-KILL", &worker])
-                    .stderr(std::process::Stdio::null())
-                    .status();
-            }
+            workers.iter().for_each(|worker| kill(worker));
         }
     }
-}
-
-/// The processes that a process has started, by Linux's account of its threads; elsewhere none are found.
-fn children(process: u32) -> Vec<String> {
-    let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) else {
-        return Vec::new();
-    };
-    threads
-        .filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("children")).ok())
-        .flat_map(|text| {
-            text.split_whitespace()
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
-        })
-        .collect()
 }
 
 #[test]

@@ -6,6 +6,7 @@ use patchwork_dataset::{ShardSet, export};
 use serde_json::Value;
 
 use crate::program::Program;
+use crate::readers::python;
 
 const PIPELINE: &str = "pipelines/smoke.toml";
 
@@ -133,4 +134,64 @@ fn mistakes_are_told(program: &Program, samples: &Path, files: &Path) {
     }
     let scaled = ["evaluate", text(samples), text(files), "--resolution", "16"];
     program.succeed(&scaled);
+}
+
+/// Colour images and the same in grey files, one image, equal images, another size among them.
+const UNUSUAL: &str = r"
+import os, sys
+import numpy as np
+from PIL import Image
+rng = np.random.default_rng(0)
+def folder(name, images):
+    os.makedirs(f'{sys.argv[1]}/{name}')
+    for number, image in enumerate(images):
+        image.save(f'{sys.argv[1]}/{name}/{number:03}.png')
+grey = [Image.fromarray(rng.integers(0, 256, (16, 16), np.uint8)) for _ in range(12)]
+folder('grey', grey)
+folder('colour', [image.convert('RGB') for image in grey])
+folder('one', grey[:1])
+folder('dark', [Image.new('RGB', (16, 16), (20, 20, 20))] * 8)
+folder('light', [Image.new('RGB', (16, 16), (230, 230, 230))] * 8)
+folder('mixed', grey[:6] + [image.resize((24, 16)) for image in grey[6:]])
+";
+
+#[test]
+fn unusual_sets_have_sensible_answers() {
+    let program = Program::new();
+    python(UNUSUAL, &[program.home().as_os_str()]);
+    let evaluate = |real: &str, other: &str, more: &[&str]| {
+        let place = |name: &str| program.home().join(name);
+        let (real, other, out) = (place(real), place(other), place("scores"));
+        let sets = ["evaluate", text(&real), text(&other), "--out", text(&out)];
+        let output = program.run(&[&sets[..], more].concat());
+        let said = String::from_utf8(output.stderr).unwrap();
+        let value = output.status.success().then(|| {
+            let value = scores(&out)[0]["value"].as_f64().unwrap();
+            std::fs::remove_dir_all(&out).unwrap();
+            value
+        });
+        (value, said)
+    };
+    // Grey counts as three equal channels.
+    let (same, said) = evaluate("colour", "grey", &[]);
+    assert!(same.unwrap().abs() < 1e-3, "{same:?}");
+    assert!(
+        said.contains("12 images"),
+        "few images are warned of: {said}"
+    );
+    // Sets without any spread are as far apart as their means.
+    let (apart, _) = evaluate("dark", "light", &[]);
+    assert!(apart.unwrap() > 1.0, "{apart:?}");
+    let (equal, _) = evaluate("dark", "dark", &[]);
+    assert!(equal.unwrap().abs() < 1e-3, "{equal:?}");
+    // One image has no covariance, whichever side it is on.
+    for (real, other) in [("one", "colour"), ("colour", "one")] {
+        let (none, said) = evaluate(real, other, &[]);
+        assert!(none.is_none() && said.contains("covariance"), "{said}");
+    }
+    // Of several sizes: a refusal that says what brings them to one, and then a number.
+    let (none, said) = evaluate("colour", "mixed", &[]);
+    assert!(none.is_none() && said.contains("--resolution"), "{said}");
+    let (scaled, _) = evaluate("colour", "mixed", &["--resolution", "16"]);
+    assert!(scaled.unwrap() > 0.0);
 }

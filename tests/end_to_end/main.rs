@@ -12,8 +12,11 @@ mod distances;
 mod documented;
 mod evaluation;
 mod faults;
+mod killed;
 mod mistakes;
 mod program;
+#[path = "../support/readers.rs"]
+mod readers;
 mod resume;
 mod sampling;
 mod smoke;

@@ -113,3 +113,26 @@ pub(crate) fn differences(
         .cloned()
         .collect()
 }
+
+/// The processes that a process has started, by Linux's account of its threads; elsewhere none are found.
+pub(crate) fn children(process: u32) -> Vec<String> {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) else {
+        return Vec::new();
+    };
+    threads
+        .filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("children")).ok())
+        .flat_map(|text| {
+            text.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// Kills a process that may be over already.
+pub(crate) fn kill(process: &str) {
+    let _ = Command::new("kill")
+        .args(["-KILL", process])
+        .stderr(Stdio::null())
+        .status();
+}

@@ -64,28 +64,22 @@ impl Standalone<'_> {
     async fn carry_out(self) -> Result<ExitCode, CliError> {
         let home = work_home(self.out);
         let name = self.single.stage.name.clone();
-        let store = Store::open(&home)?;
-        let planned = Planned::new(store.clone(), self.spec(&store)?, Scope::All)?;
-        let stage = planned
-            .plan
-            .stage(&name)
-            .expect("the plan has the stage that it is made for");
-        if self.out.exists() {
-            match Manifest::read(self.out) {
-                Ok(made) if made.fingerprint == stage.fingerprint => {
-                    remark(&format!("`{}` is done already", self.out.display()));
-                    durable::remove_dir_all(&home)?;
-                    print_scores(&made.outcome)?;
-                    return Ok(ExitCode::SUCCESS);
-                }
-                _ if self.replace => durable::remove_dir_all(self.out)?,
-                _ => {
-                    return Err(CliError::OutputThere {
-                        path: self.out.to_owned(),
-                    });
-                }
+        let work_before = home.exists();
+        let planned = match self.plan(&name) {
+            Ok(Some(planned)) => planned,
+            Ok(None) => {
+                durable::remove_dir_all(&home)?;
+                return Ok(ExitCode::SUCCESS);
             }
-        }
+            Err(error) => {
+                // What is refused leaves nothing behind.
+                if !work_before {
+                    durable::remove_dir_all(&home)?;
+                }
+                return Err(error);
+            }
+        };
+        let store = planned.store.clone();
         let outcome = planned.carry_out(&[], None).await?;
         if outcome.is_success() {
             self.publish(&store, &outcome, &name)?;
@@ -96,6 +90,32 @@ impl Standalone<'_> {
             ));
         }
         Ok(exit_code(&outcome))
+    }
+
+    /// What there is to do; none if it is done already, which is told.
+    fn plan(&self, name: &str) -> Result<Option<Planned>, CliError> {
+        let store = Store::open(&work_home(self.out))?;
+        let planned = Planned::new(store.clone(), self.spec(&store)?, Scope::All)?;
+        let stage = planned
+            .plan
+            .stage(name)
+            .expect("the plan has the stage that it is made for");
+        if self.out.exists() {
+            match Manifest::read(self.out) {
+                Ok(made) if made.fingerprint == stage.fingerprint => {
+                    remark(&format!("`{}` is done already", self.out.display()));
+                    print_scores(&made.outcome)?;
+                    return Ok(None);
+                }
+                _ if self.replace => durable::remove_dir_all(self.out)?,
+                _ => {
+                    return Err(CliError::OutputThere {
+                        path: self.out.to_owned(),
+                    });
+                }
+            }
+        }
+        Ok(Some(planned))
     }
 
     fn spec(&self, store: &Store) -> Result<PipelineSpec, CliError> {
