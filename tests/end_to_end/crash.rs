@@ -34,7 +34,9 @@ impl Victim {
             let _ = supervisor.kill();
         }
         if !matches!(self, Self::Supervisor) {
-            workers.iter().for_each(|worker| kill(worker));
+            for worker in &workers {
+                kill(worker);
+            }
         }
     }
 }

@@ -47,7 +47,9 @@ fn kill_at(program: &Program, command: &[&str], out: &Path, word: &str, files: u
     }
     let workers = children(child.id());
     child.kill().unwrap();
-    workers.iter().for_each(|worker| kill(worker));
+    for worker in &workers {
+        kill(worker);
+    }
     child.wait().unwrap();
     assert!(!out.exists(), "nothing half-made is at its place");
 }

@@ -9,9 +9,7 @@ use patchwork_core::Seed;
 use serde_json::Value;
 
 use crate::program::{Program, differences};
-
-#[path = "../support/readers.rs"]
-mod readers;
+use crate::readers;
 
 /// Everything that training can do, in one.
 const RUN: &[&str] = &[

@@ -1,0 +1,142 @@
+//! `just bench train`: images a second in training, at each patch side and in each precision.
+//!
+//! Networks: `demo`, the demonstration's at 32×32; `reference`, a DDPM++ of 64 channels at 64×64 (10.9 million
+//! parameters); `celeba`, the paper's of 128 channels (61.8 million; asked for by name). A step is the whole step of a
+//! training stage: patches gathered from mapped shards, noise drawn, forward, backward, Adam, average. The arithmetic
+//! rate stands beside that of a large matrix product in the same run; `outside` is the share of the step that is
+//! neither forward nor backward nor optimiser. The last lines give images a second with full-image ratio p = 0.5
+//! against p = 1, for which the arithmetic alone allows 2.7 times.
+//!
+//! `--device cpu|cuda|cuda:N`, `--network NAME`, `--precision float32|bfloat16|float16`, `--seconds S` for each
+//! measurement, `--threads N`, `--tf32`. `--memory BATCH` measures the peak of memory instead, of one network in one
+//! precision.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a benchmark that cannot go on ends with the reason"
+)]
+
+mod memory;
+mod speed;
+mod subject;
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::Duration;
+
+use patchwork_pipeline::WORKER_ENVIRONMENT;
+use tch::{Cuda, Device, Kind};
+
+use subject::Subject;
+
+struct Arguments {
+    device: Device,
+    networks: Vec<String>,
+    precisions: Vec<Kind>,
+    duration: Duration,
+    threads: i32,
+    /// The batch whose memory is measured; none = speed is.
+    memory: Option<i64>,
+}
+
+fn main() {
+    run_as_a_worker();
+    let arguments = parse();
+    tch::set_num_threads(arguments.threads);
+    Cuda::cudnn_set_benchmark(true);
+    println!(
+        "device {:?}, {} threads",
+        arguments.device, arguments.threads
+    );
+    for name in &arguments.networks {
+        let subject = Subject::named(name);
+        match arguments.memory {
+            Some(batch) => memory::measure_memory(&subject, batch, &arguments),
+            None => speed::measure_network(&subject, &arguments),
+        }
+    }
+}
+
+/// Starts again with the environment of a worker, which the C library and libtorch read as they are loaded.
+fn run_as_a_worker() {
+    const MARK: &str = "PATCHWORK_BENCH_WORKER";
+    if std::env::var_os(MARK).is_some() {
+        return;
+    }
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(std::env::args().skip(1)).env(MARK, "1");
+    // As the planner asks of a worker on CUDA.
+    let tf32 = if std::env::args().any(|word| word == "--tf32") {
+        ("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "1")
+    } else {
+        ("NVIDIA_TF32_OVERRIDE", "0")
+    };
+    for (variable, value) in WORKER_ENVIRONMENT.into_iter().chain([tf32]) {
+        if std::env::var_os(variable).is_none() {
+            command.env(variable, value);
+        }
+    }
+    panic!("{}", command.exec());
+}
+
+fn parse() -> Arguments {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut arguments = Arguments {
+        device: Device::Cpu,
+        networks: vec!["demo".to_owned(), "reference".to_owned()],
+        precisions: Vec::new(),
+        duration: Duration::from_secs(3),
+        threads: i32::try_from(cores).unwrap(),
+        memory: None,
+    };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        // What cargo says to every benchmark, and what has been seen to.
+        if word == "--bench" || word == "--tf32" {
+            continue;
+        }
+        let value = words
+            .next()
+            .unwrap_or_else(|| panic!("`{word}` needs a value"));
+        match word.as_str() {
+            "--device" if value == "cpu" => arguments.device = Device::Cpu,
+            "--device" => {
+                let index = value
+                    .strip_prefix("cuda")
+                    .map(|rest| rest.trim_start_matches(':'));
+                let index = index.unwrap_or_else(|| panic!("device `{value}` is not known"));
+                let index = if index.is_empty() {
+                    0
+                } else {
+                    index.parse().unwrap()
+                };
+                assert!(
+                    (index as i64) < Cuda::device_count(),
+                    "libtorch sees {} CUDA devices; `PATCHWORK_CUDA=1 ./justw setup` fetches the CUDA build",
+                    Cuda::device_count()
+                );
+                arguments.device = Device::Cuda(index);
+            }
+            "--network" => arguments.networks = vec![value],
+            "--precision" => arguments.precisions.push(match value.as_str() {
+                "float32" => Kind::Float,
+                "bfloat16" => Kind::BFloat16,
+                "float16" => Kind::Half,
+                _ => panic!("precision `{value}` is not known"),
+            }),
+            "--seconds" => arguments.duration = Duration::from_secs_f64(value.parse().unwrap()),
+            "--memory" => arguments.memory = Some(value.parse().unwrap()),
+            "--threads" => arguments.threads = value.parse().unwrap(),
+            _ => {
+                panic!("`{word}` is not known; see the head of crates/stages/benches/train/main.rs")
+            }
+        }
+    }
+    if arguments.precisions.is_empty() {
+        arguments.precisions = vec![Kind::Float, Kind::BFloat16];
+        if arguments.device.is_cuda() {
+            arguments.precisions.push(Kind::Half);
+        }
+    }
+    arguments
+}

@@ -1,0 +1,56 @@
+//! The most memory that a training takes, of a process of its own.
+
+use patchwork_diffusion::{Side, StepPlan};
+use patchwork_networks::Network;
+
+use crate::Arguments;
+use crate::subject::{Subject, images, parameters, round, training};
+
+/// Steps: the first one makes the optimiser's moments.
+const STEPS: u64 = 3;
+
+/// Trains a few steps on whole images and prints the peak that the kernel has seen.
+pub(crate) fn measure_memory(subject: &Subject, batch: i64, arguments: &Arguments) {
+    let [precision] = arguments.precisions[..] else {
+        panic!("memory is a process's: give one --precision");
+    };
+    let config = &subject.config;
+    let count = parameters(&Network::new(config, arguments.device, 0).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let data = images(folder.path(), config.img_resolution as usize);
+    let mut training = training(config, batch, precision, arguments.device);
+    let side = Side {
+        side: config.img_resolution,
+        multiplier: 1,
+    };
+    let plan = StepPlan {
+        side,
+        images_multiplier: 1.0,
+    };
+    for step in 0..STEPS {
+        let Ok(_) = training.run(plan, 1, |_, side| {
+            Ok::<_, std::convert::Infallible>(round(
+                &data,
+                step,
+                side,
+                batch as u64,
+                arguments.device,
+            ))
+        });
+    }
+    println!(
+        "{}: {:.1} M parameters, batch {batch} of {side}x{side}, {precision:?}: {} MiB at most",
+        subject.name,
+        count as f64 / 1e6,
+        peak_mebibytes(),
+        side = side.side,
+    );
+}
+
+/// The high-water mark of resident memory (Linux).
+fn peak_mebibytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kibibytes = line.unwrap().trim().trim_end_matches(" kB");
+    kibibytes.parse::<u64>().unwrap() / 1024
+}

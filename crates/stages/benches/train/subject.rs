@@ -1,0 +1,171 @@
+//! What is trained in the benchmark: networks, images, a step.
+
+use std::path::Path;
+
+use patchwork_core::Seed;
+use patchwork_dataset::{Order, PatchRequest, PatchSize, Row, ShardSet, ShardSetWriter, ShardSpec};
+use patchwork_diffusion::loss::LossOptions;
+use patchwork_diffusion::{
+    AdamOptions, EmaProfile, ImageClock, LearningRate, NetworkDenoiser, Round, Side, TrainOptions,
+    TrainStep,
+};
+use patchwork_networks::{Network, NetworkConfig};
+use tch::{Device, Kind, Tensor};
+
+/// A network to train.
+pub(crate) struct Subject {
+    /// What it is called on the command line.
+    pub(crate) name: &'static str,
+    /// Its settings.
+    pub(crate) config: NetworkConfig,
+    /// The batch of the full side on a CPU; smaller sides take more.
+    pub(crate) batch: i64,
+    /// Images a second of PyTorch 2.11, eager, float32, two threads, as recorded on a machine of two cores: side,
+    /// lower and upper end.
+    pub(crate) pytorch: &'static [(i64, f64, f64)],
+}
+
+impl Subject {
+    /// The names that [`named`](Self::named) knows.
+    pub(crate) const NAMES: [&str; 3] = ["demo", "reference", "celeba"];
+
+    /// The network of a name.
+    pub(crate) fn named(name: &str) -> Self {
+        // Channels, multipliers, blocks, resolution of attention, dropout.
+        let (resolution, network, batch, pytorch): (_, (i64, &[i64], _, _, _), _, &'static [_]) =
+            match name {
+                "demo" => (32, (32, &[1, 2, 2], 2, 8, 0.0), 8, &[]),
+                "reference" => (
+                    64,
+                    (64, &[1, 2, 2], 4, 16, 0.05),
+                    4,
+                    &[(16, 27.0, 38.0), (32, 8.3, 8.8), (64, 2.2, 2.4)],
+                ),
+                "celeba" => (
+                    64,
+                    (128, &[1, 2, 2, 2], 4, 16, 0.05),
+                    4,
+                    &[(16, 5.9, 5.9), (32, 2.3, 2.3), (64, 0.51, 0.51)],
+                ),
+                _ => panic!("network `{name}` is none of {:?}", Self::NAMES),
+            };
+        let (channels, multipliers, blocks, attention, dropout) = network;
+        let text = format!(
+            r#"{{"arch": "ddpmpp", "img_resolution": {resolution}, "img_channels": 3, "in_channels": 5,
+                "out_channels": 3, "position_channels": true, "label_dim": 0, "augment_dim": 0,
+                "model_channels": {channels}, "channel_mult": {multipliers:?}, "num_blocks": {blocks},
+                "attn_resolutions": [{attention}], "dropout": {dropout}, "sigma_data": 0.5}}"#
+        );
+        Self {
+            name: Self::NAMES
+                .into_iter()
+                .find(|known| *known == name)
+                .expect("it is known"),
+            config: serde_json::from_str(&text).unwrap(),
+            batch,
+            pytorch,
+        }
+    }
+}
+
+/// The number of values that are trained.
+pub(crate) fn parameters(network: &Network) -> usize {
+    let parameters = network.parameters();
+    parameters.iter().map(|each| each.tensor.numel()).sum()
+}
+
+/// A data set of pictures that no one needs to see.
+pub(crate) fn images(folder: &Path, resolution: usize) -> ShardSet {
+    const IMAGES: u32 = 512;
+    let spec = ShardSpec {
+        width: resolution,
+        height: resolution,
+        images_per_shard: IMAGES as usize,
+        class_names: Vec::new(),
+        metadata: std::collections::BTreeMap::new(),
+    };
+    let rows = (0..IMAGES)
+        .map(|index| Row {
+            key: index.to_string(),
+            label: None,
+            pixels: (0..resolution * resolution * 3)
+                .map(|place| ((place * 7 + index as usize * 31) % 251) as u8)
+                .collect(),
+            source_width: resolution as u16,
+            source_height: resolution as u16,
+        })
+        .collect();
+    let mut writer = ShardSetWriter::open(folder, spec).unwrap();
+    writer.write_shard(rows, Vec::new()).unwrap();
+    writer.finish().unwrap();
+    ShardSet::open(folder).unwrap()
+}
+
+pub(crate) fn training(
+    config: &NetworkConfig,
+    batch: i64,
+    precision: Kind,
+    device: Device,
+) -> TrainStep {
+    let network = Network::new(config, device, 0).unwrap();
+    let denoiser = NetworkDenoiser {
+        precision,
+        ..NetworkDenoiser::new(network)
+    };
+    let options = TrainOptions {
+        batch_per_rank: batch,
+        loss_scaling: 1.0,
+        learning_rate: LearningRate {
+            rate: 2e-4,
+            rampup_images: 10_000_000,
+            decay: None,
+        },
+        max_gradient_norm: None,
+        loss: LossOptions::default(),
+        adam: AdamOptions::default(),
+    };
+    let average = EmaProfile::HalfLife {
+        images: 500_000,
+        rampup_ratio: Some(0.05),
+    };
+    let clock = ImageClock {
+        batch_size: batch.unsigned_abs(),
+        images_seen: 1_000_000,
+    };
+    TrainStep::new(denoiser, options, &[average], clock)
+}
+
+/// A batch as a training stage makes it.
+pub(crate) fn round(data: &ShardSet, step: u64, side: Side, images: u64, device: Device) -> Round {
+    let seed = Seed::new(1);
+    let order = Order::new(data.len() as u64, seed.derive("order"));
+    let mut draws = seed.derive("patches").at(step).stream();
+    let free = (data.width() as u64) - side.side as u64 + 1;
+    let requests: Vec<PatchRequest> = (0..images)
+        .map(|offset| PatchRequest {
+            index: order.index_at(step * images + offset) as usize,
+            row: draws.below(free) as usize,
+            column: draws.below(free) as usize,
+            mirrored: draws.uniform() < 0.5,
+        })
+        .collect();
+    let size = PatchSize::square(side.side as usize);
+    let mut values = vec![0.0_f32; requests.len() * size.values()];
+    data.gather(&requests, size, &mut values).unwrap();
+    let shape = [images as i64, 3, side.side, side.side];
+    tch::manual_seed(step as i64);
+    let float = (Kind::Float, Device::Cpu);
+    Round {
+        patches: Tensor::from_slice(&values).reshape(shape).to_device(device),
+        rows: requests.iter().map(|request| request.row as i64).collect(),
+        cols: requests
+            .iter()
+            .map(|request| request.column as i64)
+            .collect(),
+        class_labels: None,
+        augment_labels: None,
+        rnd_normal: Tensor::randn([images as i64], float).to_device(device),
+        noise: Tensor::randn(shape, float).to_device(device),
+        dropout_seed: Some(step as i64),
+    }
+}
