@@ -1,6 +1,5 @@
 //! Memory of preparing a large set. The one test of its program, because it asks for the process's peak.
 #![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 
 use std::ops::{ControlFlow, Range};
 
