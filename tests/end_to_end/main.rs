@@ -19,6 +19,7 @@ mod program;
 mod readers;
 mod resume;
 mod sampling;
+mod shapes;
 mod smoke;
 mod standalone;
 mod training;

@@ -12,7 +12,7 @@ pub(crate) fn run(case: &mut Case) -> Result<Tensors, String> {
     let images = case.tensor("input/images")?;
     let (rows, cols) = (case.integers("input/row")?, case.integers("input/col")?);
     let side = case.required("patch_size")? as i64;
-    let patches = crop(&images, &rows, &cols, side);
+    let patches = crop(&images, &rows, &cols, side, side);
     let size = images.size();
     let positions = patch_positions(&rows, &cols, side, side, size[2], size[3]);
     let conditioning = Conditioning {

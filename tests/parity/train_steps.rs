@@ -24,10 +24,10 @@ pub(crate) fn run(case: &mut Case) -> Result<Tensors, String> {
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for (index, step) in steps.iter().enumerate() {
         let images = number(step, "batch")? as i64;
-        let side = Side {
-            side: number(step, "patch_size")? as i64,
-            multiplier: images / case.required("batch_size")? as i64,
-        };
+        let side = Side::square(
+            number(step, "patch_size")? as i64,
+            images / case.required("batch_size")? as i64,
+        );
         let seen = training.clock.images_seen;
         if seen != number(step, "nimg")? as u64 {
             return Err(format!("step {index} starts at {seen} images"));
@@ -137,7 +137,13 @@ fn round(case: &Case, index: usize, side: Side) -> Result<Round, String> {
     let rows = case.integers(&input("row"))?;
     let cols = case.integers(&input("col"))?;
     Ok(Round {
-        patches: crop(&case.tensor(&input("images"))?, &rows, &cols, side.side),
+        patches: crop(
+            &case.tensor(&input("images"))?,
+            &rows,
+            &cols,
+            side.height,
+            side.width,
+        ),
         rows,
         cols,
         class_labels: case.optional(&input("class_labels")),

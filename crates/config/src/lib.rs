@@ -36,7 +36,8 @@ pub use settings::evaluate::{Baseline, EvaluateSettings, Metric};
 pub use settings::grid::Grid;
 pub use settings::network::{Architecture, NetworkSettings};
 pub use settings::prepare::{
-    EmojiGroup, EmojiSettings, Format, Labels, PrepareSettings, SkinTones, Split, Transform,
+    EmojiGroup, EmojiSettings, Format, ImageChannels, Labels, PrepareSettings, SkinTones, Split,
+    Transform,
 };
 pub use settings::reference::{
     Crop, ExtractorChoice, ReferenceSettings, Resize, TorchScriptSettings,

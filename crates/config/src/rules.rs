@@ -6,9 +6,9 @@ use crate::pipeline::Stage;
 use crate::section::Section;
 use crate::settings::evaluate::{Baseline, EvaluateSettings};
 use crate::settings::network::KEYS as NETWORK_KEYS;
-use crate::settings::prepare::{Labels, PrepareSettings};
+use crate::settings::prepare::{ImageChannels, Labels, PrepareSettings};
 use crate::settings::sample::{Region, SampleLabels, SampleSettings};
-use crate::settings::train::{EmaKind, TrainSettings};
+use crate::settings::train::{AugmentOperation, EmaKind, TrainSettings};
 use crate::settings::{Kind, StageSettings};
 
 /// Checks every stage against those that it reads. `drafts` and `stages` are in the same order.
@@ -47,13 +47,15 @@ fn check_train(
     train: &TrainSettings,
     data: &PrepareSettings,
 ) -> Result<(), ConfigError> {
-    let (resolution, height) = data.image_size();
-    if height != resolution {
-        let problem = format!(
-            "has images of {resolution} x {height} pixels, and training takes square ones; leave `height` out there"
-        );
-        return Err(section.invalid("needs", problem));
-    }
+    let (width, height) = data.image_size();
+    // Patches are parts of the shorter side; the levels of the network are named by it.
+    let resolution = u32::min(width, height);
+    let images = if width == height {
+        format!("`resolution` = {resolution}")
+    } else {
+        format!("images of {width} x {height} pixels")
+    };
+    check_augmentation(section, train, data)?;
     let network = &train.network;
     let network_section = section.table("network", NETWORK_KEYS)?;
     let network_section = network_section.as_ref().unwrap_or(section);
@@ -67,14 +69,21 @@ fn check_train(
         {
             let side = f64::from(resolution) / f64::from(fraction);
             let problem = format!(
-                "has {} levels, which need sides divisible by {divisor}, but with \
-                 `resolution` = {resolution} and `full_image_ratio` = {} training uses patches of \
-                 side {side}",
+                "has {} levels, which need sides divisible by {divisor}, but with {images} and `full_image_ratio` = {} \
+                 training uses patches of side {side}",
                 network.levels(),
                 train.full_image_ratio
             );
             return Err(network_section.invalid("channel_mult", problem));
         }
+    }
+    let longer = u32::max(width, height);
+    if !longer.is_multiple_of(divisor) {
+        let problem = format!(
+            "has {} levels, which need sides divisible by {divisor}, and {images} have the side {longer}",
+            network.levels()
+        );
+        return Err(network_section.invalid("channel_mult", problem));
     }
     let sides: Vec<u32> = (0..network.levels())
         .map(|level| resolution >> level)
@@ -85,14 +94,50 @@ fn check_train(
         .find(|side| !sides.contains(side))
     {
         let problem = format!(
-            "has {side}, but with `resolution` = {resolution} the levels of the network have the \
-             sides {sides:?}"
+            "has {side}, but with {images} the levels of the network have the {} {sides:?}",
+            if width == height {
+                "sides"
+            } else {
+                "shorter sides"
+            }
         );
         return Err(network_section.invalid("attn_resolutions", problem));
     }
     if train.class_conditional && data.labels == Labels::None {
         let problem = "is true, but the data set has no classes: its `labels` are `none`";
         return Err(section.invalid("class_conditional", problem));
+    }
+    Ok(())
+}
+
+/// Some transformations are not defined on every image.
+fn check_augmentation(
+    section: &Section<'_>,
+    train: &TrainSettings,
+    data: &PrepareSettings,
+) -> Result<(), ConfigError> {
+    let (width, height) = data.image_size();
+    let chosen = |wanted: &[AugmentOperation]| {
+        let mut operations = train.augment_operations.iter();
+        operations.find(|operation| wanted.contains(operation))
+    };
+    if width != height
+        && let Some(turn) = chosen(&[AugmentOperation::RotateInt])
+    {
+        let problem = format!(
+            "has `{}`, whose quarter turns change the shape of images of {width} x {height} pixels; leave it out",
+            turn.name()
+        );
+        return Err(section.invalid("augment_operations", problem));
+    }
+    if data.channels == ImageChannels::Grey
+        && let Some(color) = chosen(AugmentOperation::COLOR)
+    {
+        let problem = format!(
+            "has `{}`, which transforms colours, and the images are grey: the data set has `channels` = 1; leave it out",
+            color.name()
+        );
+        return Err(section.invalid("augment_operations", problem));
     }
     Ok(())
 }
@@ -175,10 +220,15 @@ fn check_region(
     if !train.position_channels {
         return refuse("needs a network that was trained with `position_channels`".to_owned());
     }
-    let resolution = data.resolution;
-    if row + side > resolution || column + side > resolution {
+    let (width, height) = data.image_size();
+    if row + side > height || column + side > width {
+        let images = if width == height {
+            format!("`resolution` = {width}")
+        } else {
+            format!("{width} x {height} pixels")
+        };
         return refuse(format!(
-            "of side {side} at row {row} and column {column} does not lie in images of `resolution` = {resolution}"
+            "of side {side} at row {row} and column {column} does not lie in images of {images}"
         ));
     }
     let divisor = train.network.side_divisor();
@@ -218,36 +268,58 @@ fn check_features(
     Ok(())
 }
 
-/// Images of different sides are no fair comparison.
-fn check_evaluate(
+/// Images of different sides or channels are no fair comparison.
+fn check_evaluate<'a>(
     section: &Section<'_>,
-    stage: &Stage,
-    stages: &[Stage],
+    stage: &'a Stage,
+    stages: &'a [Stage],
 ) -> Result<(), ConfigError> {
-    let side = |stage: Option<&Stage>| {
-        stage
-            .and_then(|stage| prepare_above(stage, stages))
-            .map(|data| data.resolution)
+    let data = |stage: Option<&'a Stage>| stage.and_then(|stage| prepare_above(stage, stages));
+    let Some(reference) = data(needed(stage, Kind::Reference, stages).next()) else {
+        return Ok(());
     };
-    let reference = needed(stage, Kind::Reference, stages).next();
     for sample in needed(stage, Kind::Sample, stages) {
-        let train = needed(sample, Kind::Train, stages).next();
+        let train = data(needed(sample, Kind::Train, stages).next());
         let region = match &sample.settings {
             StageSettings::Sample(settings) => settings.region.map(|region| region.side),
             _ => None,
         };
-        if let (Some(reference), Some(sampled)) = (side(reference), region.or(side(train)))
-            && reference != sampled
+        let sampled = region
+            .map(|side| (side, side))
+            .or(train.map(PrepareSettings::image_size));
+        if let Some(sampled) = sampled
+            && reference.image_size() != sampled
         {
             let problem = format!(
-                "lead to a reference of side {reference} and, through `{}`, to samples of side \
-                 {sampled}",
-                sample.name
+                "lead to a reference of {} and, through `{}`, to samples of {}",
+                in_words(reference.image_size()),
+                sample.name,
+                in_words(sampled)
+            );
+            return Err(section.invalid("needs", problem));
+        }
+        if let Some(train) = train
+            && reference.channels != train.channels
+        {
+            let problem = format!(
+                "lead to a reference of `channels` = {} and, through `{}`, to samples of `channels` = {}",
+                reference.channels.count(),
+                sample.name,
+                train.channels.count()
             );
             return Err(section.invalid("needs", problem));
         }
     }
     Ok(())
+}
+
+/// The size of images, width and height.
+fn in_words((width, height): (u32, u32)) -> String {
+    if width == height {
+        format!("side {width}")
+    } else {
+        format!("{width} x {height} pixels")
+    }
 }
 
 fn needed<'a>(

@@ -409,6 +409,46 @@ fn rules_between_settings_name_both() {
         "resolution = 40",
         "p.toml:15:16: `channel_mult` in [stages.train.network] has 3 levels, which need sides divisible by 4, but with `resolution` = 40 and `full_image_ratio` = 0.5 training uses patches of side 10",
     );
+    for (size, expected) in [
+        (
+            "height = 34",
+            "need sides divisible by 4, and images of 32 x 34 pixels have the side 34",
+        ),
+        (
+            "height = 24",
+            "with images of 32 x 24 pixels and `full_image_ratio` = 0.5 training uses patches of side 6",
+        ),
+        (
+            "channels = 2",
+            "is 2; images have 3 channels (red, green and blue) or 1 (grey)",
+        ),
+    ] {
+        check(
+            "resolution = 32",
+            &format!("resolution = 32\n{size}"),
+            expected,
+        );
+    }
+    let shaped = edited(
+        "resolution = 32",
+        "resolution = 32\nheight = 48\nchannels = 1",
+    );
+    resolved(&shaped, &["stages.train.augment_probability=0.1"]);
+    for (operation, expected) in [
+        (
+            "rotate-int",
+            "has `rotate-int`, whose quarter turns change the shape of images of 32 x 48",
+        ),
+        ("hue", "has `hue`, which transforms colours"),
+    ] {
+        let chosen = format!("stages.train.augment_operations=[\"{operation}\"]");
+        let message = refusal(
+            &shaped,
+            None,
+            &["stages.train.augment_probability=0.1", &chosen],
+        );
+        assert!(message.contains(expected), "{message}");
+    }
     check(
         "[8]",
         "[10]",
@@ -618,6 +658,15 @@ fn needs_are_checked_and_found() {
     let message = refusal(&format!("{reference}{second}"), None, &[]);
     assert!(
         message.contains("a reference of side 16 and, through `sample`, to samples of side 32"),
+        "{message}"
+    );
+    let grey =
+        format!("{reference}{second}").replace("resolution = 16", "resolution = 32\nchannels = 1");
+    let message = refusal(&grey, None, &[]);
+    assert!(
+        message.contains(
+            "a reference of `channels` = 1 and, through `sample`, to samples of `channels` = 3"
+        ),
         "{message}"
     );
 }

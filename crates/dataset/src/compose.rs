@@ -1,4 +1,4 @@
-//! Composing images with transparency on a ground, in 8 bits as Pillow does.
+//! Composing images with transparency on a ground, and luma of colours, in 8 bits as Pillow does.
 
 use crate::source::{PixelFormat, RawImage};
 
@@ -25,6 +25,30 @@ pub fn compose(image: RawImage, background: [u8; 3]) -> Vec<u8> {
             })
             .collect(),
     }
+}
+
+/// The image as luma, as Pillow's `convert("L")` makes it of grey and of RGB; transparent pixels are composed on the
+/// opaque `background` first.
+pub fn compose_grey(image: RawImage, background: [u8; 3]) -> Vec<u8> {
+    match image.format() {
+        PixelFormat::Grey => image.into_pixels(),
+        PixelFormat::Rgb | PixelFormat::Rgba => {
+            let pixels = compose(image, background);
+            pixels
+                .as_chunks::<3>()
+                .0
+                .iter()
+                .copied()
+                .map(luma)
+                .collect()
+        }
+    }
+}
+
+/// ITU-R 601-2 in 16 fractional bits, rounded to the nearest integer.
+fn luma(pixel: [u8; 3]) -> u8 {
+    let [red, green, blue] = pixel.map(u32::from);
+    ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16) as u8
 }
 
 fn blend(value: u8, ground: u8, alpha: u8) -> u8 {
@@ -62,6 +86,7 @@ mod tests {
         let image = RawImage::new(2, 1, PixelFormat::Rgba, pixels).unwrap();
         assert_eq!(compose(image, [1, 2, 3]), [1, 2, 3, 10, 20, 30]);
         let grey = RawImage::new(2, 1, PixelFormat::Grey, vec![5, 6]).unwrap();
-        assert_eq!(compose(grey, [0; 3]), [5, 5, 5, 6, 6, 6]);
+        assert_eq!(compose(grey.clone(), [0; 3]), [5, 5, 5, 6, 6, 6]);
+        assert_eq!(compose_grey(grey, [0; 3]), [5, 6]);
     }
 }

@@ -1,13 +1,13 @@
 //! Contact sheets: many small pictures in one PNG.
 
+use image::ImageEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
-use image::{ExtendedColorType, ImageEncoder};
 use patchwork_core::Seed;
 
 use crate::error::DatasetError;
 use crate::loader::ShardSet;
 use crate::order::Order;
-use crate::shards::CHANNELS;
+use crate::shards::Channels;
 
 /// White pixels between the pictures of a set's contact sheet.
 const GAP: usize = 4;
@@ -83,44 +83,55 @@ pub fn images_png(
     columns: usize,
 ) -> Result<Vec<u8>, DatasetError> {
     let images: Vec<&[u8]> = images.iter().map(|index| set.pixels(*index)).collect();
-    grid_png(&images, set.width(), set.height(), columns, GAP, SCALE)
+    let channels = set.channels();
+    grid_png(
+        &images,
+        set.width(),
+        set.height(),
+        channels,
+        columns,
+        GAP,
+        SCALE,
+    )
 }
 
 /// A PNG of the images side by side on white, row by row, each pixel enlarged to `scale` x `scale`.
 ///
 /// # Shapes
-/// - `images`: each `[height, width, 3]`, u8
+/// - `images`: each `[height, width, channels]`, u8
 /// - `gap`: white pixels between the pictures and around them
 pub fn grid_png(
     images: &[&[u8]],
     width: usize,
     height: usize,
+    channels: Channels,
     columns: usize,
     gap: usize,
     scale: u32,
 ) -> Result<Vec<u8>, DatasetError> {
     let scale = usize::max(1, scale as usize);
+    let bytes = channels.count();
     let columns = columns.clamp(1, usize::max(1, images.len()));
     let rows = usize::max(1, images.len().div_ceil(columns));
     let (cell_width, cell_height) = (width * scale + gap, height * scale + gap);
     let (sheet_width, sheet_height) = (columns * cell_width + gap, rows * cell_height + gap);
-    let mut sheet = vec![255; sheet_width * sheet_height * CHANNELS];
+    let mut sheet = vec![255; sheet_width * sheet_height * bytes];
     for (number, pixels) in images.iter().enumerate() {
-        if pixels.len() != width * height * CHANNELS {
+        if pixels.len() != width * height * bytes {
             return Err(DatasetError::Length {
                 what: format!("picture {number} of the grid"),
                 actual: pixels.len(),
-                expected: width * height * CHANNELS,
+                expected: width * height * bytes,
             });
         }
         let left = gap + number % columns * cell_width;
         let top = gap + number / columns * cell_height;
         for line in 0..height * scale {
-            let source = &pixels[line / scale * width * CHANNELS..][..width * CHANNELS];
-            let start = ((top + line) * sheet_width + left) * CHANNELS;
-            let target = &mut sheet[start..start + width * scale * CHANNELS];
-            for (column, pixel) in target.as_chunks_mut::<CHANNELS>().0.iter_mut().enumerate() {
-                pixel.copy_from_slice(&source[column / scale * CHANNELS..][..CHANNELS]);
+            let source = &pixels[line / scale * width * bytes..][..width * bytes];
+            let start = ((top + line) * sheet_width + left) * bytes;
+            let target = &mut sheet[start..start + width * scale * bytes];
+            for (column, pixel) in target.chunks_exact_mut(bytes).enumerate() {
+                pixel.copy_from_slice(&source[column / scale * bytes..][..bytes]);
             }
         }
     }
@@ -130,7 +141,7 @@ pub fn grid_png(
             &sheet,
             sheet_width as u32,
             sheet_height as u32,
-            ExtendedColorType::Rgb8,
+            channels.color_type(),
         )
         .map_err(DatasetError::Encode)?;
     Ok(png)
@@ -140,11 +151,12 @@ pub fn grid_png(
 mod tests {
     use super::grid_png;
     use crate::decode::{MemoryGate, decode};
+    use crate::shards::Channels;
 
     #[test]
     fn pictures_lie_in_rows_on_white() {
         let (red, blue, green) = ([255, 0, 0], [0, 0, 255], [0, 255, 0]);
-        let png = grid_png(&[&red, &blue, &green], 1, 1, 2, 1, 2).unwrap();
+        let png = grid_png(&[&red, &blue, &green], 1, 1, Channels::Rgb, 2, 1, 2).unwrap();
         let sheet = decode(&png, &MemoryGate::new(1 << 30)).unwrap();
         assert_eq!((sheet.width(), sheet.height()), (7, 7));
         let pixel = |x: usize, y: usize| &sheet.pixels()[(y * 7 + x) * 3..][..3];
@@ -153,6 +165,13 @@ mod tests {
             [red, red, blue, green]
         );
         assert_eq!([pixel(0, 0), pixel(3, 1), pixel(4, 4)], [[255; 3]; 3]);
-        assert!(grid_png(&[&red[..2]], 1, 1, 1, 0, 1).is_err());
+        assert!(grid_png(&[&red[..2]], 1, 1, Channels::Rgb, 1, 0, 1).is_err());
+        let png = grid_png(&[&[9]], 1, 1, Channels::Grey, 1, 1, 1).unwrap();
+        let sheet = decode(&png, &MemoryGate::new(1 << 30)).unwrap();
+        let (white, grey) = (255, 9);
+        assert_eq!(
+            sheet.pixels(),
+            [white, white, white, white, grey, white, white, white, white]
+        );
     }
 }

@@ -28,5 +28,5 @@ pub use error::DatasetError;
 pub use loader::{Fetched, PatchRequest, PatchSize, PatchStream, Prefetch, ShardSet, Share};
 pub use order::Order;
 pub use prepare::{PrepareSettings, Progress, Summary, prepare};
-pub use shards::{Fault, Rejected, Row, ShardSetWriter, ShardSpec, Verified, verify};
+pub use shards::{Channels, Fault, Rejected, Row, ShardSetWriter, ShardSpec, Verified, verify};
 pub use source::{Source, SourceCache, SourceSettings};

@@ -15,10 +15,10 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::Serialize;
 
-use crate::compose::compose;
+use crate::compose::{compose, compose_grey};
 use crate::decode::{MemoryGate, decode, orientation};
 use crate::error::DatasetError;
-use crate::shards::{CHANNELS, Rejected, Row, ShardSetWriter, ShardSpec};
+use crate::shards::{Channels, Rejected, Row, ShardSetWriter, ShardSpec};
 use crate::source::{Payload, RawImage, Rejection, Source};
 use crate::transform::{Size, Transform, mirror};
 
@@ -38,6 +38,8 @@ pub struct PrepareSettings {
     pub size: Size,
     /// How they are.
     pub transform: Transform,
+    /// What becomes of their colours.
+    pub channels: Channels,
     /// Whether images are turned as their EXIF data says.
     pub exif_orientation: bool,
     /// The ground under transparent pixels: red, green, blue.
@@ -233,6 +235,7 @@ fn spec(settings: &PrepareSettings, source: &dyn Source) -> ShardSpec {
     ShardSpec {
         width: size.width,
         height: size.height,
+        channels: settings.channels,
         images_per_shard: settings.images_per_shard,
         class_names: source.class_names().to_vec(),
         metadata,
@@ -302,14 +305,18 @@ fn make_row(
     let entry = source.entry(index);
     let raw = to_pixels(settings, gate, payload)?;
     let (width, height) = (raw.width(), raw.height());
-    let composed = compose(raw, settings.background);
+    let composed = match settings.channels {
+        Channels::Rgb => compose(raw, settings.background),
+        Channels::Grey => compose_grey(raw, settings.background),
+    };
     let from = Size {
         width: width as usize,
         height: height as usize,
     };
+    let channels = settings.channels.count();
     let pixels = settings
         .transform
-        .apply(&composed, CHANNELS, from, settings.size)?;
+        .apply(&composed, channels, from, settings.size)?;
     Ok(Row {
         key: entry.key.to_owned(),
         label: entry.label,
@@ -340,7 +347,7 @@ fn mirror_row(settings: &PrepareSettings, row: &Row) -> Row {
     let width = settings.transform.output(settings.size).width;
     Row {
         key: format!("{}#mirrored", row.key),
-        pixels: mirror(&row.pixels, width, CHANNELS),
+        pixels: mirror(&row.pixels, width, settings.channels.count()),
         ..*row
     }
 }

@@ -6,7 +6,7 @@ use std::ops::{ControlFlow, Range};
 use patchwork_core::Digest;
 use patchwork_dataset::source::{Entry, Payload, PixelFormat, RawImage, Rejection};
 use patchwork_dataset::transform::{Size, Transform};
-use patchwork_dataset::{PrepareSettings, ShardSet, Source, prepare};
+use patchwork_dataset::{Channels, PrepareSettings, ShardSet, Source, prepare};
 
 const IMAGES: usize = 200_000;
 const SIDE: usize = 44;
@@ -69,6 +69,7 @@ fn a_set_larger_than_the_limit_is_prepared_within_it() {
         size: Size::square(SIDE),
         exif_orientation: false,
         transform: Transform::CenterCrop,
+        channels: Channels::Rgb,
         background: [255; 3],
         images_per_shard: 10_000,
         max_rejected: 0.0,

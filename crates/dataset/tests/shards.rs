@@ -13,8 +13,8 @@ use patchwork_dataset::inspect::inspect;
 use patchwork_dataset::source::{EmojiFilter, Labels, open};
 use patchwork_dataset::transform::{Size, Transform};
 use patchwork_dataset::{
-    DatasetError, PatchRequest, PatchSize, PrepareSettings, ShardSet, Source, SourceCache,
-    SourceSettings, Summary, prepare,
+    Channels, DatasetError, PatchRequest, PatchSize, PrepareSettings, ShardSet, Source,
+    SourceCache, SourceSettings, Summary, prepare,
 };
 use polars::prelude::*;
 use serde_json::json;
@@ -26,6 +26,7 @@ const SETTINGS: PrepareSettings = PrepareSettings {
     },
     exif_orientation: false,
     transform: Transform::CenterCrop,
+    channels: Channels::Rgb,
     background: [255; 3],
     images_per_shard: 50,
     max_rejected: 0.001,
@@ -165,7 +166,7 @@ fn another_reader_sees_the_bytes_that_the_mapped_path_sees() {
     let set = ShardSet::open(folder.path()).unwrap();
     assert_eq!(
         (set.len(), set.width(), set.height(), set.channels()),
-        (2 * source.len(), 24, 24, 3)
+        (2 * source.len(), 24, 24, Channels::Rgb)
     );
     assert_eq!(set.class_names(), source.class_names());
 
@@ -215,14 +216,14 @@ fn another_reader_sees_the_bytes_that_the_mapped_path_sees() {
         column: 11,
         mirrored: true,
     };
-    let mut patches = vec![0.0; 2 * size.values()];
+    let mut patches = vec![0.0; 2 * size.values(Channels::Rgb)];
     let twin = PatchRequest {
         index: 9,
         mirrored: false,
         ..request
     };
     set.gather(&[request, twin], size, &mut patches).unwrap();
-    let (mirrored, plain) = patches.split_at(size.values());
+    let (mirrored, plain) = patches.split_at(size.values(Channels::Rgb));
     assert_eq!(mirrored, plain);
     for (channel, row, column) in [(0, 0, 0), (1, 6, 4), (2, 3, 2)] {
         let byte = set.pixels(9)[((3 + row) * 24 + 11 + column) * 3 + channel];
@@ -235,7 +236,7 @@ fn another_reader_sees_the_bytes_that_the_mapped_path_sees() {
         ..request
     };
     assert!(
-        set.read_patch(outside, size, &mut patches[..size.values()])
+        set.read_patch(outside, size, &mut patches[..size.values(Channels::Rgb)])
             .is_err()
     );
     assert!(set.read_patch(request, size, &mut patches).is_err());
@@ -250,11 +251,14 @@ fn another_reader_sees_the_bytes_that_the_mapped_path_sees() {
             mirrored: number % 3 == 0,
         })
         .collect();
-    let mut batch = vec![0.0; requests.len() * whole.values()];
+    let mut batch = vec![0.0; requests.len() * whole.values(Channels::Rgb)];
     assert!(batch.len() > 1 << 20, "{} values", batch.len());
     set.gather(&requests, whole, &mut batch).unwrap();
-    let mut single = vec![0.0; whole.values()];
-    for (request, patch) in requests.iter().zip(batch.chunks_exact(whole.values())) {
+    let mut single = vec![0.0; whole.values(Channels::Rgb)];
+    for (request, patch) in requests
+        .iter()
+        .zip(batch.chunks_exact(whole.values(Channels::Rgb)))
+    {
         set.read_patch(*request, whole, &mut single).unwrap();
         assert_eq!(patch, single);
     }

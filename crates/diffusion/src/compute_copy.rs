@@ -84,10 +84,7 @@ mod tests {
         TrainStep,
     };
 
-    const SIDE: Side = Side {
-        side: 8,
-        multiplier: 1,
-    };
+    const SIDE: Side = Side::square(8, 1);
 
     /// For a test that holds libtorch's generator.
     fn training(precision: Kind) -> TrainStep {

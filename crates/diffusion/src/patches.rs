@@ -9,13 +9,38 @@ use tch::{Device, Kind, Tensor};
 
 use crate::DiffusionError;
 
-/// One patch side and the number of times that the batch grows with it.
+/// One size of patches and the number of times that the batch grows with it.
+///
+/// Patches are square but for the whole of an image that is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Side {
-    /// Side of the square patch in pixels.
-    pub side: i64,
+    /// Height of the patch in pixels.
+    pub height: i64,
+    /// Width of the patch in pixels.
+    pub width: i64,
     /// Factor on the batch, so that every step costs about the same memory: resolution / side.
     pub multiplier: i64,
+}
+
+impl Side {
+    /// Square patches.
+    pub const fn square(side: i64, multiplier: i64) -> Self {
+        Self {
+            height: side,
+            width: side,
+            multiplier,
+        }
+    }
+
+    /// The side in pixels, of the whole of an image the shorter one: what tells the sizes of a training apart.
+    pub fn side(self) -> i64 {
+        i64::min(self.height, self.width)
+    }
+
+    /// Pixels of a patch.
+    pub fn pixels(self) -> i64 {
+        self.height * self.width
+    }
 }
 
 /// A patch side with the probability of a step that uses it.
@@ -34,11 +59,12 @@ pub struct PatchSides {
 }
 
 impl PatchSides {
-    /// Sides R/4, R/2 and R of a pixel model with probabilities (1-p)·2/5, (1-p)·3/5 and p.
-    pub fn pixel(resolution: i64, full_image_ratio: f64) -> Result<Self, DiffusionError> {
+    /// Sides R/4 and R/2 and the whole image of a pixel model with probabilities (1-p)·2/5, (1-p)·3/5 and p, where R is
+    /// the shorter side of the image.
+    pub fn pixel(height: i64, width: i64, full_image_ratio: f64) -> Result<Self, DiffusionError> {
         let rest = 1.0 - full_image_ratio;
         Self::divided(
-            resolution,
+            [height, width],
             full_image_ratio,
             &[
                 (4, rest * 2.0 / 5.0),
@@ -51,7 +77,7 @@ impl PatchSides {
     /// Sides R/2 and R of a latent model with probabilities 1-p and p.
     pub fn latent(resolution: i64, full_image_ratio: f64) -> Result<Self, DiffusionError> {
         Self::divided(
-            resolution,
+            [resolution; 2],
             full_image_ratio,
             &[(2, 1.0 - full_image_ratio), (1, full_image_ratio)],
         )
@@ -62,14 +88,14 @@ impl PatchSides {
         if shares.is_empty() {
             return Err(DiffusionError::Sides("there is no side: give at least one"));
         }
-        if !shares.is_sorted_by(|smaller, larger| smaller.side.side < larger.side.side) {
+        if !shares.is_sorted_by(|smaller, larger| smaller.side.side() < larger.side.side()) {
             return Err(DiffusionError::Sides(
                 "sides are not in ascending order: sort them",
             ));
         }
         if shares
             .iter()
-            .any(|share| share.side.side < 1 || share.side.multiplier < 1)
+            .any(|share| share.side.side() < 1 || share.side.multiplier < 1)
         {
             return Err(DiffusionError::Sides(
                 "a side or a multiplier is below one: use positive numbers",
@@ -98,13 +124,14 @@ impl PatchSides {
     }
 
     fn divided(
-        resolution: i64,
+        [height, width]: [i64; 2],
         full_image_ratio: f64,
         parts: &[(i64, f64)],
     ) -> Result<Self, DiffusionError> {
         if !(0.0..=1.0).contains(&full_image_ratio) {
             return Err(DiffusionError::FullImageRatio(full_image_ratio));
         }
+        let resolution = i64::min(height, width);
         let divisor = parts.iter().map(|&(divisor, _)| divisor).fold(1, i64::max);
         if resolution < divisor || resolution % divisor != 0 {
             return Err(DiffusionError::Resolution {
@@ -115,9 +142,13 @@ impl PatchSides {
         let shares = parts
             .iter()
             .map(|&(divisor, probability)| SideShare {
-                side: Side {
-                    side: resolution / divisor,
-                    multiplier: divisor,
+                side: match divisor {
+                    1 => Side {
+                        height,
+                        width,
+                        multiplier: 1,
+                    },
+                    _ => Side::square(resolution / divisor, divisor),
                 },
                 probability,
             })
@@ -223,13 +254,13 @@ pub fn full_positions(resolution_h: i64, resolution_w: i64) -> Tensor {
     )
 }
 
-/// Square patches of `images` at the given corners.
+/// Patches of `images` at the given corners.
 ///
 /// # Shapes
 /// - `images`: `[n, channels, height, width]`
-/// - `rows`, `cols`: `n` top-left corners, each at most the image's side less `side`
-/// - returns: `[n, channels, side, side]`
-pub fn crop(images: &Tensor, rows: &[i64], cols: &[i64], side: i64) -> Tensor {
+/// - `rows`, `cols`: `n` top-left corners, each at most the image's side less the patch's
+/// - returns: `[n, channels, side_h, side_w]`
+pub fn crop(images: &Tensor, rows: &[i64], cols: &[i64], side_h: i64, side_w: i64) -> Tensor {
     let patches: Vec<Tensor> = rows
         .iter()
         .zip(cols)
@@ -237,8 +268,8 @@ pub fn crop(images: &Tensor, rows: &[i64], cols: &[i64], side: i64) -> Tensor {
         .map(|(index, (&row, &col))| {
             images
                 .get(index as i64)
-                .narrow(1, row, side)
-                .narrow(2, col, side)
+                .narrow(1, row, side_h)
+                .narrow(2, col, side_w)
         })
         .collect();
     Tensor::stack(&patches, 0)
@@ -273,7 +304,7 @@ mod tests {
             assert_eq!(full.double_value(&[0, channel, row, col]), expected);
         }
         let (rows, cols) = ([0, 3, 16], [8, 5, 0]);
-        let cropped = crop(&full.expand([3, 2, 24, 16], false), &rows, &cols, 8);
+        let cropped = crop(&full.expand([3, 2, 24, 16], false), &rows, &cols, 8, 8);
         let positions = patch_positions(&rows, &cols, 8, 8, 24, 16);
         assert!(cropped.equal(&positions));
     }
@@ -281,7 +312,7 @@ mod tests {
     #[test]
     fn frequencies_of_drawn_sides_match_their_probabilities() {
         for ratio in [0.0, 0.1, 0.5, 1.0] {
-            let sides = PatchSides::pixel(64, ratio).unwrap();
+            let sides = PatchSides::pixel(64, 64, ratio).unwrap();
             let draws = 10_000;
             for share in sides.shares() {
                 let count = (0..draws)
@@ -310,7 +341,10 @@ mod tests {
                 let (rows, cols): (Vec<i64>, Vec<i64>) = corners.into_iter().unzip();
                 let whole = full.expand([rows.len() as i64, 2, height, width], false);
                 let positions = patch_positions(&rows, &cols, side, side, height, width);
-                assert!(crop(&whole, &rows, &cols, side).equal(&positions), "{side}");
+                assert!(
+                    crop(&whole, &rows, &cols, side, side).equal(&positions),
+                    "{side}"
+                );
             }
         }
     }
@@ -324,8 +358,8 @@ mod tests {
             Vec::try_from(uniform).unwrap()
         };
         for sides in [
-            PatchSides::pixel(64, 0.5).unwrap(),
-            PatchSides::pixel(64, 0.1).unwrap(),
+            PatchSides::pixel(64, 64, 0.5).unwrap(),
+            PatchSides::pixel(64, 64, 0.1).unwrap(),
             PatchSides::latent(32, 0.3).unwrap(),
         ] {
             for share in sides.shares() {
@@ -363,20 +397,28 @@ mod tests {
 
     #[test]
     fn multipliers_count_the_images() {
-        let sides = PatchSides::pixel(64, 0.5).unwrap();
+        let sides = PatchSides::pixel(64, 64, 0.5).unwrap();
         assert_eq!(sides.mean_multiplier(), 1.9);
         let plan = |progress| Schedule::Progressive.plan(&sides, 0.99, progress);
-        let small = Side {
-            side: 16,
-            multiplier: 4,
-        };
+        let small = Side::square(16, 4);
         assert_eq!(plan(0.199).side, small);
         assert_eq!(plan(0.199).images_multiplier, 4.0);
-        assert_eq!(plan(0.2).side.side, 32);
-        assert_eq!(plan(0.5).side.side, 64);
-        assert_eq!(plan(1.3).side.side, 64);
+        assert_eq!(plan(0.2).side.side(), 32);
+        assert_eq!(plan(0.5).side.side(), 64);
+        assert_eq!(plan(1.3).side.side(), 64);
         assert_eq!(PatchSides::latent(32, 0.5).unwrap().mean_multiplier(), 1.5);
-        assert!(PatchSides::pixel(30, 0.5).is_err());
-        assert!(PatchSides::pixel(32, f64::NAN).is_err());
+        assert!(PatchSides::pixel(30, 30, 0.5).is_err());
+        // Of a picture that is not square, parts of the shorter side and the whole.
+        let sides: Vec<Side> = (PatchSides::pixel(96, 64, 0.5).unwrap().shares().iter())
+            .map(|share| share.side)
+            .collect();
+        let whole = Side {
+            height: 96,
+            width: 64,
+            multiplier: 1,
+        };
+        assert_eq!(sides, [small, Side::square(32, 2), whole]);
+        assert!(PatchSides::pixel(96, 66, 0.5).is_err());
+        assert!(PatchSides::pixel(32, 32, f64::NAN).is_err());
     }
 }

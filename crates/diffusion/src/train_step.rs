@@ -47,7 +47,7 @@ pub struct TrainOptions {
 /// The images and the draws of one accumulation round.
 #[derive(Debug)]
 pub struct Round {
-    /// Patches, `[n, channels, side, side]`, f32 in data units, on the network's device.
+    /// Patches, `[n, channels, side_h, side_w]`, f32 in data units, on the network's device.
     pub patches: Tensor,
     /// Top-left rows of the patches in the whole image.
     pub rows: Vec<i64>,
@@ -196,15 +196,15 @@ impl TrainStep {
     /// The loss of a round.
     pub fn forward(&self, round: &Round, side: Side) -> RoundLoss {
         let images = self.options.batch_per_rank * side.multiplier;
-        let resolution = self.denoiser.network.config().img_resolution;
-        let positions = self.denoiser.network.config().position_channels.then(|| {
+        let config = self.denoiser.network.config();
+        let positions = config.position_channels.then(|| {
             patch_positions(
                 &round.rows,
                 &round.cols,
-                side.side,
-                side.side,
-                resolution,
-                resolution,
+                side.height,
+                side.width,
+                config.height(),
+                config.width(),
             )
             .to_device(round.patches.device())
         });

@@ -72,8 +72,12 @@ pub enum Preconditioning {
 pub struct NetworkConfig {
     /// The family.
     pub arch: Architecture,
-    /// Side of the whole image in pixels; parameter names carry it, inputs may be smaller.
+    /// Side of the whole image in pixels, the shorter one where it is not square; parameter names carry it, inputs may
+    /// be smaller.
     pub img_resolution: i64,
+    /// Height and width of a whole image that is not square; none = square.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub img_size: Option<[i64; 2]>,
     /// Channels of the image, without coordinates.
     pub img_channels: i64,
     /// Channels that the network reads: the image's and, with coordinates, two more.
@@ -142,6 +146,18 @@ impl NetworkConfig {
     /// Side of the whole image at a level.
     pub(crate) fn level_resolution(&self, level: usize) -> i64 {
         self.img_resolution >> level
+    }
+
+    /// Height of the whole image.
+    pub fn height(&self) -> i64 {
+        self.img_size
+            .map_or(self.img_resolution, |[height, _]| height)
+    }
+
+    /// Width of the whole image.
+    pub fn width(&self) -> i64 {
+        self.img_size
+            .map_or(self.img_resolution, |[_, width]| width)
     }
 
     /// Number of levels.
@@ -273,6 +289,7 @@ impl NetworkConfig {
                 )
             },
         )?;
+        self.validate_size()?;
         // Every width that a group normalisation meets: each level's own, and the decoder's concatenations
         // with what the encoder left at the same level, whose first entry still has the width of the level above.
         let mut widths = vec![self.model_channels];
@@ -301,6 +318,34 @@ impl NetworkConfig {
             })?;
         }
         Ok(())
+    }
+
+    fn validate_size(&self) -> Result<(), NetworkError> {
+        let Some(size @ [height, width]) = self.img_size else {
+            return Ok(());
+        };
+        require("img_size", height != width, || {
+            format!("{size:?} is square: leave it out and give img_resolution alone")
+        })?;
+        require(
+            "img_size",
+            i64::min(height, width) == self.img_resolution,
+            || {
+                format!(
+                    "{size:?} has another shorter side than img_resolution = {}",
+                    self.img_resolution
+                )
+            },
+        )?;
+        let multiple = self.size_multiple();
+        let fits = |side: i64| side <= 1 << 16 && side % multiple == 0;
+        require("img_size", fits(height) && fits(width), || {
+            format!(
+                "{size:?} has a side that is above 65536 or not a multiple of {multiple}, which the levels of \
+                 channel_mult = {:?} need",
+                self.channel_mult
+            )
+        })
     }
 
     fn validate_family(&self) -> Result<(), NetworkError> {

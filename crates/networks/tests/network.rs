@@ -43,6 +43,9 @@ fn contradictory_settings_are_refused_by_name() {
     check(json!({"in_channels": 3}), "in_channels");
     check(json!({"out_channels": 4}), "out_channels");
     check(json!({"img_resolution": 15}), "img_resolution");
+    check(json!({"img_size": [16, 16]}), "img_size");
+    check(json!({"img_size": [24, 32]}), "img_size");
+    check(json!({"img_size": [16, 23]}), "img_size");
     check(json!({"model_channels": 9}), "model_channels");
     check(json!({"model_channels": 2}), "model_channels");
     check(json!({"dropout": 1.0}), "dropout");
@@ -54,6 +57,7 @@ fn contradictory_settings_are_refused_by_name() {
         "encoder_type",
     );
     assert!(config(&json!({})).validate().is_ok());
+    assert!(config(&json!({"img_size": [24, 16]})).validate().is_ok());
 }
 
 #[test]

@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use patchwork_dataset::{Row, ShardSetWriter, ShardSpec};
+use patchwork_dataset::{Channels, Row, ShardSetWriter, ShardSpec};
 use patchwork_diffusion::sampler::{HeunOptions, NoiseLevels, SamplerOptions};
 use patchwork_networks::{Network, NetworkConfig};
 use patchwork_stages::ImageSampler;
@@ -135,10 +135,11 @@ fn rate(case: &Case, mut batch: impl FnMut()) -> f64 {
 
 /// One shard of the seeds' images.
 fn write(sampler: &ImageSampler, seeds: &[u64], folder: &std::path::Path) {
-    let side = sampler.side();
+    let side = sampler.width();
     let spec = ShardSpec {
         width: side,
         height: side,
+        channels: Channels::Rgb,
         images_per_shard: seeds.len(),
         class_names: Vec::new(),
         metadata: BTreeMap::new(),

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tch::{Device, Kind as Number, Tensor};
 
 use crate::device;
-use crate::features::{FeatureStore, Images};
+use crate::features::{FeatureStore, Images, in_color};
 use crate::job::{
     are_images, execution, first_images, images_of_reference, input, settings, summary_of,
     weights_folder,
@@ -142,7 +142,7 @@ fn measured(job: &Job, settings: &EvaluateSettings) -> Result<Vec<Measured>, Sta
             images: Box::new(Noise {
                 count: data.len(),
                 shape: [
-                    data.channels() as i64,
+                    data.channels().count() as i64,
                     data.height() as i64,
                     data.width() as i64,
                 ],
@@ -168,7 +168,8 @@ impl Images for Noise {
         tch::manual_seed(seed.value().cast_signed());
         let [channels, height, width] = self.shape;
         let shape = [range.len() as i64, channels, height, width];
-        Tensor::randint(256, shape, (Number::Int64, Device::Cpu)).to_kind(Number::Uint8)
+        let images = Tensor::randint(256, shape, (Number::Int64, Device::Cpu));
+        in_color(&images.to_kind(Number::Uint8))
     }
 }
 

@@ -44,17 +44,22 @@ impl Images for ShardSet {
             count,
             self.height() as i64,
             self.width() as i64,
-            self.channels() as i64,
+            self.channels().count() as i64,
         ];
-        let images = Tensor::from_slice(&pixels)
-            .reshape(shape)
-            .permute([0, 3, 1, 2]);
-        // Grey is the colour with three equal channels.
-        if shape[3] == 1 {
-            images.expand([-1, 3, -1, -1], false)
-        } else {
-            images
-        }
+        let images = Tensor::from_slice(&pixels).reshape(shape);
+        in_color(&images.permute([0, 3, 1, 2]))
+    }
+}
+
+/// Images as extractors see them: grey is the colour with three equal channels.
+///
+/// # Shapes
+/// - `images`: `[n, 1 or 3, height, width]`
+/// - returns: `[n, 3, height, width]`
+pub(crate) fn in_color(images: &Tensor) -> Tensor {
+    match images.size()[1] {
+        1 => images.expand([-1, 3, -1, -1], false),
+        _ => images.shallow_clone(),
     }
 }
 

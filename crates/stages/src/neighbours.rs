@@ -3,11 +3,12 @@
 //! Nearness is the Euclidean distance of features. A sample whose nearest training image shows the very same, at a
 //! fraction of the distance of the next ones, was remembered rather than made.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use patchwork_core::durable;
-use patchwork_dataset::ShardSet;
 use patchwork_dataset::grid::grid_png;
+use patchwork_dataset::{Channels, ShardSet};
 use patchwork_metrics::{Extractor, MetricsError, Neighbours};
 use patchwork_networks::checkpoint::{read_safetensors, to_safetensors_bytes};
 use patchwork_pipeline::protocol::Progress;
@@ -107,19 +108,22 @@ fn picture(
     found: &[Vec<(f64, usize)>],
 ) -> Result<Vec<u8>, StageError> {
     let (samples, training) = (comparison.samples, comparison.training);
-    let images: Vec<&[u8]> = found
+    // In colour, since one of the two sets may be grey.
+    let images: Vec<Cow<'_, [u8]>> = found
         .iter()
         .enumerate()
         .flat_map(|(sample, nearest)| {
-            let nearest = nearest.iter().map(|&(_, index)| training.pixels(index));
-            std::iter::once(samples.pixels(sample)).chain(nearest)
+            let nearest = nearest.iter().map(|&(_, index)| training.rgb_pixels(index));
+            std::iter::once(samples.rgb_pixels(sample)).chain(nearest)
         })
         .collect();
+    let images: Vec<&[u8]> = images.iter().map(AsRef::as_ref).collect();
     let columns = 1 + found.first().map_or(0, Vec::len);
     Ok(grid_png(
         &images,
         training.width(),
         training.height(),
+        Channels::Rgb,
         columns,
         GAP,
         SCALE,

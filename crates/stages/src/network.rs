@@ -32,10 +32,12 @@ pub(crate) fn network_config(settings: &TrainSettings, data: &ShardSet) -> Netwo
             vec![1, 1],
         ),
     };
-    let image_channels = data.channels() as i64;
+    let image_channels = data.channels().count() as i64;
+    let (height, width) = (data.height() as i64, data.width() as i64);
     NetworkConfig {
         arch,
-        img_resolution: data.width() as i64,
+        img_resolution: i64::min(height, width),
+        img_size: (height != width).then_some([height, width]),
         img_channels: image_channels,
         in_channels: image_channels + if settings.position_channels { 2 } else { 0 },
         out_channels: image_channels,

@@ -2,9 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use patchwork_config::{PrepareSettings, Transform};
-use patchwork_dataset::DatasetError;
+use patchwork_config::{ImageChannels, PrepareSettings, Transform};
 use patchwork_dataset::transform::Size;
+use patchwork_dataset::{Channels, DatasetError};
 use patchwork_pipeline::Outcome;
 use patchwork_pipeline::protocol::{Job, Progress};
 use patchwork_pipeline::worker::{Context, StageError};
@@ -74,6 +74,10 @@ fn dataset_settings(settings: &PrepareSettings) -> patchwork_dataset::PrepareSet
                 patchwork_dataset::transform::Transform::CenterCropDhariwal
             }
             Transform::Stretch => patchwork_dataset::transform::Transform::Stretch,
+        },
+        channels: match settings.channels {
+            ImageChannels::Grey => Channels::Grey,
+            ImageChannels::Rgb => Channels::Rgb,
         },
         background: settings.background,
         images_per_shard: settings.images_per_shard as usize,

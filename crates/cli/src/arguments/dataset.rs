@@ -60,6 +60,9 @@ pub(crate) struct BuildArguments {
     /// Side of the images in pixels.
     #[arg(long, value_name = "N")]
     pub(crate) resolution: Option<u32>,
+    /// Channels of the images: 3, or 1 for grey.
+    #[arg(long, value_name = "N")]
+    pub(crate) channels: Option<u32>,
     /// A pipeline file or preset with the settings of a prepare stage; without it, the defaults.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

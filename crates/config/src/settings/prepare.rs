@@ -16,6 +16,7 @@ pub(crate) const KEYS: &[&str] = &[
     "resolution",
     "height",
     "transform",
+    "channels",
     "background",
     "images_per_shard",
     "max_rejected",
@@ -57,6 +58,9 @@ pub struct PrepareSettings {
     pub height: Option<u32>,
     /// How an image becomes square.
     pub transform: Transform,
+    /// What a pixel of the images holds.
+    #[serde(default, skip_serializing_if = "ImageChannels::is_default")]
+    pub channels: ImageChannels,
     /// Red, green and blue behind transparent pixels.
     pub background: [u8; 3],
     /// At most so many images in one shard file.
@@ -98,6 +102,52 @@ choice! {
         CenterCropDhariwal = "center-crop-dhariwal",
         /// The whole image is scaled, without regard to its proportions.
         Stretch = "stretch",
+    }
+}
+
+/// What a pixel of an image holds, written as the number of its channels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub enum ImageChannels {
+    /// Luma: 1.
+    Grey,
+    /// Red, green and blue: 3.
+    #[default]
+    Rgb,
+}
+
+impl ImageChannels {
+    /// How many there are.
+    pub fn count(self) -> u32 {
+        self.into()
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl From<ImageChannels> for u32 {
+    fn from(channels: ImageChannels) -> Self {
+        match channels {
+            ImageChannels::Grey => 1,
+            ImageChannels::Rgb => 3,
+        }
+    }
+}
+
+impl TryFrom<u32> for ImageChannels {
+    type Error = String;
+
+    fn try_from(count: u32) -> Result<Self, String> {
+        match count {
+            1 => Ok(Self::Grey),
+            3 => Ok(Self::Rgb),
+            other => Err(format!(
+                "is {other}; images have 3 channels (red, green and blue) or 1 (grey)"
+            )),
+        }
     }
 }
 
@@ -226,6 +276,8 @@ impl PrepareSettings {
             exif_orientation: section.or("exif_orientation", false)?,
             resolution: section.integer("resolution", None, 4..=4096)?,
             transform: section.or("transform", Transform::CenterCrop)?,
+            channels: ImageChannels::try_from(section.or("channels", 3_u32)?)
+                .map_err(|problem| section.invalid("channels", problem))?,
             background: background(section)?,
             images_per_shard: section.integer("images_per_shard", Some(1024), 1..=1_000_000)?,
             max_rejected: section.number("max_rejected", Some(0.001), 0.0..=1.0)?,

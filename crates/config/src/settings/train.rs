@@ -199,6 +199,15 @@ impl AugmentOperation {
         Self::Aniso,
         Self::TranslateFrac,
     ];
+
+    /// Those that transform colours.
+    pub const COLOR: &'static [Self] = &[
+        Self::Brightness,
+        Self::Contrast,
+        Self::LumaFlip,
+        Self::Hue,
+        Self::Saturation,
+    ];
 }
 
 choice! {

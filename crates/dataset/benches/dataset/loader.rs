@@ -11,7 +11,9 @@ use std::time::Instant;
 
 use patchwork_core::Seed;
 use patchwork_dataset::export::{ExportFormat, ExportOptions, export};
-use patchwork_dataset::{PatchSize, PatchStream, Row, ShardSet, ShardSetWriter, ShardSpec, Share};
+use patchwork_dataset::{
+    Channels, PatchSize, PatchStream, Row, ShardSet, ShardSetWriter, ShardSpec, Share,
+};
 
 use super::readers::python;
 
@@ -95,7 +97,7 @@ fn baseline(zip: &Path) -> BTreeMap<String, f64> {
 fn batch_seconds(set: &ShardSet, side: usize) -> f64 {
     let size = PatchSize::square(side);
     let stream = PatchStream::new(set, Seed::new(0), 0.5);
-    let mut batch = vec![0.0; BATCH as usize * size.values()];
+    let mut batch = vec![0.0; BATCH as usize * size.values(set.channels())];
     let mut times: Vec<f64> = (0..=REPEATS)
         .map(|number| {
             let begin = Instant::now();
@@ -117,6 +119,7 @@ fn write_set(folder: &Path) {
     let spec = ShardSpec {
         width: SIDE,
         height: SIDE,
+        channels: Channels::Rgb,
         images_per_shard: IMAGES,
         class_names: vec!["wave".to_owned()],
         metadata: BTreeMap::new(),

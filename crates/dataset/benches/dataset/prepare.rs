@@ -9,7 +9,7 @@ use patchwork_dataset::compose::compose;
 use patchwork_dataset::decode::{MemoryGate, decode};
 use patchwork_dataset::source::{Labels, open};
 use patchwork_dataset::transform::{Size, Transform};
-use patchwork_dataset::{PrepareSettings, SourceCache, SourceSettings, prepare};
+use patchwork_dataset::{Channels, PrepareSettings, SourceCache, SourceSettings, prepare};
 
 use crate::readers::python;
 
@@ -68,6 +68,7 @@ pub(crate) fn run() {
     let settings = PrepareSettings {
         size: Size::square(64),
         transform: Transform::CenterCrop,
+        channels: Channels::Rgb,
         exif_orientation: false,
         background: [255; 3],
         images_per_shard: 1024,

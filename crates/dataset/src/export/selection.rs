@@ -57,7 +57,10 @@ impl<'a> Selection<'a> {
             }
             let files: Vec<Vec<u8>> = batch
                 .par_iter()
-                .map(|image| png(self.set.pixels(*image), self.set.width(), self.set.height()))
+                .map(|image| {
+                    let (width, height) = (self.set.width(), self.set.height());
+                    png(self.set.pixels(*image), width, height, self.set.channels())
+                })
                 .collect::<Result<_, _>>()?;
             for (image, file) in batch.iter().zip(files) {
                 take(number, *image, file)?;

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::table::{Table, rounded};
 use super::{failed, read_frame, rows_of};
 use crate::error::DatasetError;
-use crate::shards::{INDEX_FILE, REJECTED_FILE, ShardSpec, read_index};
+use crate::shards::{Channels, INDEX_FILE, REJECTED_FILE, ShardSpec, read_index};
 
 /// The most ids that are named of images with the same pixels.
 const MOST_IDS: usize = 5;
@@ -23,7 +23,7 @@ pub fn inspect(folder: &Path) -> Result<[Table; 5], DatasetError> {
     let index = read_frame(&index_path)?;
     let rejected = read_frame(&rejected_path)?;
     let classes = classes(&index, &spec).map_err(|error| failed(&index_path, error))?;
-    let channels = channels(&index).map_err(|error| failed(&index_path, error))?;
+    let channels = channels(&index, spec.channels).map_err(|error| failed(&index_path, error))?;
     let duplicates = duplicates(&index).map_err(|error| failed(&index_path, error))?;
     let rejected = rejections(&rejected).map_err(|error| failed(&rejected_path, error))?;
     let overview = overview(&index, &spec, &duplicates, &rejected);
@@ -37,6 +37,7 @@ fn overview(index: &DataFrame, spec: &ShardSpec, duplicates: &Table, rejected: &
             json!("resolution"),
             json!(format!("{}x{}", spec.width, spec.height)),
         ],
+        vec![json!("channels"), json!(spec.channels.count())],
         vec![json!("classes"), json!(spec.class_names.len())],
         vec![
             json!("pictures that occur more than once"),
@@ -73,8 +74,8 @@ fn classes(index: &DataFrame, spec: &ShardSpec) -> PolarsResult<Table> {
 }
 
 /// Mean and standard deviation over all pixels of all images, by channel, in 0..=255.
-fn channels(index: &DataFrame) -> PolarsResult<Table> {
-    let rows = channel_moments(index)?
+fn channels(index: &DataFrame, channels: Channels) -> PolarsResult<Table> {
+    let rows = channel_moments(index, channels)?
         .into_iter()
         .map(|(name, mean, deviation)| vec![json!(name), rounded(mean, 2), rounded(deviation, 2)])
         .collect();
@@ -83,9 +84,12 @@ fn channels(index: &DataFrame) -> PolarsResult<Table> {
 }
 
 /// Name, mean and standard deviation of each channel over all images.
-pub(super) fn channel_moments(index: &DataFrame) -> PolarsResult<Vec<(&'static str, f64, f64)>> {
+pub(super) fn channel_moments(
+    index: &DataFrame,
+    channels: Channels,
+) -> PolarsResult<Vec<(&'static str, f64, f64)>> {
     let mut moments = Vec::new();
-    for (name, short) in [("red", "r"), ("green", "g"), ("blue", "b")] {
+    for (name, short) in channels.names() {
         let means = index
             .column(&format!("mean_{short}"))?
             .cast(&DataType::Float64)?;
@@ -98,7 +102,7 @@ pub(super) fn channel_moments(index: &DataFrame) -> PolarsResult<Vec<(&'static s
         // The second moment of the whole is the mean of the images' second moments; rounding may bring the
         // variance of a set of one colour below 0.
         let variance = f64::max(0.0, squares.mean().unwrap_or_default() - mean * mean);
-        moments.push((name, mean, variance.sqrt()));
+        moments.push((*name, mean, variance.sqrt()));
     }
     Ok(moments)
 }

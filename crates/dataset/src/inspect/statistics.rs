@@ -10,7 +10,7 @@ use super::contents::channel_moments;
 use super::table::{Table, rounded};
 use super::{failed, read_columns, read_frame};
 use crate::error::DatasetError;
-use crate::shards::{INDEX_FILE, ShardSpec, read_index, shard_file_name};
+use crate::shards::{Channels, INDEX_FILE, ShardSpec, read_index, shard_file_name};
 
 /// Deviation in 0..=255 below which an image shows next to nothing.
 const FLAT_DEVIATION: f64 = 2.0;
@@ -27,8 +27,9 @@ pub fn stats(folder: &Path) -> Result<[Table; 5], DatasetError> {
         .map(|(shard, _)| *shard as usize + 1)
         .max();
     let sizes = source_sizes(folder, shards.unwrap_or(0))?;
-    let channels = channels(&index).map_err(|error| failed(&index_path, error))?;
-    let flat = flat(&index).map_err(|error| failed(&index_path, error))?;
+    let channels =
+        channels(&index, listed.spec.channels).map_err(|error| failed(&index_path, error))?;
+    let flat = flat(&index, listed.spec.channels).map_err(|error| failed(&index_path, error))?;
     Ok([
         channels,
         sides(&sizes, &listed.spec),
@@ -40,8 +41,8 @@ pub fn stats(folder: &Path) -> Result<[Table; 5], DatasetError> {
 
 /// Each channel and all together, as bytes and as training sees them, in [-1, 1]; there the deviation of all is what
 /// `sigma_data` stands for.
-fn channels(index: &DataFrame) -> PolarsResult<Table> {
-    let mut moments = channel_moments(index)?;
+fn channels(index: &DataFrame, channels: Channels) -> PolarsResult<Table> {
+    let mut moments = channel_moments(index, channels)?;
     let mean = moments.iter().map(|(_, mean, _)| mean).sum::<f64>() / moments.len() as f64;
     let square = moments
         .iter()
@@ -193,10 +194,13 @@ fn proportions(sizes: &Sizes) -> Table {
 }
 
 /// Images of next to one colour: often a placeholder for a picture that is gone.
-fn flat(index: &DataFrame) -> PolarsResult<Table> {
+fn flat(index: &DataFrame, channels: Channels) -> PolarsResult<Table> {
     let ids = index.column("id")?.u64()?;
-    let column = |name: &str| index.column(name).and_then(|column| column.f32().cloned());
-    let deviations = [column("std_r")?, column("std_g")?, column("std_b")?];
+    let deviations = channels
+        .names()
+        .iter()
+        .map(|(_, short)| index.column(&format!("std_{short}"))?.f32().cloned())
+        .collect::<PolarsResult<Vec<_>>>()?;
     let rows = (0..index.height())
         .filter_map(|row| {
             let largest = deviations

@@ -4,11 +4,16 @@
 //! here gives the same bits.
 
 use super::patch::PatchSize;
-use crate::shards::CHANNELS;
+use crate::shards::Channels;
+
+/// Bytes of a pixel in colour.
+const COLORS: usize = Channels::Rgb.count();
 
 /// A patch within an image.
 #[derive(Clone, Copy)]
 pub(super) struct Cut {
+    /// What a pixel holds.
+    pub(super) channels: Channels,
     /// Columns of the image.
     pub(super) image_width: usize,
     /// The patch's first line.
@@ -24,8 +29,8 @@ pub(super) struct Cut {
 /// Copies a patch that lies within the image.
 ///
 /// # Shapes
-/// - `image`: `[image height, image_width, 3]`, u8
-/// - `out`: `[3, size.height, size.width]`, f32 in [-1, 1]
+/// - `image`: `[image height, image_width, channels]`, u8
+/// - `out`: `[channels, size.height, size.width]`, f32 in [-1, 1]
 pub(super) fn copy_patch(image: &[u8], cut: Cut, out: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {
@@ -51,6 +56,36 @@ fn copy_patch_avx2(image: &[u8], cut: Cut, out: &mut [f32]) {
     reason = "it is compiled anew within each function that allows other instructions"
 )]
 fn copy_lines(image: &[u8], cut: Cut, out: &mut [f32]) {
+    match cut.channels {
+        Channels::Grey => copy_grey(image, cut, out),
+        Channels::Rgb => copy_colors(image, cut, out),
+    }
+}
+
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "it is compiled anew within each function that allows other instructions"
+)]
+fn copy_grey(image: &[u8], cut: Cut, out: &mut [f32]) {
+    let width = cut.size.width;
+    for (line, out) in out.chunks_exact_mut(width).enumerate() {
+        let start = (cut.row + line) * cut.image_width + cut.left;
+        for (byte, out) in image[start..][..width].iter().zip(out.iter_mut()) {
+            *out = value(*byte);
+        }
+        if cut.mirrored {
+            out.reverse();
+        }
+    }
+}
+
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "it is compiled anew within each function that allows other instructions"
+)]
+fn copy_colors(image: &[u8], cut: Cut, out: &mut [f32]) {
     let PatchSize { height, width } = cut.size;
     let (red, rest) = out.split_at_mut(height * width);
     let (green, blue) = rest.split_at_mut(height * width);
@@ -59,9 +94,9 @@ fn copy_lines(image: &[u8], cut: Cut, out: &mut [f32]) {
         .zip(green.chunks_exact_mut(width))
         .zip(blue.chunks_exact_mut(width));
     for (line, ((red, green), blue)) in lines.enumerate() {
-        let start = ((cut.row + line) * cut.image_width + cut.left) * CHANNELS;
-        let bytes = &image[start..][..width * CHANNELS];
-        let pixels = bytes.as_chunks::<CHANNELS>().0.iter();
+        let start = ((cut.row + line) * cut.image_width + cut.left) * COLORS;
+        let bytes = &image[start..][..width * COLORS];
+        let pixels = bytes.as_chunks::<COLORS>().0.iter();
         let values = red.iter_mut().zip(green.iter_mut()).zip(blue.iter_mut());
         for (pixel, ((red, green), blue)) in pixels.zip(values) {
             *red = value(pixel[0]);
@@ -89,25 +124,33 @@ fn value(byte: u8) -> f32 {
 mod tests {
     use super::{Cut, copy_lines, copy_patch};
     use crate::loader::PatchSize;
+    use crate::shards::Channels;
 
     /// Every byte in every place of a vector register, at widths that fill none, some and many.
     #[test]
     fn every_byte_becomes_the_same_value_on_every_path() {
-        let (image_width, height) = (97, 8);
-        let image: Vec<u8> = (0..image_width * height * 3)
+        for channels in [Channels::Grey, Channels::Rgb] {
+            check(channels);
+        }
+    }
+
+    fn check(channels: Channels) {
+        let (image_width, height, count) = (97, 8, channels.count());
+        let image: Vec<u8> = (0..image_width * height * count)
             .map(|place| (place * 89) as u8)
             .collect();
         let mut seen = [false; 256];
         for width in [1, 5, 16, 31, 32, 64, 97] {
             for (left, mirrored) in [(0, false), (97 - width, true)] {
                 let cut = Cut {
+                    channels,
                     image_width,
                     row: 1,
                     left,
                     size: PatchSize { height: 6, width },
                     mirrored,
                 };
-                let mut out = vec![0.0; cut.size.values()];
+                let mut out = vec![0.0; cut.size.values(channels)];
                 copy_patch(&image, cut, &mut out);
                 let mut plain = out.clone();
                 copy_lines(&image, cut, &mut plain);
@@ -115,7 +158,7 @@ mod tests {
                     let (channel, line, column) =
                         (place / width / 6, place / width % 6, place % width);
                     let column = if mirrored { width - 1 - column } else { column };
-                    let byte = image[((1 + line) * image_width + left + column) * 3 + channel];
+                    let byte = image[((1 + line) * image_width + left + column) * count + channel];
                     seen[usize::from(byte)] = true;
                     let expected = f32::from(byte) / 127.5 - 1.0;
                     assert_eq!(value.to_bits(), expected.to_bits());

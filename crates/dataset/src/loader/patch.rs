@@ -1,6 +1,6 @@
 //! Where a patch lies, and how large it is.
 
-use crate::shards::CHANNELS;
+use crate::shards::Channels;
 
 /// Where a patch lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl PatchSize {
     }
 
     /// Values in a patch of this size, over all channels.
-    pub fn values(self) -> usize {
-        CHANNELS * self.height * self.width
+    pub fn values(self, channels: Channels) -> usize {
+        channels.count() * self.height * self.width
     }
 }

@@ -13,7 +13,7 @@ pub struct Fetched<B> {
     pub requests: Vec<PatchRequest>,
     /// Their size.
     pub size: PatchSize,
-    /// `[requests, 3, size.height, size.width]`, f32 in [-1, 1].
+    /// `[requests, channels, size.height, size.width]`, f32 in [-1, 1].
     pub buffer: B,
 }
 

@@ -1,5 +1,6 @@
 //! A prepared data set, mapped, and the copying of patches out of it.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use rayon::prelude::*;
 use super::convert::{Cut, copy_patch};
 use super::patch::{PatchRequest, PatchSize};
 use crate::error::DatasetError;
-use crate::shards::{CHANNELS, INDEX_FILE, ShardSpec, map_file, read_index, shard_file_name};
+use crate::shards::{Channels, INDEX_FILE, ShardSpec, map_file, read_index, shard_file_name};
 
 /// Values below which a batch is copied on the calling thread: waking others would take longer.
 const PARALLEL_VALUES: usize = 1 << 20;
@@ -82,9 +83,9 @@ impl ShardSet {
         self.0.spec.height
     }
 
-    /// Channels of an image.
-    pub fn channels(&self) -> usize {
-        CHANNELS
+    /// What a pixel holds.
+    pub fn channels(&self) -> Channels {
+        self.0.spec.channels
     }
 
     /// The names of the classes, by label; empty where images have none.
@@ -133,7 +134,7 @@ impl ShardSet {
     /// An image's pixels, as they lie in the file.
     ///
     /// # Shapes
-    /// - returns: `[height, width, 3]`, u8
+    /// - returns: `[height, width, channels]`, u8
     ///
     /// # Panics
     /// If `index` is not below [`len`](Self::len).
@@ -142,10 +143,25 @@ impl ShardSet {
         &self.0.shards[shard as usize][offset as usize..][..self.0.spec.image_bytes()]
     }
 
+    /// An image's pixels in colour: of grey ones, each channel the same.
+    ///
+    /// # Shapes
+    /// - returns: `[height, width, 3]`, u8
+    ///
+    /// # Panics
+    /// If `index` is not below [`len`](Self::len).
+    pub fn rgb_pixels(&self, index: usize) -> Cow<'_, [u8]> {
+        let pixels = self.pixels(index);
+        match self.channels() {
+            Channels::Rgb => Cow::Borrowed(pixels),
+            Channels::Grey => pixels.iter().flat_map(|grey| [*grey; 3]).collect(),
+        }
+    }
+
     /// Copies a patch as training sees it: `u8 / 127.5 - 1`, in [-1, 1].
     ///
     /// # Shapes
-    /// - `out`: `[3, size.height, size.width]`, f32
+    /// - `out`: `[channels, size.height, size.width]`, f32
     pub fn read_patch(
         &self,
         request: PatchRequest,
@@ -158,18 +174,19 @@ impl ShardSet {
     /// Copies a batch of patches of one size, on all threads of the current pool where that pays.
     ///
     /// # Shapes
-    /// - `out`: `[requests.len(), 3, size.height, size.width]`, f32, in [-1, 1]
+    /// - `out`: `[requests.len(), channels, size.height, size.width]`, f32, in [-1, 1]
     pub fn gather(
         &self,
         requests: &[PatchRequest],
         size: PatchSize,
         out: &mut [f32],
     ) -> Result<(), DatasetError> {
-        if out.len() != requests.len() * size.values() {
+        let values = size.values(self.channels());
+        if out.len() != requests.len() * values {
             return Err(DatasetError::Length {
                 what: format!("the buffer for {} patches", requests.len()),
                 actual: out.len(),
-                expected: requests.len() * size.values(),
+                expected: requests.len() * values,
             });
         }
         if let Some(request) = requests
@@ -187,13 +204,13 @@ impl ShardSet {
             return Ok(());
         }
         if out.len() < PARALLEL_VALUES {
-            let patches = out.chunks_exact_mut(size.values());
+            let patches = out.chunks_exact_mut(values);
             requests
                 .iter()
                 .zip(patches)
                 .for_each(|(request, out)| self.copy(request, size, out));
         } else {
-            let patches = out.par_chunks_exact_mut(size.values());
+            let patches = out.par_chunks_exact_mut(values);
             requests
                 .par_iter()
                 .zip(patches)
@@ -219,6 +236,7 @@ impl ShardSet {
             request.column
         };
         let cut = Cut {
+            channels: self.channels(),
             image_width: self.width(),
             row: request.row,
             left,

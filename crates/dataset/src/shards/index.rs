@@ -15,13 +15,11 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use patchwork_core::file_error;
 use rayon::prelude::*;
 
+use super::channels::Channels;
 use super::file::ShardFile;
-use super::spec::{CHANNELS, Rejected, ShardSpec, from_key_values, to_key_values};
+use super::spec::{Rejected, ShardSpec, from_key_values, to_key_values};
 use super::write::{DIGEST_BYTES, fixed_size_column, write_table};
 use crate::error::DatasetError;
-
-const MEANS: [&str; CHANNELS] = ["mean_r", "mean_g", "mean_b"];
-const DEVIATIONS: [&str; CHANNELS] = ["std_r", "std_g", "std_b"];
 
 /// What the index says of an image.
 pub(super) struct IndexRow {
@@ -30,32 +28,47 @@ pub(super) struct IndexRow {
     shard: u32,
     offset: u64,
     digest: [u8; DIGEST_BYTES],
-    mean: [f32; CHANNELS],
-    deviation: [f32; CHANNELS],
+    /// Of each channel; of grey three times the same.
+    moments: [Moments; Channels::Rgb.count()],
+}
+
+/// Mean and standard deviation of a channel.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Moments {
+    mean: f32,
+    deviation: f32,
 }
 
 /// Reads every image of a shard, checks its digest, and describes it.
-pub(super) fn describe(shard: &ShardFile, number: usize) -> Result<Vec<IndexRow>, DatasetError> {
+pub(super) fn describe(
+    shard: &ShardFile,
+    number: usize,
+    channels: Channels,
+) -> Result<Vec<IndexRow>, DatasetError> {
     (0..shard.ids.len())
         .into_par_iter()
         .map(|row| {
             let (pixels, digest) = shard.image(row)?;
-            let (mean, deviation) = moments(pixels);
             Ok(IndexRow {
                 id: shard.ids[row],
                 label: shard.labels[row],
                 shard: number as u32,
                 offset: shard.offset(row),
                 digest,
-                mean,
-                deviation,
+                moments: match channels {
+                    Channels::Grey => {
+                        let [grey] = moments(pixels);
+                        [grey; 3]
+                    }
+                    Channels::Rgb => moments(pixels),
+                },
             })
         })
         .collect()
 }
 
 /// Mean and standard deviation of each channel, from exact integer sums.
-fn moments(pixels: &[u8]) -> ([f32; CHANNELS], [f32; CHANNELS]) {
+fn moments<const CHANNELS: usize>(pixels: &[u8]) -> [Moments; CHANNELS] {
     let (mut sums, mut squares) = ([0u64; CHANNELS], [0u64; CHANNELS]);
     for pixel in pixels.as_chunks::<CHANNELS>().0 {
         for channel in 0..CHANNELS {
@@ -65,13 +78,14 @@ fn moments(pixels: &[u8]) -> ([f32; CHANNELS], [f32; CHANNELS]) {
         }
     }
     let count = (pixels.len() / CHANNELS) as u64;
-    let mean = sums.map(|sum| (sum as f64 / count as f64) as f32);
-    let deviation = std::array::from_fn(|channel| {
+    std::array::from_fn(|channel| {
         let sum = u128::from(sums[channel]);
         let scaled = u128::from(count) * u128::from(squares[channel]) - sum * sum;
-        ((scaled as f64).sqrt() / count as f64) as f32
-    });
-    (mean, deviation)
+        Moments {
+            mean: (sums[channel] as f64 / count as f64) as f32,
+            deviation: ((scaled as f64).sqrt() / count as f64) as f32,
+        }
+    })
 }
 
 /// Writes the index of a set.
@@ -80,54 +94,37 @@ pub(super) fn write_index(
     spec: &ShardSpec,
     rows: &[IndexRow],
 ) -> Result<(), DatasetError> {
-    let batch = index_batch(rows).map_err(|error| DatasetError::parquet("write", path, error))?;
+    let batch = index_batch(spec.channels, rows)
+        .map_err(|error| DatasetError::parquet("write", path, error))?;
     write_table(path, &batch, to_key_values(spec.to_metadata()))
 }
 
-fn index_batch(rows: &[IndexRow]) -> Result<RecordBatch, ArrowError> {
+fn index_batch(channels: Channels, rows: &[IndexRow]) -> Result<RecordBatch, ArrowError> {
     let digests = rows.iter().flat_map(|row| row.digest).collect();
-    let mut columns: Vec<(&str, bool, ArrayRef)> = vec![
+    let ids = UInt64Array::from_iter_values(rows.iter().map(|row| row.id));
+    let labels: Int32Array = rows.iter().map(|row| row.label).collect();
+    let shards = UInt32Array::from_iter_values(rows.iter().map(|row| row.shard));
+    let offsets = UInt64Array::from_iter_values(rows.iter().map(|row| row.offset));
+    let mut columns: Vec<(String, bool, ArrayRef)> = vec![
+        ("id".to_owned(), false, Arc::new(ids)),
+        ("label".to_owned(), true, Arc::new(labels)),
+        ("shard".to_owned(), false, Arc::new(shards)),
+        ("offset".to_owned(), false, Arc::new(offsets)),
         (
-            "id",
+            "digest".to_owned(),
             false,
-            Arc::new(UInt64Array::from_iter_values(rows.iter().map(|row| row.id))),
+            fixed_size_column(digests, DIGEST_BYTES)?,
         ),
-        (
-            "label",
-            true,
-            Arc::new(rows.iter().map(|row| row.label).collect::<Int32Array>()),
-        ),
-        (
-            "shard",
-            false,
-            Arc::new(UInt32Array::from_iter_values(
-                rows.iter().map(|row| row.shard),
-            )),
-        ),
-        (
-            "offset",
-            false,
-            Arc::new(UInt64Array::from_iter_values(
-                rows.iter().map(|row| row.offset),
-            )),
-        ),
-        ("digest", false, fixed_size_column(digests, DIGEST_BYTES)?),
     ];
-    for (channel, name) in MEANS.into_iter().enumerate() {
-        let values = rows.iter().map(|row| row.mean[channel]);
-        columns.push((
-            name,
-            false,
-            Arc::new(Float32Array::from_iter_values(values)),
-        ));
+    for (channel, (_, short)) in channels.names().iter().enumerate() {
+        let means = rows.iter().map(|row| row.moments[channel].mean);
+        let means = Arc::new(Float32Array::from_iter_values(means));
+        columns.push((format!("mean_{short}"), false, means));
     }
-    for (channel, name) in DEVIATIONS.into_iter().enumerate() {
-        let values = rows.iter().map(|row| row.deviation[channel]);
-        columns.push((
-            name,
-            false,
-            Arc::new(Float32Array::from_iter_values(values)),
-        ));
+    for (channel, (_, short)) in channels.names().iter().enumerate() {
+        let deviations = rows.iter().map(|row| row.moments[channel].deviation);
+        let deviations = Arc::new(Float32Array::from_iter_values(deviations));
+        columns.push((format!("std_{short}"), false, deviations));
     }
     table(columns)
 }
@@ -141,19 +138,19 @@ pub(super) fn write_rejected(
     let keys = StringArray::from_iter_values(rejected.iter().map(|image| &image.key));
     let causes = StringArray::from_iter_values(rejected.iter().map(|image| &image.cause));
     let batch = table(vec![
-        ("key", false, Arc::new(keys)),
-        ("cause", false, Arc::new(causes)),
+        ("key".to_owned(), false, Arc::new(keys)),
+        ("cause".to_owned(), false, Arc::new(causes)),
     ])
     .map_err(|error| DatasetError::parquet("write", path, error))?;
     write_table(path, &batch, to_key_values(spec.to_metadata()))
 }
 
-fn table(columns: Vec<(&str, bool, ArrayRef)>) -> Result<RecordBatch, ArrowError> {
+fn table(columns: Vec<(String, bool, ArrayRef)>) -> Result<RecordBatch, ArrowError> {
     let fields: Vec<Field> = columns
         .iter()
         .map(|(name, nullable, values)| {
             let data_type: &DataType = values.data_type();
-            Field::new(*name, data_type.clone(), *nullable)
+            Field::new(name, data_type.clone(), *nullable)
         })
         .collect();
     let values = columns.into_iter().map(|(_, _, values)| values).collect();
@@ -238,17 +235,14 @@ pub(crate) fn read_digests(path: &Path) -> Result<Vec<[u8; DIGEST_BYTES]>, Datas
 
 #[cfg(test)]
 mod tests {
-    use super::moments;
+    use super::{Moments, moments};
 
     #[test]
-    #[expect(
-        clippy::float_cmp,
-        reason = "the sums are exact, so the results are rounded once"
-    )]
     fn moments_are_exact() {
         let pixels = [0, 10, 255, 2, 10, 255, 4, 10, 0, 6, 10, 0];
-        let (mean, deviation) = moments(&pixels);
-        assert_eq!(mean, [3.0, 10.0, 127.5]);
-        assert_eq!(deviation, [5f32.sqrt(), 0.0, 127.5]);
+        let of = |mean, deviation| Moments { mean, deviation };
+        let expected = [of(3.0, 5f32.sqrt()), of(10.0, 0.0), of(127.5, 127.5)];
+        assert_eq!(moments::<3>(&pixels), expected);
+        assert_eq!(moments::<1>(&[0, 2, 4, 6]), [of(3.0, 5f32.sqrt())]);
     }
 }

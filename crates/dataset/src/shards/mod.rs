@@ -1,16 +1,18 @@
 //! The format `patchwork.shards/1`: a folder of Parquet files with an index of where each image's pixels lie.
 //!
 //! - `shard-00000.parquet`, ...: one row an image; columns `id` (UInt64, dense from 0 over the set), `key`
-//!   (Utf8), `label` (Int32, nullable), `image` (FixedSizeBinary, `[height, width, 3]` u8), `digest`
+//!   (Utf8), `label` (Int32, nullable), `image` (FixedSizeBinary, `[height, width, channels]` u8), `digest`
 //!   (FixedSizeBinary(16), BLAKE3 of the pixels, truncated), `source_width`, `source_height` (UInt16). One row
 //!   group, and the image column in one uncompressed PLAIN page: the pixels of a shard lie contiguous.
 //! - `index.parquet`: `id`, `label`, `shard`, `offset` (of the first pixel byte in the shard file), `digest`,
-//!   and mean and standard deviation of each channel, in 0..=255.
+//!   and mean and standard deviation of each channel, in 0..=255: `mean_r`, ..., `std_b`, or `mean_l` and `std_l` of
+//!   grey images.
 //! - `rejected.parquet`: `key` and `cause` of each image that was left out.
 //!
-//! Each file's key-value metadata holds the format, size, class names and the writer's own entries. The bytes
+//! Each file's key-value metadata holds the format, size, channels, class names and the writer's own entries. The bytes
 //! are a function of the rows alone, so that a set made in two attempts equals one made in one.
 
+mod channels;
 mod file;
 mod index;
 mod keys;
@@ -19,8 +21,9 @@ mod spec;
 mod verify;
 mod write;
 
+pub use channels::Channels;
 pub use set_writer::ShardSetWriter;
-pub use spec::{CHANNELS, FORMAT, INDEX_FILE, REJECTED_FILE, Rejected, Row, ShardSpec};
+pub use spec::{FORMAT, INDEX_FILE, REJECTED_FILE, Rejected, Row, ShardSpec};
 
 pub(crate) use file::map_file;
 pub(crate) use index::{read_digests, read_index};

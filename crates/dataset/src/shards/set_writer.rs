@@ -7,7 +7,7 @@ use patchwork_core::durable;
 use super::file::ShardFile;
 use super::index::{IndexRow, describe, write_index, write_rejected};
 use super::spec::{
-    CHANNELS, FIRST_ID_KEY, INDEX_FILE, REJECTED_FILE, REJECTED_KEY, Rejected, Row, ShardSpec,
+    FIRST_ID_KEY, INDEX_FILE, REJECTED_FILE, REJECTED_KEY, Rejected, Row, ShardSpec,
     shard_file_name, shard_number, to_key_values,
 };
 use super::write::write_shard_file;
@@ -115,7 +115,7 @@ impl ShardSetWriter {
         for number in 0..self.shards {
             let path = self.shard_path(number);
             let described = ShardFile::open(&path, self.spec.image_bytes())
-                .and_then(|shard| describe(&shard, number));
+                .and_then(|shard| describe(&shard, number, self.spec.channels));
             if matches!(described, Err(DatasetError::Malformed { .. })) {
                 durable::remove_file(&path)?;
             }
@@ -163,8 +163,11 @@ impl ShardSetWriter {
             if row.pixels.len() != self.spec.image_bytes() {
                 return Err(DatasetError::Length {
                     what: format!(
-                        "the image `{}` of {} x {} pixels with {CHANNELS} channels",
-                        row.key, self.spec.width, self.spec.height
+                        "the image `{}` of {} x {} pixels with {} channels",
+                        row.key,
+                        self.spec.width,
+                        self.spec.height,
+                        self.spec.channels.count()
                     ),
                     actual: row.pixels.len(),
                     expected: self.spec.image_bytes(),

@@ -8,6 +8,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use patchwork_core::file_error;
 use serde::{Deserialize, Serialize};
 
+use super::channels::Channels;
 use crate::error::DatasetError;
 
 /// The format's name and version.
@@ -18,9 +19,6 @@ pub const INDEX_FILE: &str = "index.parquet";
 
 /// The list of images that were left out.
 pub const REJECTED_FILE: &str = "rejected.parquet";
-
-/// Channels of an image: red, green, blue.
-pub const CHANNELS: usize = 3;
 
 /// The most pixel bytes in a shard, which bounds the memory that writing one takes.
 pub(super) const MAX_SHARD_BYTES: usize = 192 << 20;
@@ -53,6 +51,8 @@ pub struct ShardSpec {
     pub width: usize,
     /// Height of an image in pixels.
     pub height: usize,
+    /// What a pixel holds.
+    pub channels: Channels,
     /// The most rows in a shard.
     pub images_per_shard: usize,
     /// The names of the classes, by label; empty where images have none.
@@ -64,7 +64,7 @@ pub struct ShardSpec {
 impl ShardSpec {
     /// Bytes of an image.
     pub fn image_bytes(&self) -> usize {
-        self.width * self.height * CHANNELS
+        self.width * self.height * self.channels.count()
     }
 
     /// Reads what a file of a set says of the set.
@@ -114,7 +114,7 @@ impl ShardSpec {
                 RESOLUTION_KEY.to_owned(),
                 format!("{}x{}", self.width, self.height),
             ),
-            (CHANNELS_KEY.to_owned(), CHANNELS.to_string()),
+            (CHANNELS_KEY.to_owned(), self.channels.count().to_string()),
             (CLASS_NAMES_KEY.to_owned(), class_names),
             (
                 IMAGES_PER_SHARD_KEY.to_owned(),
@@ -141,10 +141,9 @@ impl ShardSpec {
         if format != FORMAT {
             return Err(wrong(FORMAT_KEY, &format));
         }
-        let channels = take(CHANNELS_KEY)?;
-        if channels != CHANNELS.to_string() {
-            return Err(wrong(CHANNELS_KEY, &channels));
-        }
+        let count = take(CHANNELS_KEY)?;
+        let channels = count.parse().ok().and_then(Channels::of_count);
+        let channels = channels.ok_or_else(|| wrong(CHANNELS_KEY, &count))?;
         let resolution = take(RESOLUTION_KEY)?;
         let sides = resolution.split_once('x').and_then(|(width, height)| {
             Some((width.parse::<u16>().ok()?, height.parse::<u16>().ok()?))
@@ -155,6 +154,7 @@ impl ShardSpec {
         let spec = Self {
             width: width.into(),
             height: height.into(),
+            channels,
             images_per_shard: images_per_shard
                 .parse()
                 .map_err(|_| wrong(IMAGES_PER_SHARD_KEY, &images_per_shard))?,
@@ -174,7 +174,7 @@ pub struct Row {
     pub key: String,
     /// Index into the class names.
     pub label: Option<u32>,
-    /// `[height, width, 3]`, u8.
+    /// `[height, width, channels]`, u8.
     pub pixels: Vec<u8>,
     /// Width of the source image in pixels.
     pub source_width: u16,

@@ -77,7 +77,7 @@ fn a_thread_of_its_own_gathers_the_same_batches_in_order() {
     };
     let ask = |prefetch: &mut Prefetch<Vec<f32>>, number: u64| {
         let (requests, size) = batch(number);
-        prefetch.ask(requests, size, vec![0.0; 10 * size.values()]);
+        prefetch.ask(requests, size, vec![0.0; 10 * size.values(set.channels())]);
     };
     assert!(prefetch.take().is_none());
     ask(&mut prefetch, 0);
@@ -85,7 +85,7 @@ fn a_thread_of_its_own_gathers_the_same_batches_in_order() {
         ask(&mut prefetch, number + 1);
         let fetched = prefetch.take().unwrap().unwrap();
         let (requests, size) = batch(number);
-        let mut expected = vec![0.0; 10 * size.values()];
+        let mut expected = vec![0.0; 10 * size.values(set.channels())];
         set.gather(&requests, size, &mut expected).unwrap();
         assert_eq!(
             (fetched.requests, fetched.size, fetched.buffer),

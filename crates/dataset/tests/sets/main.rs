@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use patchwork_core::Seed;
-use patchwork_dataset::{Row, ShardSet, ShardSetWriter, ShardSpec};
+use patchwork_dataset::{Channels, Row, ShardSet, ShardSetWriter, ShardSpec};
 
 const WIDTH: usize = 20;
 const HEIGHT: usize = 12;
@@ -22,9 +22,14 @@ const CLASSES: [&str; 3] = ["red fox", "a/b", "été"];
 
 /// Images of noise in three shards; image 40 has the pixels of image 3.
 fn write_set(folder: &Path, labelled: bool) -> ShardSet {
+    write_set_of(folder, labelled, Channels::Rgb)
+}
+
+fn write_set_of(folder: &Path, labelled: bool, channels: Channels) -> ShardSet {
     let spec = ShardSpec {
         width: WIDTH,
         height: HEIGHT,
+        channels,
         images_per_shard: PER_SHARD,
         class_names: if labelled {
             CLASSES.map(str::to_owned).to_vec()
@@ -39,7 +44,7 @@ fn write_set(folder: &Path, labelled: bool) -> ShardSet {
             Row {
                 key: format!("folder/{image} ü.jpg"),
                 label: labelled.then_some(image as u32 % 3),
-                pixels: (0..WIDTH * HEIGHT * 3)
+                pixels: (0..WIDTH * HEIGHT * channels.count())
                     .map(|_| noise.next_u64() as u8)
                     .collect(),
                 source_width: 100 + image as u16 % 2,

@@ -3,11 +3,12 @@
 use std::ops::ControlFlow;
 
 use patchwork_dataset::export::{ExportFormat, ExportOptions, Exported, export};
-use patchwork_dataset::inspect::stats;
+use patchwork_dataset::inspect::{inspect, stats};
+use patchwork_dataset::{Channels, verify};
 use serde_json::{Value, json};
 
 use super::readers::python;
-use super::{CLASSES, IMAGES, write_set};
+use super::{CLASSES, IMAGES, write_set, write_set_of};
 
 /// Compares every form of the set in a folder with its pixels in one file.
 const SCRIPT: &str = r"
@@ -16,8 +17,9 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
 
-root, width, height = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-pixels = np.fromfile(os.path.join(root, 'pixels.bin'), np.uint8).reshape(-1, height, width, 3)
+root = sys.argv[1]
+width, height, channels = map(int, sys.argv[2:])
+pixels = np.fromfile(os.path.join(root, 'pixels.bin'), np.uint8).reshape(-1, height, width, channels)
 found = {}
 
 # The shards as any reader of Parquet sees them, and by the offsets of the index.
@@ -25,7 +27,8 @@ index = pq.read_table(os.path.join(root, 'set', 'index.parquet')).to_pylist()
 rows = 0
 for number, path in enumerate(sorted(glob.glob(os.path.join(root, 'set', 'shard-*.parquet')))):
     table = pq.read_table(path)
-    assert table.schema.field('image').type.byte_width == height * width * 3
+    assert table.schema.field('image').type.byte_width == height * width * channels
+    assert pq.read_metadata(path).metadata[b'channels'] == str(channels).encode()
     raw = open(path, 'rb').read()
     for row in table.to_pylist():
         image = pixels[row['id']].tobytes()
@@ -33,14 +36,18 @@ for number, path in enumerate(sorted(glob.glob(os.path.join(root, 'set', 'shard-
         assert row['image'] == image
         assert raw[entry['offset']:entry['offset'] + len(image)] == image
         assert (entry['shard'], entry['label'], entry['digest']) == (number, row['label'], row['digest'])
+        for channel, name in enumerate('rgb' if channels == 3 else 'l'):
+            values = pixels[row['id']][..., channel]
+            assert abs(entry['mean_' + name] - values.mean()) < 1e-3
+            assert abs(entry['std_' + name] - values.std()) < 1e-3
         rows += 1
 assert rows == len(index) == len(pixels)
 found['shards'] = rows
 
 def same(file, id):
     image = Image.open(file)
-    assert (image.format, image.mode) == ('PNG', 'RGB')
-    assert (np.asarray(image) == pixels[id]).all(), id
+    assert (image.format, image.mode) == ('PNG', 'RGB' if channels == 3 else 'L')
+    assert (np.asarray(image).reshape(height, width, channels) == pixels[id]).all(), id
 
 # The archive: entries are stored, their names sort as the labels are listed.
 with zipfile.ZipFile(os.path.join(root, 'edm.zip')) as archive:
@@ -76,9 +83,23 @@ print(json.dumps(found))
 
 #[test]
 fn programs_that_are_not_ours_read_every_form_of_a_set() {
+    for channels in [Channels::Rgb, Channels::Grey] {
+        check(channels);
+    }
+}
+
+fn check(channels: Channels) {
     let root = tempfile::tempdir().unwrap();
     let folder = root.path().join("set");
-    let set = write_set(&folder, true);
+    let set = write_set_of(&folder, true, channels);
+    assert!(
+        verify(&folder, &mut |_, _| ControlFlow::Continue(()))
+            .unwrap()
+            .faults
+            .is_empty()
+    );
+    let [_, _, table, _, _] = inspect(&folder).unwrap();
+    assert_eq!(table.rows.len(), channels.count());
     let pixels: Vec<u8> = (0..set.len())
         .flat_map(|image| set.pixels(image))
         .copied()
@@ -112,7 +133,12 @@ fn programs_that_are_not_ours_read_every_form_of_a_set() {
 
     let printed = python(
         SCRIPT,
-        &[root.path().as_os_str(), "20".as_ref(), "12".as_ref()],
+        &[
+            root.path().as_os_str(),
+            "20".as_ref(),
+            "12".as_ref(),
+            channels.count().to_string().as_ref(),
+        ],
     );
     let found: Value = serde_json::from_str(&printed).unwrap();
     assert_eq!(
@@ -171,9 +197,15 @@ fn an_export_is_the_same_again_and_one_broken_off_leaves_nothing() {
 
 #[test]
 fn statistics_are_those_of_the_pixels() {
+    for channels in [Channels::Rgb, Channels::Grey] {
+        check_statistics(channels);
+    }
+}
+
+fn check_statistics(channels: Channels) {
     let folder = tempfile::tempdir().unwrap();
-    let set = write_set(folder.path(), true);
-    let [channels, sides, sizes, proportions, flat] = stats(folder.path()).unwrap();
+    let set = write_set_of(folder.path(), true, channels);
+    let [moments, sides, sizes, proportions, flat] = stats(folder.path()).unwrap();
     let values: Vec<f64> = (0..set.len())
         .flat_map(|image| set.pixels(image))
         .map(|byte| f64::from(*byte) / 127.5 - 1.0)
@@ -184,7 +216,8 @@ fn statistics_are_those_of_the_pixels() {
         .map(|value| (value - mean).powi(2))
         .sum::<f64>();
     let deviation = (variance / values.len() as f64).sqrt();
-    let all = channels.rows.last().unwrap();
+    assert_eq!(moments.rows.len(), channels.count() + 1);
+    let all = moments.rows.last().unwrap();
     for (found, expected) in [(&all[3], mean), (&all[4], deviation)] {
         assert!((found.as_f64().unwrap() - expected).abs() < 1e-4);
     }

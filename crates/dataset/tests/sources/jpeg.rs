@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 
-use patchwork_dataset::compose::compose;
+use patchwork_dataset::compose::{compose, compose_grey};
 use patchwork_dataset::decode::{MemoryGate, decode, orientation};
 
 /// Files of every sampling, size, quality and coding, each with the pixels that Pillow makes of it.
@@ -21,6 +21,8 @@ def save(image, **options):
     seen = Image.open(io.BytesIO(data)).convert('RGB')
     open(f'{sys.argv[1]}/{number}.jpg', 'wb').write(data)
     open(f'{sys.argv[1]}/{number}.rgb', 'wb').write(seen.tobytes())
+    seen = Image.open(io.BytesIO(data)).convert('L')
+    open(f'{sys.argv[1]}/{number}.grey', 'wb').write(seen.tobytes())
     number += 1
 sizes = [(1, 1), (2, 3), (3, 2), (5, 1), (1, 7), (8, 8), (9, 17), (16, 15), (31, 33), (64, 48), (65, 97)]
 samplings = ['4:4:4', '4:2:2', '4:2:0']
@@ -54,8 +56,13 @@ fn every_kind_decodes_as_in_pillow() {
         let image = decode(&bytes, &gate).unwrap();
         let size = (image.width(), image.height());
         assert!(
-            compose(image, [0; 3]) == expected,
+            compose(image.clone(), [0; 3]) == expected,
             "image {number} of {size:?} differs"
+        );
+        let expected = fs::read(folder.path().join(format!("{number}.grey"))).unwrap();
+        assert!(
+            compose_grey(image, [0; 3]) == expected,
+            "image {number} of {size:?} differs in grey"
         );
     }
 }

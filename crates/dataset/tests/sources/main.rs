@@ -13,7 +13,9 @@ use std::path::Path;
 
 use patchwork_dataset::source::{Labels, Split, open};
 use patchwork_dataset::transform::{Size, Transform};
-use patchwork_dataset::{PrepareSettings, ShardSet, Source, SourceCache, SourceSettings, prepare};
+use patchwork_dataset::{
+    Channels, PrepareSettings, ShardSet, Source, SourceCache, SourceSettings, prepare,
+};
 use polars::prelude::*;
 
 const SETTINGS: PrepareSettings = PrepareSettings {
@@ -23,6 +25,7 @@ const SETTINGS: PrepareSettings = PrepareSettings {
     },
     transform: Transform::CenterCrop,
     exif_orientation: false,
+    channels: Channels::Rgb,
     background: [255; 3],
     images_per_shard: 4,
     max_rejected: 0.0,

@@ -76,6 +76,7 @@ fn published_defaults(is_song: bool, sigma_data: f64) -> NetworkConfig {
             Architecture::Adm
         },
         img_resolution: 0,
+        img_size: None,
         img_channels: 0,
         in_channels: 0,
         out_channels: 0,

@@ -19,10 +19,7 @@ pub(crate) fn measure_memory(subject: &Subject, batch: i64, arguments: &Argument
     let folder = tempfile::tempdir().unwrap();
     let data = images(folder.path(), config.img_resolution as usize);
     let mut training = training(config, batch, precision, arguments.device);
-    let side = Side {
-        side: config.img_resolution,
-        multiplier: 1,
-    };
+    let side = Side::square(config.img_resolution, 1);
     let plan = StepPlan {
         side,
         images_multiplier: 1.0,
@@ -43,7 +40,7 @@ pub(crate) fn measure_memory(subject: &Subject, batch: i64, arguments: &Argument
         subject.name,
         count as f64 / 1e6,
         peak_mebibytes(),
-        side = side.side,
+        side = side.side(),
     );
 }
 

@@ -29,7 +29,7 @@ pub(crate) fn measure_network(subject: &Subject, arguments: &Arguments) {
     );
     let folder = tempfile::tempdir().unwrap();
     let data = images(folder.path(), resolution as usize);
-    let sides = PatchSides::pixel(resolution, 0.5).unwrap();
+    let sides = PatchSides::pixel(resolution, resolution, 0.5).unwrap();
     let mut float32 = Vec::new();
     let mut ratios = Vec::new();
     for &precision in &arguments.precisions {
@@ -39,7 +39,7 @@ pub(crate) fn measure_network(subject: &Subject, arguments: &Arguments) {
         for share in sides.shares() {
             let side = share.side;
             let found = measure(&mut training, &data, side, batch, arguments);
-            let gflops = found.images_per_second * operations(&network, side.side) / 1e9;
+            let gflops = found.images_per_second * operations(&network, side.side()) / 1e9;
             let beside = |baseline: Option<f64>| match baseline {
                 Some(baseline) => format!("{:.2}", found.images_per_second / baseline),
                 None => "-".to_owned(),
@@ -47,10 +47,10 @@ pub(crate) fn measure_network(subject: &Subject, arguments: &Arguments) {
             let pytorch = subject
                 .pytorch
                 .iter()
-                .find(|(known, ..)| *known == side.side && !arguments.device.is_cuda());
+                .find(|(known, ..)| *known == side.side() && !arguments.device.is_cuda());
             println!(
                 "{:>4}  {:>5}  {:<9}  {:>9.2}  {:>10}  {:>10}  {:>7.1}  {:>8.0}%  {:>4.1}%  {:>6.1}%",
-                side.side,
+                side.side(),
                 batch * side.multiplier,
                 format!("{precision:?}"),
                 found.images_per_second,

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use patchwork_core::Seed;
-use patchwork_dataset::{Order, PatchRequest, PatchSize, Row, ShardSet, ShardSetWriter, ShardSpec};
+use patchwork_dataset::{
+    Channels, Order, PatchRequest, PatchSize, Row, ShardSet, ShardSetWriter, ShardSpec,
+};
 use patchwork_diffusion::loss::LossOptions;
 use patchwork_diffusion::{
     AdamOptions, EmaProfile, ImageClock, LearningRate, NetworkDenoiser, Round, Side, TrainOptions,
@@ -80,6 +82,7 @@ pub(crate) fn images(folder: &Path, resolution: usize) -> ShardSet {
     let spec = ShardSpec {
         width: resolution,
         height: resolution,
+        channels: Channels::Rgb,
         images_per_shard: IMAGES as usize,
         class_names: Vec::new(),
         metadata: std::collections::BTreeMap::new(),
@@ -140,7 +143,7 @@ pub(crate) fn round(data: &ShardSet, step: u64, side: Side, images: u64, device:
     let seed = Seed::new(1);
     let order = Order::new(data.len() as u64, seed.derive("order"));
     let mut draws = seed.derive("patches").at(step).stream();
-    let free = (data.width() as u64) - side.side as u64 + 1;
+    let free = (data.width() as u64) - side.side() as u64 + 1;
     let requests: Vec<PatchRequest> = (0..images)
         .map(|offset| PatchRequest {
             index: order.index_at(step * images + offset) as usize,
@@ -149,10 +152,10 @@ pub(crate) fn round(data: &ShardSet, step: u64, side: Side, images: u64, device:
             mirrored: draws.uniform() < 0.5,
         })
         .collect();
-    let size = PatchSize::square(side.side as usize);
-    let mut values = vec![0.0_f32; requests.len() * size.values()];
+    let size = PatchSize::square(side.side() as usize);
+    let mut values = vec![0.0_f32; requests.len() * size.values(data.channels())];
     data.gather(&requests, size, &mut values).unwrap();
-    let shape = [images as i64, 3, side.side, side.side];
+    let shape = [images as i64, 3, side.side(), side.side()];
     tch::manual_seed(step as i64);
     let float = (Kind::Float, Device::Cpu);
     Round {

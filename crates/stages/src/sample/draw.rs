@@ -13,9 +13,18 @@ use crate::train::one_hot;
 /// A network with everything that says how images are drawn from it.
 pub struct ImageSampler {
     denoiser: NetworkDenoiser,
-    region: Region,
+    part: Part,
     options: SamplerOptions,
     device: Device,
+}
+
+/// A part of the canvas, in pixels.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    row: i64,
+    column: i64,
+    height: i64,
+    width: i64,
 }
 
 impl ImageSampler {
@@ -27,26 +36,39 @@ impl ImageSampler {
         options: SamplerOptions,
         device: Device,
     ) -> Self {
-        let side = network.config().img_resolution;
+        let part = match region {
+            None => Part {
+                row: 0,
+                column: 0,
+                height: network.config().height(),
+                width: network.config().width(),
+            },
+            Some(Region { row, column, side }) => Part {
+                row: row.into(),
+                column: column.into(),
+                height: side.into(),
+                width: side.into(),
+            },
+        };
         Self {
             denoiser: NetworkDenoiser {
                 precision,
                 ..NetworkDenoiser::new(network.to_kind_copy(precision))
             },
-            region: region.unwrap_or(Region {
-                row: 0,
-                column: 0,
-                side: u32::try_from(side)
-                    .expect("a network's configuration is checked: sides are at most 65,536"),
-            }),
+            part,
             options,
             device,
         }
     }
 
-    /// The side of the images, in pixels.
-    pub fn side(&self) -> usize {
-        self.region.side as usize
+    /// The height of the images, in pixels.
+    pub fn height(&self) -> usize {
+        self.part.height as usize
+    }
+
+    /// The width of the images, in pixels.
+    pub fn width(&self) -> usize {
+        self.part.width as usize
     }
 
     /// The network looks at multiples of so many images at once.
@@ -61,7 +83,7 @@ impl ImageSampler {
     /// Draws the images of some seeds; `labels` are their classes, for a network that is told them.
     ///
     /// # Shapes
-    /// - returns: `[seeds, 3, side, side]`, u8, on the CPU
+    /// - returns: `[seeds, channels, height, width]`, u8, on the CPU
     ///
     /// # Determinism
     /// On the processor an image is a function of its seed and class alone, whatever is drawn beside it.
@@ -83,8 +105,8 @@ impl ImageSampler {
             let (latents, mut noise) = seeded_draws(
                 seeds,
                 self.denoiser.network.config().img_channels,
-                self.region.side.into(),
-                self.region.side.into(),
+                self.part.height,
+                self.part.width,
                 self.options.noisy_steps(),
             );
             let images = sample(
@@ -102,9 +124,14 @@ impl ImageSampler {
     pub(super) fn try_out(&self, images: u32) {
         tch::no_grad(|| {
             let config = self.denoiser.network.config();
-            let (images, side) = (i64::from(images), i64::from(self.region.side));
+            let images = i64::from(images);
             let noisy = Tensor::zeros(
-                [images, config.img_channels, side, side],
+                [
+                    images,
+                    config.img_channels,
+                    self.part.height,
+                    self.part.width,
+                ],
                 (Kind::Double, self.device),
             );
             let sigma = Tensor::ones([images], (Kind::Double, self.device));
@@ -116,11 +143,17 @@ impl ImageSampler {
 
     fn conditioning(&self, labels: Option<&[i64]>) -> Conditioning {
         let config = self.denoiser.network.config();
-        let (whole, side) = (config.img_resolution, i64::from(self.region.side));
-        let (row, column) = (self.region.row.into(), self.region.column.into());
+        let Part {
+            row,
+            column,
+            height,
+            width,
+        } = self.part;
+        let (whole_height, whole_width) = (config.height(), config.width());
         Conditioning {
             positions: config.position_channels.then(|| {
-                patch_positions(&[row], &[column], side, side, whole, whole).to_device(self.device)
+                patch_positions(&[row], &[column], height, width, whole_height, whole_width)
+                    .to_device(self.device)
             }),
             class_labels: labels
                 .map(|labels| one_hot(labels, config.label_dim).to_device(self.device)),

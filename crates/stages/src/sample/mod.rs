@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use patchwork_config::{Execution, Kind, SampleSettings, SeedRange};
 use patchwork_core::durable;
 use patchwork_dataset::grid::first_images_png;
-use patchwork_dataset::{Row, ShardSet, ShardSetWriter, ShardSpec};
+use patchwork_dataset::{Channels, Row, ShardSet, ShardSetWriter, ShardSpec};
 use patchwork_networks::Network;
 use patchwork_networks::checkpoint::load_network;
 use patchwork_pipeline::Outcome;
@@ -46,8 +46,9 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         options::sampler_options(&settings),
         device,
     );
+    let channels = channels(&network)?;
     drop(network);
-    draw_all(&sampler, &classes, &settings, &execution, context)?;
+    draw_all(&sampler, channels, &classes, &settings, &execution, context)?;
     write_grid(context, &settings)?;
     export::write_export(settings.export, context)?;
     let summary = json!({
@@ -85,6 +86,21 @@ fn network(
     Ok(network)
 }
 
+/// A network that makes no images.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the network makes pictures of {channels} channels; images have 1 (grey) or 3 (red, green, blue)"
+)]
+struct NoImages {
+    channels: i64,
+}
+
+fn channels(network: &Network) -> Result<Channels, NoImages> {
+    let channels = network.config().img_channels;
+    let found = usize::try_from(channels).ok().and_then(Channels::of_count);
+    found.ok_or(NoImages { channels })
+}
+
 /// None for a network that was not trained here.
 fn images_seen(trained: &JobInput, settings: &SampleSettings) -> Result<Option<u64>, StageError> {
     match settings.at_images {
@@ -100,14 +116,16 @@ fn images_seen(trained: &JobInput, settings: &SampleSettings) -> Result<Option<u
 /// Draws every seed's image into the shards, from the first shard that is not there yet.
 fn draw_all(
     sampler: &ImageSampler,
+    channels: Channels,
     classes: &Classes,
     settings: &SampleSettings,
     execution: &Execution,
     context: &Context,
 ) -> Result<(), StageError> {
     let spec = ShardSpec {
-        width: sampler.side(),
-        height: sampler.side(),
+        width: sampler.width(),
+        height: sampler.height(),
+        channels,
         images_per_shard: settings.images_per_shard as usize,
         class_names: classes.names().to_vec(),
         metadata: BTreeMap::from([("source".to_owned(), "samples".to_owned())]),
@@ -146,7 +164,7 @@ fn draw_all(
             }
             let labels = classes.of(batch);
             let images = sampler.draw(batch, labels.as_deref());
-            rows.extend(to_rows(batch, labels.as_deref(), &images, sampler.side()));
+            rows.extend(to_rows(batch, labels.as_deref(), &images));
             progress(writer.images() + rows.len() as u64);
         }
         writer.write_shard(rows, Vec::new())?;
@@ -183,10 +201,13 @@ fn batch_size(
     fitting as usize
 }
 
-fn to_rows(seeds: &[u64], labels: Option<&[i64]>, images: &Tensor, side: usize) -> Vec<Row> {
+fn to_rows(seeds: &[u64], labels: Option<&[i64]>, images: &Tensor) -> Vec<Row> {
+    let [height, width] = [2, 3].map(|dimension: usize| {
+        u16::try_from(images.size()[dimension])
+            .expect("a shard set's sides fit 16 bits, as its writer checked")
+    });
     let pixels = images.permute([0, 2, 3, 1]).contiguous().flatten(0, -1);
     let bytes = Vec::<u8>::try_from(pixels).expect("a flat tensor of bytes is a vector of bytes");
-    let side = u16::try_from(side).expect("a shard set's sides fit 16 bits, as its writer checked");
     seeds
         .iter()
         .zip(bytes.chunks_exact(bytes.len() / seeds.len()))
@@ -195,8 +216,8 @@ fn to_rows(seeds: &[u64], labels: Option<&[i64]>, images: &Tensor, side: usize) 
             key: seed.to_string(),
             label: labels.map(|labels| labels[position] as u32),
             pixels: pixels.to_vec(),
-            source_width: side,
-            source_height: side,
+            source_width: width,
+            source_height: height,
         })
         .collect()
 }

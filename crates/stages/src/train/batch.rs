@@ -63,14 +63,15 @@ impl<'a> Batches<'a> {
             .collect();
         let (patches, augment_labels) = match &self.augmentation {
             None => {
-                let size = PatchSize::square(side.side as usize);
+                let size = patch_size(side);
                 (self.gather(&requests, size)?, None)
             }
             Some(options) => {
                 let images = self.whole(&requests)?;
                 tch::manual_seed(self.generator_seed("augment", position));
                 let (images, labels) = augment(&images, options, &mut GeneratorDraws)?;
-                (crop(&images, &rows, &cols, side.side), Some(labels))
+                let patches = crop(&images, &rows, &cols, side.height, side.width);
+                (patches, Some(labels))
             }
         };
         let count = requests.len() as i64;
@@ -154,9 +155,16 @@ impl<'a> Batches<'a> {
     fn requests(&self, position: &Position, side: Side) -> Vec<PatchRequest> {
         let first = position.images_drawn;
         let count = self.batch_size * side.multiplier as u64;
-        let size = PatchSize::square(side.side as usize);
+        let size = patch_size(side);
         self.stream
             .patches(first..first + count, Share::WHOLE, size)
+    }
+}
+
+fn patch_size(side: Side) -> PatchSize {
+    PatchSize {
+        height: side.height as usize,
+        width: side.width as usize,
     }
 }
 
@@ -176,17 +184,14 @@ pub(crate) fn one_hot(labels: &[i64], classes: i64) -> Tensor {
 pub(crate) mod tests {
     use super::*;
     use patchwork_config::{Kind as StageKind, StageSettings};
-    use patchwork_dataset::{Row, ShardSetWriter, ShardSpec};
+    use patchwork_dataset::{Channels, Row, ShardSetWriter, ShardSpec};
     use serde_json::json;
 
     /// libtorch's generator is one for the process: tests that draw take turns.
     pub(crate) static GENERATOR: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
     const SIDE: usize = 16;
-    const HALF: Side = Side {
-        side: 8,
-        multiplier: 2,
-    };
+    const HALF: Side = Side::square(8, 2);
 
     /// A train stage's settings, conditional, with some label dropout.
     pub(in crate::train) fn settings(augment_probability: f64) -> TrainSettings {
@@ -220,6 +225,7 @@ pub(crate) mod tests {
         let spec = ShardSpec {
             width: SIDE,
             height: SIDE,
+            channels: Channels::Rgb,
             images_per_shard: 12,
             class_names: vec!["even".to_owned(), "odd".to_owned()],
             metadata: std::collections::BTreeMap::new(),

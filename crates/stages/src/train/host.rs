@@ -31,7 +31,7 @@ impl HostBatch {
         size: PatchSize,
         device: Device,
     ) -> Result<Self, DatasetError> {
-        let mut batch = Self::new(requests.len(), size, data.channels(), device);
+        let mut batch = Self::new(requests.len(), size, data.channels().count(), device);
         data.gather(requests, size, batch.as_mut())?;
         Ok(batch)
     }

@@ -15,12 +15,12 @@ const TRIALS: [i64; 2] = [1, 3];
 /// A training that would not fit.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "a step takes about {:.1} GiB ({images} images of side {side} at once, {:.0} MiB each), and {} {:.1} GiB; {}",
+    "a step takes about {:.1} GiB ({images} images of {size} at once, {:.0} MiB each), and {} {:.1} GiB; {}",
     gibibytes(*.needed_bytes), .image_bytes / f64::from(1 << 20), .limit, gibibytes(*.limit_bytes), .remedy
 )]
 pub(super) struct TooLarge {
     images: u64,
-    side: i64,
+    size: String,
     image_bytes: f64,
     needed_bytes: u64,
     limit: &'static str,
@@ -73,7 +73,7 @@ pub(super) fn check(
             let images = batch_size * side.multiplier as u64;
             judge(
                 estimate,
-                side.side,
+                &size(side),
                 images,
                 rounds,
                 batch_size,
@@ -87,7 +87,7 @@ pub(super) fn check(
 
 fn judge(
     estimate: Estimate,
-    side: i64,
+    size: &str,
     step_images: u64,
     rounds: u64,
     batch_size: u64,
@@ -113,13 +113,22 @@ fn judge(
     };
     Err(TooLarge {
         images,
-        side,
+        size: size.to_owned(),
         image_bytes: estimate.image_bytes,
         needed_bytes,
         limit,
         limit_bytes,
         remedy,
     })
+}
+
+/// A size of patches in words.
+fn size(side: Side) -> String {
+    if side.height == side.width {
+        format!("side {}", side.side())
+    } else {
+        format!("{} x {} pixels", side.width, side.height)
+    }
 }
 
 /// None where the system tells nothing.
@@ -130,7 +139,7 @@ fn estimate(step: &mut TrainStep, side: Side) -> Option<Estimate> {
     let mut peaks = [0.0; TRIALS.len()];
     for (peak, images) in peaks.iter_mut().zip(TRIALS) {
         step.begin();
-        step.accumulate(&blank(step, images, side.side), side);
+        step.accumulate(&blank(step, images, side), side);
         *peak = resources::memory()?.peak_bytes as f64;
     }
     step.begin();
@@ -144,11 +153,11 @@ fn estimate(step: &mut TrainStep, side: Side) -> Option<Estimate> {
 }
 
 /// So many black images without noise.
-fn blank(step: &TrainStep, images: i64, side: i64) -> Round {
+fn blank(step: &TrainStep, images: i64, side: Side) -> Round {
     let config = step.denoiser.network.config();
     let zeros = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, Device::Cpu));
     let labels = |width: i64| (width > 0).then(|| zeros(&[images, width]));
-    let patches = zeros(&[images, config.img_channels, side, side]);
+    let patches = zeros(&[images, config.img_channels, side.height, side.width]);
     Round {
         noise: patches.zeros_like(),
         patches,
@@ -179,7 +188,7 @@ mod tests {
         let limit = limit_gib * GIB;
         let judged = judge(
             estimate,
-            64,
+            "side 64",
             step_images,
             rounds,
             step_images,

@@ -101,7 +101,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     }
     let config = network_config(&settings, &data);
     let seed = Seed::new(seed).derive("train");
-    let sides = PatchSides::pixel(config.img_resolution, settings.full_image_ratio)?;
+    let sides = PatchSides::pixel(config.height(), config.width(), settings.full_image_ratio)?;
     let schedule = match settings.patch_schedule {
         PatchSchedule::Stochastic => Schedule::Stochastic,
         PatchSchedule::Progressive => Schedule::Progressive,

@@ -24,7 +24,7 @@ use tch::{Device, Tensor};
 use super::training::Training;
 use super::{NETWORK_FILE, snapshot_file};
 use crate::device;
-use crate::features::{FeatureStore, Images};
+use crate::features::{FeatureStore, Images, in_color};
 use crate::job::weights_folder;
 use crate::reference::open_extraction;
 use crate::sample::{Classes, ImageSampler};
@@ -293,6 +293,6 @@ impl Images for Samples<'_> {
     fn batch(&self, range: Range<usize>) -> Tensor {
         let seeds: Vec<u64> = (range.start as u64..range.end as u64).collect();
         let labels = self.classes.of(&seeds);
-        self.sampler.draw(&seeds, labels.as_deref())
+        in_color(&self.sampler.draw(&seeds, labels.as_deref()))
     }
 }

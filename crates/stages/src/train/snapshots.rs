@@ -213,10 +213,17 @@ impl Training<'_> {
                     .expect("a flat tensor of bytes is a vector of bytes"),
             );
         }
-        let size = sampler.side();
         let pictures: Vec<&[u8]> = pictures.chunks(pictures.len() / seeds.len()).collect();
         let columns = (count as f64).sqrt().ceil() as usize;
-        let png = grid_png(&pictures, size, size, columns, 2, 2)?;
+        let png = grid_png(
+            &pictures,
+            sampler.width(),
+            sampler.height(),
+            self.data.channels(),
+            columns,
+            2,
+            2,
+        )?;
         let path = self.context.artifact().join(file).with_extension("png");
         durable::write(&path, &png)?;
         self.health.samples(images_seen, &png)

@@ -155,8 +155,8 @@ impl Training<'_> {
         after.images_seen = report.images_seen_after;
         self.health.add(&report, images);
         if report.loss.is_finite() {
-            let side = report.side.side;
-            let loss = report.loss / (side * side) as f64;
+            let side = report.side.side();
+            let loss = report.loss / report.side.pixels() as f64;
             self.state.curve.add(position.images_seen, &report);
             self.state.range.add(side, loss);
         }

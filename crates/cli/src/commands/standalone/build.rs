@@ -21,6 +21,12 @@ pub(crate) async fn build(
             .iter()
             .map(|side| format!("resolution={side}")),
     );
+    set.extend(
+        build
+            .channels
+            .iter()
+            .map(|count| format!("channels={count}")),
+    );
     set.extend(build.set.iter().cloned());
     let single = load_stage(
         Kind::Prepare,

@@ -101,25 +101,32 @@ fn images(
     if Manifest::read(path).is_ok() {
         return Ok(Images::Made(Box::new(Given::open(name, path, kinds)?)));
     }
-    let prepare = |resolution: u32| {
+    let prepare = |(width, height): (u32, u32)| {
         // A JSON string is a TOML string too. Every image counts: none may be left out.
-        let set = [
+        let mut set = vec![
             "kind=prepare".to_owned(),
             format!("source={}", json!(path)),
-            format!("resolution={resolution}"),
+            format!("resolution={width}"),
             "max_rejected=0".to_owned(),
         ];
+        if height != width {
+            set.push(format!("height={height}"));
+        }
         load_stage(Kind::Prepare, name, None, &set, &[])
     };
-    let resolution = match evaluate.resolution {
-        Some(side) => side,
-        None => side_of_first(path, &prepare(ANY_RESOLUTION)?, store)?,
+    let size = match evaluate.resolution {
+        Some(side) => (side, side),
+        None => size_of_first(path, &prepare((ANY_RESOLUTION, ANY_RESOLUTION))?, store)?,
     };
-    Ok(Images::Raw(Box::new(prepare(resolution)?)))
+    Ok(Images::Raw(Box::new(prepare(size)?)))
 }
 
-/// The side of the first image that can be read, which all must have.
-fn side_of_first(path: &Path, prepare: &SingleStage, store: &Store) -> Result<u32, CliError> {
+/// Width and height of the first image that can be read, which all must have.
+fn size_of_first(
+    path: &Path,
+    prepare: &SingleStage,
+    store: &Store,
+) -> Result<(u32, u32), CliError> {
     let StageSettings::Prepare(settings) = &prepare.stage.settings else {
         unreachable!("it was read as the settings of a prepare stage")
     };
@@ -136,12 +143,7 @@ fn side_of_first(path: &Path, prepare: &SingleStage, store: &Store) -> Result<u3
         problem,
     };
     match first {
-        Some(image) if image.width() == image.height() => Ok(image.width()),
-        Some(image) => Err(refuse(format!(
-            "is not of squares: its first image has {} x {} pixels",
-            image.width(),
-            image.height()
-        ))),
+        Some(image) => Ok((image.width(), image.height())),
         None => Err(refuse("has no image that can be read".to_owned())),
     }
 }
