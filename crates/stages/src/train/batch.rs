@@ -10,6 +10,7 @@ use patchwork_diffusion::{Round, Side};
 use patchwork_pipeline::worker::StageError;
 use tch::{Device, Kind, Tensor};
 
+use super::ahead::Ahead;
 use super::augmentation::augment_options;
 use super::checkpoint::Position;
 use super::host::HostBatch;
@@ -25,6 +26,8 @@ pub(crate) struct Batches<'a> {
     /// The number of classes and the share of withheld labels, for a conditional network.
     labels: Option<(i64, f64)>,
     device: Device,
+    /// Where the processor is free while the device computes.
+    ahead: Option<Ahead>,
 }
 
 impl<'a> Batches<'a> {
@@ -45,6 +48,27 @@ impl<'a> Batches<'a> {
                 .class_conditional
                 .then_some((data.class_names().len() as i64, settings.label_dropout)),
             device,
+            ahead: None,
+        }
+    }
+
+    /// The same batches, each gathered while the one before it is computed with, if a GPU does that. On a processor
+    /// gathering takes its time from the network whichever thread does it.
+    pub(crate) fn gathered_ahead_on_cuda(mut self) -> Result<Self, DatasetError> {
+        if self.device.is_cuda() {
+            self.ahead = Some(Ahead::start(self.data, self.device)?);
+        }
+        Ok(self)
+    }
+
+    /// Says which step is likely to be next, once the batch of the step before it has been taken.
+    pub(crate) fn expect(&self, position: &Position, side: Side) {
+        if let Some(ahead) = &self.ahead {
+            let requests = self.requests(position, side);
+            match &self.augmentation {
+                None => ahead.ask(requests, patch_size(side)),
+                Some(_) => ahead.ask(whole(&requests), self.whole_size()),
+            }
         }
     }
 
@@ -67,7 +91,7 @@ impl<'a> Batches<'a> {
                 (self.gather(&requests, size)?, None)
             }
             Some(options) => {
-                let images = self.whole(&requests)?;
+                let images = self.gather(&whole(&requests), self.whole_size())?;
                 tch::manual_seed(self.generator_seed("augment", position));
                 let (images, labels) = augment(&images, options, &mut GeneratorDraws)?;
                 let patches = crop(&images, &rows, &cols, side.height, side.width);
@@ -129,26 +153,24 @@ impl<'a> Batches<'a> {
         seed.value().cast_signed()
     }
 
-    /// The whole images of some requests: augmentation moves what a patch shows, so that it comes before cropping.
-    fn whole(&self, requests: &[PatchRequest]) -> Result<Tensor, DatasetError> {
-        let requests: Vec<PatchRequest> = requests
-            .iter()
-            .map(|&request| PatchRequest {
-                row: 0,
-                column: 0,
-                ..request
-            })
-            .collect();
-        let size = PatchSize {
+    fn whole_size(&self) -> PatchSize {
+        PatchSize {
             height: self.data.height(),
             width: self.data.width(),
-        };
-        self.gather(&requests, size)
+        }
     }
 
     /// `[requests, channels, height, width]`, f32 in [-1, 1], on the device.
     fn gather(&self, requests: &[PatchRequest], size: PatchSize) -> Result<Tensor, DatasetError> {
-        Ok(HostBatch::gather(self.data, requests, size, self.device)?.into_device())
+        let ahead = match &self.ahead {
+            Some(ahead) => ahead.take(requests, size)?,
+            None => None,
+        };
+        let batch = match ahead {
+            Some(batch) => batch,
+            None => HostBatch::gather(self.data, requests, size, self.device)?,
+        };
+        Ok(batch.into_device())
     }
 
     /// Which images, and where the patches lie: corners uniform on the integers of `0..=R - s`.
@@ -159,6 +181,16 @@ impl<'a> Batches<'a> {
         self.stream
             .patches(first..first + count, Share::WHOLE, size)
     }
+}
+
+/// The whole images of some requests: augmentation moves what a patch shows, so that it comes before cropping.
+fn whole(requests: &[PatchRequest]) -> Vec<PatchRequest> {
+    let requests = requests.iter().map(|&request| PatchRequest {
+        row: 0,
+        column: 0,
+        ..request
+    });
+    requests.collect()
 }
 
 fn patch_size(side: Side) -> PatchSize {
@@ -292,6 +324,45 @@ pub(crate) mod tests {
                     // Two rounds may have the same classes.
                     assert!(index == 3 || !one.equal(other), "{index}");
                 }
+            }
+        }
+    }
+
+    /// Right guesses, wrong ones and none at all: the batches are the same.
+    #[test]
+    fn batches_gathered_ahead_are_the_same() {
+        let _guard = GENERATOR.lock().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let data = data(folder.path());
+        let whole = Side::square(SIDE as i64, 1);
+        let position = |step| Position {
+            step,
+            images_drawn: 10 * step,
+            ..Position::default()
+        };
+        for probability in [0.0, 0.15] {
+            let settings = settings(probability);
+            let plain = Batches::new(&data, &settings, Seed::new(1), Device::Cpu);
+            let mut ahead = Batches::new(&data, &settings, Seed::new(1), Device::Cpu);
+            ahead.ahead = Some(Ahead::start(&data, Device::Cpu).unwrap());
+            for (step, guess) in [
+                (0, Some(0)),
+                (1, Some(1)),
+                (2, None),
+                (3, Some(7)),
+                (4, Some(4)),
+            ] {
+                if let Some(guess) = guess {
+                    ahead.expect(&position(guess), if step == 1 { whole } else { HALF });
+                }
+                let expected = tensors(&plain.round(&position(step), HALF).unwrap());
+                let found = tensors(&ahead.round(&position(step), HALF).unwrap());
+                assert!(
+                    expected
+                        .iter()
+                        .zip(&found)
+                        .all(|(one, other)| one.equal(other))
+                );
             }
         }
     }

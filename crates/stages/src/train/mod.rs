@@ -3,6 +3,7 @@
 //! Everything random in step k is a function of (seed, k); the state of a run is its checkpoint and nothing
 //! else, so that a run killed at any moment ends with the same bytes as an undisturbed one.
 
+mod ahead;
 mod augmentation;
 mod batch;
 mod checkpoint;
@@ -124,7 +125,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         sides,
         schedule,
         data: &data,
-        batches: Batches::new(&data, &settings, seed, device),
+        batches: Batches::new(&data, &settings, seed, device).gathered_ahead_on_cuda()?,
         checkpoints: Checkpoints::open(context.state())?,
         state: State::new(settings.duration_images),
         evaluation: SnapshotEvaluation::open(job, &settings, &data, context, device)?,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use patchwork_config::{Execution, OnDivergence, TrainSettings, images_of_kimg};
 use patchwork_core::durable;
 use patchwork_dataset::ShardSet;
-use patchwork_diffusion::{PatchSides, Schedule, StepReport, TrainStep};
+use patchwork_diffusion::{PatchSides, Schedule, StepPlan, StepReport, TrainStep};
 use patchwork_networks::NetworkConfig;
 use patchwork_pipeline::Outcome;
 use patchwork_pipeline::protocol::Progress;
@@ -16,7 +16,7 @@ use serde_json::json;
 use tch::Device;
 
 use super::batch::Batches;
-use super::checkpoint::{Checkpoints, State};
+use super::checkpoint::{Checkpoints, Position, State};
 use super::divergence::Rollback;
 use super::health::Health;
 use super::pulse::{self, Doing, Pulse};
@@ -128,11 +128,16 @@ impl Training<'_> {
         }
     }
 
-    fn train_one_step(&mut self) -> Result<(), StageError> {
-        let position = self.state.position;
+    /// What the step at a position trains.
+    fn plan(&self, position: &Position) -> StepPlan {
         let progress = position.images_seen as f64 / self.settings.duration_images as f64;
         let draw = self.batches.side_draw(position.draw());
-        let plan = self.schedule.plan(&self.sides, draw, progress);
+        self.schedule.plan(&self.sides, draw, progress)
+    }
+
+    fn train_one_step(&mut self) -> Result<(), StageError> {
+        let position = self.state.position;
+        let plan = self.plan(&position);
         let step_images = f64::from(self.settings.batch_size) * plan.images_multiplier;
         let is_last = position.images_seen + step_images as u64 >= self.settings.duration_images;
         let is_recorded = is_last || self.health.is_due();
@@ -142,6 +147,13 @@ impl Training<'_> {
         self.health.waited_for_data(begin.elapsed().as_secs_f64());
         self.pulse.set(Doing::Computing);
         let images = round.rows.len() as u64;
+        let next = Position {
+            step: position.step + 1,
+            images_seen: position.images_seen + step_images as u64,
+            images_drawn: position.images_drawn + images,
+            ..position
+        };
+        self.batches.expect(&next, self.plan(&next).side);
         self.step.measures_update = is_recorded;
         self.step.begin();
         for part in self.batches.parts(round, &position) {
