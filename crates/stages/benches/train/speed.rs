@@ -35,10 +35,25 @@ pub(crate) fn measure_network(subject: &Subject, arguments: &Arguments) {
     for &precision in &arguments.precisions {
         let product = matrix_product(precision, arguments);
         let mut training = training(config, batch, precision, arguments.device);
+        // In turns, because the machine's speed changes.
+        let mut times: Vec<Times> = sides.shares().iter().map(|_| Times::default()).collect();
+        for turn in 0..TURNS {
+            for (share, times) in sides.shares().iter().zip(&mut times) {
+                measure(
+                    &mut training,
+                    &data,
+                    share.side,
+                    batch,
+                    turn,
+                    arguments,
+                    times,
+                );
+            }
+        }
         let mut rates = Vec::new();
-        for share in sides.shares() {
+        for (share, times) in sides.shares().iter().zip(times) {
             let side = share.side;
-            let found = measure(&mut training, &data, side, batch, arguments);
+            let found = times.medians(batch * side.multiplier);
             let gflops = found.images_per_second * operations(&network, side.side()) / 1e9;
             let beside = |baseline: Option<f64>| match baseline {
                 Some(baseline) => format!("{:.2}", found.images_per_second / baseline),
@@ -142,10 +157,32 @@ fn matrix_product(precision: Kind, arguments: &Arguments) -> f64 {
     2.0 * (PRODUCT as f64).powi(3) / best / 1e9
 }
 
+/// How often each side has its turn.
+const TURNS: u32 = 4;
+
+/// Seconds of steps.
+#[derive(Default)]
+struct Times {
+    whole: Vec<f64>,
+    waits: Vec<f64>,
+    parts: Vec<f64>,
+}
+
 struct Measured {
     images_per_second: f64,
     data_share: f64,
     outside_share: f64,
+}
+
+impl Times {
+    fn medians(self, images: i64) -> Measured {
+        let step = median(self.whole);
+        Measured {
+            images_per_second: images as f64 / step,
+            data_share: median(self.waits) / step,
+            outside_share: 1.0 - median(self.parts) / step,
+        }
+    }
 }
 
 fn measure(
@@ -153,25 +190,24 @@ fn measure(
     data: &ShardSet,
     side: Side,
     batch: i64,
+    turn: u32,
     arguments: &Arguments,
-) -> Measured {
+    times: &mut Times,
+) {
     let device = arguments.device;
     let images = batch * side.multiplier;
     let plan = StepPlan {
         side,
         images_multiplier: side.multiplier as f64,
     };
-    let (mut whole, mut waits, mut parts) = (Vec::new(), Vec::new(), Vec::new());
-    // Two to warm up; whole steps and steps in parts take turns, so that both see the same machine.
+    // The first steps of a side warm up; whole steps and steps in parts take turns, so that both see the same machine.
+    let warm_up = if turn == 0 { 2 } else { 1 };
     let mut begin = Instant::now();
     for step in 0_u64.. {
-        if step == 2 {
+        if step == warm_up {
             begin = Instant::now();
-            whole.clear();
-            waits.clear();
-            parts.clear();
         }
-        if step > 4 && begin.elapsed() > arguments.duration {
+        if step > warm_up && begin.elapsed() > arguments.duration / TURNS {
             break;
         }
         let start = Instant::now();
@@ -185,16 +221,14 @@ fn measure(
             })
             .unwrap();
         wait(device);
-        whole.push(start.elapsed().as_secs_f64());
-        waits.push(waited);
+        let whole = start.elapsed().as_secs_f64();
         let round = round(data, step, side, images as u64, device);
-        parts.push(in_parts(training, &round, plan, device));
-    }
-    let step = median(whole);
-    Measured {
-        images_per_second: images as f64 / step,
-        data_share: median(waits) / step,
-        outside_share: 1.0 - median(parts) / step,
+        let parts = in_parts(training, &round, plan, device);
+        if step >= warm_up {
+            times.whole.push(whole);
+            times.waits.push(waited);
+            times.parts.push(parts);
+        }
     }
 }
 
