@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use patchwork_core::Seed;
+use patchwork_core::{Digest, Seed};
 use serde_json::Value;
 
-use crate::program::{Program, differences};
+use crate::program::{Program, differences, files};
 use crate::readers;
 
 /// Everything that training can do, in one.
@@ -351,6 +351,51 @@ fn a_divergence_is_dealt_with_as_wished() {
     let (code, said) = attempt("stages.train.on_divergence=continue");
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(said.matches("going on, as").count(), 1, "{said}");
+}
+
+/// The newest checkpoint has weights that are no numbers, and a right digest: they had gone astray before it was written.
+#[test]
+fn a_checkpoint_that_was_astray_already_is_passed_over() {
+    const TRAIN: &[&str] = &["run", "pipelines/smoke.toml", "--until", "train"];
+    let often = "stages.train.checkpoint_minutes=0";
+    let wish = "stages.train.on_divergence=rollback";
+    let program = Program::new();
+    let paused = program.run(&with(TRAIN, &[often, wish, "stages.train.max_kimg=0.1"]));
+    assert_eq!(paused.status.code(), Some(130));
+    let mut checkpoints: Vec<PathBuf> = files(&program.home().join("work"))
+        .into_keys()
+        .filter(|path| {
+            path.to_string_lossy().contains("checkpoint-")
+                && path.extension().is_some_and(|end| end == "safetensors")
+        })
+        .map(|path| program.home().join("work").join(path))
+        .collect();
+    checkpoints.sort();
+    assert_eq!(checkpoints.len(), 2);
+    let newest = checkpoints.pop().unwrap();
+    let mut bytes = std::fs::read(&newest).unwrap();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+    for (name, tensor) in header.as_object().unwrap() {
+        if name.starts_with("network/") {
+            let place = |end: usize| tensor["data_offsets"][end].as_u64().unwrap() as usize;
+            for value in bytes[8 + length..][place(0)..place(1)].as_chunks_mut().0 {
+                *value = f32::NAN.to_le_bytes();
+            }
+        }
+    }
+    std::fs::write(&newest, &bytes).unwrap();
+    let record = newest.with_extension("json");
+    let mut told: Value = serde_json::from_slice(&std::fs::read(&record).unwrap()).unwrap();
+    told["blake3"] = serde_json::to_value(Digest::of(&bytes)).unwrap();
+    std::fs::write(&record, told.to_string()).unwrap();
+
+    // No checkpoint but these while it goes on.
+    let seldom = "stages.train.checkpoint_minutes=60";
+    let output = program.run(&with(TRAIN, &[seldom, wish]));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("the one before it is taken"), "{said}");
 }
 
 #[test]

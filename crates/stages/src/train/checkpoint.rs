@@ -157,11 +157,19 @@ impl Checkpoints {
         )?;
         let records = self.records()?;
         for old in &records[..records.len().saturating_sub(KEPT)] {
-            // The record goes first: without it the tensors are no checkpoint.
-            durable::remove_file(old)?;
-            durable::remove_file(&old.with_extension("safetensors"))?;
+            remove(old)?;
         }
         Ok(())
+    }
+
+    /// Removes the newest checkpoint if there is an older one to go on from; says whether it was so.
+    pub(crate) fn forget_newest(&self) -> Result<bool, FileError> {
+        let mut records = self.records()?;
+        let Some(newest) = records.pop().filter(|_| !records.is_empty()) else {
+            return Ok(false);
+        };
+        remove(&newest)?;
+        Ok(true)
     }
 
     /// The records, oldest first: their names sort by step.
@@ -173,6 +181,12 @@ impl Checkpoints {
         });
         Ok(paths)
     }
+}
+
+fn remove(record: &Path) -> Result<(), FileError> {
+    // The record goes first: without it the tensors are no checkpoint.
+    durable::remove_file(record)?;
+    durable::remove_file(&record.with_extension("safetensors"))
 }
 
 /// Why a checkpoint cannot be used.

@@ -17,7 +17,6 @@ use tch::Device;
 
 use super::batch::Batches;
 use super::checkpoint::{Checkpoints, Position, State};
-use super::divergence::Rollback;
 use super::health::Health;
 use super::pulse::{self, Doing, Pulse};
 use super::snapshot_evaluation::SnapshotEvaluation;
@@ -26,7 +25,7 @@ use super::{NETWORK_FILE, TrainError};
 /// Steps for which a due checkpoint waits while the loss is about to leave its range.
 const LONGEST_POSTPONEMENT: u64 = 100;
 
-/// Rollbacks to one checkpoint, and in all, after which training gives up.
+/// Rollbacks to one checkpoint, after which the one before it is taken, and in all, after which training gives up.
 const ROLLBACKS: (usize, usize) = (3, 10);
 
 /// Steps between two warnings of a divergence that is put up with.
@@ -210,10 +209,17 @@ impl Training<'_> {
                 Ok(false)
             }
             OnDivergence::Rollback => {
-                let Rollback { to_images, .. } = self.roll_back()?;
+                let mut to_images = self.roll_back()?.to_images;
                 let all = &self.state.rollbacks;
                 let same = all.iter().filter(|one| one.to_images == to_images).count();
-                if same > ROLLBACKS.0 || all.len() > ROLLBACKS.1 {
+                let gives_up = all.len() > ROLLBACKS.1;
+                if !gives_up && same > ROLLBACKS.0 && self.checkpoints.forget_newest()? {
+                    self.context.warn(format!(
+                        "training diverges whenever it goes on from the checkpoint at {to_images} images: it may have \
+                         been astray already, and the one before it is taken"
+                    ));
+                    to_images = self.roll_back()?.to_images;
+                } else if gives_up || same > ROLLBACKS.0 {
                     return Err(TrainError::KeepsDiverging {
                         problem,
                         images_seen,
