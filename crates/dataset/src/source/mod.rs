@@ -6,6 +6,7 @@
 //! the build. A source knows nothing of sizes, transforms or shards, and writes nothing but the digests that it
 //! remembers.
 
+mod detect;
 mod open;
 mod raw;
 mod settings;
