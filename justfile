@@ -47,11 +47,11 @@ parity DIR="": setup
 
 # kill the smoke pipeline at random moments, N times to its end, and compare every byte with an undisturbed run
 crash N="100": setup
-    PATCHWORK_CRASH_ROUNDS="$1" cargo test --release --locked --package patchwork --test end_to_end -- a_killed_run --nocapture
+    PATCHWORK_CRASH_ROUNDS="$1" cargo test --release --locked --workspace --test end_to_end -- a_killed_run --nocapture
 
-# fail, and die, at every operation that makes bytes permanent, one after the other (an hour)
+# fail, and die, at every operation that makes bytes permanent, one after the other (a quarter of an hour)
 faults: setup
-    PATCHWORK_FAULT_STRIDE=1 cargo test --release --locked --package patchwork --test end_to_end -- a_fault_at_any --nocapture
+    PATCHWORK_FAULT_STRIDE=1 cargo test --release --locked --workspace --test end_to_end -- a_fault_at_any --nocapture
 
 # train the demo's network for MINUTES with a checkpoint every minute; prints the drift of memory and images a second
 [no-exit-message]
