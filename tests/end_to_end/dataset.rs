@@ -4,11 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::program::Program;
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
+use crate::program::{Program, text};
 
 fn message(program: &Program, arguments: &[&str], code: i32) -> String {
     let output = program.run(arguments);

@@ -87,12 +87,7 @@ fn every_distance_is_recorded_and_compares_only_with_its_like() {
     );
 
     // The statistics as another program's: the same distance, marked, and not ranked beside one's own.
-    let reference = std::fs::read_dir(program.home().join("artifacts/reference"))
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap()
-        .path();
+    let reference = program.artifact("reference");
     let statistics = format!(
         "statistics = {:?}\nimages = 30",
         reference.join("tiny-clean.npz")

@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::program::{Program, workspace};
+use crate::program::{Program, text, workspace};
 
 const SMOKE: &str = "pipelines/smoke.toml";
 
@@ -70,14 +70,10 @@ fn commands_print_the_fields_that_are_documented() {
 
     let program = Program::new();
     program.succeed(&["run", SMOKE]);
-    let shards = fs::read_dir(program.home().join("artifacts/prepare"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .find(|path| path.is_dir())
-        .unwrap();
+    let shards = program.artifact("prepare");
     let grey = "stages.prepare.background=\"#eeeeee\"";
     program.succeed(&["run", SMOKE, "--until", "prepare", "--set", grey]);
-    let shards = shards.to_str().unwrap();
+    let shards = text(&shards);
     let commands: [(&str, &[&str]); 8] = [
         ("run", &["run", SMOKE]),
         ("run --dry-run", &["run", SMOKE, "--dry-run"]),

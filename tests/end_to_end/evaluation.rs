@@ -1,23 +1,14 @@
 //! `evaluate` on files: raw images, archives' contents, prepared sets and samples, each against another.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use patchwork_dataset::{ShardSet, export};
 use serde_json::Value;
 
-use crate::program::Program;
+use crate::program::{Program, text};
 use crate::readers::python;
 
 const PIPELINE: &str = "pipelines/smoke.toml";
-
-fn artifact(program: &Program, kind: &str) -> PathBuf {
-    let mut found = std::fs::read_dir(program.home().join("artifacts").join(kind)).unwrap();
-    found.next().unwrap().unwrap().path()
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
 
 fn scores(folder: &Path) -> Vec<Value> {
     serde_json::from_slice(&std::fs::read(folder.join("scores.json")).unwrap()).unwrap()
@@ -27,8 +18,8 @@ fn scores(folder: &Path) -> Vec<Value> {
 fn sets_on_disk_are_compared_as_in_a_pipeline() {
     let program = Program::new();
     program.succeed(&["run", PIPELINE, "--set", "stages.evaluate.neighbours=3"]);
-    let (data, samples) = (artifact(&program, "prepare"), artifact(&program, "sample"));
-    let in_pipeline = artifact(&program, "evaluate");
+    let (data, samples) = (program.artifact("prepare"), program.artifact("sample"));
+    let in_pipeline = program.artifact("evaluate");
     let place = |name: &str| program.home().join(name);
 
     // Prepared images against samples, with their neighbours.
@@ -106,7 +97,7 @@ fn sets_on_disk_are_compared_as_in_a_pipeline() {
 }
 
 fn mistakes_are_told(program: &Program, samples: &Path, files: &Path) {
-    let network = artifact(program, "train");
+    let network = program.artifact("train");
     let large = include_bytes!("../../docs/images/demo.png");
     std::fs::write(files.join("zz.png"), large).unwrap();
     for (arguments, words) in [

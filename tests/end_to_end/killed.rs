@@ -4,13 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::program::{Program, children, files, kill};
+use crate::program::{Program, children, files, kill, text};
 
 const PIPELINE: &str = "pipelines/smoke.toml";
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
 
 /// The files below a folder whose names contain `word`, while they come and go.
 fn count(folder: &Path, word: &str) -> usize {
@@ -57,21 +53,20 @@ fn kill_at(program: &Program, command: &[&str], out: &Path, word: &str, files: u
 #[test]
 fn a_killed_preparation_keeps_its_shards() {
     let program = Program::new();
-    let build = |out: &Path| -> Vec<String> {
-        let set = ["images_per_shard=40", "emoji.groups=[\"people-and-body\"]"];
-        let words = ["dataset", "build", "builtin:twemoji", "--resolution", "64"];
-        let words = words.into_iter().chain(["--out", text(out)]);
-        let words = words.chain(set.iter().flat_map(|set| ["--set", *set]));
-        words.map(str::to_owned).collect()
-    };
+    let start = ["dataset", "build", "builtin:twemoji", "--resolution", "64"];
+    let set = [
+        "--set",
+        "images_per_shard=40",
+        "--set",
+        "emoji.groups=[\"people-and-body\"]",
+    ];
+    let command = |out| [&start[..], &["--out", out], &set].concat();
     let (whole, killed) = (program.home().join("whole"), program.home().join("killed"));
-    let command = build(&whole);
-    program.succeed(&command.iter().map(String::as_str).collect::<Vec<_>>());
+    program.succeed(&command(text(&whole)));
     let shards = count(&whole, "shard-");
     assert!(shards > 6, "{shards} shards");
 
-    let command = build(&killed);
-    let command: Vec<&str> = command.iter().map(String::as_str).collect();
+    let command = command(text(&killed));
     for stop in [1, 3, shards - 2] {
         kill_at(&program, &command, &killed, "shard-", stop);
     }
@@ -102,11 +97,7 @@ fn times(folder: &Path) -> BTreeMap<String, SystemTime> {
 fn a_killed_evaluation_keeps_its_features() {
     let program = Program::new();
     program.succeed(&["run", PIPELINE, "--until", "sample"]);
-    let artifact = |kind: &str| {
-        let mut found = std::fs::read_dir(program.home().join("artifacts").join(kind)).unwrap();
-        found.next().unwrap().unwrap().path()
-    };
-    let (real, drawn) = (artifact("prepare"), artifact("sample"));
+    let (real, drawn) = (program.artifact("prepare"), program.artifact("sample"));
     let (whole, killed) = (program.home().join("whole"), program.home().join("killed"));
     let batch = ["--set", "reference.batch_size=2"];
     let start = ["evaluate", text(&real), text(&drawn)];

@@ -74,6 +74,12 @@ impl Program {
         serde_json::from_str(&text).unwrap()
     }
 
+    /// The one artifact of a kind.
+    pub(crate) fn artifact(&self, kind: &str) -> PathBuf {
+        let mut found = std::fs::read_dir(self.home().join("artifacts").join(kind)).unwrap();
+        found.next().unwrap().unwrap().path()
+    }
+
     /// Every file of every artifact with its content.
     pub(crate) fn artifacts(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         files(&self.home().join("artifacts"))
@@ -135,4 +141,9 @@ pub(crate) fn kill(process: &str) {
         .args(["-KILL", process])
         .stderr(Stdio::null())
         .status();
+}
+
+/// A path as an argument.
+pub(crate) fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
 }

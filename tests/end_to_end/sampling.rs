@@ -1,23 +1,13 @@
 //! Sampling at scale, and measuring on the way: what may not change an image or a weight does not.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use patchwork_dataset::ShardSet;
 use serde_json::Value;
 
-use crate::program::Program;
+use crate::program::{Program, text};
 
 const PIPELINE: &str = "pipelines/smoke.toml";
-
-/// The one artifact of a kind in a home folder.
-fn artifact(program: &Program, kind: &str) -> PathBuf {
-    let mut found = std::fs::read_dir(program.home().join("artifacts").join(kind)).unwrap();
-    found.next().unwrap().unwrap().path()
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
 
 fn bytes(folder: &Path, file: &str) -> Vec<u8> {
     std::fs::read(folder.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
@@ -31,8 +21,8 @@ fn manifest(folder: &Path) -> Value {
 fn measured_snapshots_leave_training_as_it_is() {
     let program = Program::new();
     program.succeed(&["run", PIPELINE, "--until", "train"]);
-    let data = artifact(&program, "prepare");
-    let plain = artifact(&program, "train");
+    let data = program.artifact("prepare");
+    let plain = program.artifact("train");
     let measured = program.home().join("measured");
     program.succeed(&[
         "train",
@@ -101,7 +91,7 @@ fn measured_snapshots_leave_training_as_it_is() {
 fn images_depend_on_their_seeds_alone() {
     let program = Program::new();
     program.succeed(&["run", PIPELINE, "--until", "train"]);
-    let network = artifact(&program, "train");
+    let network = program.artifact("train");
     let draw = |name: &str, settings: &[&str]| {
         let out = program.home().join(name);
         let mut arguments = vec!["sample", text(&network), "--out", text(&out)];

@@ -1,10 +1,8 @@
 //! Images that are neither square nor in colour, through every stage.
 
-use std::path::{Path, PathBuf};
-
 use serde_json::{Value, json};
 
-use crate::program::Program;
+use crate::program::{Program, text};
 use crate::readers;
 
 /// Every stage with what depends on the shape of images: parts of them, coordinates, augmentation, pictures, crops.
@@ -68,21 +66,12 @@ print(json.dumps({
 }))
 ";
 
-fn artifact(program: &Program, kind: &str) -> PathBuf {
-    let mut found = std::fs::read_dir(program.home().join("artifacts").join(kind)).unwrap();
-    found.next().unwrap().unwrap().path()
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
 #[test]
 fn grey_images_that_are_not_square_pass_every_stage() {
     let program = Program::new();
     program.succeed(RUN);
     let [data, samples, network, scores] =
-        ["prepare", "sample", "train", "evaluate"].map(|kind| artifact(&program, kind));
+        ["prepare", "sample", "train", "evaluate"].map(|kind| program.artifact(kind));
     let archive = program.home().join("samples.zip");
     program.succeed(&[
         "dataset",

@@ -1,28 +1,18 @@
 //! `train`, `sample` and `evaluate` on files: what they make is what a pipeline makes, also when they are killed.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::program::Program;
+use crate::program::{Program, text};
 
 const PIPELINE: &str = "pipelines/smoke.toml";
-
-/// The one artifact of a kind in a home folder.
-fn artifact(program: &Program, kind: &str) -> PathBuf {
-    let mut found = std::fs::read_dir(program.home().join("artifacts").join(kind)).unwrap();
-    found.next().unwrap().unwrap().path()
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
 
 #[test]
 fn stages_on_files_make_what_a_pipeline_makes() {
     let program = Program::new();
     program.succeed(&["run", PIPELINE, "--until", "train"]);
-    let data = artifact(&program, "prepare");
-    let in_pipeline = artifact(&program, "train");
+    let data = program.artifact("prepare");
+    let in_pipeline = program.artifact("train");
     let place = |name: &str| program.home().join(name);
 
     let out = place("network");

@@ -97,6 +97,13 @@ pub struct StepReport {
     pub update_ratio: Option<f64>,
 }
 
+impl StepReport {
+    /// The loss of a pixel, which sides can be compared by.
+    pub fn pixel_loss(&self) -> f64 {
+        self.loss / self.side.pixels() as f64
+    }
+}
+
 /// The loss of a round, for [`TrainStep::backward`].
 #[derive(Debug)]
 pub struct RoundLoss {

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use patchwork_config::{ReferenceSettings, Stage, StageSettings};
-use patchwork_weights::WeightsError;
 
 use crate::{extractor, source};
 
@@ -45,11 +44,8 @@ pub fn missing(stages: &[&Stage], weights: &Path) -> Vec<Missing> {
 fn missing_weights(reference: &ReferenceSettings, weights: &Path) -> Option<String> {
     let problems: Vec<String> = extractor::extractors(reference)
         .iter()
-        .filter_map(|extractor| match extractor.check(weights) {
-            Err(error @ WeightsError::Missing { .. }) => Some(error.to_string()),
-            // Others are told when the stage is specified.
-            Ok(_) | Err(_) => None,
-        })
+        .filter_map(|extractor| extractor.missing_from(weights))
+        .map(|error| error.to_string())
         .collect();
     (!problems.is_empty()).then(|| problems.join("\n"))
 }

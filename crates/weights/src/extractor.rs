@@ -209,15 +209,33 @@ impl ExtractorSpec {
                 let path = weights_folder.join(&network.file);
                 match Digest::of_file(&path) {
                     Ok(digest) => Ok(FoundWeights { path, digest }),
-                    Err(error) if error.is_not_found() => Err(WeightsError::Missing {
-                        extractor: network.name.clone(),
-                        path,
-                        remedy: "put the TorchScript file there, or mend `file` of its settings"
-                            .to_owned(),
-                    }),
+                    Err(error) if error.is_not_found() => Err(network.missing(path)),
                     Err(error) => Err(error.into()),
                 }
             }
+        }
+    }
+
+    /// What is to be done if no weights lie in a folder; what lies there is not read, and may be wrong.
+    pub fn missing_from(&self, weights_folder: &Path) -> Option<WeightsError> {
+        match &self.network {
+            Network::EfficientNetLite0 => EFFICIENTNET_LITE0.missing_from(weights_folder),
+            Network::InceptionV3 if INCEPTION_V3_TORCHSCRIPT.is_in(weights_folder) => None,
+            Network::InceptionV3 => INCEPTION_V3.missing_from(weights_folder),
+            Network::TorchScript(network) => {
+                let path = weights_folder.join(&network.file);
+                (!path.exists()).then(|| network.missing(path))
+            }
+        }
+    }
+}
+
+impl TorchScript {
+    fn missing(&self, path: PathBuf) -> WeightsError {
+        WeightsError::Missing {
+            extractor: self.name.clone(),
+            path,
+            remedy: "put the TorchScript file there, or mend `file` of its settings".to_owned(),
         }
     }
 }

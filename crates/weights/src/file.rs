@@ -93,6 +93,20 @@ impl WeightsFile {
         weights_folder.join(self.file_name).is_file()
     }
 
+    /// What is to be done if nothing of its name lies in a folder; nothing is read.
+    pub(crate) fn missing_from(&self, weights_folder: &Path) -> Option<WeightsError> {
+        let path = weights_folder.join(self.file_name);
+        (!path.exists()).then(|| self.missing(path))
+    }
+
+    fn missing(&self, path: PathBuf) -> WeightsError {
+        WeightsError::Missing {
+            extractor: self.extractor.to_owned(),
+            path,
+            remedy: self.remedy.to_owned(),
+        }
+    }
+
     /// Checks that the published file lies in a folder; a file that was found right is not read again by this process
     /// while its size and its moment of change stay.
     pub fn check(&self, weights_folder: &Path) -> Result<FoundWeights, WeightsError> {
@@ -104,11 +118,7 @@ impl WeightsFile {
         let actual = match sha256_of_file(&path) {
             Ok(actual) => actual,
             Err(error) if error.is_not_found() => {
-                return Err(WeightsError::Missing {
-                    extractor: self.extractor.to_owned(),
-                    path,
-                    remedy: self.remedy.to_owned(),
-                });
+                return Err(self.missing(path));
             }
             Err(error) => return Err(error.into()),
         };

@@ -2,6 +2,7 @@
 
 use patchwork_diffusion::{Side, StepPlan};
 use patchwork_networks::Network;
+use patchwork_pipeline::resources;
 
 use crate::Arguments;
 use crate::subject::{Subject, images, parameters, round, training};
@@ -39,15 +40,7 @@ pub(crate) fn measure_memory(subject: &Subject, batch: i64, arguments: &Argument
         "{}: {:.1} M parameters, batch {batch} of {side}x{side}, {precision:?}: {} MiB at most",
         subject.name,
         count as f64 / 1e6,
-        peak_mebibytes(),
+        resources::memory().unwrap().peak_bytes >> 20,
         side = side.side(),
     );
-}
-
-/// The high-water mark of resident memory (Linux).
-fn peak_mebibytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kibibytes = line.unwrap().trim().trim_end_matches(" kB");
-    kibibytes.parse::<u64>().unwrap() / 1024
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use patchwork_core::Seed;
 use patchwork_dataset::{
-    Channels, Order, PatchRequest, PatchSize, Row, ShardSet, ShardSetWriter, ShardSpec,
+    Channels, PatchSize, PatchStream, Row, ShardSet, ShardSetWriter, ShardSpec, Share,
 };
 use patchwork_diffusion::loss::LossOptions;
 use patchwork_diffusion::{
@@ -140,19 +140,12 @@ pub(crate) fn training(
 
 /// A batch as a training stage makes it.
 pub(crate) fn round(data: &ShardSet, step: u64, side: Side, images: u64, device: Device) -> Round {
-    let seed = Seed::new(1);
-    let order = Order::new(data.len() as u64, seed.derive("order"));
-    let mut draws = seed.derive("patches").at(step).stream();
-    let free = (data.width() as u64) - side.side() as u64 + 1;
-    let requests: Vec<PatchRequest> = (0..images)
-        .map(|offset| PatchRequest {
-            index: order.index_at(step * images + offset) as usize,
-            row: draws.below(free) as usize,
-            column: draws.below(free) as usize,
-            mirrored: draws.uniform() < 0.5,
-        })
-        .collect();
     let size = PatchSize::square(side.side() as usize);
+    let requests = PatchStream::new(data, Seed::new(1), 0.5).patches(
+        step * images..(step + 1) * images,
+        Share::WHOLE,
+        size,
+    );
     let mut values = vec![0.0_f32; requests.len() * size.values(data.channels())];
     data.gather(&requests, size, &mut values).unwrap();
     let shape = [images as i64, 3, side.side(), side.side()];

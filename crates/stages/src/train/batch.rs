@@ -279,6 +279,15 @@ pub(crate) mod tests {
         ShardSet::open(folder).unwrap()
     }
 
+    /// Before a step, when each one before it took ten images.
+    fn position(step: u64) -> Position {
+        Position {
+            step,
+            images_drawn: 10 * step,
+            ..Position::default()
+        }
+    }
+
     fn tensors(round: &Round) -> Vec<Tensor> {
         let own = [&round.patches, &round.rnd_normal, &round.noise];
         own.into_iter()
@@ -297,11 +306,6 @@ pub(crate) mod tests {
         let _guard = GENERATOR.lock().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let data = data(folder.path());
-        let position = |step| Position {
-            step,
-            images_drawn: 10 * step,
-            ..Position::default()
-        };
         for probability in [0.0, 0.15] {
             let settings = settings(probability);
             let round = |seed, step| {
@@ -335,11 +339,6 @@ pub(crate) mod tests {
         let folder = tempfile::tempdir().unwrap();
         let data = data(folder.path());
         let whole = Side::square(SIDE as i64, 1);
-        let position = |step| Position {
-            step,
-            images_drawn: 10 * step,
-            ..Position::default()
-        };
         for probability in [0.0, 0.15] {
             let settings = settings(probability);
             let plain = Batches::new(&data, &settings, Seed::new(1), Device::Cpu);

@@ -54,7 +54,7 @@ impl LossCurve {
         }
         let stretch = self.stretches.last_mut().expect("a stretch was just added");
         let side = report.side.side();
-        let loss = report.loss / report.side.pixels() as f64;
+        let loss = report.pixel_loss();
         match stretch.sides.iter_mut().find(|entry| entry.side == side) {
             Some(entry) => {
                 entry.steps += 1;

@@ -93,7 +93,7 @@ impl Health {
     /// Takes a step of so many images.
     pub(super) fn add(&mut self, report: &StepReport, images: u64) {
         let side = report.side.side();
-        let loss = report.loss / report.side.pixels() as f64;
+        let loss = report.pixel_loss();
         self.images += images;
         self.loss.add(loss);
         self.gradient_norm.add(report.gradient_norm);

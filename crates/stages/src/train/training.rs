@@ -138,7 +138,8 @@ impl Training<'_> {
         let position = self.state.position;
         let plan = self.plan(&position);
         let step_images = f64::from(self.settings.batch_size) * plan.images_multiplier;
-        let is_last = position.images_seen + step_images as u64 >= self.settings.duration_images;
+        let images_seen = position.images_seen + step_images as u64;
+        let is_last = images_seen >= self.settings.duration_images;
         let is_recorded = is_last || self.health.is_due();
         self.pulse.set(Doing::ReadingData);
         let begin = Instant::now();
@@ -148,7 +149,7 @@ impl Training<'_> {
         let images = round.rows.len() as u64;
         let next = Position {
             step: position.step + 1,
-            images_seen: position.images_seen + step_images as u64,
+            images_seen,
             images_drawn: position.images_drawn + images,
             ..position
         };
@@ -166,10 +167,10 @@ impl Training<'_> {
         after.images_seen = report.images_seen_after;
         self.health.add(&report, images);
         if report.loss.is_finite() {
-            let side = report.side.side();
-            let loss = report.loss / report.side.pixels() as f64;
             self.state.curve.add(position.images_seen, &report);
-            self.state.range.add(side, loss);
+            self.state
+                .range
+                .add(report.side.side(), report.pixel_loss());
         }
         if self.went_back(&report)? {
             return Ok(());
