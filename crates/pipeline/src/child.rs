@@ -18,18 +18,11 @@ use crate::manifest::Outcome;
 use crate::protocol::{Event, Job};
 use crate::worker::EVENT_DESCRIPTOR;
 
-/// How the C library's allocator treats a worker's memory, unless the user says otherwise.
+/// How a worker's allocator treats its memory, unless the user says otherwise.
 ///
 /// A training step frees and wants again the same blocks of megabytes; kept in the process they need not be
-/// mapped and cleared by the kernel each time. 32 MiB is the most that every version takes as the threshold
-/// for a mapping of its own. The kernel is asked for huge pages, which features of megabytes are read through faster.
-/// Other C libraries ignore these variables.
-pub const WORKER_ENVIRONMENT: [(&str, &str); 4] = [
-    ("MALLOC_MMAP_THRESHOLD_", "33554432"),
-    ("MALLOC_TRIM_THRESHOLD_", "1073741824"),
-    ("MALLOC_TOP_PAD_", "67108864"),
-    ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"),
-];
+/// mapped and cleared by the kernel each time.
+pub const WORKER_ENVIRONMENT: [(&str, &str); 1] = [("MIMALLOC_PURGE_DELAY", "-1")];
 
 /// How hard the workers are asked to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

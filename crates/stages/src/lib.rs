@@ -21,6 +21,10 @@ mod train;
 
 pub use sample::ImageSampler;
 
+/// The allocator of every program that computes, libtorch's part of it included.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 use patchwork_config::Kind;
 use patchwork_pipeline::Outcome;
 use patchwork_pipeline::protocol::Job;
