@@ -1,7 +1,7 @@
 //! Linear, convolution and group normalisation. Weights are cast to the input's element type at each
 //! use, so that gradients reach the stored (float32) weights whatever precision the network runs in.
 
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 
 use crate::builder::Builder;
 use crate::config::group_count;
@@ -174,6 +174,9 @@ fn convolve(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, padding: i64) ->
 }
 
 /// Group normalisation over min(32, channels / 4) groups; `weight`, `bias` `[channels]`.
+///
+/// Weights and statistics are float32 whatever precision the features have: with weights in the features' precision
+/// libtorch would round the statistics that its way back reads, and be off by more than a percent.
 #[derive(Debug)]
 pub(crate) struct GroupNorm {
     weight: Tensor,
@@ -184,11 +187,16 @@ pub(crate) struct GroupNorm {
 
 impl GroupNorm {
     pub(crate) fn new(builder: &mut Builder, name: &str, channels: i64, epsilon: f64) -> Self {
-        let weight = builder.parameter(format!("{name}.weight"), &[channels], Start::Constant(1.0));
-        let bias = builder.parameter(format!("{name}.bias"), &[channels], Start::Constant(0.0));
+        let mut parameter = |part, value| {
+            builder.exact_parameter(
+                format!("{name}.{part}"),
+                &[channels],
+                Start::Constant(value),
+            )
+        };
         Self {
-            weight,
-            bias,
+            weight: parameter("weight", 1.0),
+            bias: parameter("bias", 0.0),
             groups: group_count(channels),
             epsilon,
         }
@@ -197,13 +205,20 @@ impl GroupNorm {
     /// Same shape.
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
         let kind = x.kind();
-        x.group_norm(
-            self.groups,
-            Some(self.weight.to_kind(kind)),
-            Some(self.bias.to_kind(kind)),
-            self.epsilon,
-            true,
-        )
+        match (kind, x.device()) {
+            (Kind::BFloat16 | Kind::Half, Device::Cpu) => {
+                self.normalize(x, &self.weight, &self.bias)
+            }
+            // Other devices' kernels want features and weights alike.
+            (Kind::BFloat16 | Kind::Half, _) => self
+                .normalize(&x.to_kind(Kind::Float), &self.weight, &self.bias)
+                .to_kind(kind),
+            _ => self.normalize(x, &self.weight.to_kind(kind), &self.bias.to_kind(kind)),
+        }
+    }
+
+    fn normalize(&self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
+        x.group_norm(self.groups, Some(weight), Some(bias), self.epsilon, true)
     }
 }
 

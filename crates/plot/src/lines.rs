@@ -80,10 +80,17 @@ fn draw(
         point.0.is_finite() && point.1.is_finite() && (!logarithmic || point.1 > 0.0)
     };
     let points = lines.iter().flat_map(|line| &line.points).filter(kept);
-    let Some((x_range, (low, high))) = ranges(points) else {
+    let Some((x_range, y_range)) = ranges(points) else {
         return Ok(());
     };
+    let (x_range, (low, high)) = (with_margins(x_range, 0.02), y_range);
     let logarithmic = logarithmic && high >= 10.0 * low;
+    let y_range = if logarithmic {
+        (low / 1.1, high * 1.1)
+    } else {
+        with_margins(y_range, 0.05)
+    };
+    let (x_label, y_label) = (Ticks::along(x_range), Ticks::along(y_range));
     let mut builder = ChartBuilder::on(&root);
     builder
         .caption(labels.title, (FONT, 22))
@@ -100,8 +107,11 @@ fn draw(
                 .y_desc(labels.y)
                 .label_style((FONT, 14))
                 .axis_desc_style((FONT, 16))
-                .x_label_formatter(&|value| short_number(*value))
-                .y_label_formatter(&|value| short_number(*value))
+                .x_label_formatter(&|value| x_label.label(*value))
+                .y_label_formatter(&|value| match logarithmic {
+                    true => Ticks::along((0.0, *value)).label(*value),
+                    false => y_label.label(*value),
+                })
                 .light_line_style(RGBColor(240, 240, 240))
                 .draw()
                 .map_err(|error| error.to_string())?;
@@ -136,47 +146,102 @@ fn draw(
             }
         }};
     }
+    let (x_axis, y_axis) = (x_range.0..x_range.1, y_range.0..y_range.1);
     if logarithmic {
-        draw_lines!(
-            builder.build_cartesian_2d(x_range.0..x_range.1, (low / 1.1..high * 1.1).log_scale())
-        );
+        draw_lines!(builder.build_cartesian_2d(x_axis, y_axis.log_scale()));
     } else {
-        let margin = (high - low) * 0.05;
-        draw_lines!(builder.build_cartesian_2d(x_range.0..x_range.1, low - margin..high + margin));
+        draw_lines!(builder.build_cartesian_2d(x_axis, y_axis));
     }
     root.present().map_err(|error| error.to_string())
 }
 
 type Range = (f64, f64);
 
-/// The ranges of both coordinates, widened where a range is a single value.
+/// The ranges of both coordinates.
 fn ranges<'a>(points: impl Iterator<Item = &'a (f64, f64)>) -> Option<(Range, Range)> {
-    let widen = |(low, high): Range| {
-        if high > low {
-            (low, high)
-        } else {
-            (low, low + low.abs().max(1.0))
-        }
-    };
-    points
-        .fold(None, |ranges: Option<(Range, Range)>, &(x, y)| {
-            let ((x_low, x_high), (y_low, y_high)) = ranges.unwrap_or(((x, x), (y, y)));
-            Some(((x_low.min(x), x_high.max(x)), (y_low.min(y), y_high.max(y))))
-        })
-        .map(|(x, y)| (widen(x), widen(y)))
+    points.fold(None, |ranges: Option<(Range, Range)>, &(x, y)| {
+        let ((x_low, x_high), (y_low, y_high)) = ranges.unwrap_or(((x, x), (y, y)));
+        Some(((x_low.min(x), x_high.max(x)), (y_low.min(y), y_high.max(y))))
+    })
 }
 
-/// A number in at most four significant digits, with k and M for thousands and millions.
-fn short_number(value: f64) -> String {
-    let (scaled, unit) = match value.abs() {
-        size if size >= 1e6 => (value / 1e6, "M"),
-        size if size >= 1e4 => (value / 1e3, "k"),
-        _ => (value, ""),
-    };
-    let digits = if scaled.abs() >= 100.0 || scaled.fract() == 0.0 {
-        0
+/// A range widened on both sides by a share of its length, or of its value where it has a single one.
+fn with_margins((low, high): Range, share: f64) -> Range {
+    let size = if high > low {
+        high - low
+    } else if low.abs() > 0.0 {
+        low.abs()
     } else {
-        2
+        1.0
     };
-    format!("{scaled:.digits$}{unit}")
+    (low - size * share, high + size * share)
+}
+
+/// How the ticks of an axis are labelled: alike, and with digits enough to tell each from the next.
+struct Ticks {
+    unit: f64,
+    suffix: &'static str,
+    decimals: usize,
+}
+
+impl Ticks {
+    /// For some ten ticks along a range: thousands as k, millions as M.
+    fn along((low, high): Range) -> Self {
+        let (unit, suffix) = match low.abs().max(high.abs()) {
+            size if size >= 1e6 => (1e6, "M"),
+            size if size >= 1e4 => (1e3, "k"),
+            _ => (1.0, ""),
+        };
+        let step = (high - low) / unit / 10.0;
+        Self {
+            unit,
+            suffix,
+            decimals: (-step.log10()).ceil().clamp(0.0, 9.0) as usize,
+        }
+    }
+
+    fn label(&self, value: f64) -> String {
+        let decimals = self.decimals;
+        format!("{:.decimals$}{}", value / self.unit, self.suffix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbouring_ticks_have_labels_of_their_own() {
+        let ranges = [
+            (140.9, 142.4),
+            (0.0, 36_000.0),
+            (35_990.0, 36_010.0),
+            (-3e-4, 2e-4),
+            (9_800.0, 10_300.0),
+            (2.0e6, 2.6e6),
+            (0.0, 1.0),
+        ];
+        for (low, high) in ranges {
+            let ticks = Ticks::along((low, high));
+            let step = (high - low) / 10.0;
+            let labels: Vec<String> = (0..=10)
+                .map(|index| ticks.label(low + step * f64::from(index)))
+                .collect();
+            assert!(
+                labels.windows(2).all(|pair| pair[0] != pair[1]),
+                "{labels:?}"
+            );
+        }
+        assert_eq!(Ticks::along((0.0, 36_000.0)).label(5_000.0), "5k");
+        assert_eq!(Ticks::along((140.9, 142.4)).label(141.2), "141.2");
+    }
+
+    #[test]
+    fn a_single_value_lies_in_the_middle() {
+        for value in [142.0, -3.0, 0.0] {
+            let (low, high) = with_margins((value, value), 0.05);
+            assert!(low < value && value < high);
+            assert!((f64::midpoint(low, high) - value).abs() < 1e-9);
+        }
+    }
 }
