@@ -1,4 +1,4 @@
-//! Linear, convolution and group normalisation. Weights are cast to the input's element type at each
+//! Linear, convolution and group normalisation. Weights of the first two are cast to the input's element type at each
 //! use, so that gradients reach the stored (float32) weights whatever precision the network runs in.
 
 use tch::{Device, Kind, Tensor};
