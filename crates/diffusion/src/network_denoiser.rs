@@ -59,10 +59,11 @@ impl Denoiser for NetworkDenoiser {
             None => scaled,
         };
         let raw = self.network.forward(
-            &input.to_kind(self.precision),
+            &input,
             &c_noise.expand([images], false),
             conditioning.class_labels.as_ref(),
             conditioning.augment_labels.as_ref(),
+            self.precision,
             self.train,
         );
         c_skip * x + c_out * raw.to_kind(Kind::Float)
@@ -122,9 +123,14 @@ mod tests {
             };
             let (denoised, expected) = tch::no_grad(|| {
                 let input = Tensor::cat(&[&x * &factors.c_in, positions.shallow_clone()], 1);
-                let raw = denoiser
-                    .network
-                    .forward(&input, &factors.c_noise, None, None, false);
+                let raw = denoiser.network.forward(
+                    &input,
+                    &factors.c_noise,
+                    None,
+                    None,
+                    Kind::Float,
+                    false,
+                );
                 (
                     denoiser.denoise(&x, &sigma, &conditioning),
                     &x * factors.c_skip + raw * factors.c_out,

@@ -58,7 +58,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 for mut parameter in network.parameters() {
                     parameter.tensor.zero_grad();
                 }
-                let predicted = network.forward(&x.to_kind(kind), &noise, None, None, true);
+                let predicted = network.forward(&x, &noise, None, None, kind, true);
                 predicted
                     .to_kind(Kind::Float)
                     .square()

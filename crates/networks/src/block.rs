@@ -73,6 +73,7 @@ impl UNetBlock {
             direction,
             fused: false,
             taps: style.taps,
+            exact: false,
         };
         let norm0 = GroupNorm::new(builder, &part("norm0"), inputs, style.epsilon);
         let conv0 = Conv2d::new(

@@ -127,8 +127,8 @@ impl<'a> Builder<'a> {
         self.register(name, tensor, true)
     }
 
-    /// A trainable tensor that keeps its element type in copies: those that work on the embedding,
-    /// which is float32 whatever precision the features have, and those of normalisation. A copy that trains shares
+    /// A trainable tensor that keeps its element type in copies: those that work on the input and on the embedding,
+    /// which are float32 whatever precision the features have, and those of normalisation. A copy that trains shares
     /// them with its original.
     pub(crate) fn exact_parameter(&mut self, name: String, shape: &[i64], start: Start) -> Tensor {
         let tensor = match &self.source {

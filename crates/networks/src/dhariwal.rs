@@ -1,6 +1,6 @@
 //! ADM (arXiv 2105.05233, as parametrised by EDM, arXiv 2206.00364, Appendix F).
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::block::{BlockStyle, UNetBlock};
 use crate::builder::Builder;
@@ -101,7 +101,14 @@ impl DhariwalUNet {
         let name = format!("enc.{0}x{0}_conv", config.img_resolution);
         let plain = ConvOptions::plain(3);
         let inputs = config.in_channels;
-        let input = Conv2d::new(builder, &name, inputs, first_channels, &plain, &INIT);
+        let input = Conv2d::new(
+            builder,
+            &name,
+            inputs,
+            first_channels,
+            &ConvOptions::input(3),
+            &INIT,
+        );
         let mut build = |levels: &[Level]| -> Vec<(UNetBlock, bool)> {
             levels
                 .iter()
@@ -142,10 +149,16 @@ impl DhariwalUNet {
         }
     }
 
-    /// `x` `[n, in, h, w]` → `[n, out, h, w]`.
-    pub(crate) fn forward(&self, x: &Tensor, conditioning: &Conditioning, train: bool) -> Tensor {
+    /// `x` `[n, in, h, w]` → `[n, out, h, w]`, with features and output in `precision`.
+    pub(crate) fn forward(
+        &self,
+        x: &Tensor,
+        conditioning: &Conditioning,
+        precision: Kind,
+        train: bool,
+    ) -> Tensor {
         let embedding = self.embed(conditioning);
-        let mut x = self.input.forward(x);
+        let mut x = self.input.forward(x).to_kind(precision);
         let mut skips = vec![x.shallow_clone()];
         for block in &self.encoder {
             x = block.forward(&x, &embedding, train);

@@ -56,6 +56,8 @@ pub(crate) struct ConvOptions<'a> {
     pub(crate) fused: bool,
     /// The resampling filter.
     pub(crate) taps: &'a [i64],
+    /// Whether the weights keep their element type in copies, for an input in theirs.
+    pub(crate) exact: bool,
 }
 
 impl ConvOptions<'_> {
@@ -66,6 +68,16 @@ impl ConvOptions<'_> {
             direction: None,
             fused: false,
             taps: &[],
+            exact: false,
+        }
+    }
+
+    /// [`plain`](Self::plain), for the network's input. It is float32: the noise of low levels is hardly larger than
+    /// bfloat16's steps, and a rounded image would hide it.
+    pub(crate) const fn input(kernel: i64) -> Self {
+        Self {
+            exact: true,
+            ..Self::plain(kernel)
         }
     }
 }
@@ -92,12 +104,16 @@ impl Conv2d {
         let convolution = (kernel > 0).then(|| {
             let area = kernel * kernel;
             let start = |factor| start(init, factor, inputs * area, outputs * area);
-            let shape = [outputs, inputs, kernel, kernel];
-            let weight = builder.parameter(format!("{name}.weight"), &shape, start(init.weight));
-            (
-                weight,
-                builder.parameter(format!("{name}.bias"), &[outputs], start(init.bias)),
-            )
+            let mut parameter = |part, shape: &[i64], factor| {
+                let (name, start) = (format!("{name}.{part}"), start(factor));
+                if options.exact {
+                    builder.exact_parameter(name, shape, start)
+                } else {
+                    builder.parameter(name, shape, start)
+                }
+            };
+            let weight = parameter("weight", &[outputs, inputs, kernel, kernel], init.weight);
+            (weight, parameter("bias", &[outputs], init.bias))
         });
         let resampler = options
             .direction

@@ -130,17 +130,19 @@ impl Network {
         &self.config
     }
 
-    /// The raw network F, without preconditioning, in the element type of `x`
-    /// (float32, bfloat16, float16; the embedding of noise and labels is float32 at least).
+    /// The raw network F, without preconditioning, with features in `precision` (float32, bfloat16, float16, float64).
+    /// The first convolution, the embedding of noise and labels and the statistics of normalisation are float32 at
+    /// least.
     ///
     /// A conditional network without `class_labels` takes zeros; an unconditional one ignores them.
     /// `train` switches dropout on (drawn from libtorch's global generator).
     ///
     /// # Shapes
-    /// - `x`: `[n, in_channels, h, w]`, image and then coordinates; h and w multiples of [`NetworkConfig::size_multiple`]
+    /// - `x`: `[n, in_channels, h, w]`, image and then coordinates, float32 (float64 for features in it); h and w
+    ///   multiples of [`NetworkConfig::size_multiple`]
     /// - `noise_labels`: `[n]`
     /// - `class_labels`: `[n, label_dim]`; `augment_labels`: `[n, augment_dim]`
-    /// - returns `[n, out_channels, h, w]`
+    /// - returns `[n, out_channels, h, w]` in `precision`
     ///
     /// # Panics
     /// When a shape is not as above.
@@ -150,6 +152,7 @@ impl Network {
         noise_labels: &Tensor,
         class_labels: Option<&Tensor>,
         augment_labels: Option<&Tensor>,
+        precision: Kind,
         train: bool,
     ) -> Tensor {
         let kind = if x.kind() == Kind::Double {
@@ -172,8 +175,8 @@ impl Network {
             x.contiguous()
         };
         let output = match &self.graph {
-            Graph::Song(network) => network.forward(&x, &conditioning, train),
-            Graph::Dhariwal(network) => network.forward(&x, &conditioning, train),
+            Graph::Song(network) => network.forward(&x, &conditioning, precision, train),
+            Graph::Dhariwal(network) => network.forward(&x, &conditioning, precision, train),
         };
         output.contiguous()
     }

@@ -1,6 +1,6 @@
 //! DDPM++ and NCSN++ (Score-SDE, arXiv 2011.13456, as parametrised by EDM, arXiv 2206.00364, Appendix F).
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::block::{BlockStyle, UNetBlock};
 use crate::builder::Builder;
@@ -132,10 +132,16 @@ impl SongUNet {
         }
     }
 
-    /// `x` `[n, in, h, w]` → `[n, out, h, w]`.
-    pub(crate) fn forward(&self, x: &Tensor, conditioning: &Conditioning, train: bool) -> Tensor {
+    /// `x` `[n, in, h, w]` → `[n, out, h, w]`, with features and output in `precision`.
+    pub(crate) fn forward(
+        &self,
+        x: &Tensor,
+        conditioning: &Conditioning,
+        precision: Kind,
+        train: bool,
+    ) -> Tensor {
         let embedding = self.embed(conditioning);
-        let (hidden, skips) = self.encode(x, &embedding, train);
+        let (hidden, skips) = self.encode(x, &embedding, precision, train);
         self.decode(hidden, skips, &embedding, train)
     }
 
@@ -151,9 +157,15 @@ impl SongUNet {
         self.map_layer1.forward(&embedding).silu()
     }
 
-    fn encode(&self, input: &Tensor, embedding: &Tensor, train: bool) -> (Tensor, Vec<Tensor>) {
+    fn encode(
+        &self,
+        input: &Tensor,
+        embedding: &Tensor,
+        precision: Kind,
+        train: bool,
+    ) -> (Tensor, Vec<Tensor>) {
         let mut x = input.shallow_clone();
-        let mut auxiliary = input.shallow_clone();
+        let mut auxiliary = input.to_kind(precision);
         let mut skips: Vec<Tensor> = Vec::new();
         for step in &self.encoder {
             match step {
@@ -172,7 +184,9 @@ impl SongUNet {
                 }
                 EncoderStep::Input(convolutions) => {
                     for (position, conv) in convolutions.iter().enumerate() {
-                        x = conv.forward(&if position == 0 { x } else { x.silu() });
+                        x = conv
+                            .forward(&if position == 0 { x } else { x.silu() })
+                            .to_kind(precision);
                     }
                 }
                 EncoderStep::Block(block) => x = block.forward(&x, embedding, train),
@@ -291,32 +305,20 @@ fn build_auxiliary(
 fn build_input(builder: &mut Builder, name: &str, config: &NetworkConfig) -> Vec<Conv2d> {
     let (inputs, outputs) = (config.in_channels, config.model_channels);
     if !config.implicit_mlp {
-        return vec![Conv2d::new(
-            builder,
-            name,
-            inputs,
-            outputs,
-            &ConvOptions::plain(3),
-            &INIT,
-        )];
+        let input = ConvOptions::input(3);
+        return vec![Conv2d::new(builder, name, inputs, outputs, &input, &INIT)];
     }
     // Odd positions of the published sequence are activations.
     [
-        (0, inputs, 1),
-        (2, outputs, 1),
-        (4, outputs, 1),
-        (6, outputs, 3),
+        (0, inputs, ConvOptions::input(1)),
+        (2, outputs, ConvOptions::plain(1)),
+        (4, outputs, ConvOptions::plain(1)),
+        (6, outputs, ConvOptions::plain(3)),
     ]
     .into_iter()
-    .map(|(position, inputs, kernel)| {
-        Conv2d::new(
-            builder,
-            &format!("{name}.{position}"),
-            inputs,
-            outputs,
-            &ConvOptions::plain(kernel),
-            &INIT,
-        )
+    .map(|(position, inputs, options)| {
+        let name = format!("{name}.{position}");
+        Conv2d::new(builder, &name, inputs, outputs, &options, &INIT)
     })
     .collect()
 }

@@ -21,7 +21,14 @@ fn config(changes: &serde_json::Value) -> NetworkConfig {
 fn run(network: &Network, height: i64, width: i64) -> Tensor {
     let channels = network.config().in_channels;
     let x = Tensor::randn([2, channels, height, width], (Kind::Float, Device::Cpu));
-    network.forward(&x, &Tensor::from_slice(&[0.1f32, -0.3]), None, None, true)
+    network.forward(
+        &x,
+        &Tensor::from_slice(&[0.1f32, -0.3]),
+        None,
+        None,
+        Kind::Float,
+        true,
+    )
 }
 
 /// Weights other than the first ones, which begin near zero at the end of each path.
@@ -180,7 +187,7 @@ fn storage_moved_under_a_parameter_is_seen_by_the_next_forward() {
     let network = Network::new(&config(&json!({"dropout": 0.0})), Device::Cpu, 2).unwrap();
     let x = Tensor::randn([1, 5, 16, 16], (Kind::Float, Device::Cpu));
     let noise = Tensor::zeros([1], (Kind::Float, Device::Cpu));
-    let before = network.forward(&x, &noise, None, None, true);
+    let before = network.forward(&x, &noise, None, None, Kind::Float, true);
     let mut last = network
         .parameters()
         .into_iter()
@@ -188,6 +195,36 @@ fn storage_moved_under_a_parameter_is_seen_by_the_next_forward() {
         .unwrap();
     let flat = Tensor::full([3], 7.0, (Kind::Float, Device::Cpu));
     tch::no_grad(|| last.tensor.set_data(&flat));
-    let after = network.forward(&x, &noise, None, None, true);
+    let after = network.forward(&x, &noise, None, None, Kind::Float, true);
     assert!(((after - before) - 7.0).abs().max().double_value(&[]) < 1e-4);
+}
+
+#[test]
+fn features_in_bfloat16_leave_the_input_as_it_is() {
+    // Around 1 bfloat16 knows steps of 2^-8 below and 2^-7 above: it would round all of this noise away.
+    let noise = Tensor::rand([1, 5, 16, 16], (Kind::Float, Device::Cpu)) * 1e-3;
+    let white = Tensor::ones([1, 5, 16, 16], (Kind::Float, Device::Cpu));
+    let level = Tensor::from_slice(&[0.1f32]);
+    for arch in ["ddpmpp", "ncsnpp", "adm"] {
+        let encoder = if arch == "ncsnpp" {
+            "residual"
+        } else {
+            "standard"
+        };
+        let settings = config(
+            &json!({"arch": arch, "encoder_type": encoder, "dropout": 0.0, "model_channels": 64}),
+        );
+        let network = Network::new(&settings, Device::Cpu, 5).unwrap();
+        scatter(&network);
+        for network in [
+            network.to_kind_copy(Kind::BFloat16),
+            network.to_training_copy(Kind::BFloat16),
+        ] {
+            let output = |x: &Tensor| {
+                tch::no_grad(|| network.forward(x, &level, None, None, Kind::BFloat16, false))
+            };
+            assert_eq!(output(&white).kind(), Kind::BFloat16, "{arch}");
+            assert_ne!(output(&white), output(&(&white + &noise)), "{arch}");
+        }
+    }
 }

@@ -59,10 +59,11 @@ fn denoise(network: &Network, inputs: &BTreeMap<String, Tensor>, x: &Tensor, kin
     let noise = inputs["sigma"].log() / 4.0;
     let labels = inputs.get("class_labels");
     let raw = network.forward(
-        &input.to_kind(kind),
+        &input,
         &noise,
         labels,
         inputs.get("augment_labels"),
+        kind,
         false,
     );
     x * (data * data) / &variance + raw.to_kind(Kind::Float) * (&sigma * data) / variance.sqrt()
