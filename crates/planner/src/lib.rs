@@ -6,12 +6,10 @@
 //!
 //! Must not know libtorch, the registry or the command line.
 
-pub mod environment;
 pub mod extractor;
 pub mod missing;
 pub mod precision;
 pub mod source;
 pub mod specify;
 
-pub use environment::environment;
 pub use specify::{SpecifyError, SpecifyOptions, specify, specify_stage};

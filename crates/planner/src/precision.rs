@@ -22,16 +22,12 @@ pub fn resolve(precision: Precision, device: &str) -> Option<Precision> {
     }
 }
 
-/// Whether the processor multiplies in bfloat16, by AVX-512 and what belongs to it.
 #[cfg(target_arch = "x86_64")]
-pub(crate) fn cpu_has_bfloat16() -> bool {
+fn cpu_has_bfloat16() -> bool {
     std::is_x86_feature_detected!("avx512bf16")
-        && std::is_x86_feature_detected!("avx512bw")
-        && std::is_x86_feature_detected!("avx512dq")
-        && std::is_x86_feature_detected!("avx512vl")
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-pub(crate) fn cpu_has_bfloat16() -> bool {
+fn cpu_has_bfloat16() -> bool {
     false
 }

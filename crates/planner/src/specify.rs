@@ -1,6 +1,5 @@
 //! From a resolved pipeline to the graph of stages that the supervisor runs.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,7 +11,6 @@ use patchwork_pipeline::{Demand, PipelineSpec, StageSpec};
 use patchwork_weights::WeightsError;
 use serde_json::{Value, json};
 
-use crate::environment::environment;
 use crate::missing::missing;
 use crate::{extractor, precision, source};
 
@@ -177,14 +175,11 @@ pub fn specify_stage(
     if matches!(stage.kind(), Kind::Reference | Kind::Evaluate | Kind::Train) {
         execution["weights"] = json!(options.weights);
     }
-    let on_cpu = stage.execution.device == "cpu";
-    if !on_cpu && stage.execution.tf32 {
-        extra.push(("tf32", json!(true)));
-    }
-    // Distances on a CPU stay those of libtorch's own choice, to the last bit.
-    if !on_cpu || matches!(stage.kind(), Kind::Train | Kind::Sample) {
-        let variables = environment(&stage.execution.device, stage.execution.tf32);
-        execution["environment"] = json!(variables.into_iter().collect::<BTreeMap<_, _>>());
+    if stage.execution.device != "cpu" {
+        execution["environment"] = cuda_environment(stage.execution.tf32);
+        if stage.execution.tf32 {
+            extra.push(("tf32", json!(true)));
+        }
     }
     if let Some(path) = init_from {
         // As with raw data: where the file lies is no part of the fingerprint, its digest is.
@@ -225,6 +220,16 @@ fn resolved_precision(precision: Precision, stage: &Stage) -> Result<Precision, 
             stage: stage.name.clone(),
         }
     })
+}
+
+/// What the worker's environment says to the libraries of CUDA, which read it as they are loaded: TF32 is on by
+/// default in convolutions and off in products, and is to be one or the other.
+fn cuda_environment(tf32: bool) -> Value {
+    if tf32 {
+        json!({"TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1"})
+    } else {
+        json!({"NVIDIA_TF32_OVERRIDE": "0"})
+    }
 }
 
 /// The digests of the weights of a reference's extractors, which must be there.

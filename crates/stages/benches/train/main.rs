@@ -25,7 +25,6 @@ use std::process::Command;
 use std::time::Duration;
 
 use patchwork_pipeline::WORKER_ENVIRONMENT;
-use patchwork_planner::environment;
 use tch::{Cuda, Device, Kind};
 
 use subject::Subject;
@@ -66,10 +65,13 @@ fn run_as_a_worker() {
     }
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(std::env::args().skip(1)).env(MARK, "1");
-    let given = |wanted: &str| std::env::args().any(|word| word.starts_with(wanted));
-    let device = if given("cuda") { "cuda" } else { "cpu" };
-    let libraries = environment(device, given("--tf32"));
-    for (variable, value) in WORKER_ENVIRONMENT.into_iter().chain(libraries) {
+    // As the planner asks of a worker on CUDA.
+    let tf32 = if std::env::args().any(|word| word == "--tf32") {
+        ("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "1")
+    } else {
+        ("NVIDIA_TF32_OVERRIDE", "0")
+    };
+    for (variable, value) in WORKER_ENVIRONMENT.into_iter().chain([tf32]) {
         if std::env::var_os(variable).is_none() {
             command.env(variable, value);
         }
