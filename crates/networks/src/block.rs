@@ -69,11 +69,9 @@ impl UNetBlock {
         } = *shape;
         let part = |part: &str| format!("{name}.{part}");
         let resampling = |kernel| ConvOptions {
-            kernel,
             direction,
-            fused: false,
             taps: style.taps,
-            exact: false,
+            ..ConvOptions::plain(kernel)
         };
         let norm0 = GroupNorm::new(builder, &part("norm0"), inputs, style.epsilon);
         let conv0 = Conv2d::new(

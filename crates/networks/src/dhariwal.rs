@@ -99,16 +99,9 @@ impl DhariwalUNet {
         let first_channels = config.level_channels(0);
         let levels = Levels::new(config, first_channels, DecoderAttention::Every);
         let name = format!("enc.{0}x{0}_conv", config.img_resolution);
-        let plain = ConvOptions::plain(3);
+        let options = ConvOptions::input(3);
         let inputs = config.in_channels;
-        let input = Conv2d::new(
-            builder,
-            &name,
-            inputs,
-            first_channels,
-            &ConvOptions::input(3),
-            &INIT,
-        );
+        let input = Conv2d::new(builder, &name, inputs, first_channels, &options, &INIT);
         let mut build = |levels: &[Level]| -> Vec<(UNetBlock, bool)> {
             levels
                 .iter()
@@ -132,7 +125,7 @@ impl DhariwalUNet {
             "out_conv",
             channels,
             config.out_channels,
-            &plain,
+            &ConvOptions::plain(3),
             &INIT_LAST,
         );
         Self {

@@ -205,12 +205,11 @@ fn features_in_bfloat16_leave_the_input_as_it_is() {
     let noise = Tensor::rand([1, 5, 16, 16], (Kind::Float, Device::Cpu)) * 1e-3;
     let white = Tensor::ones([1, 5, 16, 16], (Kind::Float, Device::Cpu));
     let level = Tensor::from_slice(&[0.1f32]);
-    for arch in ["ddpmpp", "ncsnpp", "adm"] {
-        let encoder = if arch == "ncsnpp" {
-            "residual"
-        } else {
-            "standard"
-        };
+    for (arch, encoder) in [
+        ("ddpmpp", "standard"),
+        ("ncsnpp", "residual"),
+        ("adm", "standard"),
+    ] {
         let settings = config(
             &json!({"arch": arch, "encoder_type": encoder, "dropout": 0.0, "model_channels": 64}),
         );
