@@ -39,7 +39,13 @@ main() {
         rm -rf "$work"
         note 'done'
     fi
-    if [[ -n ${PATCHWORK_CACHE:-} && ! -e $root/weights ]]; then ln -s "$weights" "$root/weights"; fi
+    if [[ -n ${PATCHWORK_CACHE:-} ]]; then link_into_checkout; fi
+}
+
+# Where the program looks for the weights and, unless LIBTORCH says otherwise, Cargo for libtorch (.cargo/config.toml).
+link_into_checkout() {
+    if [[ ! -e $root/weights ]]; then ln -sfn "$weights" "$root/weights"; fi
+    if [[ -z ${LIBTORCH:-} && ! -e $root/.libtorch ]]; then ln -sfn "$libtorch" "$root/.libtorch"; fi
 }
 
 is_ready() { { uses_foreign_libtorch || has_libtorch "$1"; } && has_weights; }
