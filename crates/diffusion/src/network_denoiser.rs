@@ -113,7 +113,7 @@ mod tests {
         let sigma = Tensor::from_slice(&[0.05, 3.0]);
         let x = Tensor::arange(2 * 3 * 64, (Kind::Float, Device::Cpu)).sin() * 2.0;
         let x = x.reshape([2, 3, 8, 8]);
-        let positions = patch_positions(&[0, 5], &[8, 1], 8, 8, 16, 16);
+        let positions = patch_positions(&[0, 5], &[8, 1], 8, 8, 16, 16, Device::Cpu);
         for preconditioning in ALL {
             let denoiser = NetworkDenoiser::new(network(preconditioning));
             let factors = coefficients(preconditioning, &sigma, 0.5);
@@ -149,7 +149,15 @@ mod tests {
         for preconditioning in ALL {
             let denoiser = NetworkDenoiser::new(network(preconditioning));
             let conditioning = Conditioning {
-                positions: Some(patch_positions(&[0, 5, 8], &[8, 1, 8], 8, 8, 16, 16)),
+                positions: Some(patch_positions(
+                    &[0, 5, 8],
+                    &[8, 1, 8],
+                    8,
+                    8,
+                    16,
+                    16,
+                    Device::Cpu,
+                )),
                 ..Conditioning::default()
             };
             let options = LossOptions {

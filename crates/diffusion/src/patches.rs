@@ -220,7 +220,7 @@ impl Schedule {
 ///
 /// # Shapes
 /// - `rows`, `cols`: top-left corners in pixels, one for each image
-/// - returns: `[n, 2, side_h, side_w]`, f32, on the CPU; the corners of the whole image are exactly -1 and 1
+/// - returns: `[n, 2, side_h, side_w]`, f32, on `device`; the corners of the whole image are exactly -1 and 1
 ///
 /// # Source
 /// Patch Diffusion, section 3.1: `2 · (index / (R - 1) - 0.5)`.
@@ -231,18 +231,21 @@ pub fn patch_positions(
     side_w: i64,
     resolution_h: i64,
     resolution_w: i64,
+    device: Device,
 ) -> Tensor {
     let images = rows.len() as i64;
     let x = axis(cols, side_w, resolution_w)
+        .to_device(device)
         .reshape([images, 1, 1, side_w])
         .expand([images, 1, side_h, side_w], false);
     let y = axis(rows, side_h, resolution_h)
+        .to_device(device)
         .reshape([images, 1, side_h, 1])
         .expand([images, 1, side_h, side_w], false);
     Tensor::cat(&[x, y], 1).to_kind(Kind::Float)
 }
 
-/// The coordinate channels of the whole image, `[1, 2, h, w]`.
+/// The coordinate channels of the whole image, `[1, 2, h, w]`, on the CPU.
 pub fn full_positions(resolution_h: i64, resolution_w: i64) -> Tensor {
     patch_positions(
         &[0],
@@ -251,6 +254,7 @@ pub fn full_positions(resolution_h: i64, resolution_w: i64) -> Tensor {
         resolution_w,
         resolution_h,
         resolution_w,
+        Device::Cpu,
     )
 }
 
@@ -305,7 +309,7 @@ mod tests {
         }
         let (rows, cols) = ([0, 3, 16], [8, 5, 0]);
         let cropped = crop(&full.expand([3, 2, 24, 16], false), &rows, &cols, 8, 8);
-        let positions = patch_positions(&rows, &cols, 8, 8, 24, 16);
+        let positions = patch_positions(&rows, &cols, 8, 8, 24, 16, Device::Cpu);
         assert!(cropped.equal(&positions));
     }
 
@@ -340,7 +344,8 @@ mod tests {
                     .collect();
                 let (rows, cols): (Vec<i64>, Vec<i64>) = corners.into_iter().unzip();
                 let whole = full.expand([rows.len() as i64, 2, height, width], false);
-                let positions = patch_positions(&rows, &cols, side, side, height, width);
+                let positions =
+                    patch_positions(&rows, &cols, side, side, height, width, Device::Cpu);
                 assert!(
                     crop(&whole, &rows, &cols, side, side).equal(&positions),
                     "{side}"

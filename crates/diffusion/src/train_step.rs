@@ -212,8 +212,8 @@ impl TrainStep {
                 side.width,
                 config.height(),
                 config.width(),
+                round.patches.device(),
             )
-            .to_device(round.patches.device())
         });
         let conditioning = Conditioning {
             positions,

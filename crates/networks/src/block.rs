@@ -51,6 +51,8 @@ pub(crate) struct UNetBlock {
     attention: Option<Attention>,
     dropout: f64,
     skip_scale: f64,
+    /// `skip_scale` as a scalar on the device: brought there in each step, it would have the host wait for the device.
+    skip_factor: Tensor,
     adaptive: bool,
 }
 
@@ -130,6 +132,7 @@ impl UNetBlock {
             attention,
             dropout: style.dropout,
             skip_scale: style.skip_scale,
+            skip_factor: Tensor::from(style.skip_scale).to_device(builder.device()),
             adaptive: style.adaptive,
         }
     }
@@ -184,9 +187,6 @@ impl UNetBlock {
         if is_one(self.skip_scale) {
             return residual.g_add_(x);
         }
-        let scale = Tensor::from(self.skip_scale)
-            .to_kind(x.kind())
-            .to_device(x.device());
-        residual.addcmul_(x, &scale)
+        residual.addcmul_(x, &self.skip_factor.to_kind(x.kind()))
     }
 }

@@ -7,8 +7,8 @@
 //! neither forward nor backward nor optimiser. The last lines give images a second with full-image ratio p = 0.5
 //! against p = 1, for which the arithmetic alone allows 2.7 times.
 //!
-//! `--device cpu|cuda|cuda:N`, `--network NAME`, `--precision float32|bfloat16|float16`, `--seconds S` for each
-//! measurement, `--threads N`, `--tf32`. `--memory BATCH` measures the peak of memory instead, of one network in one
+//! `--device cpu|cuda|cuda:N`, `--network NAME`, `--precision float32|bfloat16|float16`, `--batch N` whole images a step,
+//! `--seconds S` for each measurement, `--threads N`, `--tf32`. `--memory BATCH` measures the peak of memory instead, of one network in one
 //! precision.
 
 #![expect(
@@ -33,6 +33,8 @@ struct Arguments {
     device: Device,
     networks: Vec<String>,
     precisions: Vec<Kind>,
+    /// Whole images of a step, smaller patches in proportion; none = what suits the network and the device.
+    batch: Option<i64>,
     duration: Duration,
     threads: i32,
     /// The batch whose memory is measured; none = speed is.
@@ -85,6 +87,7 @@ fn parse() -> Arguments {
         device: Device::Cpu,
         networks: vec!["demo".to_owned(), "reference".to_owned()],
         precisions: Vec::new(),
+        batch: None,
         duration: Duration::from_secs(3),
         threads: i32::try_from(cores).unwrap(),
         memory: None,
@@ -124,6 +127,7 @@ fn parse() -> Arguments {
                 "float16" => Kind::Half,
                 _ => panic!("precision `{value}` is not known"),
             }),
+            "--batch" => arguments.batch = Some(value.parse().unwrap()),
             "--seconds" => arguments.duration = Duration::from_secs_f64(value.parse().unwrap()),
             "--memory" => arguments.memory = Some(value.parse().unwrap()),
             "--threads" => arguments.threads = value.parse().unwrap(),

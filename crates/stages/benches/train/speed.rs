@@ -13,11 +13,9 @@ use crate::subject::{Subject, images, parameters, round, training};
 /// Measures a network at every side, in every precision.
 pub(crate) fn measure_network(subject: &Subject, arguments: &Arguments) {
     let (name, config) = (subject.name, &subject.config);
-    let batch = if arguments.device.is_cuda() {
-        subject.batch * 32
-    } else {
-        subject.batch
-    };
+    let batch = arguments
+        .batch
+        .unwrap_or(subject.batch * if arguments.device.is_cuda() { 32 } else { 1 });
     let network = Network::new(config, arguments.device, 0).unwrap();
     let resolution = config.img_resolution;
     println!(

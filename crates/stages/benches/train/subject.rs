@@ -161,7 +161,7 @@ pub(crate) fn round(data: &ShardSet, step: u64, side: Side, images: u64, device:
         class_labels: None,
         augment_labels: None,
         rnd_normal: Tensor::randn([images as i64], float).to_device(device),
-        noise: Tensor::randn(shape, float).to_device(device),
+        noise: Tensor::randn(shape, (Kind::Float, device)),
         dropout_seed: Some(step as i64),
     }
 }

@@ -152,8 +152,15 @@ impl ImageSampler {
         let (whole_height, whole_width) = (config.height(), config.width());
         Conditioning {
             positions: config.position_channels.then(|| {
-                patch_positions(&[row], &[column], height, width, whole_height, whole_width)
-                    .to_device(self.device)
+                patch_positions(
+                    &[row],
+                    &[column],
+                    height,
+                    width,
+                    whole_height,
+                    whole_width,
+                    self.device,
+                )
             }),
             class_labels: labels
                 .map(|labels| one_hot(labels, config.label_dim).to_device(self.device)),

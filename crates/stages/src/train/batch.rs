@@ -102,7 +102,8 @@ impl<'a> Batches<'a> {
         tch::manual_seed(self.generator_seed("noise", position));
         let float = (Kind::Float, Device::Cpu);
         let rnd_normal = Tensor::randn([count], float).to_device(self.device);
-        let noise = Tensor::randn(patches.size(), float).to_device(self.device);
+        // On the device: a host draws one number after the other, for which a GPU would wait.
+        let noise = Tensor::randn(patches.size(), (Kind::Float, self.device));
         let class_labels = self.labels.map(|(classes, dropout)| {
             let one_hot = one_hot(&self.data.gather_labels(&requests), classes);
             drop_labels(&one_hot, &Tensor::rand([count], float), dropout).to_device(self.device)
