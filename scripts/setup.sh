@@ -43,9 +43,14 @@ main() {
 }
 
 # Where the program looks for the weights and, unless LIBTORCH says otherwise, Cargo for libtorch (.cargo/config.toml).
+# Folders of an earlier set-up without a cache stay.
 link_into_checkout() {
-    if [[ ! -e $root/weights ]]; then ln -sfn "$weights" "$root/weights"; fi
-    if [[ -z ${LIBTORCH:-} && ! -e $root/.libtorch ]]; then ln -sfn "$libtorch" "$root/.libtorch"; fi
+    point_at "$weights" "$root/weights"
+    if [[ -z ${LIBTORCH:-} ]]; then point_at "$libtorch" "$root/.libtorch"; fi
+}
+
+point_at() {
+    if [[ -L $2 || ! -e $2 ]] && [[ $(readlink "$2") != "$1" ]]; then ln -sfn "$1" "$2"; fi
 }
 
 is_ready() { { uses_foreign_libtorch || has_libtorch "$1"; } && has_weights; }

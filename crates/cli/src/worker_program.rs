@@ -22,6 +22,8 @@ pub(crate) struct Probe {
     pub(crate) sum_of_four_ones: f64,
     pub(crate) threads: u32,
     pub(crate) cuda_devices: u32,
+    /// Whether this is libtorch's CUDA build, with a device or without.
+    pub(crate) has_cuda_runtime: bool,
 }
 
 /// The worker's path: beside the running program.

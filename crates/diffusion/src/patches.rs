@@ -234,12 +234,12 @@ pub fn patch_positions(
     device: Device,
 ) -> Tensor {
     let images = rows.len() as i64;
-    let x = axis(cols, side_w, resolution_w)
-        .to_device(device)
+    // Without waiting for what the device has to do before: libtorch has read the numbers when the call returns.
+    let bring = |axis: Tensor| axis.to_device_(device, Kind::Double, true, false);
+    let x = bring(axis(cols, side_w, resolution_w))
         .reshape([images, 1, 1, side_w])
         .expand([images, 1, side_h, side_w], false);
-    let y = axis(rows, side_h, resolution_h)
-        .to_device(device)
+    let y = bring(axis(rows, side_h, resolution_h))
         .reshape([images, 1, side_h, 1])
         .expand([images, 1, side_h, side_w], false);
     Tensor::cat(&[x, y], 1).to_kind(Kind::Float)

@@ -1,10 +1,10 @@
-//! A convolution with its batch normalisation folded into weight and bias, in channels-last memory.
+//! A convolution with its batch normalisation folded into weight and bias.
 //!
 //! In evaluation mode batch normalisation is an affine map of each channel, so
 //! `w' = w · γ / √(var + ε)` and `b' = β − mean · γ / √(var + ε)` give the same output with one
 //! pass over memory less. The products are taken in float64 and rounded once.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::MetricsError;
 use crate::parameters::Parameters;
@@ -75,7 +75,7 @@ impl FoldedConvolution {
         let bias = norm("bias")? - norm("running_mean")? * &scale;
         let weight = weight.to_kind(Kind::Double) * scale.view([channels, 1, 1, 1]);
         Ok(Self {
-            weight: channels_last(&weight.to_kind(Kind::Float)),
+            weight: fast_order(&weight.to_kind(Kind::Float)),
             bias: bias.to_kind(Kind::Float),
             kernel: [height, width],
             stride: spec.stride,
@@ -93,7 +93,7 @@ impl FoldedConvolution {
         let weights: Vec<&Tensor> = parts.iter().map(|part| &part.weight).collect();
         let biases: Vec<&Tensor> = parts.iter().map(|part| &part.bias).collect();
         Self {
-            weight: channels_last(&Tensor::cat(&weights, 0)),
+            weight: fast_order(&Tensor::cat(&weights, 0)),
             bias: Tensor::cat(&biases, 0),
             ..parts[0]
         }
@@ -148,10 +148,14 @@ fn same_padding(size: i64, kernel: i64, stride: i64) -> [i64; 2] {
     [total / 2, total - total / 2]
 }
 
-/// The same `[a, b, c, d]` tensor with its second dimension innermost in memory.
-pub(crate) fn channels_last(tensor: &Tensor) -> Tensor {
-    tensor
-        .permute([0, 2, 3, 1])
-        .contiguous()
-        .permute([0, 3, 1, 2])
+/// The same `[a, b, c, d]` tensor in the memory order that float32 convolutions of its device are fast in: the second
+/// dimension innermost on a CPU. On CUDA libtorch would send depthwise ones in that order to cuDNN's slowest kernels.
+pub(crate) fn fast_order(tensor: &Tensor) -> Tensor {
+    match tensor.device() {
+        Device::Cpu => tensor
+            .permute([0, 2, 3, 1])
+            .contiguous()
+            .permute([0, 3, 1, 2]),
+        _ => tensor.contiguous(),
+    }
 }

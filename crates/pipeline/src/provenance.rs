@@ -68,7 +68,6 @@ fn git(folder: &Path, arguments: &[&str]) -> Option<String> {
         .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// The processor's name as Linux tells it; elsewhere the architecture.
 /// What NVIDIA's driver tells of its devices: a folder each, with a file `information` (`Model: \t NVIDIA H100`).
 fn gpu_names(folder: &Path) -> Option<String> {
     let mut names: Vec<(std::ffi::OsString, String)> = std::fs::read_dir(folder)
@@ -81,12 +80,13 @@ fn gpu_names(folder: &Path) -> Option<String> {
             Some((device.file_name(), name))
         })
         .collect();
-    // By the address on the bus, which is the order of CUDA's numbers unless a person changes it.
+    // By the address on the bus, which is the order of CUDA's numbers, as workers ask for it.
     names.sort();
     let names: Vec<String> = names.into_iter().map(|(_, name)| name).collect();
     (!names.is_empty()).then(|| names.join(", "))
 }
 
+/// The processor's name as Linux tells it; elsewhere the architecture.
 fn cpu_name() -> String {
     std::fs::read_to_string("/proc/cpuinfo")
         .ok()

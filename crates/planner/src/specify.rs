@@ -223,13 +223,19 @@ fn resolved_precision(precision: Precision, stage: &Stage) -> Result<Precision, 
 }
 
 /// What the worker's environment says to the libraries of CUDA, which read it as they are loaded: TF32 is on by
-/// default in convolutions and off in products, and is to be one or the other.
+/// default in convolutions and off in products, and is to be one or the other; devices are numbered as on the bus, as
+/// the driver and a run's record have them; and memory that one patch side has used is to serve the next one's pieces.
 fn cuda_environment(tf32: bool) -> Value {
-    if tf32 {
-        json!({"TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1"})
+    let (variable, value) = if tf32 {
+        ("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "1")
     } else {
-        json!({"NVIDIA_TF32_OVERRIDE": "0"})
-    }
+        ("NVIDIA_TF32_OVERRIDE", "0")
+    };
+    json!({
+        variable: value,
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
+    })
 }
 
 /// The digests of the weights of a reference's extractors, which must be there.

@@ -9,10 +9,13 @@ pub(crate) enum DeviceError {
     #[error("device `{0}` is neither `cpu` nor `cuda` nor `cuda:N`")]
     Unknown(String),
     #[error(
-        "device `{wished}` is not there: libtorch sees {found} CUDA devices; \
-         choose `device = \"cpu\"`, or set up the CUDA build with `PATCHWORK_CUDA=1 ./justw setup`"
+        "device `{wished}` is not there: libtorch sees {found} CUDA devices; choose `device = \"cpu\"`, or {remedy}"
     )]
-    Missing { wished: String, found: i64 },
+    Missing {
+        wished: String,
+        found: i64,
+        remedy: &'static str,
+    },
 }
 
 /// Sets the threads of libtorch and rayon, and finds the device.
@@ -48,6 +51,15 @@ fn find(name: &str) -> Result<Device, DeviceError> {
         Err(DeviceError::Missing {
             wished: name.to_owned(),
             found,
+            remedy: match (found, tch::utils::has_cudart()) {
+                (0, true) => {
+                    "see that `nvidia-smi` lists one, with a driver for CUDA 13 (580 or newer)"
+                }
+                (0, false) => {
+                    "set up the CUDA build with `PATCHWORK_CUDA=1 ./justw setup`, then `./justw build`"
+                }
+                _ => "one of those",
+            },
         })
     }
 }

@@ -51,5 +51,6 @@ pub fn probe() -> Value {
         "sum_of_four_ones": sum.double_value(&[]),
         "threads": tch::get_num_threads(),
         "cuda_devices": tch::Cuda::device_count(),
+        "has_cuda_runtime": tch::utils::has_cudart(),
     })
 }

@@ -116,8 +116,12 @@ fn processor() -> String {
 
 fn gpu(probe: &Probe) -> Result<String, String> {
     match probe.cuda_devices {
+        0 if probe.has_cuda_runtime => Err(
+            "libtorch's CUDA build sees none; `nvidia-smi` should list one, with a driver for CUDA 13 (580 or newer)"
+                .to_owned(),
+        ),
         0 => Err(
-            "none that libtorch can use; with an NVIDIA GPU: PATCHWORK_CUDA=1 ./justw setup"
+            "none that libtorch can use; with an NVIDIA GPU: PATCHWORK_CUDA=1 ./justw setup, then ./justw build"
                 .to_owned(),
         ),
         count => Ok(format!(

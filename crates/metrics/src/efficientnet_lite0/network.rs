@@ -4,7 +4,7 @@ use tch::{Kind, Tensor};
 
 use crate::MetricsError;
 use crate::folded_convolution::{
-    Activation, ConvolutionSpec, FoldedConvolution, Padding, channels_last,
+    Activation, ConvolutionSpec, FoldedConvolution, Padding, fast_order,
 };
 use crate::parameters::Parameters;
 
@@ -103,7 +103,7 @@ impl Network {
     /// - `input`: `[batch, 3, 224, 224]`, f32
     /// - returns: `[batch, 1280]`, f32, the mean over the last map
     pub(super) fn features(&self, input: &Tensor) -> Tensor {
-        let mut hidden = self.stem.forward(&channels_last(input)); // [batch, 32, 112, 112]
+        let mut hidden = self.stem.forward(&fast_order(input)); // [batch, 32, 112, 112]
         for block in &self.blocks {
             hidden = block.forward(&hidden);
         }

@@ -4,7 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::blocks::{Block, Reduction, convolution, halved};
 use crate::MetricsError;
-use crate::folded_convolution::{FoldedConvolution, channels_last};
+use crate::folded_convolution::{FoldedConvolution, fast_order};
 use crate::parameters::Parameters;
 
 /// Side of the input in pixels.
@@ -78,7 +78,7 @@ impl Network {
                 .iter()
                 .fold(input, |hidden, layer| layer.forward(&hidden))
         };
-        let hidden = through(&self.stem, channels_last(input)); // [batch, 64, 147, 147]
+        let hidden = through(&self.stem, fast_order(input)); // [batch, 64, 147, 147]
         let hidden = through(&self.widening, halved(&hidden)); // [batch, 192, 71, 71]
         let mut hidden = halved(&hidden); // [batch, 192, 35, 35]
         for block in &self.blocks_35 {

@@ -15,6 +15,10 @@ pub(crate) fn measure_memory(subject: &Subject, batch: i64, arguments: &Argument
     let [precision] = arguments.precisions[..] else {
         panic!("memory is a process's: give one --precision");
     };
+    assert!(
+        !arguments.device.is_cuda(),
+        "libtorch does not tell how much memory a GPU has given; `nvidia-smi` does while the speed is measured"
+    );
     let config = &subject.config;
     let count = parameters(&Network::new(config, arguments.device, 0).unwrap());
     let folder = tempfile::tempdir().unwrap();

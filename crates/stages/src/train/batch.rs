@@ -1,6 +1,6 @@
 //! The images and the draws of a step, as a function of (seed, position).
 
-use patchwork_config::TrainSettings;
+use patchwork_config::{Execution, TrainSettings};
 use patchwork_core::Seed;
 use patchwork_dataset::{DatasetError, PatchRequest, PatchSize, PatchStream, ShardSet, Share};
 use patchwork_diffusion::augment::{AugmentOptions, GeneratorDraws, augment};
@@ -8,7 +8,7 @@ use patchwork_diffusion::loss::drop_labels;
 use patchwork_diffusion::patches::crop;
 use patchwork_diffusion::{Round, Side};
 use patchwork_pipeline::worker::StageError;
-use tch::{Device, Kind, Tensor};
+use tch::{Cuda, Device, Kind, Tensor};
 
 use super::ahead::Ahead;
 use super::augmentation::augment_options;
@@ -28,6 +28,8 @@ pub(crate) struct Batches<'a> {
     device: Device,
     /// Where the processor is free while the device computes.
     ahead: Option<Ahead>,
+    /// Whether cuDNN times its algorithms for each new shape.
+    is_autotuned: bool,
 }
 
 impl<'a> Batches<'a> {
@@ -49,14 +51,19 @@ impl<'a> Batches<'a> {
                 .then_some((data.class_names().len() as i64, settings.label_dropout)),
             device,
             ahead: None,
+            is_autotuned: false,
         }
     }
 
     /// The same batches, each gathered while the one before it is computed with, if a GPU does that. On a processor
     /// gathering takes its time from the network whichever thread does it.
-    pub(crate) fn gathered_ahead_on_cuda(mut self) -> Result<Self, DatasetError> {
+    pub(crate) fn gathered_ahead_on_cuda(
+        mut self,
+        execution: &Execution,
+    ) -> Result<Self, DatasetError> {
         if self.device.is_cuda() {
             self.ahead = Some(Ahead::start(self.data, self.device)?);
+            self.is_autotuned = execution.cudnn_benchmark;
         }
         Ok(self)
     }
@@ -93,7 +100,14 @@ impl<'a> Batches<'a> {
             Some(options) => {
                 let images = self.gather(&whole(&requests), self.whole_size())?;
                 tch::manual_seed(self.generator_seed("augment", position));
+                // A warp's shapes change with every step, and timing algorithms for each would take longer than it.
+                if self.is_autotuned {
+                    Cuda::cudnn_set_benchmark(false);
+                }
                 let (images, labels) = augment(&images, options, &mut GeneratorDraws)?;
+                if self.is_autotuned {
+                    Cuda::cudnn_set_benchmark(true);
+                }
                 let patches = crop(&images, &rows, &cols, side.height, side.width);
                 (patches, Some(labels))
             }

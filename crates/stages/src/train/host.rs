@@ -18,7 +18,8 @@ impl HostBatch {
         let shape = [patches, channels, size.height, size.width].map(|length| length as i64);
         let values = Tensor::empty(shape, (Kind::Float, Device::Cpu));
         let values = match device {
-            Device::Cuda(_) => values.pin_memory(device),
+            // Not `pin_memory`, which warns at each call that its argument will go, and tch must give one.
+            Device::Cuda(_) => values.internal_pin_memory(device),
             _ => values,
         };
         Self { values, device }

@@ -2,7 +2,10 @@
 //!
 //! What a step takes on the CPU is measured: forward and backward on one image and on three, at the largest side, by
 //! the process's own high-water mark. The difference is what an image takes, whatever the network and its number type
-//! are. On a GPU nothing is foretold: libtorch tells no amounts.
+//! are. On a GPU, whose memory libtorch does not tell, a round of the real size is tried.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use patchwork_diffusion::patches::SideShare;
 use patchwork_diffusion::{PatchSides, Round, Side, TrainStep};
@@ -14,18 +17,26 @@ const TRIALS: [i64; 2] = [1, 3];
 
 /// A training that would not fit.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "a step takes about {:.1} GiB ({images} images of {size} at once, {:.0} MiB each), and {} {:.1} GiB; {}",
-    gibibytes(*.needed_bytes), .image_bytes / f64::from(1 << 20), .limit, gibibytes(*.limit_bytes), .remedy
-)]
-pub(super) struct TooLarge {
-    images: u64,
-    size: String,
-    image_bytes: f64,
-    needed_bytes: u64,
-    limit: &'static str,
-    limit_bytes: u64,
-    remedy: String,
+pub(super) enum TooLarge {
+    #[error(
+        "a step takes about {:.1} GiB ({images} images of {size} at once, {:.0} MiB each), and {} {:.1} GiB; {}",
+        gibibytes(*.needed_bytes), .image_bytes / f64::from(1 << 20), .limit, gibibytes(*.limit_bytes), .remedy
+    )]
+    Host {
+        images: u64,
+        size: String,
+        image_bytes: f64,
+        needed_bytes: u64,
+        limit: &'static str,
+        limit_bytes: u64,
+        remedy: String,
+    },
+    #[error("{images} images of {size} at once do not fit into the memory of the device: {remedy}")]
+    Device {
+        images: u64,
+        size: String,
+        remedy: String,
+    },
 }
 
 /// What a step takes.
@@ -58,6 +69,11 @@ pub(super) fn check(
     let Some(side) = sides.shares().iter().rfind(used).map(|share| share.side) else {
         return Ok(());
     };
+    let step_images = batch_size * side.multiplier as u64;
+    if step.optimizer.values().device() != Device::Cpu {
+        let fits = |images| is_survived(|| try_round(step, images, side));
+        return judge_by_trial(&size(side), step_images, rounds, batch_size, fits);
+    }
     let Some(estimate) = estimate(step, side) else {
         return Ok(());
     };
@@ -69,18 +85,15 @@ pub(super) fn check(
         allowed.map(|bytes| (bytes, "`memory_gib` allows")),
     ];
     match limits.into_iter().flatten().min() {
-        Some((limit_bytes, limit)) => {
-            let images = batch_size * side.multiplier as u64;
-            judge(
-                estimate,
-                &size(side),
-                images,
-                rounds,
-                batch_size,
-                limit,
-                limit_bytes,
-            )
-        }
+        Some((limit_bytes, limit)) => judge(
+            estimate,
+            &size(side),
+            step_images,
+            rounds,
+            batch_size,
+            limit,
+            limit_bytes,
+        ),
         None => Ok(()),
     }
 }
@@ -99,8 +112,7 @@ fn judge(
     if needed_bytes <= limit_bytes {
         return Ok(());
     }
-    let fitting = (rounds..=batch_size)
-        .filter(|rounds| batch_size.is_multiple_of(*rounds))
+    let fitting = accumulations(rounds, batch_size)
         .find(|rounds| estimate.bytes(step_images / rounds) <= limit_bytes);
     let remedy = if let Some(rounds) = fitting {
         format!(
@@ -111,7 +123,7 @@ fn judge(
         let least = gibibytes(estimate.bytes(step_images / batch_size));
         format!("one image at a time takes {least:.1} GiB: choose a smaller network")
     };
-    Err(TooLarge {
+    Err(TooLarge::Host {
         images,
         size: size.to_owned(),
         image_bytes: estimate.image_bytes,
@@ -120,6 +132,63 @@ fn judge(
         limit_bytes,
         remedy,
     })
+}
+
+/// The same, of a device on which `fits` tries so many images at once.
+fn judge_by_trial(
+    size: &str,
+    step_images: u64,
+    rounds: u64,
+    batch_size: u64,
+    mut fits: impl FnMut(u64) -> bool,
+) -> Result<(), TooLarge> {
+    let images = step_images / rounds;
+    if fits(images) {
+        return Ok(());
+    }
+    let fitting = accumulations(rounds + 1, batch_size).find(|rounds| fits(step_images / rounds));
+    let remedy = match fitting {
+        Some(rounds) => format!("set `gradient_accumulation` = {rounds}, or lower `batch_size`"),
+        None => "one image at a time does not either; choose a smaller network".to_owned(),
+    };
+    Err(TooLarge::Device {
+        images,
+        size: size.to_owned(),
+        remedy,
+    })
+}
+
+/// The numbers of rounds, from `least` up, that a batch can be accumulated in.
+fn accumulations(least: u64, batch_size: u64) -> impl Iterator<Item = u64> {
+    (least..=batch_size).filter(move |rounds| batch_size.is_multiple_of(*rounds))
+}
+
+/// Forward and backward of so many images.
+fn try_round(step: &mut TrainStep, images: u64, side: Side) {
+    step.begin();
+    step.accumulate(&blank(step, images as i64, side), side);
+    step.begin();
+}
+
+/// Whether memory suffices for `work`. Any other panic of it goes on.
+fn is_survived(work: impl FnOnce()) -> bool {
+    // The worker's hook would report what is dealt with here as the failure of the stage.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| ()));
+    let result = catch_unwind(AssertUnwindSafe(work));
+    std::panic::set_hook(hook);
+    match result {
+        Ok(()) => true,
+        Err(panic) if message(&*panic).contains("out of memory") => false,
+        Err(panic) => panic!("{}", message(&*panic)),
+    }
+}
+
+/// What a panic said.
+fn message(panic: &dyn Any) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_default()
 }
 
 /// A size of patches in words.
@@ -133,9 +202,6 @@ fn size(side: Side) -> String {
 
 /// None where the system tells nothing.
 fn estimate(step: &mut TrainStep, side: Side) -> Option<Estimate> {
-    if step.optimizer.values().device() != Device::Cpu {
-        return None;
-    }
     let mut peaks = [0.0; TRIALS.len()];
     for (peak, images) in peaks.iter_mut().zip(TRIALS) {
         step.begin();
@@ -155,7 +221,8 @@ fn estimate(step: &mut TrainStep, side: Side) -> Option<Estimate> {
 /// So many black images without noise.
 fn blank(step: &TrainStep, images: i64, side: Side) -> Round {
     let config = step.denoiser.network.config();
-    let zeros = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, Device::Cpu));
+    let device = step.optimizer.values().device();
+    let zeros = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, device));
     let labels = |width: i64| (width > 0).then(|| zeros(&[images, width]));
     let patches = zeros(&[images, config.img_channels, side.height, side.width]);
     Round {
@@ -180,7 +247,7 @@ mod tests {
 
     const GIB: u64 = 1 << 30;
 
-    fn message(step_images: u64, rounds: u64, limit_gib: u64) -> Option<String> {
+    fn refusal(step_images: u64, rounds: u64, limit_gib: u64) -> Option<String> {
         let estimate = Estimate {
             base_bytes: GIB as f64,
             image_bytes: GIB as f64 / 8.0,
@@ -200,17 +267,42 @@ mod tests {
 
     #[test]
     fn the_remedy_is_the_least_accumulation_that_fits() {
-        assert_eq!(message(96, 1, 13), None);
+        assert_eq!(refusal(96, 1, 13), None);
         assert_eq!(
-            message(96, 1, 6).unwrap(),
+            refusal(96, 1, 6).unwrap(),
             "a step takes about 13.0 GiB (96 images of side 64 at once, 128 MiB each), and there are 6.0 GiB; \
              set `gradient_accumulation` = 3 (about 5.0 GiB), or lower `batch_size`"
         );
-        assert_eq!(message(96, 3, 6), None);
+        assert_eq!(refusal(96, 3, 6), None);
         assert!(
-            message(96, 1, 1)
+            refusal(96, 1, 1)
                 .unwrap()
                 .ends_with("one image at a time takes 1.1 GiB: choose a smaller network")
         );
+    }
+
+    #[test]
+    fn on_a_device_the_remedy_is_found_by_trial() {
+        let refusal = |rounds, most| {
+            let judged = judge_by_trial("side 64", 96, rounds, 96, |images| images <= most);
+            judged.err().map(|error| error.to_string())
+        };
+        assert_eq!(refusal(2, 48), None);
+        assert_eq!(
+            refusal(1, 40).unwrap(),
+            "96 images of side 64 at once do not fit into the memory of the device: set `gradient_accumulation` = 3, or \
+             lower `batch_size`"
+        );
+        assert!(refusal(1, 0).unwrap().ends_with("choose a smaller network"));
+    }
+
+    #[test]
+    fn only_a_lack_of_memory_is_survived() {
+        assert!(is_survived(|| ()));
+        assert!(!is_survived(|| panic!(
+            "Torch(\"CUDA out of memory. Tried to allocate 2.00 GiB\")"
+        )));
+        let other = catch_unwind(|| is_survived(|| panic!("{} is not a side", 7)));
+        assert_eq!(message(&*other.unwrap_err()), "7 is not a side");
     }
 }

@@ -125,7 +125,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         sides,
         schedule,
         data: &data,
-        batches: Batches::new(&data, &settings, seed, device).gathered_ahead_on_cuda()?,
+        batches: Batches::new(&data, &settings, seed, device).gathered_ahead_on_cuda(&execution)?,
         checkpoints: Checkpoints::open(context.state())?,
         state: State::new(settings.duration_images),
         evaluation: SnapshotEvaluation::open(job, &settings, &data, context, device)?,
