@@ -25,6 +25,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use patchwork_pipeline::WORKER_ENVIRONMENT;
+// For its allocator, which a worker has too.
+use patchwork_stages as _;
 use tch::{Cuda, Device, Kind};
 
 use subject::Subject;
