@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use patchwork_diffusion::loss::LossOptions;
 use patchwork_diffusion::patches::crop;
 use patchwork_diffusion::{
-    AdamOptions, EmaProfile, ImageClock, LearningRate, Round, Side, StepPlan, TrainOptions,
+    AdamOptions, EmaProfile, ImageClock, Lanes, LearningRate, Round, Side, StepPlan, TrainOptions,
     TrainStep,
 };
 use serde_json::Value;
@@ -120,6 +120,7 @@ fn start(case: &Case) -> Result<TrainStep, String> {
             beta2: beta(1)?,
             epsilon: case.required("eps")?,
         },
+        lanes: Lanes::ONE,
     };
     let average = EmaProfile::HalfLife {
         images: case.required("ema_halflife_nimg")? as u64,

@@ -16,4 +16,4 @@ pub mod seed;
 pub use digest::Digest;
 pub use file_error::FileError;
 pub use fingerprint::Fingerprint;
-pub use seed::Seed;
+pub use seed::{RandomStream, Seed};

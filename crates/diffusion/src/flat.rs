@@ -35,11 +35,11 @@ pub struct FlatLayout {
 
 impl FlatLayout {
     /// Lays out the parameters in their order, each with the memory order that it has.
-    pub fn new(parameters: &[Parameter]) -> Self {
+    pub fn new<'a>(parameters: impl IntoIterator<Item = &'a Parameter>) -> Self {
         let mut offset = 0;
         let mut elements = 0;
         let entries = parameters
-            .iter()
+            .into_iter()
             .map(|parameter| {
                 let count = parameter.tensor.numel() as i64;
                 let entry = Entry {
@@ -165,6 +165,11 @@ impl FlatGradients {
             }
         }
         let _ = self.buffer.zero_();
+    }
+
+    /// The gradients in the buffer, in the parameters' order.
+    pub fn views(&self) -> &[Tensor] {
+        &self.views
     }
 
     /// Brings all gradients into the buffer; parameters without one count as zero.

@@ -26,7 +26,9 @@ pub mod optimizer;
 pub mod ema;
 pub mod posthoc;
 
-mod compute_copy;
+pub mod lanes;
+mod replica;
+pub mod round;
 pub mod train_step;
 
 pub mod latents;
@@ -38,6 +40,7 @@ pub mod augment;
 pub use denoiser::{Conditioning, Denoiser};
 pub use ema::{Ema, EmaProfile};
 pub use error::DiffusionError;
+pub use lanes::Lanes;
 pub use latents::{seeded_latents, to_pixels};
 pub use learning_rate::LearningRate;
 pub use network_denoiser::NetworkDenoiser;
@@ -45,4 +48,5 @@ pub use optimizer::{Adam, AdamOptions};
 pub use patches::{PatchSides, Schedule, Side, StepPlan};
 pub use posthoc::{PowerProfile, Reconstruction, reconstruct};
 pub use precondition::Preconditioning;
-pub use train_step::{ImageClock, ImageLoss, Round, StepReport, TrainOptions, TrainStep};
+pub use round::Round;
+pub use train_step::{ImageClock, ImageLoss, StepReport, TrainOptions, TrainStep};

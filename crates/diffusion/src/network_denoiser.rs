@@ -1,6 +1,6 @@
 //! A denoiser made of a raw network and a preconditioning.
 
-use patchwork_networks::{Network, Preconditioning};
+use patchwork_networks::{Dropout, Network, Preconditioning};
 use tch::{Kind, Tensor};
 
 use crate::precondition::{Coefficients, coefficients, round_sigma, sigma_range};
@@ -19,8 +19,8 @@ pub struct NetworkDenoiser {
     pub sigma_data: f64,
     /// Number format in which F runs; x, σ and D are f32 whatever it is.
     pub precision: Kind,
-    /// Whether F drops activations (training) or not (evaluation).
-    pub train: bool,
+    /// What F drops in training; none in evaluation.
+    pub dropout: Option<Dropout>,
 }
 
 impl NetworkDenoiser {
@@ -32,7 +32,7 @@ impl NetworkDenoiser {
             sigma_data: network.config().sigma_data,
             network,
             precision: Kind::Float,
-            train: false,
+            dropout: None,
         }
     }
 }
@@ -64,7 +64,7 @@ impl Denoiser for NetworkDenoiser {
             conditioning.class_labels.as_ref(),
             conditioning.augment_labels.as_ref(),
             self.precision,
-            self.train,
+            self.dropout.as_ref(),
         );
         c_skip * x + c_out * raw.to_kind(Kind::Float)
     }
@@ -129,7 +129,7 @@ mod tests {
                     None,
                     None,
                     Kind::Float,
-                    false,
+                    None,
                 );
                 (
                     denoiser.denoise(&x, &sigma, &conditioning),

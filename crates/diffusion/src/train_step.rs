@@ -2,14 +2,15 @@
 //!
 //! Source: EDM (arXiv 2206.00364), Appendix F.2, with the patches of Patch Diffusion, Algorithm 1.
 
-use tch::{Kind, Tensor};
+use patchwork_core::Seed;
+use patchwork_networks::{Dropout, Gradients};
+use tch::{Device, Kind, Tensor};
 
-use crate::compute_copy::ComputeCopy;
-use crate::loss::{LossOptions, patch_loss, scalar_loss};
-use crate::patches::patch_positions;
-use crate::{
-    Adam, AdamOptions, Conditioning, Ema, EmaProfile, LearningRate, NetworkDenoiser, Side, StepPlan,
-};
+use crate::lanes::{LaneThreads, Lanes};
+use crate::loss::LossOptions;
+use crate::replica::{self, Replica, ReplicaGradients};
+use crate::round::{Round, StepShare, back_propagate};
+use crate::{Adam, AdamOptions, Ema, EmaProfile, LearningRate, NetworkDenoiser, Side, StepPlan};
 
 /// The clock of training: images seen, all ranks together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,27 +43,8 @@ pub struct TrainOptions {
     pub loss: LossOptions,
     /// Adam's constants.
     pub adam: AdamOptions,
-}
-
-/// The images and the draws of one accumulation round.
-#[derive(Debug)]
-pub struct Round {
-    /// Patches, `[n, channels, side_h, side_w]`, f32 in data units, on the network's device.
-    pub patches: Tensor,
-    /// Top-left rows of the patches in the whole image.
-    pub rows: Vec<i64>,
-    /// Top-left columns of the patches in the whole image.
-    pub cols: Vec<i64>,
-    /// One-hot labels, `[n, classes]`, rows already dropped where guidance wants it.
-    pub class_labels: Option<Tensor>,
-    /// What augmentation did, `[n, augment_dim]`.
-    pub augment_labels: Option<Tensor>,
-    /// Standard normal draws that choose the noise levels under any preconditioning, `[n]`.
-    pub rnd_normal: Tensor,
-    /// Standard normal draws like `patches`.
-    pub noise: Tensor,
-    /// Seed of the dropout in this round; absent to leave libtorch's generator as it is.
-    pub dropout_seed: Option<i64>,
+    /// How the threads of a CPU share a round.
+    pub lanes: Lanes,
 }
 
 /// The loss of one image of a step.
@@ -104,15 +86,25 @@ impl StepReport {
     }
 }
 
-/// The loss of a round, for [`TrainStep::backward`].
-#[derive(Debug)]
-pub struct RoundLoss {
-    /// What is back-propagated.
-    scalar: Tensor,
-    /// Noise levels of the images, `[n]`.
-    sigma: Tensor,
-    /// Losses of the images, `[n]`.
-    images: Tensor,
+/// What forward and backward run on.
+enum Workplace {
+    /// The network itself.
+    Network,
+    /// A copy in another precision.
+    Copy(Box<Replica>),
+    /// Copies, each with a thread of its own.
+    Lanes(LaneThreads),
+}
+
+impl Workplace {
+    /// The gradients that lie beside the optimiser's.
+    fn gradients(&mut self) -> Vec<&mut ReplicaGradients> {
+        match self {
+            Workplace::Network => Vec::new(),
+            Workplace::Copy(replica) => vec![replica.gradients()],
+            Workplace::Lanes(lanes) => lanes.gradients().collect(),
+        }
+    }
 }
 
 /// A network in training with its optimiser, its averages and its clock.
@@ -128,8 +120,11 @@ pub struct TrainStep {
     /// Whether a step's report has its [`StepReport::update_ratio`], which takes a copy of the weights.
     pub measures_update: bool,
     options: TrainOptions,
-    /// What forward and backward run on below float32.
-    copy: Option<ComputeCopy>,
+    /// The weights that forward and backward run on below float32.
+    compute_values: Option<Tensor>,
+    workplace: Workplace,
+    /// Whether a round has begun and failed.
+    is_round_open: bool,
     loss_sum: Tensor,
     /// Noise levels and losses of the images so far, `[n]` each, for every round.
     image_losses: Vec<(Tensor, Tensor)>,
@@ -143,18 +138,30 @@ impl TrainStep {
         averages: &[EmaProfile],
         clock: ImageClock,
     ) -> Self {
-        let optimizer = Adam::new(denoiser.network.parameters(), options.adam);
+        let mut optimizer = Adam::new(denoiser.network.parameters(), options.adam);
         let averages = averages
             .iter()
             .map(|&profile| Ema::new(profile, optimizer.layout(), optimizer.values()))
             .collect();
         let device = optimizer.values().device();
         let denoiser = NetworkDenoiser {
-            train: true,
+            dropout: Some(Dropout::new(Seed::new(0))),
             ..denoiser
         };
+        let compute_values = replica::compute_values(&denoiser, &optimizer);
+        let values = compute_values.as_ref();
+        let mut replica = |gradients| Replica::new(&denoiser, &mut optimizer, values, gradients);
+        let workplace = if options.lanes.count > 1 && device == Device::Cpu {
+            Workplace::Lanes(LaneThreads::start(options.lanes, replica))
+        } else if compute_values.is_some() {
+            Workplace::Copy(Box::new(replica(Gradients::Shared)))
+        } else {
+            Workplace::Network
+        };
         Self {
-            copy: ComputeCopy::of(&denoiser, &optimizer),
+            workplace,
+            is_round_open: false,
+            compute_values,
             denoiser,
             optimizer,
             averages,
@@ -163,6 +170,14 @@ impl TrainStep {
             options,
             loss_sum: Tensor::zeros([], (Kind::Float, device)),
             image_losses: Vec::new(),
+        }
+    }
+
+    /// Parts that a round is shared out in.
+    pub fn lanes(&self) -> usize {
+        match &self.workplace {
+            Workplace::Lanes(lanes) => lanes.count(),
+            Workplace::Network | Workplace::Copy(_) => 1,
         }
     }
 
@@ -186,74 +201,45 @@ impl TrainStep {
     /// Forgets the gradients of an earlier step.
     pub fn begin(&mut self) {
         self.optimizer.zero_grad();
+        if std::mem::take(&mut self.is_round_open) {
+            for gradients in self.workplace.gradients() {
+                gradients.forget();
+            }
+        }
         let _ = self.loss_sum.zero_();
-        if let Some(copy) = &mut self.copy {
-            copy.refresh(&self.optimizer);
+        if let Some(values) = &mut self.compute_values {
+            tch::no_grad(|| values.copy_(self.optimizer.values()));
         }
         self.image_losses.clear();
     }
 
     /// Adds the gradients of one round. With several ranks, the mean of [`Adam::gradients`] over them belongs
     /// between the last round and [`TrainStep::finish`].
+    ///
+    /// # Panics
+    /// With libtorch's errors, such as a lack of memory.
     pub fn accumulate(&mut self, round: &Round, side: Side) {
-        let loss = self.forward(round, side);
-        self.backward(loss);
-    }
-
-    /// The loss of a round.
-    pub fn forward(&self, round: &Round, side: Side) -> RoundLoss {
-        let images = self.options.batch_per_rank * side.multiplier;
-        let config = self.denoiser.network.config();
-        let positions = config.position_channels.then(|| {
-            patch_positions(
-                &round.rows,
-                &round.cols,
-                side.height,
-                side.width,
-                config.height(),
-                config.width(),
-                round.patches.device(),
-            )
-        });
-        let conditioning = Conditioning {
-            positions,
-            class_labels: round.class_labels.as_ref().map(Tensor::shallow_clone),
-            augment_labels: round.augment_labels.as_ref().map(Tensor::shallow_clone),
+        self.is_round_open = true;
+        let share = StepShare {
+            side,
+            images: self.options.batch_per_rank * side.multiplier,
+            loss_scaling: self.options.loss_scaling,
+            loss: self.options.loss,
         };
-        if let Some(seed) = round.dropout_seed {
-            tch::manual_seed(seed);
-        }
-        let denoiser = match &self.copy {
-            Some(copy) => copy.denoiser(),
-            None => &self.denoiser,
+        let losses = match &mut self.workplace {
+            Workplace::Network => vec![back_propagate(&self.denoiser, round, &share)],
+            Workplace::Copy(replica) => vec![back_propagate(replica.denoiser(), round, &share)],
+            Workplace::Lanes(lanes) => lanes.back_propagate(round, &share),
         };
-        let loss = patch_loss(
-            denoiser,
-            &round.patches,
-            &round.rnd_normal,
-            &round.noise,
-            &conditioning,
-            &self.options.loss,
-        );
-        RoundLoss {
-            scalar: scalar_loss(&loss, self.options.loss_scaling, images),
-            sigma: self.options.loss.sigma(&round.rnd_normal),
-            images: loss
-                .detach()
-                .sum_dim_intlist([1_i64].as_slice(), false, Kind::Float)
-                .mean_dim([1_i64, 2].as_slice(), false, Kind::Float),
+        for loss in losses {
+            self.loss_sum += loss.scalar;
+            self.image_losses.push((loss.sigma, loss.images));
         }
-    }
-
-    /// Adds the gradients of what [`TrainStep::forward`] returned.
-    pub fn backward(&mut self, loss: RoundLoss) {
-        loss.scalar.backward();
-        self.loss_sum += loss.scalar.detach();
-        self.image_losses.push((loss.sigma, loss.images));
         self.optimizer.gather();
-        if let Some(copy) = &mut self.copy {
-            copy.hand_over(&mut self.optimizer);
+        for gradients in self.workplace.gradients() {
+            gradients.hand_over(&mut self.optimizer);
         }
+        self.is_round_open = false;
     }
 
     /// Updates weights, averages and clock from the accumulated gradients.

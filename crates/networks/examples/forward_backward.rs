@@ -5,7 +5,8 @@
 use std::io::Write;
 use std::time::Instant;
 
-use patchwork_networks::{Network, NetworkConfig};
+use patchwork_core::Seed;
+use patchwork_networks::{Dropout, Network, NetworkConfig};
 use tch::{Device, Kind, Tensor};
 
 fn config(name: &str) -> (NetworkConfig, [(i64, i64); 3]) {
@@ -54,11 +55,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 (Kind::Float, Device::Cpu),
             );
             let noise = Tensor::randn([batch], (Kind::Float, Device::Cpu));
+            let dropout = Dropout::new(Seed::new(0));
             let step = || {
                 for mut parameter in network.parameters() {
                     parameter.tensor.zero_grad();
                 }
-                let predicted = network.forward(&x, &noise, None, None, kind, true);
+                let predicted = network.forward(&x, &noise, None, None, kind, Some(&dropout));
                 predicted
                     .to_kind(Kind::Float)
                     .square()

@@ -4,7 +4,7 @@ use tch::Tensor;
 
 use crate::attention::{Attention, AttentionInit};
 use crate::builder::Builder;
-use crate::dropout;
+use crate::dropout::{self, Dropout};
 use crate::init::Initialization;
 use crate::layers::{Conv2d, ConvOptions, GroupNorm, Linear, is_one};
 use crate::resample::Direction;
@@ -49,7 +49,7 @@ pub(crate) struct UNetBlock {
     conv1: Conv2d,
     skip: Option<Conv2d>,
     attention: Option<Attention>,
-    dropout: f64,
+    drop_probability: f64,
     skip_scale: f64,
     /// `skip_scale` as a scalar on the device: brought there in each step, it would have the host wait for the device.
     skip_factor: Tensor,
@@ -130,7 +130,7 @@ impl UNetBlock {
             conv1,
             skip,
             attention,
-            dropout: style.dropout,
+            drop_probability: style.dropout,
             skip_scale: style.skip_scale,
             skip_factor: Tensor::from(style.skip_scale).to_device(builder.device()),
             adaptive: style.adaptive,
@@ -138,7 +138,12 @@ impl UNetBlock {
     }
 
     /// `x` `[n, inputs, h, w]`, `embedding` `[n, embedding channels]` → `[n, outputs, h', w']`.
-    pub(crate) fn forward(&self, x: &Tensor, embedding: &Tensor, train: bool) -> Tensor {
+    pub(crate) fn forward(
+        &self,
+        x: &Tensor,
+        embedding: &Tensor,
+        dropout: Option<&Dropout>,
+    ) -> Tensor {
         let mut hidden = self.conv0.forward(&self.norm0.forward(x).silu());
         let modulation = self
             .affine
@@ -154,7 +159,7 @@ impl UNetBlock {
         } else {
             self.norm1.forward(&hidden.g_add_(&modulation)).silu()
         };
-        let (hidden, boost) = self.drop(hidden, train);
+        let (hidden, boost) = self.drop(hidden, dropout);
         let mut residual = self.conv1.forward_scaled(&hidden, self.skip_scale, boost);
         let hidden = match &self.skip {
             Some(skip) => residual.g_add_(&skip.forward_scaled(x, self.skip_scale, 1.0)),
@@ -169,16 +174,15 @@ impl UNetBlock {
     }
 
     /// Dropout of what `silu` returned, and the factor that the next layer owes it.
-    fn drop(&self, hidden: Tensor, train: bool) -> (Tensor, f64) {
-        if !train || self.dropout == 0.0 {
-            (hidden, 1.0)
-        } else if dropout::is_worthwhile(hidden.device()) {
-            (
-                dropout::drop_unscaled(hidden, self.dropout),
-                1.0 / (1.0 - self.dropout),
-            )
-        } else {
-            (hidden.dropout(self.dropout, true), 1.0)
+    fn drop(&self, hidden: Tensor, dropout: Option<&Dropout>) -> (Tensor, f64) {
+        let probability = self.drop_probability;
+        match dropout {
+            Some(dropout) if probability > 0.0 && dropout::is_worthwhile(hidden.device()) => (
+                dropout.drop_unscaled(hidden, probability),
+                1.0 / (1.0 - probability),
+            ),
+            Some(_) if probability > 0.0 => (hidden.dropout(probability, true), 1.0),
+            _ => (hidden, 1.0),
         }
     }
 

@@ -18,8 +18,7 @@ enum Source<'a> {
     Cast {
         tensors: BTreeMap<&'a str, &'a Tensor>,
         kind: Kind,
-        /// Whether gradients are wanted.
-        trains: bool,
+        gradients: Gradients,
     },
     /// Taken from weights that were read; what does not fit is noted.
     Given {
@@ -27,6 +26,17 @@ enum Source<'a> {
         weights: BTreeMap<String, Tensor>,
         mismatch: Mismatch,
     },
+}
+
+/// What becomes of gradients in a copy of a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gradients {
+    /// There are none.
+    None,
+    /// The copy has its own.
+    Own,
+    /// Weights that need no cast are the original's tensors, with its gradients; others have their own.
+    Shared,
 }
 
 /// How weights differ from what a network asks for.
@@ -78,7 +88,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    pub(crate) fn cast(entries: &'a [Entry], kind: Kind, trains: bool) -> Self {
+    pub(crate) fn cast(entries: &'a [Entry], kind: Kind, gradients: Gradients) -> Self {
         let tensors = entries
             .iter()
             .map(|entry| (entry.parameter.name.as_str(), &entry.parameter.tensor))
@@ -87,7 +97,7 @@ impl<'a> Builder<'a> {
             source: Source::Cast {
                 tensors,
                 kind,
-                trains,
+                gradients,
             },
             entries: Vec::new(),
         }
@@ -113,11 +123,8 @@ impl<'a> Builder<'a> {
             Source::Cast {
                 tensors,
                 kind,
-                trains,
-            } => existing(tensors, &name)
-                .detach()
-                .to_kind(*kind)
-                .set_requires_grad(*trains),
+                gradients,
+            } => cast(existing(tensors, &name), *kind, *gradients),
             Source::Given {
                 device,
                 weights,
@@ -128,20 +135,15 @@ impl<'a> Builder<'a> {
     }
 
     /// A trainable tensor that keeps its element type in copies: those that work on the input and on the embedding,
-    /// which are float32 whatever precision the features have, and those of normalisation. A copy that trains shares
-    /// them with its original.
+    /// which are float32 whatever precision the features have, and those of normalisation. Copies lie in the same memory.
     pub(crate) fn exact_parameter(&mut self, name: String, shape: &[i64], start: Start) -> Tensor {
         let tensor = match &self.source {
             Source::Fresh(_) | Source::Given { .. } => return self.parameter(name, shape, start),
             Source::Cast {
-                tensors, trains, ..
+                tensors, gradients, ..
             } => {
                 let tensor = existing(tensors, &name);
-                if *trains {
-                    tensor.shallow_clone()
-                } else {
-                    tensor.detach()
-                }
+                cast(tensor, tensor.kind(), *gradients)
             }
         };
         self.register(name, tensor, true)
@@ -201,6 +203,14 @@ impl<'a> Builder<'a> {
         });
         shared
     }
+}
+
+fn cast(tensor: &Tensor, kind: Kind, gradients: Gradients) -> Tensor {
+    if gradients == Gradients::Shared && tensor.kind() == kind {
+        return tensor.shallow_clone();
+    }
+    let copy = tensor.detach().to_kind(kind);
+    copy.set_requires_grad(gradients != Gradients::None)
 }
 
 fn existing<'a>(tensors: &BTreeMap<&str, &'a Tensor>, name: &str) -> &'a Tensor {

@@ -5,6 +5,7 @@ use tch::{Kind, Tensor};
 use crate::block::{BlockStyle, UNetBlock};
 use crate::builder::Builder;
 use crate::config::{ADM_HEAD_CHANNELS, NetworkConfig};
+use crate::dropout::Dropout;
 use crate::embedding::{Halves, NoiseEmbedding};
 use crate::init::{Distribution, Initialization};
 use crate::layers::{Conv2d, ConvOptions, GroupNorm, Linear};
@@ -148,13 +149,13 @@ impl DhariwalUNet {
         x: &Tensor,
         conditioning: &Conditioning,
         precision: Kind,
-        train: bool,
+        dropout: Option<&Dropout>,
     ) -> Tensor {
         let embedding = self.embed(conditioning);
         let mut x = self.input.forward(x).to_kind(precision);
         let mut skips = vec![x.shallow_clone()];
         for block in &self.encoder {
-            x = block.forward(&x, &embedding, train);
+            x = block.forward(&x, &embedding, dropout);
             skips.push(x.shallow_clone());
         }
         for (block, joins_skip) in &self.decoder {
@@ -164,7 +165,7 @@ impl DhariwalUNet {
                     .expect("the decoder joins as many skips as the encoder leaves");
                 x = Tensor::cat(&[x, skip], 1);
             }
-            x = block.forward(&x, &embedding, train);
+            x = block.forward(&x, &embedding, dropout);
         }
         self.out_conv.forward(&self.out_norm.forward(&x).silu())
     }

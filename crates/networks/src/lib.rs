@@ -29,9 +29,11 @@ mod levels;
 mod resample;
 mod song;
 
+pub use builder::Gradients;
 pub use config::{
     Architecture, DecoderType, EmbeddingType, EncoderType, NetworkConfig, Preconditioning,
 };
+pub use dropout::Dropout;
 pub use error::NetworkError;
 pub use network::{Network, Parameter};
 pub use pickle::{EdmSnapshot, PickleError};

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tch::{Device, Kind, Tensor};
 
-use crate::builder::{Builder, Entry, Mismatch};
+use crate::builder::{Builder, Entry, Gradients, Mismatch};
 use crate::config::{Architecture, NetworkConfig};
 use crate::dhariwal::DhariwalUNet;
+use crate::dropout::Dropout;
 use crate::error::NetworkError;
 use crate::resample::filter_tensor;
 use crate::song::SongUNet;
@@ -129,7 +130,7 @@ impl Network {
     /// least.
     ///
     /// A conditional network without `class_labels` takes zeros; an unconditional one ignores them.
-    /// `train` switches dropout on (drawn from libtorch's global generator).
+    /// With `dropout` activations are dropped, as in training.
     ///
     /// # Shapes
     /// - `x`: `[n, in_channels, h, w]`, image and then coordinates, float32 (float64 for features in it); h and w
@@ -147,7 +148,7 @@ impl Network {
         class_labels: Option<&Tensor>,
         augment_labels: Option<&Tensor>,
         precision: Kind,
-        train: bool,
+        dropout: Option<&Dropout>,
     ) -> Tensor {
         let kind = if x.kind() == Kind::Double {
             Kind::Double
@@ -167,8 +168,8 @@ impl Network {
         // libtorch's group normalisation is ten times as slow in the other order on a CPU and leaves it on CUDA.
         let x = x.contiguous();
         let output = match &self.graph {
-            Graph::Song(network) => network.forward(&x, &conditioning, precision, train),
-            Graph::Dhariwal(network) => network.forward(&x, &conditioning, precision, train),
+            Graph::Song(network) => network.forward(&x, &conditioning, precision, dropout),
+            Graph::Dhariwal(network) => network.forward(&x, &conditioning, precision, dropout),
         };
         output.contiguous()
     }
@@ -247,16 +248,20 @@ impl Network {
     /// A copy for inference with the weights already in `kind`: same forward, no casts, no gradients.
     #[must_use]
     pub fn to_kind_copy(&self, kind: Kind) -> Network {
-        Self::build(&self.config, Builder::cast(&self.entries, kind, false)).0
+        Self::build(
+            &self.config,
+            Builder::cast(&self.entries, kind, Gradients::None),
+        )
+        .0
     }
 
-    /// A copy to train in another precision: same forward, the weights already in `kind` and with gradients of
-    /// their own; those that are float32 in any precision ([`Network::forward`]) are shared with this network.
+    /// A copy to train with, in the same or another precision: same forward, the weights in `kind`. Those that are of
+    /// `kind` already, or float32 in any precision ([`Network::forward`]), lie in the same memory as this network's.
     ///
     /// The parameters come in the same order as [`Network::parameters`] here.
     #[must_use]
-    pub fn to_training_copy(&self, kind: Kind) -> Network {
-        Self::build(&self.config, Builder::cast(&self.entries, kind, true)).0
+    pub fn to_training_copy(&self, kind: Kind, gradients: Gradients) -> Network {
+        Self::build(&self.config, Builder::cast(&self.entries, kind, gradients)).0
     }
 }
 

@@ -5,6 +5,7 @@ use tch::{Kind, Tensor};
 use crate::block::{BlockStyle, UNetBlock};
 use crate::builder::Builder;
 use crate::config::{DecoderType, EmbeddingType, EncoderType, NetworkConfig};
+use crate::dropout::Dropout;
 use crate::embedding::{Halves, NoiseEmbedding};
 use crate::init::{Distribution, Initialization};
 use crate::layers::{Conv2d, ConvOptions, GroupNorm, Linear};
@@ -138,11 +139,11 @@ impl SongUNet {
         x: &Tensor,
         conditioning: &Conditioning,
         precision: Kind,
-        train: bool,
+        dropout: Option<&Dropout>,
     ) -> Tensor {
         let embedding = self.embed(conditioning);
-        let (hidden, skips) = self.encode(x, &embedding, precision, train);
-        self.decode(hidden, skips, &embedding, train)
+        let (hidden, skips) = self.encode(x, &embedding, precision, dropout);
+        self.decode(hidden, skips, &embedding, dropout)
     }
 
     fn embed(&self, conditioning: &Conditioning) -> Tensor {
@@ -162,7 +163,7 @@ impl SongUNet {
         input: &Tensor,
         embedding: &Tensor,
         precision: Kind,
-        train: bool,
+        dropout: Option<&Dropout>,
     ) -> (Tensor, Vec<Tensor>) {
         let mut x = input.shallow_clone();
         let mut auxiliary = input.to_kind(precision);
@@ -189,7 +190,7 @@ impl SongUNet {
                             .to_kind(precision);
                     }
                 }
-                EncoderStep::Block(block) => x = block.forward(&x, embedding, train),
+                EncoderStep::Block(block) => x = block.forward(&x, embedding, dropout),
             }
             skips.push(x.shallow_clone());
         }
@@ -201,7 +202,7 @@ impl SongUNet {
         mut x: Tensor,
         mut skips: Vec<Tensor>,
         embedding: &Tensor,
-        train: bool,
+        dropout: Option<&Dropout>,
     ) -> Tensor {
         let mut output: Option<Tensor> = None;
         for step in &self.decoder {
@@ -213,7 +214,7 @@ impl SongUNet {
                             .expect("the decoder joins as many skips as the encoder leaves");
                         x = Tensor::cat(&[x, skip], 1);
                     }
-                    x = block.forward(&x, embedding, train);
+                    x = block.forward(&x, embedding, dropout);
                 }
                 DecoderStep::AuxiliaryUp(up) => output = output.map(|sum| up.forward(&sum)),
                 DecoderStep::Output { norm, conv } => {

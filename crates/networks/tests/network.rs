@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use patchwork_networks::{Network, NetworkConfig, NetworkError};
+use patchwork_core::Seed;
+use patchwork_networks::{Dropout, Gradients, Network, NetworkConfig, NetworkError};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
@@ -27,7 +28,7 @@ fn run(network: &Network, height: i64, width: i64) -> Tensor {
         None,
         None,
         Kind::Float,
-        true,
+        Some(&Dropout::new(Seed::new(1))),
     )
 }
 
@@ -187,7 +188,7 @@ fn storage_moved_under_a_parameter_is_seen_by_the_next_forward() {
     let network = Network::new(&config(&json!({"dropout": 0.0})), Device::Cpu, 2).unwrap();
     let x = Tensor::randn([1, 5, 16, 16], (Kind::Float, Device::Cpu));
     let noise = Tensor::zeros([1], (Kind::Float, Device::Cpu));
-    let before = network.forward(&x, &noise, None, None, Kind::Float, true);
+    let before = network.forward(&x, &noise, None, None, Kind::Float, None);
     let mut last = network
         .parameters()
         .into_iter()
@@ -195,7 +196,7 @@ fn storage_moved_under_a_parameter_is_seen_by_the_next_forward() {
         .unwrap();
     let flat = Tensor::full([3], 7.0, (Kind::Float, Device::Cpu));
     tch::no_grad(|| last.tensor.set_data(&flat));
-    let after = network.forward(&x, &noise, None, None, Kind::Float, true);
+    let after = network.forward(&x, &noise, None, None, Kind::Float, None);
     assert!(((after - before) - 7.0).abs().max().double_value(&[]) < 1e-4);
 }
 
@@ -217,10 +218,10 @@ fn features_in_bfloat16_leave_the_input_as_it_is() {
         scatter(&network);
         for network in [
             network.to_kind_copy(Kind::BFloat16),
-            network.to_training_copy(Kind::BFloat16),
+            network.to_training_copy(Kind::BFloat16, Gradients::Own),
         ] {
             let output = |x: &Tensor| {
-                tch::no_grad(|| network.forward(x, &level, None, None, Kind::BFloat16, false))
+                tch::no_grad(|| network.forward(x, &level, None, None, Kind::BFloat16, None))
             };
             assert_eq!(output(&white).kind(), Kind::BFloat16, "{arch}");
             assert_ne!(output(&white), output(&(&white + &noise)), "{arch}");

@@ -64,7 +64,7 @@ fn denoise(network: &Network, inputs: &BTreeMap<String, Tensor>, x: &Tensor, kin
         labels,
         inputs.get("augment_labels"),
         kind,
-        false,
+        None,
     );
     x * (data * data) / &variance + raw.to_kind(Kind::Float) * (&sigma * data) / variance.sqrt()
 }

@@ -91,7 +91,7 @@ fn measure(case: &Case, precision: Kind, device: Device) {
     let forward = rate(case, || {
         tch::no_grad(|| {
             for _ in 0..evaluations {
-                let _ = bare.forward(&x, &noise, None, None, precision, false);
+                let _ = bare.forward(&x, &noise, None, None, precision, None);
             }
         });
         if device != Device::Cpu {

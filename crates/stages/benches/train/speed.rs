@@ -243,8 +243,7 @@ fn in_parts(training: &mut TrainStep, round: &Round, plan: StepPlan, device: Dev
     training.begin();
     wait(device);
     let start = Instant::now();
-    let loss = training.forward(round, plan.side);
-    training.backward(loss);
+    training.accumulate(round, plan.side);
     training.finish(plan);
     wait(device);
     start.elapsed().as_secs_f64()

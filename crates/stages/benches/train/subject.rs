@@ -8,8 +8,8 @@ use patchwork_dataset::{
 };
 use patchwork_diffusion::loss::LossOptions;
 use patchwork_diffusion::{
-    AdamOptions, EmaProfile, ImageClock, LearningRate, NetworkDenoiser, Round, Side, TrainOptions,
-    TrainStep,
+    AdamOptions, EmaProfile, ImageClock, Lanes, LearningRate, NetworkDenoiser, Round, Side,
+    TrainOptions, TrainStep,
 };
 use patchwork_networks::{Network, NetworkConfig};
 use tch::{Device, Kind, Tensor};
@@ -126,6 +126,7 @@ pub(crate) fn training(
         max_gradient_norm: None,
         loss: LossOptions::default(),
         adam: AdamOptions::default(),
+        lanes: Lanes::of(tch::get_num_threads() as usize, batch as usize),
     };
     let average = EmaProfile::HalfLife {
         images: 500_000,
@@ -162,6 +163,6 @@ pub(crate) fn round(data: &ShardSet, step: u64, side: Side, images: u64, device:
         augment_labels: None,
         rnd_normal: Tensor::randn([images as i64], float).to_device(device),
         noise: Tensor::randn(shape, (Kind::Float, device)),
-        dropout_seed: Some(step as i64),
+        dropout_seed: Some(Seed::new(step)),
     }
 }

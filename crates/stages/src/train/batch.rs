@@ -130,7 +130,7 @@ impl<'a> Batches<'a> {
             augment_labels,
             rnd_normal,
             noise,
-            dropout_seed: Some(self.generator_seed("dropout", position)),
+            dropout_seed: Some(self.seed.derive("dropout").at(position.draw())),
         })
     }
 
@@ -144,21 +144,11 @@ impl<'a> Batches<'a> {
         let images = round.rows.len() / parts;
         let dropout = self.seed.derive("dropout").at(position.draw());
         (0..parts).map(move |part| {
-            let first = part * images;
-            let some = |tensor: &Tensor| tensor.narrow(0, first as i64, images as i64);
-            Round {
-                patches: some(&round.patches),
-                rows: round.rows[first..first + images].to_vec(),
-                cols: round.cols[first..first + images].to_vec(),
-                class_labels: round.class_labels.as_ref().map(some),
-                augment_labels: round.augment_labels.as_ref().map(some),
-                rnd_normal: some(&round.rnd_normal),
-                noise: some(&round.noise),
-                dropout_seed: match part {
-                    0 => round.dropout_seed,
-                    _ => Some(dropout.at(part as u64).value().cast_signed()),
-                },
-            }
+            let seed = match part {
+                0 => round.dropout_seed,
+                _ => Some(dropout.at(part as u64)),
+            };
+            round.part(part * images..(part + 1) * images, seed)
         })
     }
 
@@ -402,8 +392,11 @@ pub(crate) mod tests {
             let of_parts: Vec<&Tensor> = parts_tensors.iter().map(|part| &part[index]).collect();
             assert!(Tensor::cat(&of_parts, 0).equal(tensor), "{index}");
         }
-        let mut seeds: Vec<Option<i64>> = parts.iter().map(|part| part.dropout_seed).collect();
-        assert_eq!(seeds[0], whole.dropout_seed);
+        let mut seeds: Vec<Option<u64>> = parts
+            .iter()
+            .map(|part| part.dropout_seed.map(Seed::value))
+            .collect();
+        assert_eq!(seeds[0], whole.dropout_seed.map(Seed::value));
         seeds.sort_unstable();
         seeds.dedup();
         assert_eq!(seeds.len(), 5, "no two rounds drop the same units");

@@ -1,18 +1,19 @@
 //! Whether a step of training fits into memory, before the first one.
 //!
-//! What a step takes on the CPU is measured: forward and backward on one image and on three, at the largest side, by
+//! What a step takes on the CPU is measured: forward and backward on one image a lane and on three, at the largest side, by
 //! the process's own high-water mark. The difference is what an image takes, whatever the network and its number type
 //! are. On a GPU, whose memory libtorch does not tell, a round of the real size is tried.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use patchwork_core::Seed;
 use patchwork_diffusion::patches::SideShare;
 use patchwork_diffusion::{PatchSides, Round, Side, TrainStep};
 use patchwork_pipeline::resources;
 use tch::{Device, Kind, Tensor};
 
-/// Images of the two trials.
+/// Images of the two trials, for each part that a round is shared out in.
 const TRIALS: [i64; 2] = [1, 3];
 
 /// A training that would not fit.
@@ -202,18 +203,19 @@ fn size(side: Side) -> String {
 
 /// None where the system tells nothing.
 fn estimate(step: &mut TrainStep, side: Side) -> Option<Estimate> {
+    let trials = TRIALS.map(|images| images * step.lanes() as i64);
     let mut peaks = [0.0; TRIALS.len()];
-    for (peak, images) in peaks.iter_mut().zip(TRIALS) {
+    for (peak, images) in peaks.iter_mut().zip(trials) {
         step.begin();
         step.accumulate(&blank(step, images, side), side);
         *peak = resources::memory()?.peak_bytes as f64;
     }
     step.begin();
-    let image_bytes = (peaks[1] - peaks[0]) / (TRIALS[1] - TRIALS[0]) as f64;
+    let image_bytes = (peaks[1] - peaks[0]) / (trials[1] - trials[0]) as f64;
     // Untouched so far: Adam's two moments; taken in each update: one more buffer.
     let untouched = 3.0 * 4.0 * step.optimizer.layout().elements() as f64;
     Some(Estimate {
-        base_bytes: peaks[0] - image_bytes * TRIALS[0] as f64 + untouched,
+        base_bytes: peaks[0] - image_bytes * trials[0] as f64 + untouched,
         image_bytes,
     })
 }
@@ -233,7 +235,7 @@ fn blank(step: &TrainStep, images: i64, side: Side) -> Round {
         class_labels: labels(config.label_dim),
         augment_labels: labels(config.augment_dim),
         rnd_normal: zeros(&[images]),
-        dropout_seed: Some(0),
+        dropout_seed: Some(Seed::new(0)),
     }
 }
 

@@ -109,7 +109,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     };
     let network = Network::new(&config, device, seed.derive("initialisation").value())?;
     setup::initialise(&network, &settings, job, context)?;
-    let mut step = setup::train_step(&settings, network)?;
+    let mut step = setup::train_step(&settings, &execution, network)?;
     memory::check(
         &mut step,
         &sides,

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use patchwork_config::{EmaKind, TrainSettings};
+use patchwork_config::{EmaKind, Execution, TrainSettings};
 use patchwork_core::Digest;
 use patchwork_diffusion::learning_rate::{Decay, DecayShape};
 use patchwork_diffusion::loss::LossOptions;
 use patchwork_diffusion::{
-    AdamOptions, EmaProfile, ImageClock, LearningRate, NetworkDenoiser, TrainOptions, TrainStep,
+    AdamOptions, EmaProfile, ImageClock, Lanes, LearningRate, NetworkDenoiser, TrainOptions,
+    TrainStep,
 };
 use patchwork_networks::Network;
 use patchwork_networks::checkpoint::load_network;
@@ -107,6 +108,7 @@ fn copy_weights(source: &Network, target: &Network) -> Result<Vec<String>, Strin
 /// A network before its first step, with its optimiser and its averages.
 pub(super) fn train_step(
     settings: &TrainSettings,
+    execution: &Execution,
     network: Network,
 ) -> Result<TrainStep, StageError> {
     let preconditioning = network.config().preconditioning;
@@ -135,6 +137,10 @@ pub(super) fn train_step(
             sigma_data: settings.sigma_data,
         },
         adam: AdamOptions::default(),
+        lanes: Lanes::of(
+            device::threads(execution),
+            (settings.batch_size / settings.gradient_accumulation) as usize,
+        ),
     };
     let averages = match settings.ema {
         EmaKind::HalfLife => vec![EmaProfile::HalfLife {
