@@ -88,16 +88,10 @@ impl LaneThreads {
 
     /// Forward and backward of a round: the losses of its parts, in the order of their images.
     pub(crate) fn back_propagate(&mut self, round: &Round, share: &StepShare) -> Vec<RoundLoss> {
-        let images = round.rows.len();
-        let busy = usize::min(images, self.lanes.len());
-        for (index, lane) in self.lanes.iter().take(busy).enumerate() {
-            let part = index * images / busy..(index + 1) * images / busy;
-            let seed = round.dropout_seed.map(|seed| match index {
-                0 => seed,
-                _ => seed.at(index as u64),
-            });
+        let busy = usize::min(round.rows.len(), self.lanes.len());
+        for (lane, round) in self.lanes.iter().zip(round.parts(busy, "lane")) {
             lane.order(Order {
-                round: round.part(part, seed),
+                round,
                 share: *share,
             });
         }

@@ -31,9 +31,21 @@ pub struct Round {
 }
 
 impl Round {
-    /// Some of the images, with a seed of their own.
-    #[must_use]
-    pub fn part(&self, images: Range<usize>, dropout_seed: Option<Seed>) -> Self {
+    /// The images in `count` parts of nearly equal size, in their order. The first part has the round's seed, the
+    /// others seeds of their own; splitting the parts again takes another `purpose`.
+    pub fn parts(&self, count: usize, purpose: &str) -> impl Iterator<Item = Self> {
+        let images = self.rows.len();
+        let seeds = self.dropout_seed.map(|seed| (seed, seed.derive(purpose)));
+        (0..count).map(move |index| {
+            let seed = seeds.map(|(first, others)| match index {
+                0 => first,
+                _ => others.at(index as u64),
+            });
+            self.part(index * images / count..(index + 1) * images / count, seed)
+        })
+    }
+
+    fn part(&self, images: Range<usize>, dropout_seed: Option<Seed>) -> Self {
         let (first, count) = (images.start as i64, images.len() as i64);
         let some = |tensor: &Tensor| tensor.narrow(0, first, count);
         Self {

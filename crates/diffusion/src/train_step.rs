@@ -2,8 +2,7 @@
 //!
 //! Source: EDM (arXiv 2206.00364), Appendix F.2, with the patches of Patch Diffusion, Algorithm 1.
 
-use patchwork_core::Seed;
-use patchwork_networks::{Dropout, Gradients};
+use patchwork_networks::Gradients;
 use tch::{Device, Kind, Tensor};
 
 use crate::lanes::{LaneThreads, Lanes};
@@ -88,9 +87,7 @@ impl StepReport {
 
 /// What forward and backward run on.
 enum Workplace {
-    /// The network itself.
-    Network,
-    /// A copy in another precision.
+    /// A copy for the calling thread.
     Copy(Box<Replica>),
     /// Copies, each with a thread of its own.
     Lanes(LaneThreads),
@@ -100,7 +97,6 @@ impl Workplace {
     /// The gradients that lie beside the optimiser's.
     fn gradients(&mut self) -> Vec<&mut ReplicaGradients> {
         match self {
-            Workplace::Network => Vec::new(),
             Workplace::Copy(replica) => vec![replica.gradients()],
             Workplace::Lanes(lanes) => lanes.gradients().collect(),
         }
@@ -109,7 +105,7 @@ impl Workplace {
 
 /// A network in training with its optimiser, its averages and its clock.
 pub struct TrainStep {
-    /// The network under training, in training mode.
+    /// The network under training.
     pub denoiser: NetworkDenoiser,
     /// The optimiser, which holds the network's parameters.
     pub optimizer: Adam,
@@ -144,19 +140,13 @@ impl TrainStep {
             .map(|&profile| Ema::new(profile, optimizer.layout(), optimizer.values()))
             .collect();
         let device = optimizer.values().device();
-        let denoiser = NetworkDenoiser {
-            dropout: Some(Dropout::new(Seed::new(0))),
-            ..denoiser
-        };
         let compute_values = replica::compute_values(&denoiser, &optimizer);
         let values = compute_values.as_ref();
         let mut replica = |gradients| Replica::new(&denoiser, &mut optimizer, values, gradients);
         let workplace = if options.lanes.count > 1 && device == Device::Cpu {
             Workplace::Lanes(LaneThreads::start(options.lanes, replica))
-        } else if compute_values.is_some() {
-            Workplace::Copy(Box::new(replica(Gradients::Shared)))
         } else {
-            Workplace::Network
+            Workplace::Copy(Box::new(replica(Gradients::Shared)))
         };
         Self {
             workplace,
@@ -177,7 +167,7 @@ impl TrainStep {
     pub fn lanes(&self) -> usize {
         match &self.workplace {
             Workplace::Lanes(lanes) => lanes.count(),
-            Workplace::Network | Workplace::Copy(_) => 1,
+            Workplace::Copy(_) => 1,
         }
     }
 
@@ -227,7 +217,6 @@ impl TrainStep {
             loss: self.options.loss,
         };
         let losses = match &mut self.workplace {
-            Workplace::Network => vec![back_propagate(&self.denoiser, round, &share)],
             Workplace::Copy(replica) => vec![back_propagate(replica.denoiser(), round, &share)],
             Workplace::Lanes(lanes) => lanes.back_propagate(round, &share),
         };

@@ -135,21 +135,8 @@ impl<'a> Batches<'a> {
     }
 
     /// The images of a step in as many parts as there are accumulation rounds, with the same draws.
-    pub(crate) fn parts(
-        &self,
-        round: Round,
-        position: &Position,
-    ) -> impl Iterator<Item = Round> + use<> {
-        let parts = self.gradient_accumulation;
-        let images = round.rows.len() / parts;
-        let dropout = self.seed.derive("dropout").at(position.draw());
-        (0..parts).map(move |part| {
-            let seed = match part {
-                0 => round.dropout_seed,
-                _ => Some(dropout.at(part as u64)),
-            };
-            round.part(part * images..(part + 1) * images, seed)
-        })
+    pub(crate) fn parts<'r>(&self, round: &'r Round) -> impl Iterator<Item = Round> + use<'r> {
+        round.parts(self.gradient_accumulation, "round")
     }
 
     /// The seed of libtorch's generator for a purpose in a step.
@@ -381,7 +368,7 @@ pub(crate) mod tests {
             let batches = Batches::new(&data, settings, Seed::new(5), Device::Cpu);
             let position = Position::default();
             let round = batches.round(&position, HALF).unwrap();
-            batches.parts(round, &position).collect::<Vec<Round>>()
+            batches.parts(&round).collect::<Vec<Round>>()
         };
         let whole = round(&settings).pop().unwrap();
         settings.gradient_accumulation = 5;

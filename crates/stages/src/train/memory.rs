@@ -14,7 +14,7 @@ use patchwork_pipeline::resources;
 use tch::{Device, Kind, Tensor};
 
 /// Images of the two trials, for each part that a round is shared out in.
-const TRIALS: [i64; 2] = [1, 3];
+const TRIALS: [u64; 2] = [1, 3];
 
 /// A training that would not fit.
 #[derive(Debug, thiserror::Error)]
@@ -203,14 +203,12 @@ fn size(side: Side) -> String {
 
 /// None where the system tells nothing.
 fn estimate(step: &mut TrainStep, side: Side) -> Option<Estimate> {
-    let trials = TRIALS.map(|images| images * step.lanes() as i64);
+    let trials = TRIALS.map(|images| images * step.lanes() as u64);
     let mut peaks = [0.0; TRIALS.len()];
     for (peak, images) in peaks.iter_mut().zip(trials) {
-        step.begin();
-        step.accumulate(&blank(step, images, side), side);
+        try_round(step, images, side);
         *peak = resources::memory()?.peak_bytes as f64;
     }
-    step.begin();
     let image_bytes = (peaks[1] - peaks[0]) / (trials[1] - trials[0]) as f64;
     // Untouched so far: Adam's two moments; taken in each update: one more buffer.
     let untouched = 3.0 * 4.0 * step.optimizer.layout().elements() as f64;

@@ -156,7 +156,7 @@ impl Training<'_> {
         self.batches.expect(&next, self.plan(&next).side);
         self.step.measures_update = is_recorded;
         self.step.begin();
-        for part in self.batches.parts(round, &position) {
+        for part in self.batches.parts(&round) {
             self.step.accumulate(&part, plan.side);
         }
         let report = self.step.finish(plan);
