@@ -1,6 +1,6 @@
 //! The residual block that both U-Nets are made of.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::attention::{Attention, AttentionInit};
 use crate::builder::Builder;
@@ -37,6 +37,32 @@ pub(crate) struct BlockShape {
     pub(crate) outputs: i64,
     pub(crate) direction: Option<Direction>,
     pub(crate) attention: bool,
+}
+
+/// What the embedding says to each block that is still to run.
+pub(crate) struct Modulations(std::vec::IntoIter<Tensor>);
+
+impl Modulations {
+    /// From `embedding` `[n, embedding channels]` for `blocks` in the order in which they run, in the features' `precision`.
+    pub(crate) fn new<'a>(
+        blocks: impl Iterator<Item = &'a UNetBlock>,
+        embedding: &Tensor,
+        precision: Kind,
+    ) -> Self {
+        let layers: Vec<&Linear> = blocks.map(|block| &block.affine).collect();
+        let widths: Vec<i64> = layers.iter().map(|layer| layer.outputs()).collect();
+        let all = Linear::forward_joined(&layers, embedding)
+            .to_kind(precision)
+            .unsqueeze(-1)
+            .unsqueeze(-1)
+            .split_with_sizes(widths, 1);
+        Self(all.into_iter())
+    }
+
+    /// `[n, outputs, 1, 1]` to add, or twice as many channels to scale and shift by.
+    fn next(&mut self) -> Tensor {
+        self.0.next().expect("there is one for each block")
+    }
 }
 
 /// A residual block with optional resampling and attention.
@@ -137,20 +163,15 @@ impl UNetBlock {
         }
     }
 
-    /// `x` `[n, inputs, h, w]`, `embedding` `[n, embedding channels]` → `[n, outputs, h', w']`.
+    /// `x` `[n, inputs, h, w]` → `[n, outputs, h', w']`, with the next of `modulations`.
     pub(crate) fn forward(
         &self,
         x: &Tensor,
-        embedding: &Tensor,
+        modulations: &mut Modulations,
         dropout: Option<&Dropout>,
     ) -> Tensor {
         let mut hidden = self.conv0.forward(&self.norm0.forward(x).silu());
-        let modulation = self
-            .affine
-            .forward(embedding)
-            .to_kind(x.kind())
-            .unsqueeze(-1)
-            .unsqueeze(-1);
+        let modulation = modulations.next();
         let hidden = if self.adaptive {
             let halves = modulation.chunk(2, 1);
             halves[1]

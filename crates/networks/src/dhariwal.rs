@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor};
 
-use crate::block::{BlockStyle, UNetBlock};
+use crate::block::{BlockStyle, Modulations, UNetBlock};
 use crate::builder::Builder;
 use crate::config::{ADM_HEAD_CHANNELS, NetworkConfig};
 use crate::dropout::Dropout;
@@ -152,10 +152,15 @@ impl DhariwalUNet {
         dropout: Option<&Dropout>,
     ) -> Tensor {
         let embedding = self.embed(conditioning);
+        let blocks = self
+            .encoder
+            .iter()
+            .chain(self.decoder.iter().map(|(block, _)| block));
+        let mut modulations = Modulations::new(blocks, &embedding, precision);
         let mut x = self.input.forward(x).to_kind(precision);
         let mut skips = vec![x.shallow_clone()];
         for block in &self.encoder {
-            x = block.forward(&x, &embedding, dropout);
+            x = block.forward(&x, &mut modulations, dropout);
             skips.push(x.shallow_clone());
         }
         for (block, joins_skip) in &self.decoder {
@@ -165,7 +170,7 @@ impl DhariwalUNet {
                     .expect("the decoder joins as many skips as the encoder leaves");
                 x = Tensor::cat(&[x, skip], 1);
             }
-            x = block.forward(&x, &embedding, dropout);
+            x = block.forward(&x, &mut modulations, dropout);
         }
         self.out_conv.forward(&self.out_norm.forward(&x).silu())
     }

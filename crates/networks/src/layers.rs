@@ -8,6 +8,9 @@ use crate::config::group_count;
 use crate::init::{Initialization, Start};
 use crate::resample::{Direction, Resampler};
 
+/// Most weights that layers with one input have together if they are joined: 16 MiB.
+const MOST_JOINED: usize = 1 << 22;
+
 /// `weight [outputs, inputs]`, optional `bias [outputs]`.
 #[derive(Debug)]
 pub(crate) struct Linear {
@@ -42,6 +45,30 @@ impl Linear {
             &self.weight.to_kind(kind),
             self.bias.as_ref().map(|bias| bias.to_kind(kind)),
         )
+    }
+
+    /// `[n, inputs]` → the outputs of several layers side by side, in one product where the weights are so few that
+    /// starting operations takes longer than joining them. All layers have a bias.
+    pub(crate) fn forward_joined(layers: &[&Self], x: &Tensor) -> Tensor {
+        let (weights, biases): (Vec<&Tensor>, Vec<&Tensor>) = layers
+            .iter()
+            .map(|layer| {
+                let bias = layer.bias.as_ref().expect("joined layers have a bias");
+                (&layer.weight, bias)
+            })
+            .unzip();
+        let count: usize = weights.iter().map(|weight| weight.numel()).sum();
+        if count > MOST_JOINED {
+            let outputs: Vec<Tensor> = layers.iter().map(|layer| layer.forward(x)).collect();
+            return Tensor::cat(&outputs, 1);
+        }
+        let [weight, bias] =
+            [weights, biases].map(|tensors| Tensor::cat(&tensors, 0).to_kind(x.kind()));
+        x.linear(&weight, Some(bias))
+    }
+
+    pub(crate) fn outputs(&self) -> i64 {
+        self.weight.size()[0]
     }
 }
 
@@ -244,5 +271,31 @@ fn start(init: &Initialization, factor: f64, fan_in: i64, fan_out: i64) -> Start
         factor,
         fan_in,
         fan_out,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::init::Distribution;
+
+    #[test]
+    fn joined_layers_do_what_each_does() {
+        let init = Initialization::weights_only(Distribution::XavierUniform, 1.0);
+        let inputs = 1024;
+        // Few weights, and more than are joined.
+        for outputs in [[3, 5], [64, MOST_JOINED as i64 / inputs]] {
+            let mut builder = Builder::fresh(Device::Cpu);
+            let layers = outputs.map(|outputs| {
+                let name = format!("layer{outputs}");
+                Linear::new(&mut builder, &name, inputs, outputs, true, &init)
+            });
+            let numbers = Tensor::arange(2 * inputs, (Kind::Float, Device::Cpu));
+            let x = numbers.sin().reshape([2, inputs]);
+            let joined = Linear::forward_joined(&layers.each_ref(), &x);
+            let apart = layers.each_ref().map(|layer| layer.forward(&x));
+            assert_eq!(joined.size(), [2, outputs[0] + outputs[1]]);
+            assert!(joined.allclose(&Tensor::cat(&apart, 1), 1e-5, 1e-6, false));
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor};
 
-use crate::block::{BlockStyle, UNetBlock};
+use crate::block::{BlockStyle, Modulations, UNetBlock};
 use crate::builder::Builder;
 use crate::config::{DecoderType, EmbeddingType, EncoderType, NetworkConfig};
 use crate::dropout::Dropout;
@@ -142,8 +142,22 @@ impl SongUNet {
         dropout: Option<&Dropout>,
     ) -> Tensor {
         let embedding = self.embed(conditioning);
-        let (hidden, skips) = self.encode(x, &embedding, precision, dropout);
-        self.decode(hidden, skips, &embedding, dropout)
+        let mut modulations = Modulations::new(self.blocks(), &embedding, precision);
+        let (hidden, skips) = self.encode(x, &mut modulations, precision, dropout);
+        self.decode(hidden, skips, &mut modulations, dropout)
+    }
+
+    /// All of them, in the order in which they run.
+    fn blocks(&self) -> impl Iterator<Item = &UNetBlock> {
+        let encoder = self.encoder.iter().filter_map(|step| match step {
+            EncoderStep::Block(block) => Some(&**block),
+            _ => None,
+        });
+        let decoder = self.decoder.iter().filter_map(|step| match step {
+            DecoderStep::Block { block, .. } => Some(&**block),
+            _ => None,
+        });
+        encoder.chain(decoder)
     }
 
     fn embed(&self, conditioning: &Conditioning) -> Tensor {
@@ -161,7 +175,7 @@ impl SongUNet {
     fn encode(
         &self,
         input: &Tensor,
-        embedding: &Tensor,
+        modulations: &mut Modulations,
         precision: Kind,
         dropout: Option<&Dropout>,
     ) -> (Tensor, Vec<Tensor>) {
@@ -190,7 +204,7 @@ impl SongUNet {
                             .to_kind(precision);
                     }
                 }
-                EncoderStep::Block(block) => x = block.forward(&x, embedding, dropout),
+                EncoderStep::Block(block) => x = block.forward(&x, modulations, dropout),
             }
             skips.push(x.shallow_clone());
         }
@@ -201,7 +215,7 @@ impl SongUNet {
         &self,
         mut x: Tensor,
         mut skips: Vec<Tensor>,
-        embedding: &Tensor,
+        modulations: &mut Modulations,
         dropout: Option<&Dropout>,
     ) -> Tensor {
         let mut output: Option<Tensor> = None;
@@ -214,7 +228,7 @@ impl SongUNet {
                             .expect("the decoder joins as many skips as the encoder leaves");
                         x = Tensor::cat(&[x, skip], 1);
                     }
-                    x = block.forward(&x, embedding, dropout);
+                    x = block.forward(&x, modulations, dropout);
                 }
                 DecoderStep::AuxiliaryUp(up) => output = output.map(|sum| up.forward(&sum)),
                 DecoderStep::Output { norm, conv } => {

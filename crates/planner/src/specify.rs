@@ -268,11 +268,11 @@ fn format_version(kind: Kind) -> u32 {
         Kind::Prepare => 1,
         Kind::Reference | Kind::Evaluate => 2,
         // Train: a patch's corner is drawn by its own position. Sample: no image depends on the number drawn beside it.
-        // Both: the networks' sums are made in another order; below float32, normalisation and the first convolution
-        // keep their weights.
-        Kind::Sample => 4,
+        // Both: the networks' sums are made in another order, twice so far; below float32, normalisation and the first
+        // convolution keep their weights.
+        Kind::Sample => 5,
         // A round's images are shared out among threads, and dropout has draws of its own.
-        Kind::Train => 5,
+        Kind::Train => 6,
     }
 }
 
