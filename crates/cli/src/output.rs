@@ -102,6 +102,43 @@ impl Rows {
     }
 }
 
+/// Listings of the same columns, one after another: tables for people, at once, and a single listing for programs.
+#[derive(Debug)]
+pub(crate) struct Report {
+    format: Format,
+    gathered: Option<Rows>,
+}
+
+impl Report {
+    pub(crate) fn new(format: Format) -> Self {
+        Self {
+            format,
+            gathered: None,
+        }
+    }
+
+    pub(crate) fn format(&self) -> Format {
+        self.format
+    }
+
+    pub(crate) fn add(&mut self, rows: Rows) -> Result<(), CliError> {
+        if self.format == Format::Table {
+            return rows.print(Format::Table);
+        }
+        match &mut self.gathered {
+            Some(gathered) => gathered.rows.extend(rows.rows),
+            None => self.gathered = Some(rows),
+        }
+        Ok(())
+    }
+
+    /// Prints what was gathered.
+    pub(crate) fn finish(self) -> Result<(), CliError> {
+        self.gathered
+            .map_or(Ok(()), |gathered| gathered.print(self.format))
+    }
+}
+
 /// A value as it stands in a table.
 fn cell(value: &Value) -> String {
     match value {

@@ -85,7 +85,7 @@ pub(crate) enum Command {
     #[command(
         after_help = "Examples:\n  patchwork evaluate data/real data/generated\n  \
         patchwork evaluate shards samples --neighbours 5 --out scores\n  \
-        patchwork evaluate real.zip samples --resolution 64 --set evaluate.baselines=real-halves"
+        patchwork evaluate real.zip samples --resolution 64 --set 'evaluate.baselines=[\"real-halves\"]'"
     )]
     Evaluate(EvaluateArguments),
     /// Run again what failed or was interrupted in a run, and what waits on it.

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::arguments::{Arguments, Format};
 use crate::error::{CliError, EXIT_FAILED, EXIT_PAUSED};
-use crate::output::{Rows, duration, line, remark};
+use crate::output::{Report, Rows, duration, line, remark};
 use crate::progress;
 use crate::worker_program::{self, LIBTORCH_VERSION};
 
@@ -71,16 +71,16 @@ impl Request<'_> {
         Planned::new(store, spec, self.scope)
     }
 
-    /// Plans and carries out the request, and prints what became of it.
+    /// Plans and carries out the request, and reports what became of it.
     pub(crate) async fn carry_out(
         &self,
         arguments: &Arguments,
-        format: Format,
+        report: &mut Report,
     ) -> Result<RunOutcome, CliError> {
         let planned = self.plan(arguments)?;
         let outcome = planned.carry_out(self.force, self.jobs).await?;
-        print_outcome(&outcome, format)?;
-        if format == Format::Table {
+        report_outcome(&outcome, report)?;
+        if report.format() == Format::Table {
             line(&format!(
                 "run {}; `patchwork show {}` has the details",
                 outcome.run, outcome.run
@@ -170,8 +170,9 @@ pub(crate) fn exit_code(outcome: &RunOutcome) -> ExitCode {
     }
 }
 
-/// Prints what became of each stage, its scores and its pictures.
-fn print_outcome(outcome: &RunOutcome, format: Format) -> Result<(), CliError> {
+/// Reports what became of each stage, and to people its scores and its pictures.
+fn report_outcome(outcome: &RunOutcome, report: &mut Report) -> Result<(), CliError> {
+    let format = report.format();
     let mut rows = Rows::new(&["stage", "status", "time", "artifact"]);
     for stage in &outcome.stages {
         rows.push(vec![
@@ -184,7 +185,7 @@ fn print_outcome(outcome: &RunOutcome, format: Format) -> Result<(), CliError> {
                 .map_or(Value::Null, |_| json!(stage.folder.display().to_string())),
         ]);
     }
-    rows.print(format)?;
+    report.add(rows)?;
     if format != Format::Table {
         return Ok(());
     }

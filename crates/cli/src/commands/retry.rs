@@ -10,6 +10,7 @@ use patchwork_registry::Registry;
 use super::request::{Request, exit_code};
 use crate::arguments::{Arguments, RetryArguments};
 use crate::error::CliError;
+use crate::output::Report;
 
 /// Carries out the run's own pipeline again, as it was resolved then, not as its file may read by now: what
 /// finished is cached.
@@ -30,6 +31,10 @@ pub(crate) async fn retry(
             run: run.run.name.clone(),
             source,
         })?;
+    // A run may have been about some of the pipeline's stages only.
+    pipeline
+        .stages
+        .retain(|stage| run.stages.iter().any(|recorded| recorded.name == stage.name));
     sources_below(&mut pipeline, Path::new(&run.working_folder));
     let request = Request {
         pipeline: &pipeline,
@@ -38,7 +43,9 @@ pub(crate) async fn retry(
         jobs: retry.jobs.map(usize::from),
         rehash: false,
     };
-    let outcome = request.carry_out(arguments, retry.format).await?;
+    let mut report = Report::new(retry.format);
+    let outcome = request.carry_out(arguments, &mut report).await?;
+    report.finish()?;
     Ok(exit_code(&outcome))
 }
 

@@ -9,13 +9,30 @@ use patchwork_weights::weights_folder;
 use serde_json::json;
 
 use super::request::{Request, exit_code};
-use crate::arguments::{Arguments, Format, PipelineArguments, RunArguments};
-use crate::error::{CliError, EXIT_FAILED};
-use crate::output::{Rows, remark};
+use crate::arguments::{Arguments, PipelineArguments, RunArguments};
+use crate::error::{CliError, EXIT_FAILED, EXIT_PAUSED};
+use crate::output::{Report, Rows, remark};
+
+/// The columns of `--dry-run`.
+const DRY_RUN: [&str; 4] = ["stage", "kind", "would be", "fingerprint"];
 
 pub(crate) async fn run(arguments: &Arguments, run: &RunArguments) -> Result<ExitCode, CliError> {
     let variants = patchwork_config::load(&run.pipeline.file, &run.pipeline.set)?;
-    let mut failed = 0;
+    let mut report = Report::new(run.format);
+    let result = run_all(arguments, run, &variants, &mut report).await;
+    // What was done is told whatever came after it.
+    report.finish()?;
+    result
+}
+
+/// One combination after another.
+async fn run_all(
+    arguments: &Arguments,
+    run: &RunArguments,
+    variants: &[Variant],
+    report: &mut Report,
+) -> Result<ExitCode, CliError> {
+    let (mut failed, mut paused) = (0, 0);
     for (number, variant) in variants.iter().enumerate() {
         if variants.len() > 1 {
             remark(&headline(number, variants.len(), variant));
@@ -29,28 +46,38 @@ pub(crate) async fn run(arguments: &Arguments, run: &RunArguments) -> Result<Exi
         };
         if run.dry_run {
             request.check_names()?;
-            if print_missing(arguments, &request, run.format)? {
-                continue;
-            }
-            print_plan(&request.plan(arguments)?.plan, &run.force, run.format)?;
+            let rows = match missing_rows(arguments, &request) {
+                Some(rows) => rows,
+                None => plan_rows(&request.plan(arguments)?.plan, &run.force),
+            };
+            report.add(rows)?;
             continue;
         }
-        let outcome = request.carry_out(arguments, run.format).await?;
-        match outcome.signal {
-            // Asked to stop, the whole matrix stops.
-            Some(_) => return Ok(exit_code(&outcome)),
-            None if variants.len() == 1 => return Ok(exit_code(&outcome)),
-            None => failed += usize::from(!outcome.is_success()),
+        let outcome = request.carry_out(arguments, report).await?;
+        // Asked to stop, the whole matrix stops.
+        if outcome.signal.is_some() || variants.len() == 1 {
+            return Ok(exit_code(&outcome));
+        }
+        if outcome.is_paused() {
+            paused += 1;
+        } else if !outcome.is_success() {
+            failed += 1;
         }
     }
-    if failed > 0 {
+    let all = variants.len();
+    if paused > 0 {
         remark(&format!(
-            "{failed} of {} combinations did not finish",
-            variants.len()
+            "{paused} of {all} combinations stopped at a limit; the same command goes on with them"
         ));
-        return Ok(ExitCode::from(EXIT_FAILED));
     }
-    Ok(ExitCode::SUCCESS)
+    if failed > 0 {
+        remark(&format!("{failed} of {all} combinations failed"));
+    }
+    Ok(ExitCode::from(match (failed, paused) {
+        (0, 0) => return Ok(ExitCode::SUCCESS),
+        (0, _) => EXIT_PAUSED,
+        _ => EXIT_FAILED,
+    }))
 }
 
 fn headline(number: usize, count: usize, variant: &Variant) -> String {
@@ -76,20 +103,16 @@ pub(crate) fn scope(arguments: &PipelineArguments) -> Scope<'_> {
 }
 
 /// Where raw data or weights are missing nothing can be looked up: says what to get, and what would wait for it.
-fn print_missing(
-    arguments: &Arguments,
-    request: &Request<'_>,
-    format: Format,
-) -> Result<bool, CliError> {
+fn missing_rows(arguments: &Arguments, request: &Request<'_>) -> Option<Rows> {
     let stages = request.pipeline.needed(request.scope.last());
     let missing = missing(&stages, &weights_folder(arguments.weights.clone()));
     if missing.is_empty() {
-        return Ok(false);
+        return None;
     }
     for missing in &missing {
         remark(&format!("stage `{}`: {}", missing.stage, missing.problem));
     }
-    let mut rows = Rows::new(&["stage", "kind", "would be", "fingerprint"]);
+    let mut rows = Rows::new(&DRY_RUN);
     for stage in stages {
         let lacks = missing.iter().find(|missing| missing.stage == stage.name);
         rows.push(vec![
@@ -102,12 +125,11 @@ fn print_missing(
             json!(null),
         ]);
     }
-    rows.print(format)?;
-    Ok(true)
+    Some(rows)
 }
 
-fn print_plan(plan: &Plan, force: &[String], format: Format) -> Result<(), CliError> {
-    let mut rows = Rows::new(&["stage", "kind", "would be", "fingerprint"]);
+fn plan_rows(plan: &Plan, force: &[String]) -> Rows {
+    let mut rows = Rows::new(&DRY_RUN);
     for stage in &plan.stages {
         let forced = force.contains(&stage.spec.name);
         rows.push(vec![
@@ -121,5 +143,5 @@ fn print_plan(plan: &Plan, force: &[String], format: Format) -> Result<(), CliEr
             json!(stage.fingerprint),
         ]);
     }
-    rows.print(format)
+    rows
 }

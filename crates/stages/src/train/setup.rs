@@ -64,15 +64,22 @@ pub(super) fn initialise(
     Ok(())
 }
 
-/// Copies what has the same name and shape; returns the layers for which there is nothing, or says why it will not do.
+/// Copies what has the same name and shape, what is not trained included; returns the layers for which there is nothing,
+/// or says why it will not do.
 fn copy_weights(source: &Network, target: &Network) -> Result<Vec<String>, String> {
+    let [filter, wanted] = [source, target].map(|network| &network.config().resample_filter);
+    if filter != wanted {
+        return Err(format!(
+            "its `resample_filter` is {filter:?}, not {wanted:?}"
+        ));
+    }
     let given: BTreeMap<String, Tensor> = source
-        .parameters()
+        .named_tensors()
         .into_iter()
         .map(|parameter| (parameter.name, parameter.tensor))
         .collect();
     let reads_labels = |name: &str| LABEL_LAYERS.iter().any(|layer| name.contains(layer));
-    let wanted = target.parameters();
+    let wanted = target.named_tensors();
     let mut anew = Vec::new();
     for parameter in &wanted {
         let name = &parameter.name;
@@ -179,6 +186,8 @@ mod tests {
         Network::new(&config, Device::Cpu, seed).unwrap()
     }
 
+    const FOURIER: &str = r#"{"embedding_type": "fourier"}"#;
+
     #[test]
     fn weights_come_over_and_label_layers_start_anew() {
         let _guard = GENERATOR.lock().unwrap();
@@ -205,8 +214,24 @@ mod tests {
                 assert!(parameter.tensor.equal(expected), "{}", parameter.name);
             }
         }
+        // Fourier frequencies are drawn, not trained, and belong to the weights that were trained on them.
+        let [source, target] = [1, 2].map(|seed| network(FOURIER, seed));
+        copy_weights(&source, &target).unwrap();
+        let [source, target] = [source, target].map(|network| network.buffers());
+        assert!(source.iter().any(|buffer| buffer.name == "map_noise.freqs"));
+        for (source, target) in source.iter().zip(target) {
+            assert!(source.tensor.equal(&target.tensor), "{}", source.name);
+        }
+    }
+
+    #[test]
+    fn weights_of_another_network_are_refused() {
+        let _guard = GENERATOR.lock().unwrap();
+        let source = network("{}", 1);
         for (changes, word) in [
             (r#"{"model_channels": 16}"#, "shape"),
+            (r#"{"resample_filter": [1, 3, 3, 1]}"#, "[1, 1], not [1, 3, 3, 1]"),
+            (FOURIER, "it has no `map_noise.freqs`"),
             (r#"{"num_blocks": 2}"#, "it has no"),
             (r#"{"channel_mult": [1]}"#, ""),
         ] {

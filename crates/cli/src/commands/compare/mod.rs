@@ -60,7 +60,11 @@ pub(crate) async fn compare(home: &Path, arguments: &CompareArguments) -> Result
     }
     if let Some(path) = &arguments.plot {
         for path in curves::draw(&registry, &runs, path).await? {
-            line(&format!("picture: {}", path.display()))?;
+            let told = format!("picture: {}", path.display());
+            match arguments.format {
+                Format::Table => line(&told)?,
+                Format::Json | Format::Csv => remark(&told),
+            }
         }
     }
     Ok(())

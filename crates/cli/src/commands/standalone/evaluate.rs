@@ -57,14 +57,15 @@ pub(crate) async fn evaluate(
             Images::Raw(prepare) => before.push(*prepare),
         }
     }
+    // All settings are read before anything is done.
+    let mut single = stage(Kind::Evaluate, EVALUATE, evaluate)?;
+    single.stage.needs = vec![REAL.to_owned(), MEASURED.to_owned()];
+    let mut reference = stage(Kind::Reference, REFERENCE, evaluate)?;
+    reference.stage.needs = vec![REAL.to_owned()];
     if let Some(code) = prepare_first(arguments, evaluate, &before, &out).await? {
         return Ok(code);
     }
-    let mut single = stage(Kind::Evaluate, EVALUATE, evaluate)?;
-    single.stage.needs = vec![REAL.to_owned(), MEASURED.to_owned()];
     if !is_measured_already {
-        let mut reference = stage(Kind::Reference, REFERENCE, evaluate)?;
-        reference.stage.needs = vec![REAL.to_owned()];
         before.push(reference);
         REFERENCE.clone_into(&mut single.stage.needs[0]);
     }
