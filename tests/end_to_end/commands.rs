@@ -120,6 +120,22 @@ fn retry_does_what_was_interrupted_and_nothing_else() {
 }
 
 #[test]
+fn retry_is_about_the_stages_that_its_run_was_about() {
+    let program = Program::new();
+    let limit = "stages.train.max_kimg=0.1";
+    let paused = program.run(&["run", SMOKE, "--until", "train", "--set", limit]);
+    assert_eq!(paused.status.code(), Some(130));
+    let retried = program.run(&["retry", "--format", "json"]);
+    assert_eq!(retried.status.code(), Some(130), "{}", text(&retried));
+    let rows: Vec<serde_json::Value> = serde_json::from_slice(&retried.stdout).unwrap();
+    let stages: Vec<&str> = rows
+        .iter()
+        .filter_map(|row| row["stage"].as_str())
+        .collect();
+    assert_eq!(stages, ["prepare", "train"]);
+}
+
+#[test]
 fn runs_are_compared_and_scores_that_do_not_compare_are_not_ranked() {
     let program = Program::new();
     program.succeed(&["run", SMOKE]);
@@ -145,6 +161,10 @@ fn runs_are_compared_and_scores_that_do_not_compare_are_not_ranked() {
         let bytes = std::fs::read(program.home().join(file)).unwrap();
         assert!(bytes.starts_with(b"\x89PNG"), "{file}");
     }
+    let plot = plot.to_str().unwrap();
+    let compare = ["compare", "smoke-1", "smoke-2", "--plot", plot];
+    let object = program.succeed(&[&compare[..], &["--format", "json"]].concat());
+    serde_json::from_str::<serde_json::Value>(&object).unwrap();
     let rank = ["compare", "--metric", "fd_efficientnet_lite0"];
     let ranking = program.rows(&rank);
     assert_eq!(ranking.len(), 2);
@@ -275,6 +295,52 @@ fn a_matrix_is_a_run_for_each_combination_with_shared_stages_done_once() {
             "sweep-1 reference succeeded 20",
             "sweep-2 prepare cached 30",
             "sweep-2 reference succeeded 30",
+        ]
+    );
+}
+
+#[test]
+fn a_matrix_that_stops_at_a_limit_is_one_listing_and_no_failure() {
+    let program = Program::new();
+    let path = program.home().join("sweep.toml");
+    let smoke = workspace().join(SMOKE);
+    let text = format!(
+        "name = \"sweep\"\nextends = {smoke:?}\n[matrix]\n\"stages.train.full_image_ratio\" = [0.5, 1.0]\n"
+    );
+    std::fs::write(&path, text).unwrap();
+    let limited = program.run(&[
+        "run",
+        path.to_str().unwrap(),
+        "--until",
+        "train",
+        "--set",
+        "stages.train.max_kimg=0.1",
+        "--format",
+        "json",
+    ]);
+    let said = String::from_utf8_lossy(&limited.stderr).into_owned();
+    assert_eq!(limited.status.code(), Some(130), "{said}");
+    assert!(
+        said.contains("2 of 2 combinations stopped at a limit"),
+        "{said}"
+    );
+    let rows: Vec<serde_json::Value> = serde_json::from_slice(&limited.stdout).unwrap();
+    let told: Vec<(&str, &str)> = rows
+        .iter()
+        .map(|row| {
+            (
+                row["stage"].as_str().unwrap(),
+                row["status"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("prepare", "succeeded"),
+            ("train", "interrupted"),
+            ("prepare", "cached"),
+            ("train", "interrupted"),
         ]
     );
 }

@@ -10,6 +10,7 @@ mod crash;
 mod dataset;
 mod distances;
 mod documented;
+mod endurance;
 mod evaluation;
 mod faults;
 mod killed;

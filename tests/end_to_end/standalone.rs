@@ -90,6 +90,17 @@ fn stages_on_files_make_what_a_pipeline_makes() {
             vec!["sample", text(&data), "--out", "/tmp/x"],
             ["prepare", "train"],
         ),
+        (
+            // Before any raw image is prepared.
+            vec![
+                "evaluate",
+                "docs/images",
+                text(&data),
+                "--set",
+                "evaluate.baselines=real-halves",
+            ],
+            ["baselines", "list"],
+        ),
     ] {
         let output = program.run(&arguments);
         let message = String::from_utf8(output.stderr).unwrap();

@@ -132,7 +132,8 @@ impl PatchSides {
             return Err(DiffusionError::FullImageRatio(full_image_ratio));
         }
         let resolution = i64::min(height, width);
-        let divisor = parts.iter().map(|&(divisor, _)| divisor).fold(1, i64::max);
+        let used = parts.iter().filter(|(_, probability)| *probability > 0.0);
+        let divisor = used.map(|&(divisor, _)| divisor).fold(1, i64::max);
         if resolution < divisor || resolution % divisor != 0 {
             return Err(DiffusionError::Resolution {
                 resolution,

@@ -11,6 +11,9 @@ use crate::resample::{Direction, Resampler};
 /// Most weights that layers with one input have together if they are joined: 16 MiB.
 const MOST_JOINED: usize = 1 << 22;
 
+/// Images that a layer sees at once, by guess.
+const USUAL_IMAGES: usize = 8;
+
 /// `weight [outputs, inputs]`, optional `bias [outputs]`.
 #[derive(Debug)]
 pub(crate) struct Linear {
@@ -158,7 +161,9 @@ impl Conv2d {
         self.forward_scaled(x, 1.0, 1.0)
     }
 
-    /// `scale` times the layer of `boost` times `x`: the factors are put on the smaller of weights and features.
+    /// `scale` times the layer of `boost` times `x`: the factors are put on the smaller of weights and features. Which
+    /// of them is smaller is judged as if there were always [`USUAL_IMAGES`]: an image's last bits must not depend on
+    /// how many others are drawn with it.
     pub(crate) fn forward_scaled(&self, x: &Tensor, scale: f64, boost: f64) -> Tensor {
         let Some((weight, bias)) = &self.convolution else {
             return self
@@ -167,7 +172,8 @@ impl Conv2d {
                 .map_or_else(|| x.shallow_clone(), |resampler| resampler.forward(x));
         };
         let kind = x.kind();
-        if x.numel() < weight.numel() && !is_one(scale * boost) {
+        let features = x.numel() / x.size()[0].max(1) as usize * USUAL_IMAGES;
+        if features < weight.numel() && !is_one(scale * boost) {
             let x = scaled(x, boost);
             let mut output = self.apply(&x, &weight.to_kind(kind), &bias.to_kind(kind));
             return output.g_mul_scalar_(scale);
@@ -278,6 +284,19 @@ fn start(init: &Initialization, factor: f64, fan_in: i64, fan_out: i64) -> Start
 mod tests {
     use super::*;
     use crate::init::Distribution;
+
+    #[test]
+    fn an_image_does_not_depend_on_those_beside_it() {
+        let init = Initialization::weights_only(Distribution::XavierUniform, 1.0);
+        let mut builder = Builder::fresh(Device::Cpu);
+        let conv = Conv2d::new(&mut builder, "conv", 64, 64, &ConvOptions::plain(3), &init);
+        // With few images there are fewer features than weights, with many more.
+        let numbers = Tensor::arange(16 * 64 * 64, (Kind::Float, Device::Cpu));
+        let many = numbers.sin().reshape([16, 64, 8, 8]);
+        let few = many.narrow(0, 0, 4).contiguous();
+        let [many, few] = [many, few].map(|x| conv.forward_scaled(&x, 0.5f64.sqrt(), 1.1));
+        assert!(many.narrow(0, 0, 4).equal(&few));
+    }
 
     #[test]
     fn joined_layers_do_what_each_does() {

@@ -58,24 +58,41 @@ pub fn memory() -> Option<Memory> {
 }
 
 /// Memory that this process may still take, as the machine and its control group (cgroups(7), either version) tell.
+/// Files that the system keeps in memory give way.
 pub fn free_memory_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let machine = kibibytes(&text, "MemAvailable:")?;
-    let number = |file: &str| -> Option<u64> {
-        let text = std::fs::read_to_string(file).ok()?;
-        text.trim().parse().ok()
-    };
     let groups = [
-        ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"],
+        ["memory.max", "memory.current", "memory.stat"]
+            .map(|file| format!("/sys/fs/cgroup/{file}")),
         [
-            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-            "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-        ],
+            "memory.limit_in_bytes",
+            "memory.usage_in_bytes",
+            "memory.stat",
+        ]
+        .map(|file| format!("/sys/fs/cgroup/memory/{file}")),
     ];
-    let group = groups
-        .into_iter()
-        .filter_map(|[limit, used]| Some(number(limit)?.saturating_sub(number(used)?)));
+    let group = groups.into_iter().filter_map(|files| {
+        let [limit, used, stat] = files.map(|file| std::fs::read_to_string(file).ok());
+        free_in_group(&limit?, &used?, &stat.unwrap_or_default())
+    });
     group.chain([machine]).min()
+}
+
+/// From the limit of a control group, what it uses, and what that consists of.
+fn free_in_group(limit: &str, used: &str, stat: &str) -> Option<u64> {
+    let limit: u64 = limit.trim().parse().ok()?;
+    let used: u64 = used.trim().parse().ok()?;
+    let bytes = |key: &str| -> Option<u64> {
+        let mut entries = stat.lines().filter_map(|line| line.split_once(' '));
+        entries.find(|(name, _)| *name == key)?.1.parse().ok()
+    };
+    // With the groups below it: version 1 has that sum under a name of its own.
+    let files: u64 = ["inactive_file", "active_file"]
+        .iter()
+        .filter_map(|key| bytes(&format!("total_{key}")).or_else(|| bytes(key)))
+        .sum();
+    Some(limit.saturating_sub(used.saturating_sub(files)))
 }
 
 /// A line such as `VmHWM:    1234 kB` (proc_pid_status(5), proc_meminfo(5)) in bytes.
@@ -106,6 +123,18 @@ mod tests {
         let status = "Name:\tx\nVmPeak:\t  900 kB\nVmHWM:\t   12 kB\n";
         assert_eq!(kibibytes(status, "VmHWM:"), Some(12 * 1024));
         assert_eq!(kibibytes("Name: x", "VmHWM:"), None);
+    }
+
+    #[test]
+    fn files_in_memory_count_as_free() {
+        let second = "anon 500\nfile 300\ninactive_file 200\nactive_file 100\n";
+        let first =
+            "inactive_file 1\nactive_file 1\ntotal_inactive_file 200\ntotal_active_file 100\n";
+        for stat in [second, first] {
+            assert_eq!(free_in_group("1000\n", "950\n", stat), Some(350));
+        }
+        assert_eq!(free_in_group("1000\n", "950\n", ""), Some(50));
+        assert_eq!(free_in_group("max\n", "950\n", second), None);
     }
 
     #[test]

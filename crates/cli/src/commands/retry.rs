@@ -32,9 +32,11 @@ pub(crate) async fn retry(
             source,
         })?;
     // A run may have been about some of the pipeline's stages only.
-    pipeline
-        .stages
-        .retain(|stage| run.stages.iter().any(|recorded| recorded.name == stage.name));
+    pipeline.stages.retain(|stage| {
+        run.stages
+            .iter()
+            .any(|recorded| recorded.name == stage.name)
+    });
     sources_below(&mut pipeline, Path::new(&run.working_folder));
     let request = Request {
         pipeline: &pipeline,

@@ -5,6 +5,7 @@ mod draw;
 mod export;
 mod memory;
 mod options;
+mod region;
 
 use std::collections::BTreeMap;
 
@@ -39,6 +40,9 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let trained = input(job, Kind::Train)?;
     let network = network(trained, &settings, device, context)?;
     let classes = Classes::of_stage(job, &settings, network.config().label_dim)?;
+    if let Some(wanted) = settings.region {
+        region::check(wanted, network.config())?;
+    }
     let sampler = ImageSampler::new(
         &network,
         device::kind(settings.precision),

@@ -1,9 +1,11 @@
 //! The durable points of training.
 //!
-//! A checkpoint is a safetensors file, `checkpoint-STEP.safetensors`, with weights, averages and moments as tensors
-//! and everything else as JSON in its metadata, and a record, `checkpoint-STEP.json`, written after it, with its
-//! digest. The newest two are kept: should the last be damaged, training goes on from the one before it.
+//! A checkpoint is a safetensors file, `checkpoint-STEP.NN.safetensors`, with weights, averages and moments as tensors
+//! and everything else as JSON in its metadata, and a record, `checkpoint-STEP.NN.json`, written after it, with its
+//! digest. NN counts the checkpoints of one step: none is ever written over another. Those of the newest two steps are
+//! kept: should the last be damaged, training goes on from the one before it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Read;
@@ -115,27 +117,57 @@ impl Checkpoints {
         })
     }
 
-    /// The newest whole checkpoint, and a message for each newer one that is not.
-    pub(crate) fn newest(&self) -> Result<(Option<Checkpoint>, Vec<String>), FileError> {
-        let mut damaged = Vec::new();
+    /// The newest whole checkpoint, and a message for each newer one that is not. The latter are set aside, so that they
+    /// do not count among those that are kept.
+    ///
+    /// # Errors
+    /// [`RestoreError::NoneWhole`] where there are checkpoints and none of them can be used: hours of training are not
+    /// to be begun again without a word.
+    pub(crate) fn newest(&self) -> Result<(Option<Checkpoint>, Vec<String>), RestoreError> {
+        let mut problems = Vec::new();
+        let mut unusable = Vec::new();
         let mut records = self.records()?;
         while let Some(record) = records.pop() {
             match read(&record) {
-                Ok(checkpoint) => return Ok((Some(checkpoint), damaged)),
-                Err(error) => damaged.push(format!(
-                    "checkpoint `{}` cannot be used ({error}); going back to {}",
-                    record.display(),
-                    match records.last() {
-                        Some(_) => "the one before it",
-                        None => "the beginning of training: there is no other",
+                Ok(checkpoint) => {
+                    for record in &unusable {
+                        set_aside(record)?;
                     }
-                )),
+                    return Ok((Some(checkpoint), problems));
+                }
+                Err(error) => {
+                    problems.push(format!(
+                        "checkpoint `{}` cannot be used ({error}); going back to the one before it",
+                        record.display()
+                    ));
+                    unusable.push(record);
+                }
             }
         }
-        Ok((None, damaged))
+        if problems.is_empty() {
+            return Ok((None, problems));
+        }
+        Err(RestoreError::NoneWhole {
+            folder: self.folder.clone(),
+            problems: problems.join("\n"),
+        })
     }
 
-    /// Writes a checkpoint, then removes all but the newest two.
+    /// Whether there is one, whole or not.
+    pub(crate) fn is_any(&self) -> Result<bool, FileError> {
+        Ok(!self.records()?.is_empty())
+    }
+
+    /// The snapshots that the checkpoints list, those of every one; none where one of them cannot be read.
+    pub(crate) fn listed_snapshots(&self) -> Result<Option<Vec<Snapshots>>, FileError> {
+        let states = self.records()?.into_iter().map(|record| {
+            let state = read_state(&record.with_extension("safetensors"));
+            state.ok().map(|state| state.snapshots)
+        });
+        Ok(states.collect())
+    }
+
+    /// Writes a checkpoint, then removes all but those of the newest two steps.
     pub(crate) fn save(
         &self,
         tensors: &[(String, Tensor)],
@@ -144,9 +176,14 @@ impl Checkpoints {
         let text = serde_json::to_string(state).expect("a training's state is plain data");
         let metadata = HashMap::from([(STATE_KEY.to_owned(), text)]);
         let bytes = to_safetensors_bytes(tensors, Some(metadata))?;
-        let record = self
-            .folder
-            .join(format!("checkpoint-{:09}.json", state.position.step));
+        let step = format!("checkpoint-{:09}", state.position.step);
+        let before = self.records()?;
+        let of_step = before
+            .iter()
+            .filter(|record| name(record).starts_with(&step));
+        let number = of_step.clone().filter_map(|record| number(record)).max();
+        let number = number.map_or(0, |number| number + 1);
+        let record = self.folder.join(format!("{step}.{number:02}.json"));
         durable::write(&record.with_extension("safetensors"), &bytes)?;
         durable::write_json(
             &record,
@@ -155,6 +192,9 @@ impl Checkpoints {
                 blake3: Digest::of(&bytes),
             },
         )?;
+        for old in of_step {
+            remove(old)?;
+        }
         let records = self.records()?;
         for old in &records[..records.len().saturating_sub(KEPT)] {
             remove(old)?;
@@ -183,10 +223,41 @@ impl Checkpoints {
     }
 }
 
+fn name(path: &Path) -> Cow<'_, str> {
+    path.file_name().unwrap_or_default().to_string_lossy()
+}
+
+/// Which of its step's checkpoints it is: the NN of its name.
+fn number(record: &Path) -> Option<u32> {
+    Path::new(record.file_stem()?)
+        .extension()?
+        .to_str()?
+        .parse()
+        .ok()
+}
+
+/// Takes an unusable checkpoint out of the way of others, and keeps it for whoever wants to look.
+fn set_aside(record: &Path) -> Result<(), FileError> {
+    durable::rename_file(record, &record.with_extension("unusable"))
+}
+
 fn remove(record: &Path) -> Result<(), FileError> {
     // The record goes first: without it the tensors are no checkpoint.
     durable::remove_file(record)?;
     durable::remove_file(&record.with_extension("safetensors"))
+}
+
+/// Why training cannot go on from its checkpoints.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RestoreError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(
+        "none of the checkpoints can be used:\n{problems}\nhint: make `{}` readable again or restore it, or delete it \
+         to begin training anew",
+        .folder.display()
+    )]
+    NoneWhole { folder: PathBuf, problems: String },
 }
 
 /// Why a checkpoint cannot be used.
@@ -217,15 +288,20 @@ fn read(record_path: &Path) -> Result<Checkpoint, CheckpointError> {
             found,
         });
     }
-    let header: Value = serde_json::from_slice(&read_header(&path)?)?;
-    let text = header["__metadata__"][STATE_KEY].as_str();
     Ok(Checkpoint {
         tensors: read_safetensors(&path)?,
-        state: serde_json::from_str(text.unwrap_or_default())?,
+        state: read_state(&path)?,
     })
 }
 
-/// The JSON at the head of a safetensors file, whose digest is right.
+/// Where training stood, from a checkpoint's safetensors file.
+fn read_state(path: &Path) -> Result<State, CheckpointError> {
+    let header: Value = serde_json::from_slice(&read_header(path)?)?;
+    let text = header["__metadata__"][STATE_KEY].as_str();
+    Ok(serde_json::from_str(text.unwrap_or_default())?)
+}
+
+/// The JSON at the head of a safetensors file.
 fn read_header(path: &Path) -> Result<Vec<u8>, FileError> {
     let failed = |source| FileError::new("read", path, source);
     let mut file: File = file_error::open(path)?;
@@ -236,4 +312,72 @@ fn read_header(path: &Path) -> Result<Vec<u8>, FileError> {
         .read_to_end(&mut header)
         .map_err(failed)?;
     Ok(header)
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Kind;
+
+    use super::*;
+
+    fn save(checkpoints: &Checkpoints, step: u64, value: f64) {
+        let mut state = State::new(100);
+        state.position.step = step;
+        let tensor = Tensor::full([2], value, (Kind::Float, tch::Device::Cpu));
+        let tensors = [("x".to_owned(), tensor)];
+        checkpoints.save(&tensors, &state).unwrap();
+    }
+
+    fn newest(checkpoints: &Checkpoints) -> (u64, f64) {
+        let (found, _) = checkpoints.newest().unwrap();
+        let found = found.unwrap();
+        (
+            found.state.position.step,
+            found.tensors["x"].double_value(&[0]),
+        )
+    }
+
+    fn names(checkpoints: &Checkpoints) -> Vec<String> {
+        let records = checkpoints.records().unwrap();
+        records
+            .iter()
+            .map(|record| name(record).into_owned())
+            .collect()
+    }
+
+    #[test]
+    fn those_of_the_newest_two_steps_are_kept_and_unusable_ones_do_not_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::open(folder.path()).unwrap();
+        assert!(!checkpoints.is_any().unwrap());
+        for (step, value) in [(5, 1.0), (6, 2.0), (6, 3.0), (7, 4.0), (7, 5.0)] {
+            save(&checkpoints, step, value);
+            assert_eq!(newest(&checkpoints), (step, value));
+        }
+        let kept = [
+            "checkpoint-000000006.01.json",
+            "checkpoint-000000007.01.json",
+        ];
+        assert_eq!(names(&checkpoints), kept);
+        assert_eq!(durable::list(folder.path()).unwrap().len(), 4);
+        assert_eq!(checkpoints.listed_snapshots().unwrap().unwrap().len(), 2);
+
+        let tensors = folder.path().join("checkpoint-000000007.01.safetensors");
+        std::fs::write(&tensors, "x").unwrap();
+        assert_eq!(newest(&checkpoints), (6, 3.0));
+        // Older steps than the unusable one's are the newest now.
+        save(&checkpoints, 3, 6.0);
+        save(&checkpoints, 4, 7.0);
+        assert_eq!(names(&checkpoints).len(), 2);
+        assert!(checkpoints.forget_newest().unwrap());
+
+        for record in checkpoints.records().unwrap() {
+            std::fs::write(record, "{}").unwrap();
+        }
+        let refused = checkpoints.newest().err().unwrap().to_string();
+        assert!(
+            refused.contains("none of the checkpoints can be used"),
+            "{refused}"
+        );
+    }
 }

@@ -4,20 +4,18 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use patchwork_core::FileError;
 use patchwork_diffusion::StepReport;
 use patchwork_pipeline::resources;
-use patchwork_pipeline::worker::{Context, StageError};
-use patchwork_tensorboard::EventWriter;
+use patchwork_pipeline::worker::Context;
+
+use super::events::Events;
 
 /// Limits between which losses are gathered by noise level σ.
 const NOISE_LEVELS: [f64; 7] = [0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
 
 /// Measurements since the last recorded point, and where they go.
 pub(super) struct Health {
-    folder: PathBuf,
-    /// Opened with the first thing that goes there.
-    events: Option<EventWriter>,
+    events: Events,
     interval: Duration,
     since: Instant,
     images: u64,
@@ -50,8 +48,7 @@ impl Health {
     /// The folder is the stage's own among the run's logs.
     pub(super) fn new(folder: PathBuf, interval: Duration) -> Self {
         Self {
-            folder,
-            events: None,
+            events: Events::new(folder),
             interval,
             since: Instant::now(),
             images: 0,
@@ -65,20 +62,12 @@ impl Health {
     }
 
     /// Training goes on from `images_seen`: what was recorded of later ones no longer holds.
-    pub(super) fn go_on_from(
-        &mut self,
-        context: &Context,
-        images_seen: u64,
-    ) -> Result<(), FileError> {
+    pub(super) fn go_on_from(&mut self, context: &Context, images_seen: u64) {
         self.start_over();
         context.resumed(images_seen);
         // What was recorded at `images_seen` itself holds.
         let first_step = if images_seen == 0 { 0 } else { images_seen + 1 };
-        match &mut self.events {
-            Some(events) => events.restart(first_step)?,
-            None => self.events = Some(EventWriter::open(&self.folder, first_step)?),
-        }
-        Ok(())
+        self.events.go_on_from(context, first_step);
     }
 
     /// Whether the next step's report is recorded.
@@ -106,12 +95,7 @@ impl Health {
     }
 
     /// Records what has gathered; `report` is the last step's.
-    pub(super) fn record(
-        &mut self,
-        context: &Context,
-        report: &StepReport,
-        loss_ratio: f64,
-    ) -> Result<(), StageError> {
+    pub(super) fn record(&mut self, context: &Context, report: &StepReport, loss_ratio: f64) {
         let seconds = self.since.elapsed().as_secs_f64();
         let mut values: Vec<(String, f64)> = [
             ("loss", self.loss.value()),
@@ -152,19 +136,14 @@ impl Health {
             .iter()
             .map(|(name, value)| (name.as_str(), *value))
             .collect();
-        if let Some(events) = &mut self.events {
-            events.scalars(report.images_seen_after, &scalars)?;
-        }
+        self.events
+            .scalars(context, report.images_seen_after, &scalars);
         self.start_over();
-        Ok(())
     }
 
     /// Shows images that were drawn from the network of so many images seen.
-    pub(super) fn samples(&mut self, images_seen: u64, png: &[u8]) -> Result<(), StageError> {
-        if let Some(events) = &mut self.events {
-            events.image(images_seen, "samples", png)?;
-        }
-        Ok(())
+    pub(super) fn samples(&mut self, context: &Context, images_seen: u64, png: &[u8]) {
+        self.events.image(context, images_seen, "samples", png);
     }
 
     fn start_over(&mut self) {

@@ -4,14 +4,13 @@
 //! the process's own high-water mark. The difference is what an image takes, whatever the network and its number type
 //! are. On a GPU, whose memory libtorch does not tell, a round of the real size is tried.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use patchwork_core::Seed;
 use patchwork_diffusion::patches::SideShare;
 use patchwork_diffusion::{PatchSides, Round, Side, TrainStep};
 use patchwork_pipeline::resources;
 use tch::{Device, Kind, Tensor};
+
+use super::failures::caught;
 
 /// Images of the two trials, for each part that a round is shared out in.
 const TRIALS: [u64; 2] = [1, 3];
@@ -173,23 +172,11 @@ fn try_round(step: &mut TrainStep, images: u64, side: Side) {
 
 /// Whether memory suffices for `work`. Any other panic of it goes on.
 fn is_survived(work: impl FnOnce()) -> bool {
-    // The worker's hook would report what is dealt with here as the failure of the stage.
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| ()));
-    let result = catch_unwind(AssertUnwindSafe(work));
-    std::panic::set_hook(hook);
-    match result {
+    match caught(work) {
         Ok(()) => true,
-        Err(panic) if message(&*panic).contains("out of memory") => false,
-        Err(panic) => panic!("{}", message(&*panic)),
+        Err(panic) if panic.contains("out of memory") => false,
+        Err(panic) => panic!("{panic}"),
     }
-}
-
-/// What a panic said.
-fn message(panic: &dyn Any) -> String {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_default()
 }
 
 /// A size of patches in words.
@@ -302,7 +289,7 @@ mod tests {
         assert!(!is_survived(|| panic!(
             "Torch(\"CUDA out of memory. Tried to allocate 2.00 GiB\")"
         )));
-        let other = catch_unwind(|| is_survived(|| panic!("{} is not a side", 7)));
-        assert_eq!(message(&*other.unwrap_err()), "7 is not a side");
+        let other = caught(|| is_survived(|| panic!("{} is not a side", 7)));
+        assert_eq!(other, Err("7 is not a side".to_owned()));
     }
 }

@@ -9,6 +9,8 @@ mod batch;
 mod checkpoint;
 mod curve;
 mod divergence;
+mod events;
+mod failures;
 mod health;
 mod host;
 mod kept;
@@ -110,13 +112,23 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let network = Network::new(&config, device, seed.derive("initialisation").value())?;
     setup::initialise(&network, &settings, job, context)?;
     let mut step = setup::train_step(&settings, &execution, network)?;
-    memory::check(
+    let checkpoints = Checkpoints::open(context.state())?;
+    let checked = memory::check(
         &mut step,
         &sides,
         settings.batch_size.into(),
         settings.gradient_accumulation.into(),
         execution.memory_gib,
-    )?;
+    );
+    match checked {
+        // It has fitted before, and what lacks may be lent to others for a while.
+        Err(problem) if checkpoints.is_any()? => {
+            context.warn(format!(
+                "{problem}; going on all the same, as it did before"
+            ));
+        }
+        checked => checked?,
+    }
     let folder = job.logs.join("tensorboard").join(&job.stage);
     let log_interval = Duration::from_secs_f64(execution.log_every_seconds);
     let mut training = Training {
@@ -126,7 +138,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         schedule,
         data: &data,
         batches: Batches::new(&data, &settings, seed, device).gathered_ahead_on_cuda(&execution)?,
-        checkpoints: Checkpoints::open(context.state())?,
+        checkpoints,
         state: State::new(settings.duration_images),
         evaluation: SnapshotEvaluation::open(job, &settings, &data, context, device)?,
         settings: &settings,

@@ -230,7 +230,10 @@ mod tests {
         let source = network("{}", 1);
         for (changes, word) in [
             (r#"{"model_channels": 16}"#, "shape"),
-            (r#"{"resample_filter": [1, 3, 3, 1]}"#, "[1, 1], not [1, 3, 3, 1]"),
+            (
+                r#"{"resample_filter": [1, 3, 3, 1]}"#,
+                "[1, 1], not [1, 3, 3, 1]",
+            ),
             (FOURIER, "it has no `map_noise.freqs`"),
             (r#"{"num_blocks": 2}"#, "it has no"),
             (r#"{"channel_mult": [1]}"#, ""),

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
+use super::failures::{dispensable, is_of_files};
 use super::training::Training;
 use super::{NETWORK_FILE, snapshot_file};
 use crate::device;
@@ -225,10 +226,10 @@ impl<'a> SnapshotEvaluation<'a> {
 impl Training<'_> {
     /// Measuring takes its time, in which nothing of the training is to be lost.
     pub(super) fn checkpoint_before_measuring(&mut self) -> Result<(), StageError> {
-        match self.evaluation {
-            Some(_) => self.save_checkpoint(),
-            None => Ok(()),
+        if self.evaluation.is_some() {
+            self.try_checkpoint()?;
         }
+        Ok(())
     }
 
     /// The distance of a network that was just kept, where the settings ask for it.
@@ -242,6 +243,30 @@ impl Training<'_> {
         evaluation
             .map(|evaluation| evaluation.measure(file, images_seen))
             .transpose()
+    }
+
+    /// The same at the end of training, which then is to be kept whatever its measurement comes to: a failure of files
+    /// counts, since it may pass; any other is told and leaves the network without a distance.
+    pub(super) fn measure_at_last(
+        &mut self,
+        file: &str,
+        images_seen: u64,
+    ) -> Result<Option<f64>, StageError> {
+        let context = self.context;
+        let mut failed = None;
+        let measured = dispensable(context, "measuring a network", || {
+            match self.measure(file, images_seen) {
+                Err(StageError::Failed(error)) if is_of_files(&*error) => {
+                    failed = Some(error);
+                    Ok(None)
+                }
+                measured => measured,
+            }
+        })?;
+        match failed {
+            Some(error) => Err(StageError::Failed(error)),
+            None => Ok(measured.flatten()),
+        }
     }
 }
 

@@ -4,18 +4,20 @@
 //! best where a distance is measured. What is no longer kept is removed after the next checkpoint, since only from
 //! there on no restart needs it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use patchwork_config::{EmaKind, TrainSettings};
 use patchwork_core::durable;
 use patchwork_dataset::grid::grid_png;
 use patchwork_diffusion::Ema;
 use patchwork_diffusion::sampler::{HeunOptions, NoiseLevels, SamplerOptions};
-use patchwork_networks::{Network, checkpoint::network_to_bytes};
+use patchwork_networks::Network;
+use patchwork_networks::checkpoint::{load_network, network_to_bytes};
 use patchwork_pipeline::worker::StageError;
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
+use super::failures::{dispensable, once_there_is_space};
 use super::kept::{self, KeptAverage, KeptAverages, record_file};
 use super::training::Training;
 use super::{SNAPSHOT_PREFIX, snapshot_file};
@@ -65,6 +67,11 @@ impl Snapshots {
         self.thin_out(settings);
     }
 
+    /// Images of all that stay, which name their files.
+    pub(crate) fn images(&self) -> Vec<u64> {
+        self.kept.iter().map(|snapshot| snapshot.images).collect()
+    }
+
     /// Images of the best one, if any was measured; of equal ones the first.
     pub(crate) fn best(&self) -> Option<u64> {
         let measured = self
@@ -110,26 +117,54 @@ impl Training<'_> {
             self.checkpoint_before_measuring()?;
             self.pulse.rest();
             let file = snapshot_file(due);
-            self.save_networks(&file)?;
-            self.save_samples(&file, due)?;
-            let distance = self.measure(&file, due)?;
+            let context = self.context;
+            once_there_is_space(context, || self.save_networks(&file))?;
+            dispensable(context, "drawing a snapshot's images", || {
+                self.save_samples(&file, due)
+            })?;
+            let distance =
+                dispensable(context, "measuring a snapshot", || self.measure(&file, due))?;
             self.state.snapshots.add(due, self.settings);
-            if let Some(distance) = distance {
+            if let Some(distance) = distance.flatten() {
                 self.state.snapshots.measured(due, distance, self.settings);
             }
         }
         Ok(())
     }
 
-    /// Removes the files of snapshots that are kept no longer. Belongs after a checkpoint that says so.
+    /// Draws and measures what failed to be drawn or measured in its time, of the snapshots that are kept.
+    pub(super) fn make_up_for_failures(&mut self) -> Result<(), StageError> {
+        for images in self.state.snapshots.images() {
+            let file = snapshot_file(images);
+            if !picture_of(&self.context.artifact().join(&file)).is_file() {
+                self.save_samples(&file, images)?;
+            }
+            if let Some(distance) = self.measure_at_last(&file, images)? {
+                let snapshots = &mut self.state.snapshots;
+                snapshots.measured(images, distance, self.settings);
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the files of snapshots that are kept no longer, once no checkpoint lists them: training may go back to any
+    /// of these. Belongs after a checkpoint.
     pub(super) fn remove_old_snapshots(&self) -> Result<(), StageError> {
+        match self.checkpoints.listed_snapshots()? {
+            Some(listed) => self.remove_snapshots_but(&listed),
+            None => Ok(()),
+        }
+    }
+
+    /// Removes the files of snapshots that none of `lists` has.
+    pub(super) fn remove_snapshots_but(&self, lists: &[Snapshots]) -> Result<(), StageError> {
         for path in durable::list(self.context.artifact())? {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let kept = |snapshot: &Snapshot| {
-                let file = snapshot_file(snapshot.images);
+            let is_kept = lists.iter().flat_map(Snapshots::images).any(|images| {
+                let file = snapshot_file(images);
                 name.starts_with(kept::stem(&file))
-            };
-            if name.starts_with(SNAPSHOT_PREFIX) && !self.state.snapshots.kept.iter().any(kept) {
+            });
+            if name.starts_with(SNAPSHOT_PREFIX) && !is_kept {
                 durable::remove_file(&path)?;
             }
         }
@@ -165,32 +200,24 @@ impl Training<'_> {
     }
 
     fn save_network(&self, average: &Ema, path: &Path) -> Result<(), StageError> {
-        let network = self.averaged_network(average, Device::Cpu)?;
+        let network = Network::new(self.config, Device::Cpu, 0)?;
+        let mut tensors = average.to_tensors();
+        tensors.extend(self.buffers());
+        network.load(&tensors)?;
         durable::write(path, &network_to_bytes(&network)?)?;
         Ok(())
     }
 
-    /// A network with the weights of an average.
-    pub(super) fn averaged_network(
-        &self,
-        average: &Ema,
-        device: Device,
-    ) -> Result<Network, StageError> {
-        let network = Network::new(self.config, device, 0)?;
-        let mut tensors = average.to_tensors();
-        tensors.extend(self.buffers());
-        network.load(&tensors)?;
-        Ok(network)
-    }
-
-    /// Draws images of the first seeds from the averaged network, as a picture beside its file and for TensorBoard.
+    /// Draws images of the first seeds from the network in a file of the artifact, as a picture beside it and for
+    /// TensorBoard.
     pub(super) fn save_samples(&mut self, file: &str, images_seen: u64) -> Result<(), StageError> {
         let count = u64::from(self.settings.snapshot_samples);
         if count == 0 {
             return Ok(());
         }
         let device = self.device;
-        let network = self.averaged_network(&self.step.averages[0], device)?;
+        let path = self.context.artifact().join(file);
+        let network = load_network(&path, device)?;
         let options = SamplerOptions::Heun(HeunOptions {
             levels: NoiseLevels {
                 num_steps: SAMPLER_STEPS,
@@ -224,10 +251,15 @@ impl Training<'_> {
             2,
             2,
         )?;
-        let path = self.context.artifact().join(file).with_extension("png");
-        durable::write(&path, &png)?;
-        self.health.samples(images_seen, &png)
+        durable::write(&picture_of(&path), &png)?;
+        self.health.samples(self.context, images_seen, &png);
+        Ok(())
     }
+}
+
+/// The file of the images that were drawn from the network in a file.
+fn picture_of(network: &Path) -> PathBuf {
+    network.with_extension("png")
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use tch::Tensor;
 
 use super::checkpoint::State;
 use super::divergence::Rollback;
+use super::failures::dispensable;
 use super::pulse::Doing;
 use super::training::Training;
 
@@ -31,6 +32,14 @@ impl Training<'_> {
         self.state = checkpoint.state;
         self.step.clock.images_seen = self.state.position.images_seen;
         Ok(true)
+    }
+
+    /// A checkpoint on the way: training is sound without it, so that a failure is told, and is to be made up for soon.
+    /// Says whether there is one now.
+    pub(super) fn try_checkpoint(&mut self) -> Result<bool, StageError> {
+        let context = self.context;
+        let saved = dispensable(context, "a checkpoint", || self.save_checkpoint())?;
+        Ok(saved.is_some())
     }
 
     pub(super) fn save_checkpoint(&mut self) -> Result<(), StageError> {

@@ -17,6 +17,7 @@ use tch::Device;
 
 use super::batch::Batches;
 use super::checkpoint::{Checkpoints, Position, State};
+use super::failures::once_there_is_space;
 use super::health::Health;
 use super::pulse::{self, Doing, Pulse};
 use super::snapshot_evaluation::SnapshotEvaluation;
@@ -24,6 +25,9 @@ use super::{NETWORK_FILE, TrainError};
 
 /// Steps for which a due checkpoint waits while the loss is about to leave its range.
 const LONGEST_POSTPONEMENT: u64 = 100;
+
+/// How long training goes on before a checkpoint that could not be written is tried again.
+const FAILURE_PAUSE: Duration = Duration::from_mins(1);
 
 /// Rollbacks to one checkpoint, after which the one before it is taken, and in all, after which training gives up.
 const ROLLBACKS: (usize, usize) = (3, 10);
@@ -78,7 +82,7 @@ impl Training<'_> {
         let resumed = self.state.position.images_seen;
         let begin = Instant::now();
         let mut cadence = Cadence::new(self.execution, resumed);
-        self.health.go_on_from(self.context, resumed)?;
+        self.health.go_on_from(self.context, resumed);
         self.report_progress(resumed);
         if resumed == 0 && self.execution.on_divergence == OnDivergence::Rollback {
             self.save_checkpoint()?;
@@ -95,8 +99,11 @@ impl Training<'_> {
             }
             let seen = self.state.position.images_seen;
             if cadence.is_due(seen) && !cadence.postpone(self.state.range.is_nearly_left()) {
-                self.save_checkpoint()?;
-                cadence = Cadence::new(self.execution, seen);
+                if self.try_checkpoint()? {
+                    cadence = Cadence::new(self.execution, seen);
+                } else {
+                    cadence.wait();
+                }
             }
             self.train_one_step()?;
             self.report_progress(resumed);
@@ -177,7 +184,7 @@ impl Training<'_> {
         }
         if is_recorded {
             self.health
-                .record(self.context, &report, self.state.range.ratio())?;
+                .record(self.context, &report, self.state.range.ratio());
         }
         Ok(())
     }
@@ -228,7 +235,7 @@ impl Training<'_> {
                     }
                     .into());
                 }
-                self.health.go_on_from(self.context, to_images)?;
+                self.health.go_on_from(self.context, to_images);
                 self.context.warn(format!(
                     "{problem} after {images_seen} images; back to the checkpoint at {to_images} images, \
                      passing over the batches since"
@@ -241,10 +248,12 @@ impl Training<'_> {
     pub(super) fn finish(mut self) -> Result<Outcome, StageError> {
         self.save_due_snapshots()?;
         self.checkpoint_before_measuring()?;
-        self.save_networks(NETWORK_FILE)?;
+        let context = self.context;
+        once_there_is_space(context, || self.save_networks(NETWORK_FILE))?;
+        self.make_up_for_failures()?;
         self.save_samples(NETWORK_FILE, self.state.position.images_seen)?;
-        self.measure(NETWORK_FILE, self.state.position.images_seen)?;
-        self.remove_old_snapshots()?;
+        self.measure_at_last(NETWORK_FILE, self.state.position.images_seen)?;
+        self.remove_snapshots_but(&[self.state.snapshots.clone()])?;
         let State {
             position, curve, ..
         } = &self.state;
@@ -306,6 +315,8 @@ struct Cadence {
     interval: Duration,
     at_images: Option<u64>,
     postponed_steps: u64,
+    /// When one that failed is tried again.
+    not_before: Option<Instant>,
 }
 
 impl Cadence {
@@ -319,12 +330,22 @@ impl Cadence {
                 (images_seen / interval + 1) * interval
             }),
             postponed_steps: 0,
+            not_before: None,
         }
     }
 
     fn is_due(&self, images_seen: u64) -> bool {
-        self.since.elapsed() >= self.interval
-            || self.at_images.is_some_and(|images| images_seen >= images)
+        let is_at_hand = self.since.elapsed() >= self.interval
+            || self.at_images.is_some_and(|images| images_seen >= images);
+        is_at_hand
+            && self
+                .not_before
+                .is_none_or(|moment| Instant::now() >= moment)
+    }
+
+    /// Lets some time pass after a failure.
+    fn wait(&mut self) {
+        self.not_before = Some(Instant::now() + FAILURE_PAUSE);
     }
 
     /// Whether a due checkpoint waits for another step: not to keep weights from which there is no way back.

@@ -1,0 +1,131 @@
+//! Failures that do not end a training.
+
+use std::any::Any;
+use std::error::Error;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::sleep;
+use std::time::Duration;
+
+use patchwork_pipeline::worker::{Context, StageError};
+
+/// How long to wait before a full disk is written to again, and how often to look for a wish to stop meanwhile.
+const WAIT: (Duration, u32) = (Duration::from_millis(500), 20);
+
+/// Does what training can do without. Its failure, a panic of libtorch's included, is told and goes no further: none.
+///
+/// # Errors
+/// [`StageError::Interrupted`] and [`StageError::Paused`] alone.
+pub(super) fn dispensable<T>(
+    context: &Context,
+    what: &str,
+    work: impl FnOnce() -> Result<T, StageError>,
+) -> Result<Option<T>, StageError> {
+    let problem = match caught(work) {
+        Ok(Ok(value)) => return Ok(Some(value)),
+        Ok(Err(StageError::Failed(error))) => error.to_string(),
+        Ok(Err(stop)) => return Err(stop),
+        Err(panic) => panic,
+    };
+    context.warn(format!(
+        "{what} failed ({problem}); training goes on without it"
+    ));
+    Ok(None)
+}
+
+/// Does what training cannot do without; where the disk is full it waits for space, as long as nobody asks it to stop.
+pub(super) fn once_there_is_space<T>(
+    context: &Context,
+    mut work: impl FnMut() -> Result<T, StageError>,
+) -> Result<T, StageError> {
+    let mut is_told = false;
+    loop {
+        let error = match work() {
+            Err(StageError::Failed(error)) if is_out_of_space(&*error) => error,
+            result => {
+                if is_told {
+                    context.warn("there is space on the disk again".to_owned());
+                }
+                return result;
+            }
+        };
+        if !is_told {
+            context.warn(format!("training waits for space on the disk: {error}"));
+            is_told = true;
+        }
+        for _ in 0..WAIT.1 {
+            if context.is_interrupted() {
+                return Err(StageError::Failed(error));
+            }
+            sleep(WAIT.0);
+        }
+    }
+}
+
+/// Whether an error goes back to reading or writing.
+pub(super) fn is_of_files(error: &(dyn Error + 'static)) -> bool {
+    io_error(error).is_some()
+}
+
+fn is_out_of_space(error: &(dyn Error + 'static)) -> bool {
+    io_error(error).is_some_and(|error| {
+        let kind = error.kind();
+        matches!(
+            kind,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    })
+}
+
+fn io_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
+    std::iter::successors(Some(error), |error| error.source())
+        .find_map(|error| error.downcast_ref())
+}
+
+/// The result of `work`, or what its panic said. The worker's own hook would report the panic as the failure of the stage.
+pub(super) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| ()));
+    let result = catch_unwind(AssertUnwindSafe(work));
+    std::panic::set_hook(hook);
+    result.map_err(|panic| message(&*panic))
+}
+
+/// What a panic said.
+fn message(panic: &dyn Any) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use patchwork_core::FileError;
+    use patchwork_networks::NetworkError;
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_known_whatever_wraps_it() {
+        let wrapped = |kind| {
+            let source = io::Error::from(kind);
+            NetworkError::from(FileError::new("write", Path::new("x"), source))
+        };
+        let full = wrapped(io::ErrorKind::StorageFull);
+        let other = wrapped(io::ErrorKind::PermissionDenied);
+        assert!(is_out_of_space(&full) && is_of_files(&full));
+        assert!(!is_out_of_space(&other) && is_of_files(&other));
+        assert!(!is_of_files(&std::fmt::Error));
+    }
+
+    #[test]
+    fn a_panic_is_caught_with_its_words() {
+        assert_eq!(caught(|| 7), Ok(7));
+        assert_eq!(
+            caught(|| panic!("{} is not a side", 7)),
+            Err::<(), _>("7 is not a side".to_owned())
+        );
+    }
+}
