@@ -15,6 +15,7 @@ use patchwork_networks::Network;
 use patchwork_networks::checkpoint::load_network;
 use patchwork_pipeline::protocol::Job;
 use patchwork_pipeline::worker::{Context, StageError};
+use serde_json::json;
 use tch::{Device, Tensor};
 
 use super::kept;
@@ -67,11 +68,18 @@ pub(super) fn initialise(
 /// Copies what has the same name and shape, what is not trained included; returns the layers for which there is nothing,
 /// or says why it will not do.
 fn copy_weights(source: &Network, target: &Network) -> Result<Vec<String>, String> {
-    let [filter, wanted] = [source, target].map(|network| &network.config().resample_filter);
-    if filter != wanted {
-        return Err(format!(
-            "its `resample_filter` is {filter:?}, not {wanted:?}"
-        ));
+    let [given, wanted] = [source, target].map(|network| {
+        let config = network.config();
+        [
+            ("resample_filter", json!(config.resample_filter)),
+            ("preconditioning", json!(config.preconditioning)),
+            ("sigma_data", json!(config.sigma_data)),
+        ]
+    });
+    for ((key, given), (_, wanted)) in given.into_iter().zip(wanted) {
+        if given != wanted {
+            return Err(format!("its `{key}` is {given}, not {wanted}"));
+        }
     }
     let given: BTreeMap<String, Tensor> = source
         .named_tensors()
@@ -232,8 +240,9 @@ mod tests {
             (r#"{"model_channels": 16}"#, "shape"),
             (
                 r#"{"resample_filter": [1, 3, 3, 1]}"#,
-                "[1, 1], not [1, 3, 3, 1]",
+                "[1,1], not [1,3,3,1]",
             ),
+            (r#"{"preconditioning": "vp"}"#, "`preconditioning`"),
             (FOURIER, "it has no `map_noise.freqs`"),
             (r#"{"num_blocks": 2}"#, "it has no"),
             (r#"{"channel_mult": [1]}"#, ""),

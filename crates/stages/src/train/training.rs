@@ -17,7 +17,6 @@ use tch::Device;
 
 use super::batch::Batches;
 use super::checkpoint::{Checkpoints, Position, State};
-use super::failures::once_there_is_space;
 use super::health::Health;
 use super::pulse::{self, Doing, Pulse};
 use super::snapshot_evaluation::SnapshotEvaluation;
@@ -248,8 +247,7 @@ impl Training<'_> {
     pub(super) fn finish(mut self) -> Result<Outcome, StageError> {
         self.save_due_snapshots()?;
         self.checkpoint_before_measuring()?;
-        let context = self.context;
-        once_there_is_space(context, || self.save_networks(NETWORK_FILE))?;
+        self.save_networks(NETWORK_FILE)?;
         self.make_up_for_failures()?;
         self.save_samples(NETWORK_FILE, self.state.position.images_seen)?;
         self.measure_at_last(NETWORK_FILE, self.state.position.images_seen)?;
