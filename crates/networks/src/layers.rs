@@ -11,7 +11,7 @@ use crate::resample::{Direction, Resampler};
 /// Most weights that layers with one input have together if they are joined: 16 MiB.
 const MOST_JOINED: usize = 1 << 22;
 
-/// Images that a layer sees at once, by guess.
+/// Images that a layer sees at once on a CPU, by guess.
 const USUAL_IMAGES: usize = 8;
 
 /// `weight [outputs, inputs]`, optional `bias [outputs]`.
@@ -161,9 +161,9 @@ impl Conv2d {
         self.forward_scaled(x, 1.0, 1.0)
     }
 
-    /// `scale` times the layer of `boost` times `x`: the factors are put on the smaller of weights and features. Which
-    /// of them is smaller is judged as if there were always [`USUAL_IMAGES`]: an image's last bits must not depend on
-    /// how many others are drawn with it.
+    /// `scale` times the layer of `boost` times `x`: the factors are put on the smaller of weights and features, which
+    /// are the weights on a GPU and its batches. On a CPU it is judged as if there were always [`USUAL_IMAGES`]: an
+    /// image's last bits must not depend on how many others are drawn with it.
     pub(crate) fn forward_scaled(&self, x: &Tensor, scale: f64, boost: f64) -> Tensor {
         let Some((weight, bias)) = &self.convolution else {
             return self
@@ -173,7 +173,8 @@ impl Conv2d {
         };
         let kind = x.kind();
         let features = x.numel() / x.size()[0].max(1) as usize * USUAL_IMAGES;
-        if features < weight.numel() && !is_one(scale * boost) {
+        let is_smaller = x.device() == Device::Cpu && features < weight.numel();
+        if is_smaller && !is_one(scale * boost) {
             let x = scaled(x, boost);
             let mut output = self.apply(&x, &weight.to_kind(kind), &bias.to_kind(kind));
             return output.g_mul_scalar_(scale);
