@@ -9,16 +9,19 @@ use std::io::{self, BufRead, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use patchwork_core::lock::FileLock;
 use patchwork_core::{FileError, durable};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use crate::failure::{chain, may_pass};
 use crate::manifest::{MANIFEST_FORMAT, Manifest, Outcome, list_files};
 use crate::protocol::{Event, Job, Progress};
 use crate::resources;
+use crate::signals::is_hangup_ignored;
 use crate::store::Store;
 
 /// The file descriptor on which a worker reports.
@@ -116,10 +119,18 @@ impl Context {
 
     /// Ends this process at once as a failure that may pass, from whatever thread: for work that hangs.
     pub fn abandon(&self, cause: String) -> ! {
-        self.events.send(&Event::Failed {
-            chain: vec![cause],
-            transient: true,
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let events = self.events.clone();
+        let (told, is_told) = channel();
+        // What hangs may be the pipe itself, or hold it.
+        let _ = std::thread::Builder::new().spawn(move || {
+            events.send(&Event::Failed {
+                chain: vec![cause],
+                transient: true,
+            });
+            let _ = told.send(());
         });
+        let _ = is_told.recv_timeout(PATIENCE);
         loop {
             kill_this_process();
         }
@@ -182,7 +193,9 @@ fn attempt(
 ) -> Result<Event, StageError> {
     let job = read_job()?;
     let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
+    watch_supervisor(Arc::clone(&interrupted));
+    let hangup = (!is_hangup_ignored()).then_some(SIGHUP);
+    for signal in [SIGINT, SIGTERM].into_iter().chain(hangup) {
         signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
     }
     let store = Store::open(&job.home)?;
@@ -238,12 +251,19 @@ fn publish(store: &Store, job: &Job, artifact: &Path, outcome: Outcome) -> Resul
     durable::publish_directory(artifact, &place)
 }
 
-/// Reads the job, then watches the same pipe: its end means that the supervisor is gone.
 fn read_job() -> Result<Job, StageError> {
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
-    let job = serde_json::from_str(&line)?;
-    std::thread::spawn(|| {
+    Ok(serde_json::from_str(&line)?)
+}
+
+/// Watches the pipe that the job came by: its end means that the supervisor is gone.
+///
+/// The stage is asked to stop at its next durable point then, and does not outlive a minute; who wants the same
+/// artifact waits for the fingerprint's lock meanwhile.
+fn watch_supervisor(interrupted: Arc<AtomicBool>) {
+    const GRACE: Duration = Duration::from_mins(1);
+    std::thread::spawn(move || {
         let mut rest = [0; 64];
         let mut stdin = io::stdin().lock();
         loop {
@@ -253,10 +273,11 @@ fn read_job() -> Result<Job, StageError> {
                 Ok(_) => {}
             }
         }
-        // As abrupt as the supervisor's own end: every durable point stands such an end.
+        interrupted.store(true, Ordering::Relaxed);
+        std::thread::sleep(GRACE);
+        // Every durable point stands an abrupt end.
         kill_this_process();
     });
-    Ok(job)
 }
 
 fn kill_this_process() {
@@ -307,7 +328,7 @@ impl EventPipe {
         let mut line = serde_json::to_vec(event).expect("an event is plain data");
         line.push(b'\n');
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        // A supervisor that is gone is noticed at the other pipe.
+        // A supervisor that is gone is noticed at the other pipe; the stage still comes to its durable point.
         let _ = file.write_all(&line);
     }
 }
@@ -330,32 +351,4 @@ fn tells_of_lacking_memory(text: &str) -> bool {
     ["can't allocate memory", "out of memory"]
         .iter()
         .any(|words| text.contains(words))
-}
-
-fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
-    let mut chain: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let text = error.to_string();
-        // An error that shows its cause's text within its own needs no second line for it.
-        if chain.last().is_none_or(|outer| !outer.contains(&text)) {
-            chain.push(text);
-        }
-        next = error.source();
-    }
-    chain
-}
-
-fn may_pass(error: &(dyn Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if error
-            .downcast_ref::<FileError>()
-            .is_some_and(FileError::is_out_of_space)
-        {
-            return true;
-        }
-        next = error.source();
-    }
-    false
 }
