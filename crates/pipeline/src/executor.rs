@@ -14,8 +14,9 @@ use crate::error::PipelineError;
 use crate::failure::chain;
 use crate::manifest::Outcome;
 use crate::observer::{Observer, Update};
-use crate::plan::{Plan, PlannedStage};
-use crate::protocol::{Event, Job, JobInput};
+use crate::plan::Plan;
+use crate::progression::{Progression, pause_before_retry};
+use crate::protocol::Event;
 use crate::provenance::Provenance;
 use crate::recorder::Recorder;
 use crate::result::{RunOutcome, StageResult};
@@ -73,29 +74,6 @@ pub async fn execute(
     run.stages = plan.stages.iter().map(|_| Progression::Pending).collect();
     let signal = run.work(&mut signals, &stop, inbox).await;
     run.finish(signal).await
-}
-
-/// The pause before an attempt is repeated: 2 s, 4 s, and so on, a minute at most.
-fn pause_before_retry(failed_attempt: u32) -> Duration {
-    Duration::from_secs(1 << failed_attempt.min(6)).min(Duration::from_mins(1))
-}
-
-/// Where a stage of the running run stands.
-enum Progression {
-    Pending,
-    Running {
-        since: Instant,
-        /// Its number in the record.
-        recorded: usize,
-    },
-    /// An attempt failed for a cause that may pass; the next one starts at `at`.
-    Retrying {
-        since: Instant,
-        at: Instant,
-        attempt: u32,
-        error: Vec<String>,
-    },
-    Ended(Box<StageResult>),
 }
 
 struct Run<'a> {
@@ -235,7 +213,8 @@ impl Run<'_> {
         let planned = &self.plan.stages[index];
         let stage = planned.spec.name.as_str();
         let log = self.recorder.log(stage);
-        let started = Worker::start(&self.options.worker, &self.job(planned), &log).await;
+        let job = planned.job(self.store, self.recorder.run());
+        let started = Worker::start(&self.options.worker, &job, &log).await;
         let worker = match started {
             Ok(worker) => worker,
             // What lacks now, a process or a file, may be had later.
@@ -402,32 +381,6 @@ impl Run<'_> {
         };
         self.recorder.finish_run(&outcome, self.observer).await?;
         Ok(outcome)
-    }
-
-    fn job(&self, planned: &PlannedStage) -> Job {
-        let inputs = planned
-            .spec
-            .needs
-            .iter()
-            .zip(&planned.inputs)
-            .map(|(stage, input)| JobInput {
-                stage: stage.clone(),
-                input: input.clone(),
-                folder: self.store.artifact(&input.kind, input.fingerprint),
-            })
-            .collect();
-        Job {
-            stage: planned.spec.name.clone(),
-            kind: planned.spec.kind.clone(),
-            format_version: planned.spec.format_version,
-            fingerprint: planned.fingerprint,
-            settings: planned.spec.settings.clone(),
-            execution: planned.spec.execution.clone(),
-            source: planned.spec.source,
-            inputs,
-            home: self.store.home().to_owned(),
-            logs: self.store.logs(self.recorder.run()),
-        }
     }
 
     fn result(

@@ -10,6 +10,7 @@
 mod capacity;
 mod child;
 mod error;
+mod event_pipe;
 mod executor;
 pub mod explain;
 mod failure;
@@ -19,6 +20,7 @@ mod journal;
 pub mod manifest;
 pub mod observer;
 pub mod plan;
+mod progression;
 pub mod protocol;
 pub mod provenance;
 pub mod rebuild;

@@ -4,12 +4,10 @@
 //! go on after a crash in `work/<fingerprint>/state/`, and publishes by one rename.
 
 use std::error::Error;
-use std::fs::File;
 use std::io::{self, BufRead, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +15,7 @@ use patchwork_core::lock::FileLock;
 use patchwork_core::{FileError, durable};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use crate::event_pipe::EventPipe;
 use crate::failure::{chain, may_pass};
 use crate::manifest::{MANIFEST_FORMAT, Manifest, Outcome, list_files};
 use crate::protocol::{Event, Job, Progress};
@@ -119,18 +118,10 @@ impl Context {
 
     /// Ends this process at once as a failure that may pass, from whatever thread: for work that hangs.
     pub fn abandon(&self, cause: String) -> ! {
-        const PATIENCE: Duration = Duration::from_secs(2);
-        let events = self.events.clone();
-        let (told, is_told) = channel();
-        // What hangs may be the pipe itself, or hold it.
-        let _ = std::thread::Builder::new().spawn(move || {
-            events.send(&Event::Failed {
-                chain: vec![cause],
-                transient: true,
-            });
-            let _ = told.send(());
+        self.events.send_if_possible(Event::Failed {
+            chain: vec![cause],
+            transient: true,
         });
-        let _ = is_told.recv_timeout(PATIENCE);
         loop {
             kill_this_process();
         }
@@ -138,7 +129,7 @@ impl Context {
 
     /// Reports something that a person should know.
     pub fn warn(&self, message: impl Into<String>) {
-        self.events.send(&Event::Warning {
+        self.events.send_if_possible(Event::Warning {
             message: message.into(),
         });
     }
@@ -251,6 +242,7 @@ fn publish(store: &Store, job: &Job, artifact: &Path, outcome: Outcome) -> Resul
     durable::publish_directory(artifact, &place)
 }
 
+/// Reads the job, a line of standard input.
 fn read_job() -> Result<Job, StageError> {
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
@@ -303,33 +295,6 @@ fn wait_for_lock(
             told = true;
         }
         std::thread::sleep(PAUSE);
-    }
-}
-
-/// The pipe to the supervisor, shared with the panic hook.
-#[derive(Clone)]
-struct EventPipe {
-    file: Arc<Mutex<File>>,
-}
-
-impl EventPipe {
-    fn open() -> Result<Self, FileError> {
-        let path = PathBuf::from(format!("/dev/fd/{EVENT_DESCRIPTOR}"));
-        let file = File::options()
-            .write(true)
-            .open(&path)
-            .map_err(|source| FileError::new("open the supervisor's pipe", &path, source))?;
-        Ok(Self {
-            file: Arc::new(Mutex::new(file)),
-        })
-    }
-
-    fn send(&self, event: &Event) {
-        let mut line = serde_json::to_vec(event).expect("an event is plain data");
-        line.push(b'\n');
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        // A supervisor that is gone is noticed at the other pipe; the stage still comes to its durable point.
-        let _ = file.write_all(&line);
     }
 }
 
