@@ -277,7 +277,8 @@ async fn a_worker_that_ends_before_it_reads_its_job_says_how() {
     let (_home, bench) = Bench::new().await;
     let stages = vec![stage("train", 0.0)];
     let outcome = bench.run(Path::new("/bin/false"), stages, |_| {}).await;
-    let error = &outcome.unwrap().stages[0].error;
+    let outcome = outcome.unwrap();
+    let error = &outcome.stages[0].error;
     assert!(error[0].contains("ended without a result"), "{error:?}");
 }
 
