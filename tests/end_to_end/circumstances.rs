@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use crate::program::{Program, differences};
 
@@ -91,6 +92,66 @@ fn a_full_disk_and_a_home_that_cannot_be_written_are_told_and_made_up_for() {
     assert_eq!(differences(&expected, &made), Vec::<PathBuf>::new());
 }
 
+/// Holds SQLite's lock for writing for longer than anybody waits for it.
+const LOCK: &str = r#"
+import sqlite3, sys, time
+registry = sqlite3.connect(sys.argv[1], isolation_level=None)
+registry.execute("BEGIN IMMEDIATE")
+time.sleep(13)
+registry.execute("ROLLBACK")
+"#;
+
+#[test]
+fn a_registry_that_is_locked_for_a_while_ends_no_training() {
+    let program = Program::new();
+    let long = "stages.train.duration_images=40000";
+    let child = program.start(&["run", "pipelines/smoke.toml", "--set", long]);
+    let registry = program.home().join("registry.db");
+    let losses = "SELECT step FROM metrics WHERE name = 'loss'";
+    let begin = Instant::now();
+    while !program.home().join("logs/smoke-1/train.log").exists()
+        || program.rows(&["query", losses]).is_empty()
+    {
+        assert!(
+            begin.elapsed() < Duration::from_mins(2),
+            "training does not begin"
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let locked = Command::new("python3")
+        .args(["-c", LOCK])
+        .arg(&registry)
+        .status();
+    assert!(locked.unwrap().success());
+    // Somewhat more than the pause between two attempts at writing.
+    std::thread::sleep(Duration::from_secs(3));
+    let terminated = Command::new("kill")
+        .args(["-TERM", &child.id().to_string()])
+        .status();
+    assert!(terminated.unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let messages = said(&output);
+    assert_eq!(output.status.code(), Some(143), "{messages}");
+    for words in [
+        "what happens cannot be recorded",
+        "database is locked",
+        "what happened meanwhile is recorded",
+    ] {
+        assert!(messages.contains(words), "`{words}`: {messages}");
+    }
+    let attempts = program.rows(&[
+        "query",
+        "SELECT number, exit FROM attempts WHERE stage = 'train'",
+    ]);
+    assert_eq!(attempts.len(), 1, "{attempts:?}");
+    assert_eq!(attempts[0]["exit"], "interrupted");
+    // The series of the run's folder and those of the registry are the same, and hold each point once.
+    let points = program.rows(&["query", "SELECT COUNT(*) AS points FROM metrics"]);
+    let series = std::fs::read_to_string(program.home().join("logs/smoke-1/series.jsonl")).unwrap();
+    let lines = series.lines().filter(|line| line.contains("\"value\""));
+    assert_eq!(points[0]["points"], lines.count());
+}
+
 /// A library that moves what programs take for the time of day, by `CLOCK_SHIFT` seconds.
 const SHIFTED_CLOCK: &str = r#"
 #define _GNU_SOURCE
@@ -137,7 +198,7 @@ fn a_clock_set_back_changes_no_byte_and_no_order() {
     let mut tomorrow = at("86400").spawn().unwrap();
     let train = program.home().join("logs/smoke-1/train.log");
     while !train.exists() && tomorrow.try_wait().unwrap().is_none() {
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(10));
     }
     tomorrow.kill().unwrap();
     tomorrow.wait().unwrap();

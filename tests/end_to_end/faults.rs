@@ -51,14 +51,12 @@ fn a_fault_at_any_durable_operation_is_made_up_for() {
             let said = String::from_utf8_lossy(&output.stderr);
             let is_told = said.contains(&format!("fault {number},"));
             if output.status.success() && !is_told {
-                // No process made so many operations.
+                // No process made so many operations. (A record that fails once is told and made up for.)
                 break;
             }
             faults += 1;
             assert!(kind == "kill" || is_told, "{fault}: {said}");
-            if !output.status.success() {
-                program.succeed(RUN);
-            }
+            program.succeed(RUN);
             assert_eq!(
                 differences(&artifacts, &program.artifacts()),
                 Vec::<PathBuf>::new(),

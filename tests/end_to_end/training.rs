@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use patchwork_core::{Digest, Seed};
 use serde_json::Value;
 
-use crate::program::{Program, differences, files};
+use crate::program::{Program, children, differences, files, kill};
 use crate::readers;
 
 /// Everything that training can do, in one.
@@ -139,7 +139,12 @@ fn whatever_happens_training_ends_with_the_same_bytes() {
         let at_work = wait_for(&program, &mut child, |records| {
             records.len() == 2 && step(&records[1]) >= kill_at
         });
+        // The worker too: left alone, it would write a checkpoint before its end.
+        let workers = children(child.id());
         child.kill().unwrap();
+        for worker in &workers {
+            kill(worker);
+        }
         child.wait().unwrap();
         assert!(at_work, "training ended before it was killed");
         wait_for_worker(&program);
@@ -186,7 +191,7 @@ fn whatever_happens_training_ends_with_the_same_bytes() {
     );
 }
 
-/// A worker ends by itself when its supervisor is gone; until then its folder is not at rest.
+/// Until a worker is gone, its folder is not at rest.
 fn wait_for_worker(program: &Program) {
     let begin = Instant::now();
     let locks = program.home().join("locks");

@@ -128,6 +128,10 @@ impl CliError {
                 "if the file is damaged, `patchwork registry rebuild` makes it again from the runs' folders"
                     .to_owned(),
             ),
+            Self::Pipeline(PipelineError::Unrecorded { .. }) => Some(
+                "finished artifacts and checkpoints are in place: mend the cause, and give the same command again"
+                    .to_owned(),
+            ),
             Self::Checkpoint { hint, .. } => hint.clone(),
             Self::WouldOverwrite { .. } => {
                 Some("give another name to `--out`, or `--force` to replace it".to_owned())

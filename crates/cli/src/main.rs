@@ -11,6 +11,7 @@ mod arguments;
 mod commands;
 mod error;
 mod output;
+mod printer;
 mod progress;
 mod worker_program;
 

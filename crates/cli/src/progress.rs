@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use patchwork_pipeline::StageResult;
-use patchwork_pipeline::observer::{Observer, Update};
+use patchwork_pipeline::observer::{Observer, Recording, Update};
 use patchwork_pipeline::protocol::Progress;
 use patchwork_registry::StageStatus;
 
 use crate::output::remark;
 
-/// Watches a run for a person.
-pub(crate) fn observer() -> Box<dyn Observer> {
+/// Shows a run to a person, on the thread that calls it.
+pub(crate) fn view() -> Box<dyn Observer> {
     if std::io::stderr().is_terminal() {
         Box::new(Bars {
             all: MultiProgress::new(),
@@ -119,7 +119,7 @@ fn ended(result: &StageResult) -> String {
 }
 
 /// What is said in the same words on a terminal and elsewhere.
-fn remark_of(update: &Update<'_>) -> Option<String> {
+fn remark_of(update: &Update) -> Option<String> {
     match update {
         Update::RunStarted { run } => Some(format!("run {run}")),
         Update::StageWaiting { stage } => Some(format!(
@@ -129,6 +129,7 @@ fn remark_of(update: &Update<'_>) -> Option<String> {
         Update::StageRetried { stage, cause } => {
             Some(format!("{stage:<12} failed ({cause}): trying again"))
         }
+        Update::Recording(recording) => Some(recording_remark(recording)),
         Update::Stopping => Some(
             "stopping: stages save their work and end; a second signal ends them at once"
                 .to_owned(),
@@ -138,25 +139,37 @@ fn remark_of(update: &Update<'_>) -> Option<String> {
     }
 }
 
+fn recording_remark(recording: &Recording) -> String {
+    match recording {
+        Recording::Fails { cause } => format!(
+            "warning: what happens cannot be recorded ({cause}); stages go on, and it is tried again every second"
+        ),
+        Recording::Works { lost: 0 } => "what happened meanwhile is recorded".to_owned(),
+        Recording::Works { lost } => format!(
+            "what happened meanwhile is recorded, but for {lost} measurements, too many to keep"
+        ),
+    }
+}
+
 struct Bars {
     all: MultiProgress,
     stages: BTreeMap<String, (ProgressBar, Pace)>,
 }
 
 impl Observer for Bars {
-    fn update(&mut self, update: &Update<'_>) {
-        match update {
+    fn update(&mut self, update: Update) {
+        match &update {
             Update::StageStarted { stage, .. } => {
                 let bar = self.all.add(ProgressBar::new(0));
                 bar.set_style(
                     ProgressStyle::with_template("{prefix:<12} {bar:32} {pos}/{len} {msg}")
                         .expect("the template names fields that exist"),
                 );
-                bar.set_prefix((*stage).to_owned());
-                self.stages.insert((*stage).to_owned(), (bar, Pace::new()));
+                bar.set_prefix(stage.clone());
+                self.stages.insert(stage.clone(), (bar, Pace::new()));
             }
             Update::StageProgress { stage, progress } => {
-                if let Some((bar, pace)) = self.stages.get(*stage) {
+                if let Some((bar, pace)) = self.stages.get(stage) {
                     bar.set_length(progress.total);
                     bar.set_position(progress.done);
                     bar.set_message(format!("{}  {}", pace.text(progress), progress.note));
@@ -169,7 +182,7 @@ impl Observer for Bars {
             }
             _ => {}
         }
-        if let Some(text) = remark_of(update) {
+        if let Some(text) = remark_of(&update) {
             // Printed above the bars.
             let _ = self.all.println(text);
         }
@@ -181,12 +194,12 @@ struct Lines {
 }
 
 impl Observer for Lines {
-    fn update(&mut self, update: &Update<'_>) {
+    fn update(&mut self, update: Update) {
         const INTERVAL: Duration = Duration::from_secs(15);
-        match update {
+        match &update {
             Update::StageStarted { stage, attempt } => {
                 self.stages
-                    .insert((*stage).to_owned(), (Pace::new(), Instant::now()));
+                    .insert(stage.clone(), (Pace::new(), Instant::now()));
                 let attempt = if *attempt > 1 {
                     format!(", attempt {attempt}")
                 } else {
@@ -195,7 +208,7 @@ impl Observer for Lines {
                 remark(&format!("{stage:<12} started{attempt}"));
             }
             Update::StageProgress { stage, progress } => {
-                if let Some((pace, last)) = self.stages.get_mut(*stage)
+                if let Some((pace, last)) = self.stages.get_mut(stage)
                     && last.elapsed() >= INTERVAL
                 {
                     *last = Instant::now();
@@ -210,7 +223,7 @@ impl Observer for Lines {
             }
             _ => {}
         }
-        if let Some(text) = remark_of(update) {
+        if let Some(text) = remark_of(&update) {
             remark(&text);
         }
     }

@@ -29,14 +29,6 @@ impl FileError {
         }
     }
 
-    /// Whether the disk or a quota is full, which may pass.
-    pub fn is_out_of_space(&self) -> bool {
-        matches!(
-            self.source.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-        )
-    }
-
     /// Whether the file does not exist.
     pub fn is_not_found(&self) -> bool {
         self.source.kind() == io::ErrorKind::NotFound

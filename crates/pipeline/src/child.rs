@@ -55,7 +55,7 @@ pub(crate) enum AttemptEnd {
 /// A started worker.
 pub(crate) struct Worker {
     child: Child,
-    /// Held open: the worker ends when it closes.
+    /// Held open: when it closes, the worker ends at its next durable point.
     _stdin: ChildStdin,
     events: tokio::net::unix::pipe::Receiver,
     pub(crate) pid: u32,
@@ -78,14 +78,15 @@ impl Worker {
             .open(log)
             .map_err(|source| FileError::new("open the log", log, source))?;
         let (receiver, sender) = std::io::pipe().map_err(spawn_error)?;
+        let events = tokio::net::unix::pipe::Receiver::from_owned_fd(OwnedFd::from(receiver))
+            .map_err(spawn_error)?;
         let mut command = Command::new(program);
         command
             .stdin(Stdio::piped())
             .stdout(log_file.try_clone().map_err(spawn_error)?)
             .stderr(log_file)
             // A group of its own, so that Ctrl-C at a terminal reaches the supervisor alone.
-            .process_group(0)
-            .kill_on_drop(true);
+            .process_group(0);
         let own = job.execution["environment"].as_object();
         let own = own.into_iter().flatten();
         let own = own.filter_map(|(variable, value)| Some((variable.as_str(), value.as_str()?)));
@@ -112,9 +113,13 @@ impl Worker {
             .expect("the worker's standard input is a pipe");
         let mut line = serde_json::to_vec(job).expect("a job is plain data");
         line.push(b'\n');
-        stdin.write_all(&line).await.map_err(spawn_error)?;
-        let events = tokio::net::unix::pipe::Receiver::from_owned_fd(OwnedFd::from(receiver))
-            .map_err(spawn_error)?;
+        match stdin.write_all(&line).await {
+            // A worker that ended before it read its job tells why by its end.
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                return Err(spawn_error(error));
+            }
+            _ => {}
+        }
         Ok(Self {
             child,
             _stdin: stdin,

@@ -11,14 +11,16 @@ use tokio::task::JoinSet;
 use crate::capacity::Capacity;
 use crate::child::{AttemptEnd, Stop, Worker};
 use crate::error::PipelineError;
+use crate::failure::chain;
 use crate::manifest::Outcome;
 use crate::observer::{Observer, Update};
-use crate::plan::{Plan, PlannedStage};
-use crate::protocol::{Event, Job, JobInput};
+use crate::plan::Plan;
+use crate::progression::{Progression, pause_before_retry};
+use crate::protocol::Event;
 use crate::provenance::Provenance;
 use crate::recorder::Recorder;
 use crate::result::{RunOutcome, StageResult};
-use crate::signals::Signals;
+use crate::signals::{Signals, wish};
 use crate::spec::{Demand, PipelineSpec};
 use crate::store::Store;
 
@@ -53,11 +55,11 @@ pub async fn execute(
     let mut signals = Signals::listen()?;
     let recorder = Recorder::start_run(registry, store, spec, plan, &options.provenance).await?;
     drop(planning);
-    observer.update(&Update::RunStarted {
-        run: recorder.run(),
+    observer.update(Update::RunStarted {
+        run: recorder.run().to_owned(),
     });
     let (stop, stopped) = watch::channel(Stop::GoOn);
-    let (messages, mut inbox) = mpsc::channel(256);
+    let (messages, inbox) = mpsc::channel(256);
     let mut run = Run {
         plan,
         capacity,
@@ -70,59 +72,8 @@ pub async fn execute(
         stages: Vec::new(),
     };
     run.stages = plan.stages.iter().map(|_| Progression::Pending).collect();
-    let mut workers = JoinSet::new();
-    let mut signal_number = None;
-    let mut second = tokio::time::interval(Duration::from_secs(1));
-    second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        if signal_number.is_none() {
-            run.start_what_is_ready(&mut workers).await?;
-        }
-        if workers.is_empty() && (signal_number.is_some() || !run.is_waiting_for_retry()) {
-            break;
-        }
-        tokio::select! {
-            Some((index, event)) = inbox.recv() => run.take_event(index, &event).await?,
-            Some(ended) = workers.join_next() => {
-                let (index, attempt, end) = ended.expect("supervising a worker does not panic");
-                // What the worker said before it ended comes first.
-                while let Ok((index, event)) = inbox.try_recv() {
-                    run.take_event(index, &event).await?;
-                }
-                run.take_end(index, attempt, end, signal_number.is_some()).await?;
-            }
-            number = signals.next() => {
-                let next = if signal_number.is_none() { Stop::AtNextPoint } else { Stop::AtOnce };
-                signal_number.get_or_insert(number);
-                stop.send_replace(next);
-                run.observer.update(&Update::Stopping);
-            }
-            _ = second.tick() => run.recorder.beat().await?,
-        }
-    }
-    run.finish(signal_number).await
-}
-
-/// The pause before an attempt is repeated: 2 s, 4 s, and so on, a minute at most.
-fn pause_before_retry(failed_attempt: u32) -> Duration {
-    Duration::from_secs(1 << failed_attempt.min(6)).min(Duration::from_mins(1))
-}
-
-/// Where a stage of the running run stands.
-enum Progression {
-    Pending,
-    Running {
-        since: Instant,
-        attempt_row: i64,
-    },
-    /// An attempt failed for a cause that may pass; the next one starts at `at`.
-    Retrying {
-        since: Instant,
-        at: Instant,
-        attempt: u32,
-        error: Vec<String>,
-    },
-    Ended(Box<StageResult>),
+    let signal = run.work(&mut signals, &stop, inbox).await;
+    run.finish(signal).await
 }
 
 struct Run<'a> {
@@ -140,8 +91,55 @@ struct Run<'a> {
 type Workers = JoinSet<(usize, u32, AttemptEnd)>;
 
 impl Run<'_> {
+    /// Has the stages done, until all have ended or a signal has stopped them; gives the signal.
+    ///
+    /// No error ends it while a worker is at work: what goes wrong with a stage is that stage's result.
+    async fn work(
+        &mut self,
+        signals: &mut Signals,
+        stop: &watch::Sender<Stop>,
+        mut inbox: mpsc::Receiver<(usize, Event)>,
+    ) -> Option<i32> {
+        let mut workers = JoinSet::new();
+        let mut first_signal: Option<(i32, Instant)> = None;
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            if first_signal.is_none() {
+                self.start_what_is_ready(&mut workers).await;
+            }
+            if workers.is_empty() && (first_signal.is_some() || !self.is_waiting_for_retry()) {
+                return first_signal.map(|(number, _)| number);
+            }
+            tokio::select! {
+                Some((index, event)) = inbox.recv() => self.take_event(index, event),
+                Some(ended) = workers.join_next() => {
+                    let (index, attempt, end) = ended.expect("supervising a worker does not panic");
+                    // What the worker said before it ended comes first.
+                    while let Ok((index, event)) = inbox.try_recv() {
+                        self.take_event(index, event);
+                    }
+                    self.take_end(index, attempt, end, first_signal.is_some());
+                }
+                number = signals.next() => {
+                    let since_first = first_signal.map(|(_, moment)| moment.elapsed());
+                    first_signal.get_or_insert((number, Instant::now()));
+                    if let Some(wish) = wish(since_first) {
+                        stop.send_replace(wish);
+                        self.observer.update(Update::Stopping);
+                    }
+                }
+                Some(recording) = self.recorder.recording_changed() => {
+                    self.observer.update(Update::Recording(recording));
+                }
+                // A stage that waits for another attempt may be due.
+                _ = second.tick() => {}
+            }
+        }
+    }
+
     /// Ends what is cached or cannot run, and starts what can, until nothing changes.
-    async fn start_what_is_ready(&mut self, workers: &mut Workers) -> Result<(), PipelineError> {
+    async fn start_what_is_ready(&mut self, workers: &mut Workers) {
         for index in 0..self.plan.stages.len() {
             match self.stages[index] {
                 Progression::Pending => {}
@@ -149,7 +147,7 @@ impl Run<'_> {
                     since, at, attempt, ..
                 } => {
                     if at <= Instant::now() && self.has_room(index) {
-                        self.start(index, attempt, since, workers).await?;
+                        self.start(index, attempt, since, workers).await;
                     }
                     continue;
                 }
@@ -173,7 +171,7 @@ impl Run<'_> {
                     None,
                     Vec::new(),
                 );
-                self.end_stage(index, result).await?;
+                self.end_stage(index, result);
                 continue;
             }
             let forced = self.options.force.contains(&planned.spec.name);
@@ -186,41 +184,58 @@ impl Run<'_> {
                     outcome,
                     Vec::new(),
                 );
-                self.end_stage(index, result).await?;
+                self.end_stage(index, result);
                 continue;
             }
             let ready = needs
                 .iter()
                 .all(|need| matches!(need, Progression::Ended(_)));
             if ready && self.has_room(index) {
-                if forced {
-                    self.store
-                        .discard(&planned.spec.kind, planned.fingerprint)?;
+                let discarded = if forced {
+                    self.store.discard(&planned.spec.kind, planned.fingerprint)
+                } else {
+                    Ok(())
+                };
+                match discarded {
+                    Ok(()) => self.start(index, 1, Instant::now(), workers).await,
+                    Err(error) => {
+                        let error = chain(&error);
+                        let result =
+                            self.result(index, StageStatus::Failed, Duration::ZERO, None, error);
+                        self.end_stage(index, result);
+                    }
                 }
-                self.start(index, 1, Instant::now(), workers).await?;
             }
         }
-        Ok(())
     }
 
-    async fn start(
-        &mut self,
-        index: usize,
-        attempt: u32,
-        since: Instant,
-        workers: &mut Workers,
-    ) -> Result<(), PipelineError> {
+    async fn start(&mut self, index: usize, attempt: u32, since: Instant, workers: &mut Workers) {
         let planned = &self.plan.stages[index];
         let stage = planned.spec.name.as_str();
         let log = self.recorder.log(stage);
-        let worker = Worker::start(&self.options.worker, &self.job(planned), &log).await?;
-        let attempt_row = self
-            .recorder
-            .start_attempt(stage, attempt, worker.pid)
-            .await?;
-        self.stages[index] = Progression::Running { since, attempt_row };
-        self.observer
-            .update(&Update::StageStarted { stage, attempt });
+        let job = planned.job(self.store, self.recorder.run());
+        let started = Worker::start(&self.options.worker, &job, &log).await;
+        let worker = match started {
+            Ok(worker) => worker,
+            // What lacks now, a process or a file, may be had later.
+            Err(error) if attempt <= planned.spec.retries => {
+                self.try_again(index, attempt, since, chain(&error));
+                return;
+            }
+            Err(error) => {
+                let error = chain(&error);
+                let status = StageStatus::Failed;
+                let result = self.result(index, status, since.elapsed(), None, error);
+                self.end_stage(index, result);
+                return;
+            }
+        };
+        let recorded = self.recorder.start_attempt(stage, attempt, worker.pid);
+        self.stages[index] = Progression::Running { since, recorded };
+        self.observer.update(Update::StageStarted {
+            stage: stage.to_owned(),
+            attempt,
+        });
         let (events, mut received) = mpsc::channel(64);
         let (messages, stopped, timeout) = (
             self.messages.clone(),
@@ -236,46 +251,37 @@ impl Run<'_> {
             let (end, ()) = tokio::join!(worker.supervise(events, stopped, timeout), forward);
             (index, attempt, end)
         });
-        Ok(())
     }
 
-    async fn take_event(&mut self, index: usize, event: &Event) -> Result<(), PipelineError> {
-        let stage = self.plan.stages[index].spec.name.as_str();
+    fn take_event(&mut self, index: usize, event: Event) {
+        let stage = self.plan.stages[index].spec.name.clone();
         match event {
-            Event::Waiting => self.observer.update(&Update::StageWaiting { stage }),
+            Event::Waiting => self.observer.update(Update::StageWaiting { stage }),
             Event::Progress(progress) => self
                 .observer
-                .update(&Update::StageProgress { stage, progress }),
-            Event::Metric { name, step, value } => self.recorder.metric(stage, name, *step, *value),
-            Event::Resumed { step } => self.recorder.resumed(stage, *step).await?,
+                .update(Update::StageProgress { stage, progress }),
+            Event::Metric { name, step, value } => self.recorder.metric(stage, name, step, value),
+            Event::Resumed { step } => self.recorder.resumed(stage, step),
             Event::Resources {
                 cpu_seconds,
                 peak_memory_bytes,
             } => {
-                if let Progression::Running { attempt_row, .. } = self.stages[index] {
+                if let Progression::Running { recorded, .. } = self.stages[index] {
                     self.recorder
-                        .resources(attempt_row, *cpu_seconds, *peak_memory_bytes)
-                        .await?;
+                        .resources(recorded, cpu_seconds, peak_memory_bytes);
                 }
             }
             Event::Warning { message } => {
-                self.recorder.warning(stage, message).await?;
+                self.recorder.warning(&stage, &message);
                 self.observer
-                    .update(&Update::StageWarning { stage, message });
+                    .update(Update::StageWarning { stage, message });
             }
             Event::Finished { .. } | Event::Interrupted { .. } | Event::Failed { .. } => {}
         }
-        Ok(())
     }
 
-    async fn take_end(
-        &mut self,
-        index: usize,
-        attempt: u32,
-        end: AttemptEnd,
-        stopping: bool,
-    ) -> Result<(), PipelineError> {
-        let Progression::Running { since, attempt_row } = self.stages[index] else {
+    fn take_end(&mut self, index: usize, attempt: u32, end: AttemptEnd, stopping: bool) {
+        let Progression::Running { since, recorded } = self.stages[index] else {
             unreachable!("only a running stage's worker ends")
         };
         let spec = &self.plan.stages[index].spec;
@@ -310,40 +316,39 @@ impl Run<'_> {
                 exit,
             } => {
                 if transient && attempt <= spec.retries && !stopping {
-                    self.recorder
-                        .end_attempt(attempt_row, &exit, &chain)
-                        .await?;
-                    let cause = chain.first().map_or("", String::as_str);
-                    self.observer.update(&Update::StageRetried {
-                        stage: &spec.name,
-                        cause,
-                    });
-                    self.stages[index] = Progression::Retrying {
-                        since,
-                        at: Instant::now() + pause_before_retry(attempt),
-                        attempt: attempt + 1,
-                        error: chain,
-                    };
-                    return Ok(());
+                    self.recorder.end_attempt(recorded, &exit, &chain);
+                    self.try_again(index, attempt, since, chain);
+                    return;
                 }
                 (StageStatus::Failed, None, chain, exit)
             }
         };
-        self.recorder
-            .end_attempt(attempt_row, &exit, &error)
-            .await?;
+        self.recorder.end_attempt(recorded, &exit, &error);
         let result = self.result(index, status, since.elapsed(), outcome, error);
-        self.end_stage(index, result).await
+        self.end_stage(index, result);
     }
 
-    async fn end_stage(&mut self, index: usize, result: StageResult) -> Result<(), PipelineError> {
-        self.recorder
-            .end_stage(&result, &self.plan.stages[index])
-            .await?;
-        self.observer
-            .update(&Update::StageEnded { result: &result });
-        self.stages[index] = Progression::Ended(Box::new(result));
-        Ok(())
+    /// Has a stage wait for its next attempt.
+    fn try_again(&mut self, index: usize, attempt: u32, since: Instant, error: Vec<String>) {
+        self.observer.update(Update::StageRetried {
+            stage: self.plan.stages[index].spec.name.clone(),
+            cause: error.first().cloned().unwrap_or_default(),
+        });
+        self.stages[index] = Progression::Retrying {
+            since,
+            at: Instant::now() + pause_before_retry(attempt),
+            attempt: attempt + 1,
+            error,
+        };
+    }
+
+    fn end_stage(&mut self, index: usize, result: StageResult) {
+        self.recorder.end_stage(&result, &self.plan.stages[index]);
+        let result = Box::new(result);
+        self.observer.update(Update::StageEnded {
+            result: result.clone(),
+        });
+        self.stages[index] = Progression::Ended(result);
     }
 
     async fn finish(mut self, signal: Option<i32>) -> Result<RunOutcome, PipelineError> {
@@ -356,7 +361,7 @@ impl Run<'_> {
                 Progression::Running { .. } | Progression::Ended(_) => continue,
             };
             let result = self.result(index, status, duration, None, error);
-            self.end_stage(index, result).await?;
+            self.end_stage(index, result);
         }
         let run = self.recorder.run().to_owned();
         let stages: Vec<StageResult> = self
@@ -374,34 +379,8 @@ impl Run<'_> {
             stages,
             signal,
         };
-        self.recorder.finish_run(&outcome).await?;
+        self.recorder.finish_run(&outcome, self.observer).await?;
         Ok(outcome)
-    }
-
-    fn job(&self, planned: &PlannedStage) -> Job {
-        let inputs = planned
-            .spec
-            .needs
-            .iter()
-            .zip(&planned.inputs)
-            .map(|(stage, input)| JobInput {
-                stage: stage.clone(),
-                input: input.clone(),
-                folder: self.store.artifact(&input.kind, input.fingerprint),
-            })
-            .collect();
-        Job {
-            stage: planned.spec.name.clone(),
-            kind: planned.spec.kind.clone(),
-            format_version: planned.spec.format_version,
-            fingerprint: planned.fingerprint,
-            settings: planned.spec.settings.clone(),
-            execution: planned.spec.execution.clone(),
-            source: planned.spec.source,
-            inputs,
-            home: self.store.home().to_owned(),
-            logs: self.store.logs(self.recorder.run()),
-        }
     }
 
     fn result(

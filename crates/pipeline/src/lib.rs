@@ -10,13 +10,17 @@
 mod capacity;
 mod child;
 mod error;
+mod event_pipe;
 mod executor;
 pub mod explain;
+mod failure;
 mod flatten;
 pub mod gc;
+mod journal;
 pub mod manifest;
 pub mod observer;
 pub mod plan;
+mod progression;
 pub mod protocol;
 pub mod provenance;
 pub mod rebuild;

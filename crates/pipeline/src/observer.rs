@@ -4,57 +4,74 @@ use crate::protocol::Progress;
 use crate::result::StageResult;
 
 /// One thing that happened.
-#[derive(Debug)]
-pub enum Update<'a> {
+#[derive(Clone, Debug)]
+pub enum Update {
     /// The run has its name.
     RunStarted {
         /// The run's name, such as `celeba-3`.
-        run: &'a str,
+        run: String,
     },
     /// A worker was started on a stage.
     StageStarted {
         /// The stage.
-        stage: &'a str,
+        stage: String,
         /// 1 for the first attempt.
         attempt: u32,
     },
     /// Another process works on the same artifact.
     StageWaiting {
         /// The stage.
-        stage: &'a str,
+        stage: String,
     },
     /// A stage is so far.
     StageProgress {
         /// The stage.
-        stage: &'a str,
+        stage: String,
         /// How far.
-        progress: &'a Progress,
+        progress: Progress,
     },
     /// A stage has a warning.
     StageWarning {
         /// The stage.
-        stage: &'a str,
+        stage: String,
         /// The message.
-        message: &'a str,
+        message: String,
     },
     /// An attempt failed and is tried again.
     StageRetried {
         /// The stage.
-        stage: &'a str,
+        stage: String,
         /// Why it failed.
-        cause: &'a str,
+        cause: String,
     },
     /// A stage is done, cached, failed, interrupted or skipped.
     StageEnded {
         /// What became of it.
-        result: &'a StageResult,
+        result: Box<StageResult>,
     },
+    /// What happens cannot be recorded, or can be again.
+    Recording(Recording),
     /// The run was asked to stop.
     Stopping,
 }
 
+/// Whether what happens in a run can be recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recording {
+    /// Everything that happened is recorded, but for measurements that had become too many to keep.
+    Works {
+        /// How many.
+        lost: u64,
+    },
+    /// It is kept and tried again.
+    Fails {
+        /// Why.
+        cause: String,
+    },
+}
+
 /// Watches a run: a terminal, a plain log, a test.
 pub trait Observer {
-    /// Takes notice of an update. Must not block for long.
-    fn update(&mut self, update: &Update<'_>);
+    /// Takes notice of an update. Must not block: the supervisor waits for it.
+    fn update(&mut self, update: Update);
 }

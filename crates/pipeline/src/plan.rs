@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::error::PipelineError;
 use crate::manifest::{Manifest, ManifestInput};
+use crate::protocol::{Job, JobInput};
 use crate::spec::{PipelineSpec, StageSpec};
 use crate::store::Store;
 
@@ -108,6 +109,32 @@ impl Plan {
     /// The stage of that name.
     pub fn stage(&self, name: &str) -> Option<&PlannedStage> {
         self.stages.iter().find(|stage| stage.spec.name == name)
+    }
+}
+
+impl PlannedStage {
+    /// What a worker is told of the stage in a run.
+    pub(crate) fn job(&self, store: &Store, run: &str) -> Job {
+        let inputs = self.spec.needs.iter().zip(&self.inputs);
+        let inputs = inputs
+            .map(|(stage, input)| JobInput {
+                stage: stage.clone(),
+                input: input.clone(),
+                folder: store.artifact(&input.kind, input.fingerprint),
+            })
+            .collect();
+        Job {
+            stage: self.spec.name.clone(),
+            kind: self.spec.kind.clone(),
+            format_version: self.spec.format_version,
+            fingerprint: self.fingerprint,
+            settings: self.spec.settings.clone(),
+            execution: self.spec.execution.clone(),
+            source: self.spec.source,
+            inputs,
+            home: store.home().to_owned(),
+            logs: store.logs(run),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What supervisor and worker say to each other: one JSON object a line.
 //!
 //! The supervisor writes the [`Job`] to the worker's standard input and keeps that pipe open: when it closes,
-//! the supervisor is gone and the worker ends at once. The worker writes [`Event`]s to file descriptor 3.
+//! the supervisor is gone and the worker ends at its next durable point. The worker writes [`Event`]s to file descriptor 3.
 
 use std::path::PathBuf;
 

@@ -1,49 +1,40 @@
 //! What a run leaves behind: rows in the registry, and a folder of logs that tells the same story.
 
-use std::path::PathBuf;
-use std::time::{Instant, SystemTime};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use patchwork_core::durable;
 use patchwork_registry::{
-    AttemptEnd, EventLevel, MetricPoint, NewArtifact, NewRun, NewScore, NewStage, Registry,
-    RunStatus, StageStatus,
+    EventLevel, MetricPoint, NewArtifact, NewRun, NewScore, NewStage, Registry, RunStatus,
+    StageStatus,
 };
 use serde_json::Value;
 
 use crate::error::PipelineError;
 use crate::flatten::flatten;
+use crate::journal::{self, Entry, Row};
 use crate::manifest::{Manifest, Score, Subject};
+use crate::observer::{Observer, Recording, Update};
 use crate::plan::{Plan, PlannedStage};
 use crate::provenance::Provenance;
 use crate::result::{RunOutcome, StageResult};
 use crate::spec::PipelineSpec;
 use crate::store::Store;
-use crate::story::{
-    AttemptStory, EventStory, PointStory, STORY_FORMAT, StageStory, Story, append_points,
-    append_resumption,
-};
+use crate::story::{AttemptStory, EventStory, STORY_FORMAT, StageStory, Story};
 
-/// Seconds between two heartbeats of a run.
-const HEARTBEAT_SECONDS: u64 = 5;
-
-/// Writes down what happens in a run.
+/// Says what happens in a run to the journal, which writes it down.
 pub(crate) struct Recorder<'a> {
-    registry: &'a Registry,
     store: &'a Store,
-    id: i64,
     name: String,
     folder: PathBuf,
     story: Story,
-    points: Vec<(String, MetricPoint)>,
-    /// Rows of attempts that have not ended, each with its position in the story.
-    open_attempts: Vec<(i64, usize)>,
-    last_heartbeat: Instant,
+    journal: journal::Started,
 }
 
 impl<'a> Recorder<'a> {
     /// Enters a run in the registry and makes its folder.
     pub(crate) async fn start_run(
-        registry: &'a Registry,
+        registry: &Registry,
         store: &'a Store,
         spec: &PipelineSpec,
         plan: &Plan,
@@ -107,15 +98,11 @@ impl<'a> Recorder<'a> {
         };
         story.write(&folder)?;
         Ok(Self {
-            registry,
             store,
-            id: record.id,
             name: record.name,
+            journal: journal::start(registry.clone(), record.id, folder.clone()),
             folder,
             story,
-            points: Vec::new(),
-            open_attempts: Vec::new(),
-            last_heartbeat: Instant::now(),
         })
     }
 
@@ -129,18 +116,16 @@ impl<'a> Recorder<'a> {
         self.folder.join(format!("{stage}.log"))
     }
 
-    pub(crate) async fn start_attempt(
-        &mut self,
-        stage: &str,
-        number: u32,
-        pid: u32,
-    ) -> Result<i64, PipelineError> {
-        let attempt = self
-            .registry
-            .start_attempt(self.id, stage, number, pid)
-            .await?;
-        self.open_attempts
-            .push((attempt, self.story.attempts.len()));
+    /// Waits until what is told cannot be written down, or can be again.
+    pub(crate) async fn recording_changed(&mut self) -> Option<Recording> {
+        let recording = &mut self.journal.recording;
+        recording.changed().await.ok()?;
+        Some(recording.borrow_and_update().clone())
+    }
+
+    /// Records that a worker starts; gives the attempt's number among all of the run, from 0.
+    pub(crate) fn start_attempt(&mut self, stage: &str, number: u32, pid: u32) -> usize {
+        let attempt = self.story.attempts.len();
         let started = patchwork_registry::now();
         self.story.attempts.push(AttemptStory {
             stage: stage.to_owned(),
@@ -157,136 +142,102 @@ impl<'a> Recorder<'a> {
             stage.status = StageStatus::Running;
             stage.started.get_or_insert(started);
         }
-        self.story.write(&self.folder)?;
-        Ok(attempt)
+        self.tell_row(Row::AttemptStarted {
+            stage: stage.to_owned(),
+            number,
+            pid,
+        });
+        self.tell_story();
+        attempt
     }
 
-    pub(crate) async fn end_attempt(
-        &mut self,
-        attempt: i64,
-        exit: &str,
-        chain: &[String],
-    ) -> Result<(), PipelineError> {
-        self.write_points().await?;
-        if let Some(open) = self.open_attempts.iter().position(|open| open.0 == attempt) {
-            let (_, position) = self.open_attempts.remove(open);
-            let story = &mut self.story.attempts[position];
-            story.ended = Some(patchwork_registry::now());
-            story.exit = Some(exit.to_owned());
-            story.error = chain.to_vec();
-            self.story.write(&self.folder)?;
-        }
-        let error = (!chain.is_empty()).then(|| chain.join("\n"));
-        self.registry
-            .end_attempt(
-                attempt,
-                AttemptEnd {
-                    exit: exit.to_owned(),
-                    error,
-                },
-            )
-            .await?;
-        Ok(())
+    pub(crate) fn end_attempt(&mut self, attempt: usize, exit: &str, chain: &[String]) {
+        let story = &mut self.story.attempts[attempt];
+        story.ended = Some(patchwork_registry::now());
+        story.exit = Some(exit.to_owned());
+        story.error = chain.to_vec();
+        self.tell_story();
+        self.tell_row(Row::AttemptEnded {
+            attempt,
+            exit: exit.to_owned(),
+            error: (!chain.is_empty()).then(|| chain.join("\n")),
+        });
     }
 
-    /// Writes what an attempt has taken of the machine.
-    pub(crate) async fn resources(
-        &mut self,
-        attempt: i64,
-        cpu_seconds: f64,
-        peak_memory_bytes: u64,
-    ) -> Result<(), PipelineError> {
-        self.registry
-            .record_resources(attempt, cpu_seconds, peak_memory_bytes)
-            .await?;
-        if let Some(&(_, position)) = self.open_attempts.iter().find(|open| open.0 == attempt) {
-            let story = &mut self.story.attempts[position];
-            story.cpu_seconds = Some(cpu_seconds);
-            story.peak_memory_bytes = Some(peak_memory_bytes);
-        }
-        Ok(())
+    /// Records what an attempt has taken of the machine.
+    pub(crate) fn resources(&mut self, attempt: usize, cpu_seconds: f64, peak_memory_bytes: u64) {
+        let story = &mut self.story.attempts[attempt];
+        story.cpu_seconds = Some(cpu_seconds);
+        story.peak_memory_bytes = Some(peak_memory_bytes);
+        self.tell_row(Row::Resources {
+            attempt,
+            cpu_seconds,
+            peak_memory_bytes,
+        });
     }
 
-    /// Takes a measurement, which is written with others.
-    pub(crate) fn metric(&mut self, stage: &str, name: &str, step: u64, value: f64) {
+    /// Records a measurement.
+    pub(crate) fn metric(&self, stage: String, name: String, step: u64, value: f64) {
         let point = MetricPoint {
-            name: name.to_owned(),
+            name,
             step: i64::try_from(step).unwrap_or(i64::MAX),
             value,
             time: SystemTime::now(),
         };
-        self.points.push((stage.to_owned(), point));
+        self.tell(Entry::Point { stage, point });
     }
 
     /// Drops a stage's measurements after a step: an attempt that goes on from there makes them again.
-    pub(crate) async fn resumed(&mut self, stage: &str, step: u64) -> Result<(), PipelineError> {
-        self.write_points().await?;
-        append_resumption(&self.folder, stage, step)?;
-        self.registry
-            .drop_metrics_after(self.id, stage, i64::try_from(step).unwrap_or(i64::MAX))
-            .await?;
-        Ok(())
+    pub(crate) fn resumed(&self, stage: String, step: u64) {
+        self.tell(Entry::Resumed { stage, step });
     }
 
-    pub(crate) async fn warning(
-        &mut self,
-        stage: &str,
-        message: &str,
-    ) -> Result<(), PipelineError> {
-        self.registry
-            .record_event(self.id, Some(stage), EventLevel::Warning, message)
-            .await?;
+    pub(crate) fn warning(&mut self, stage: &str, message: &str) {
         self.story.events.push(EventStory {
             stage: Some(stage.to_owned()),
             level: EventLevel::Warning,
             message: message.to_owned(),
             time: patchwork_registry::now(),
         });
-        self.story.write(&self.folder)?;
-        Ok(())
+        self.tell_row(Row::Warning {
+            stage: stage.to_owned(),
+            message: message.to_owned(),
+        });
+        self.tell_story();
     }
 
-    /// Writes what has gathered; called every second.
-    pub(crate) async fn beat(&mut self) -> Result<(), PipelineError> {
-        self.write_points().await?;
-        if self.last_heartbeat.elapsed().as_secs() >= HEARTBEAT_SECONDS {
-            self.last_heartbeat = Instant::now();
-            for &(attempt, _) in &self.open_attempts {
-                self.registry.heartbeat(attempt).await?;
-            }
-        }
-        Ok(())
-    }
-
-    pub(crate) async fn end_stage(
-        &mut self,
-        result: &StageResult,
-        planned: &PlannedStage,
-    ) -> Result<(), PipelineError> {
+    pub(crate) fn end_stage(&mut self, result: &StageResult, planned: &PlannedStage) {
         if let Some(outcome) = &result.outcome {
-            let manifest = Manifest::read(&result.folder)?;
-            let artifact = new_artifact(&manifest, self.relative(&result.folder));
-            self.registry.record_artifact(&artifact).await?;
+            self.tell_row(Row::Artifact {
+                folder: result.folder.clone(),
+                path: self.relative(&result.folder),
+            });
             for score in &outcome.scores {
                 let score = new_score(score, &planned.spec.needs, patchwork_registry::now());
-                self.registry
-                    .record_score(self.id, &result.stage, &score)
-                    .await?;
+                self.tell_row(Row::Score {
+                    stage: result.stage.clone(),
+                    score: Box::new(score),
+                });
             }
         }
-        let artifact = result.outcome.as_ref().map(|_| result.fingerprint);
-        self.registry
-            .set_stage(self.id, &result.stage, result.status, artifact)
-            .await?;
+        self.tell_row(Row::Stage {
+            stage: result.stage.clone(),
+            status: result.status,
+            artifact: result.outcome.as_ref().map(|_| result.fingerprint),
+        });
         if let Some(stage) = self.story.stage_mut(&result.stage) {
             stage.status = result.status;
             stage.ended = Some(patchwork_registry::now());
         }
-        self.story.write(&self.folder)?;
-        Ok(())
+        self.tell_story();
     }
 
-    pub(crate) async fn finish_run(&mut self, outcome: &RunOutcome) -> Result<(), PipelineError> {
+    /// Records the run's end, and waits until everything is written or is not going to be.
+    pub(crate) async fn finish_run(
+        mut self,
+        outcome: &RunOutcome,
+        observer: &mut dyn Observer,
+    ) -> Result<(), PipelineError> {
         let interrupted = outcome
             .stages
             .iter()
@@ -298,49 +249,51 @@ impl<'a> Recorder<'a> {
         } else {
             RunStatus::Failed
         };
-        self.registry.finish_run(self.id, status).await?;
         self.story.status = status;
         self.story.ended = Some(patchwork_registry::now());
-        self.story.write(&self.folder)?;
-        Ok(())
+        self.tell_row(Row::RunEnded(status));
+        self.tell_story();
+        let journal::Started {
+            entries,
+            mut recording,
+            mut ended,
+        } = self.journal;
+        drop(entries);
+        let written = loop {
+            tokio::select! {
+                biased;
+                Ok(()) = recording.changed() => {
+                    let state = recording.borrow_and_update().clone();
+                    observer.update(Update::Recording(state));
+                }
+                ended = &mut ended => break ended.expect("keeping a journal does not panic"),
+            }
+        };
+        written.map_err(|source| PipelineError::Unrecorded {
+            run: self.name,
+            source: Box::new(source),
+        })
     }
 
-    async fn write_points(&mut self) -> Result<(), PipelineError> {
-        let mut points = std::mem::take(&mut self.points);
-        if !points.is_empty() {
-            let story: Vec<PointStory> = points.iter().map(point_story).collect();
-            append_points(&self.folder, &story)?;
-        }
-        while let Some((stage, _)) = points.first() {
-            let stage = stage.clone();
-            let (own, others): (Vec<_>, Vec<_>) =
-                points.into_iter().partition(|(name, _)| *name == stage);
-            let own: Vec<MetricPoint> = own.into_iter().map(|(_, point)| point).collect();
-            self.registry.record_metrics(self.id, &stage, &own).await?;
-            points = others;
-        }
-        Ok(())
+    fn tell(&self, entry: Entry) {
+        // The journal listens as long as there is a recorder.
+        let _ = self.journal.entries.send(entry);
     }
 
-    fn relative(&self, folder: &std::path::Path) -> String {
+    fn tell_row(&self, row: Row) {
+        self.tell(Entry::Row(row));
+    }
+
+    fn tell_story(&self) {
+        self.tell(Entry::Story(Box::new(self.story.clone())));
+    }
+
+    fn relative(&self, folder: &Path) -> String {
         folder
             .strip_prefix(self.store.home())
             .unwrap_or(folder)
             .display()
             .to_string()
-    }
-}
-
-fn point_story((stage, point): &(String, MetricPoint)) -> PointStory {
-    let since_1970 = point.time.duration_since(SystemTime::UNIX_EPOCH);
-    PointStory {
-        stage: stage.clone(),
-        name: point.name.clone(),
-        step: point.step,
-        value: point.value.is_finite().then_some(point.value),
-        time: since_1970.map_or(0, |duration| {
-            u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-        }),
     }
 }
 

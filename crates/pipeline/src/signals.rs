@@ -1,28 +1,101 @@
 //! The signals that ask a run to stop.
 
+use std::time::Duration;
+
+use signal_hook::consts::SIGHUP;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::child::Stop;
 use crate::error::PipelineError;
 
-/// SIGINT and SIGTERM, as they come.
+/// How long signals are one wish: a group of processes is sent one, and `just` passes it on to the run once more.
+const ONE_WISH: Duration = Duration::from_secs(2);
+
+/// SIGINT and SIGTERM, as they come; SIGHUP, of a terminal or a connection that is gone, is as SIGTERM.
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    hangup: Option<Signal>,
 }
 
 impl Signals {
     pub(crate) fn listen() -> Result<Self, PipelineError> {
+        let listen = |kind| signal(kind).map_err(PipelineError::Signals);
         Ok(Self {
-            interrupt: signal(SignalKind::interrupt()).map_err(PipelineError::Signals)?,
-            terminate: signal(SignalKind::terminate()).map_err(PipelineError::Signals)?,
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hangup: if is_hangup_ignored() {
+                None
+            } else {
+                Some(listen(SignalKind::hangup())?)
+            },
         })
     }
 
     /// The next signal's number.
     pub(crate) async fn next(&mut self) -> i32 {
+        let Self {
+            interrupt,
+            terminate,
+            hangup,
+        } = self;
+        let hung_up = async {
+            match hangup {
+                Some(hangup) => {
+                    hangup.recv().await;
+                }
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
-            _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
+            _ = interrupt.recv() => SignalKind::interrupt().as_raw_value(),
+            _ = terminate.recv() => SignalKind::terminate().as_raw_value(),
+            () = hung_up => SignalKind::terminate().as_raw_value(),
         }
+    }
+}
+
+/// What a signal asks for, so long after the first one; nothing, if that asked for the same.
+pub(crate) fn wish(after_first: Option<Duration>) -> Option<Stop> {
+    match after_first {
+        None => Some(Stop::AtNextPoint),
+        Some(time) if time < ONE_WISH => None,
+        Some(_) => Some(Stop::AtOnce),
+    }
+}
+
+/// Whether SIGHUP is ignored since this process began, as under `nohup`, and is left so; also where the system does
+/// not tell.
+pub(crate) fn is_hangup_ignored() -> bool {
+    std::fs::read_to_string("/proc/self/status").map_or(true, |status| ignores(&status, SIGHUP))
+}
+
+/// The line `SigIgn:` of proc_pid_status(5) is a mask in hexadecimal digits, with a bit a signal from 1.
+fn ignores(status: &str, signal: i32) -> bool {
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| (mask >> (signal - 1)) & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_signal_counts_when_it_is_a_second_wish() {
+        assert_eq!(wish(None), Some(Stop::AtNextPoint));
+        assert_eq!(wish(Some(Duration::from_millis(5))), None);
+        assert_eq!(wish(Some(Duration::from_millis(1999))), None);
+        assert_eq!(wish(Some(Duration::from_secs(2))), Some(Stop::AtOnce));
+    }
+
+    #[test]
+    fn ignored_signals_are_read_from_the_mask() {
+        let status = "Name:\tx\nSigBlk:\t0000000000000001\nSigIgn:\t0000000000001001\n";
+        assert!(ignores(status, 1) && ignores(status, 13));
+        assert!(!ignores(status, 2) && !ignores(status, 15));
+        assert!(!ignores("Name:\tx\n", 1));
     }
 }

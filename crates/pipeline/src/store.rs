@@ -99,15 +99,23 @@ impl Store {
     /// Takes the lock by which others see that this process is there. Hold it as long as the process lives.
     ///
     /// The kernel releases it however the process ends; a process id alone says nothing, since ids are used
-    /// again and a dead process keeps its id until its parent has asked for its end.
+    /// again and a dead process keeps its id until its parent has asked for its end. Containers that share a home
+    /// may each have a process of this id: the lock is the first that is free of `process-ID.lock`, `process-ID-1.lock` …
     pub fn announce_process(&self) -> Result<FileLock, FileError> {
-        FileLock::acquire(&self.process_lock(std::process::id()))
+        let mut locks = self.process_locks(std::process::id());
+        loop {
+            let path = locks.next().expect("there are more names than processes");
+            if let Some(lock) = FileLock::try_acquire(&path)? {
+                return Ok(lock);
+            }
+        }
     }
 
     /// Whether a supervisor or worker of this id is there. In doubt, it is.
     pub fn is_alive(&self, pid: u32) -> bool {
-        let lock = self.process_lock(pid);
-        lock.exists() && !matches!(FileLock::try_acquire(&lock), Ok(Some(_)))
+        self.process_locks(pid)
+            .take_while(|lock| lock.exists())
+            .any(|lock| !matches!(FileLock::try_acquire(&lock), Ok(Some(_))))
     }
 
     /// The id of a supervisor or worker that is at work, if there is any.
@@ -116,13 +124,18 @@ impl Store {
             .into_iter()
             .filter_map(|path| {
                 let name = path.file_stem()?.to_str()?;
-                name.strip_prefix("process-")?.parse().ok()
+                let id = name.strip_prefix("process-")?.split('-').next()?;
+                id.parse().ok()
             });
         Ok(ids.into_iter().find(|&pid: &u32| self.is_alive(pid)))
     }
 
-    fn process_lock(&self, pid: u32) -> PathBuf {
-        self.home.join("locks").join(format!("process-{pid}.lock"))
+    fn process_locks(&self, pid: u32) -> impl Iterator<Item = PathBuf> {
+        let folder = self.home.join("locks");
+        (0_u32..).map(move |number| match number {
+            0 => folder.join(format!("process-{pid}.lock")),
+            _ => folder.join(format!("process-{pid}-{number}.lock")),
+        })
     }
 
     /// The folder of a run's logs.
@@ -133,5 +146,33 @@ impl Store {
     /// What may be deleted at any time and is made again: remembered digests of sources.
     pub fn cache(&self) -> PathBuf {
         self.home.join("cache")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_of_one_id_do_not_wait_for_each_other() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path()).unwrap();
+        let id = std::process::id();
+        assert!(!store.is_alive(id));
+        assert_eq!(store.process_at_work().unwrap(), None);
+        // As it looks from two containers: the same number, another process.
+        let first = store.announce_process().unwrap();
+        let second = store.announce_process().unwrap();
+        assert!(
+            home.path()
+                .join(format!("locks/process-{id}-1.lock"))
+                .exists()
+        );
+        drop(first);
+        assert!(store.is_alive(id), "the second one is there");
+        assert_eq!(store.process_at_work().unwrap(), Some(id));
+        drop(second);
+        assert!(!store.is_alive(id));
+        assert_eq!(store.process_at_work().unwrap(), None);
     }
 }

@@ -146,33 +146,40 @@ struct ResumptionStory {
     resumed_at: u64,
 }
 
-/// Appends points to a run's series. A crash may cut the last line off, which readers leave out.
-pub(crate) fn append_points(folder: &Path, points: &[PointStory]) -> Result<(), FileError> {
-    append(folder, points)
+/// A point as a line of the series.
+pub(crate) fn point_line(point: &PointStory) -> Vec<u8> {
+    line(point)
 }
 
-/// Notes in a run's series that a stage went on from a step.
-pub(crate) fn append_resumption(folder: &Path, stage: &str, step: u64) -> Result<(), FileError> {
-    let note = ResumptionStory {
+/// The note of the series that a stage went on from a step.
+pub(crate) fn resumption_line(stage: &str, step: u64) -> Vec<u8> {
+    line(&ResumptionStory {
         stage: stage.to_owned(),
         resumed_at: step,
-    };
-    append(folder, &[note])
+    })
 }
 
-fn append(folder: &Path, entries: &[impl Serialize]) -> Result<(), FileError> {
+fn line(entry: &impl Serialize) -> Vec<u8> {
+    let mut line = serde_json::to_vec(entry).expect("an entry is plain data");
+    line.push(b'\n');
+    line
+}
+
+/// Appends lines to a run's series. A crash may cut the last one off, which readers leave out; what fails leaves
+/// nothing behind, so that it can be tried again.
+pub(crate) fn append_to_series(folder: &Path, lines: &[u8]) -> Result<(), FileError> {
     let path = folder.join(SERIES_FILE);
-    let mut lines = Vec::new();
-    for entry in entries {
-        serde_json::to_writer(&mut lines, entry).expect("an entry is plain data");
-        lines.push(b'\n');
-    }
-    std::fs::File::options()
-        .create(true)
-        .append(true)
-        .open(&path)
-        .and_then(|mut file| file.write_all(&lines))
-        .map_err(|source| FileError::new("append to", &path, source))
+    let append = || {
+        let mut file = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(&path)?;
+        let before = file.metadata()?.len();
+        file.write_all(lines).inspect_err(|_| {
+            let _ = file.set_len(before);
+        })
+    };
+    append().map_err(|source| FileError::new("append to", &path, source))
 }
 
 /// The points of a run's series that hold, in the order in which they were recorded.

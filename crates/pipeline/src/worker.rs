@@ -4,7 +4,6 @@
 //! go on after a crash in `work/<fingerprint>/state/`, and publishes by one rename.
 
 use std::error::Error;
-use std::fs::File;
 use std::io::{self, BufRead, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,11 +13,14 @@ use std::time::{Duration, Instant};
 
 use patchwork_core::lock::FileLock;
 use patchwork_core::{FileError, durable};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use crate::event_pipe::EventPipe;
+use crate::failure::{chain, may_pass};
 use crate::manifest::{MANIFEST_FORMAT, Manifest, Outcome, list_files};
 use crate::protocol::{Event, Job, Progress};
 use crate::resources;
+use crate::signals::is_hangup_ignored;
 use crate::store::Store;
 
 /// The file descriptor on which a worker reports.
@@ -116,7 +118,7 @@ impl Context {
 
     /// Ends this process at once as a failure that may pass, from whatever thread: for work that hangs.
     pub fn abandon(&self, cause: String) -> ! {
-        self.events.send(&Event::Failed {
+        self.events.send_if_possible(Event::Failed {
             chain: vec![cause],
             transient: true,
         });
@@ -127,7 +129,7 @@ impl Context {
 
     /// Reports something that a person should know.
     pub fn warn(&self, message: impl Into<String>) {
-        self.events.send(&Event::Warning {
+        self.events.send_if_possible(Event::Warning {
             message: message.into(),
         });
     }
@@ -182,7 +184,9 @@ fn attempt(
 ) -> Result<Event, StageError> {
     let job = read_job()?;
     let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
+    watch_supervisor(Arc::clone(&interrupted));
+    let hangup = (!is_hangup_ignored()).then_some(SIGHUP);
+    for signal in [SIGINT, SIGTERM].into_iter().chain(hangup) {
         signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
     }
     let store = Store::open(&job.home)?;
@@ -238,12 +242,20 @@ fn publish(store: &Store, job: &Job, artifact: &Path, outcome: Outcome) -> Resul
     durable::publish_directory(artifact, &place)
 }
 
-/// Reads the job, then watches the same pipe: its end means that the supervisor is gone.
+/// Reads the job, a line of standard input.
 fn read_job() -> Result<Job, StageError> {
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
-    let job = serde_json::from_str(&line)?;
-    std::thread::spawn(|| {
+    Ok(serde_json::from_str(&line)?)
+}
+
+/// Watches the pipe that the job came by: its end means that the supervisor is gone.
+///
+/// The stage is asked to stop at its next durable point then, and does not outlive a minute; who wants the same
+/// artifact waits for the fingerprint's lock meanwhile.
+fn watch_supervisor(interrupted: Arc<AtomicBool>) {
+    const GRACE: Duration = Duration::from_mins(1);
+    std::thread::spawn(move || {
         let mut rest = [0; 64];
         let mut stdin = io::stdin().lock();
         loop {
@@ -253,10 +265,11 @@ fn read_job() -> Result<Job, StageError> {
                 Ok(_) => {}
             }
         }
-        // As abrupt as the supervisor's own end: every durable point stands such an end.
+        interrupted.store(true, Ordering::Relaxed);
+        std::thread::sleep(GRACE);
+        // Every durable point stands an abrupt end.
         kill_this_process();
     });
-    Ok(job)
 }
 
 fn kill_this_process() {
@@ -285,33 +298,6 @@ fn wait_for_lock(
     }
 }
 
-/// The pipe to the supervisor, shared with the panic hook.
-#[derive(Clone)]
-struct EventPipe {
-    file: Arc<Mutex<File>>,
-}
-
-impl EventPipe {
-    fn open() -> Result<Self, FileError> {
-        let path = PathBuf::from(format!("/dev/fd/{EVENT_DESCRIPTOR}"));
-        let file = File::options()
-            .write(true)
-            .open(&path)
-            .map_err(|source| FileError::new("open the supervisor's pipe", &path, source))?;
-        Ok(Self {
-            file: Arc::new(Mutex::new(file)),
-        })
-    }
-
-    fn send(&self, event: &Event) {
-        let mut line = serde_json::to_vec(event).expect("an event is plain data");
-        line.push(b'\n');
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        // A supervisor that is gone is noticed at the other pipe.
-        let _ = file.write_all(&line);
-    }
-}
-
 /// Makes a panic, such as libtorch's errors raise, a failure with its message in the record.
 fn report_panics(events: EventPipe) {
     let print = std::panic::take_hook();
@@ -330,32 +316,4 @@ fn tells_of_lacking_memory(text: &str) -> bool {
     ["can't allocate memory", "out of memory"]
         .iter()
         .any(|words| text.contains(words))
-}
-
-fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
-    let mut chain: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let text = error.to_string();
-        // An error that shows its cause's text within its own needs no second line for it.
-        if chain.last().is_none_or(|outer| !outer.contains(&text)) {
-            chain.push(text);
-        }
-        next = error.source();
-    }
-    chain
-}
-
-fn may_pass(error: &(dyn Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if error
-            .downcast_ref::<FileError>()
-            .is_some_and(FileError::is_out_of_space)
-        {
-            return true;
-        }
-        next = error.source();
-    }
-    false
 }

@@ -9,7 +9,7 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Sqlite, Transaction};
+use sqlx::{Connection, Sqlite, Transaction};
 
 use crate::error::RegistryError;
 
@@ -81,6 +81,12 @@ impl Registry {
         let options = options.foreign_keys(true).busy_timeout(BUSY_TIMEOUT);
         let pool = SqlitePoolOptions::new()
             .max_connections(1)
+            // SQLite ends a transaction by itself when the disk is full; sqlx takes it for open from then on, and
+            // begins no other on that connection.
+            .before_acquire(|connection, _| {
+                let is_free = !connection.is_in_transaction();
+                Box::pin(async move { Ok(is_free) })
+            })
             .connect_with(options)
             .await
             .map_err(|source| RegistryError::Open {
@@ -175,4 +181,47 @@ pub(crate) fn read_only(path: &Path) -> SqliteConnectOptions {
         .filename(path)
         .read_only(true)
         .pragma("query_only", "ON")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn fill(registry: &Registry) -> Result<(), RegistryError> {
+        const ACTION: &str = "fill";
+        let mut transaction = registry.begin(ACTION).await?;
+        sqlx::query("INSERT INTO filler VALUES (zeroblob(1000000))")
+            .execute(&mut *transaction)
+            .await
+            .map_err(RegistryError::during(ACTION))?;
+        transaction
+            .commit()
+            .await
+            .map_err(RegistryError::during(ACTION))
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_was_full_can_be_written_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = Registry::open(&folder.path().join("registry.db"))
+            .await
+            .unwrap();
+        // A limit on the file is to SQLite what a full disk is.
+        for statement in [
+            "CREATE TABLE filler (bytes BLOB)",
+            "PRAGMA max_page_count = 1",
+        ] {
+            sqlx::query(statement)
+                .execute(&registry.pool)
+                .await
+                .unwrap();
+        }
+        let error = fill(&registry).await.unwrap_err();
+        assert!(error.to_string().contains("full"), "{error}");
+        sqlx::query("PRAGMA max_page_count = 1000000")
+            .execute(&registry.pool)
+            .await
+            .unwrap();
+        fill(&registry).await.unwrap();
+    }
 }

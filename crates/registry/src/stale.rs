@@ -18,8 +18,6 @@ pub struct StaleAttempt {
     #[sqlx(rename = "id")]
     attempt_id: i64,
     run_id: i64,
-    pid: u32,
-    started: String,
 }
 
 #[derive(sqlx::FromRow)]
@@ -33,9 +31,10 @@ const ACTION: &str = "recognise interrupted runs";
 
 impl Registry {
     /// Records as interrupted, at their last heartbeat, the attempts, stages and runs whose
-    /// supervisor and worker are gone (killed, or the machine restarted), and returns the attempts.
+    /// supervisor is gone (killed, or the machine restarted), and returns the attempts. A worker
+    /// that is still there is on its way to its last durable point, and nobody hears of its end.
     ///
-    /// `is_alive` is asked with a process id and when that process was recorded as started, RFC
+    /// `is_alive` is asked with a supervisor's process id and when its run was recorded as started, RFC
     /// 3339 in UTC; a process that started later than that is another one with the same id.
     pub async fn mark_stale_attempts(
         &self,
@@ -53,8 +52,7 @@ impl Registry {
             .into_iter()
             .partition(|run| is_alive(run.pid, &run.started));
         let open: Vec<StaleAttempt> = sqlx::query_as(
-            "SELECT attempts.id, run_id, runs.name AS run, stage, attempts.number, attempts.pid,
-                    attempts.started, heartbeat
+            "SELECT attempts.id, run_id, runs.name AS run, stage, attempts.number, heartbeat
              FROM attempts JOIN runs ON runs.id = attempts.run_id
              WHERE attempts.ended IS NULL ORDER BY attempts.id",
         )
@@ -64,7 +62,6 @@ impl Registry {
         let stale: Vec<_> = open
             .into_iter()
             .filter(|attempt| supervised.iter().all(|run| run.id != attempt.run_id))
-            .filter(|attempt| !is_alive(attempt.pid, &attempt.started))
             .collect();
         for attempt in &stale {
             sqlx::query(

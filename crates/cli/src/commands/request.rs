@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::arguments::{Arguments, Format};
 use crate::error::{CliError, EXIT_FAILED, EXIT_PAUSED};
 use crate::output::{Report, Rows, duration, line, remark};
-use crate::progress;
+use crate::printer::Printer;
 use crate::worker_program::{self, LIBTORCH_VERSION};
 
 /// A pipeline and how it is to be carried out.
@@ -143,7 +143,7 @@ impl Planned {
             force: force.to_vec(),
             provenance: provenance()?,
         };
-        let mut observer = progress::observer();
+        let mut printer = Printer::start();
         let outcome = execute(
             &spec,
             &plan,
@@ -151,9 +151,11 @@ impl Planned {
             &store,
             &registry,
             &options,
-            observer.as_mut(),
+            &mut printer,
         )
-        .await?;
+        .await;
+        printer.finish();
+        let outcome = outcome?;
         registry.close().await;
         Ok(outcome)
     }

@@ -1,0 +1,99 @@
+//! What an error says, and whether it may pass.
+
+use std::error::Error;
+use std::io;
+
+/// The error and its causes, outermost first.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
+    let mut chain: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        // An error that shows its cause's text within its own needs no second line for it.
+        if chain.last().is_none_or(|outer| !outer.contains(&text)) {
+            chain.push(text);
+        }
+        next = error.source();
+    }
+    chain
+}
+
+/// Whether the cause is a full disk or quota, where there may be room later.
+///
+/// The cause is the system's own error: what stands around it may be skipped on the way there, as
+/// `#[error(transparent)]` does.
+pub(crate) fn may_pass(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<io::Error>()
+            && (is_full(error) || error.get_ref().is_some_and(|inner| may_pass(inner)))
+        {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use patchwork_core::FileError;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    enum Inner {
+        #[error(transparent)]
+        File(#[from] FileError),
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    enum Outer {
+        #[error(transparent)]
+        Inner(#[from] Inner),
+        #[error("the shard cannot be written")]
+        Shard(#[source] Inner),
+    }
+
+    fn file_error(kind: io::ErrorKind) -> FileError {
+        FileError::new("write", Path::new("shard"), kind.into())
+    }
+
+    #[test]
+    fn a_full_disk_passes_whatever_stands_around_it() {
+        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+            let inner = || Inner::from(file_error(kind));
+            let errors: [Box<dyn Error>; 6] = [
+                Box::new(io::Error::from(kind)),
+                Box::new(io::Error::other(io::Error::from(kind))),
+                Box::new(io::Error::other(inner())),
+                Box::new(file_error(kind)),
+                Box::new(Outer::from(inner())),
+                Box::new(Outer::Shard(inner())),
+            ];
+            for error in errors {
+                assert!(may_pass(error.as_ref()), "{error:?}");
+            }
+        }
+        let denied = Outer::from(Inner::from(file_error(io::ErrorKind::PermissionDenied)));
+        assert!(!may_pass(&denied));
+    }
+
+    #[test]
+    fn a_chain_tells_each_cause_once() {
+        let error = Outer::Shard(file_error(io::ErrorKind::StorageFull).into());
+        let chain = chain(&error);
+        assert_eq!(chain.len(), 2, "{chain:?}");
+        assert_eq!(chain[0], "the shard cannot be written");
+        assert!(chain[1].starts_with("cannot write `shard`"), "{chain:?}");
+    }
+}

@@ -1,0 +1,370 @@
+//! The supervisor with a worker of its own: what goes wrong around a healthy stage costs no more than it must.
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use patchwork_pipeline::observer::{Observer, Recording, Update};
+use patchwork_pipeline::provenance::Provenance;
+use patchwork_pipeline::story::{Story, read_points};
+use patchwork_pipeline::worker::{self, StageError};
+use patchwork_pipeline::{
+    Demand, ExecuteOptions, Outcome, PipelineError, PipelineSpec, Plan, RunOutcome, Scope,
+    StageSpec, StageStatus, Store, execute,
+};
+use patchwork_registry::{Registry, RunStatus};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+use tempfile::TempDir;
+
+/// Says to this program that it is to be the worker.
+const WORKER: &str = "PATCHWORK_TEST_WORKER";
+
+/// Says to this program that it is to be a supervisor, and in which home folder.
+const SUPERVISOR: &str = "PATCHWORK_TEST_SUPERVISOR";
+
+/// No test but the others' worker: measures something fifty times a second, and warns at the hundredth time.
+#[test]
+fn the_worker() {
+    if std::env::var_os(WORKER).is_none() {
+        return;
+    }
+    let _ = worker::run(|job, context| {
+        let seconds = job.settings["seconds"].as_f64().unwrap_or(0.0);
+        let begin = Instant::now();
+        std::fs::write(context.state().join("at-work"), "")?;
+        let mut step = 0;
+        while begin.elapsed().as_secs_f64() < seconds {
+            if context.is_interrupted() {
+                // A checkpoint takes its time.
+                std::thread::sleep(Duration::from_millis(500));
+                std::fs::write(context.state().join("checkpoint"), "")?;
+                return Err(StageError::Interrupted);
+            }
+            step += 1;
+            context.metric("loss", step, 0.5);
+            if step == 100 {
+                context.warn("a hundred steps");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        std::fs::write(context.artifact().join("made"), "")?;
+        Ok(Outcome::new(json!({ "steps": step }), Vec::new()))
+    });
+}
+
+/// No test but a run of a long stage, for tests that send it signals.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_supervisor() {
+    let Some(home) = std::env::var_os(SUPERVISOR) else {
+        return;
+    };
+    let bench = Bench::open(Path::new(&home)).await;
+    let stages = vec![stage("train", 60.0)];
+    let outcome = bench.run(&program(), stages, |_| {}).await.unwrap();
+    assert_eq!(outcome.signal, Some(15));
+    assert_eq!(outcome.stages[0].status, StageStatus::Interrupted);
+}
+
+/// A program that is the worker, without arguments.
+fn program() -> PathBuf {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    let program = PROGRAM.get_or_init(|| {
+        let name = format!("worker-{}.sh", std::process::id());
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let this = std::env::current_exe().unwrap();
+        let script = format!(
+            "#!/bin/sh\nexec '{}' --exact the_worker --nocapture\n",
+            this.display()
+        );
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        path
+    });
+    program.clone()
+}
+
+fn stage(name: &str, seconds: f64) -> StageSpec {
+    StageSpec {
+        name: name.to_owned(),
+        kind: "test".to_owned(),
+        format_version: 1,
+        needs: Vec::new(),
+        settings: json!({ "name": name, "seconds": seconds }),
+        execution: json!({ "environment": { WORKER: "1" } }),
+        source: None,
+        given: None,
+        demand: Demand {
+            cpus: Some(1),
+            ..Demand::default()
+        },
+        retries: 0,
+        timeout: None,
+    }
+}
+
+/// Tells a test of each update.
+struct Watcher<F>(F);
+
+impl<F: FnMut(&Update)> Observer for Watcher<F> {
+    fn update(&mut self, update: Update) {
+        (self.0)(&update);
+    }
+}
+
+/// A home folder in which pipelines called `test` run.
+struct Bench {
+    store: Store,
+    registry: Registry,
+}
+
+impl Bench {
+    async fn new() -> (TempDir, Self) {
+        let home = tempfile::tempdir().unwrap();
+        let bench = Self::open(home.path()).await;
+        (home, bench)
+    }
+
+    async fn open(home: &Path) -> Self {
+        let store = Store::open(home).unwrap();
+        let registry = Registry::open(&store.registry()).await.unwrap();
+        Self { store, registry }
+    }
+
+    async fn run(
+        &self,
+        worker: &Path,
+        stages: Vec<StageSpec>,
+        watch: impl FnMut(&Update),
+    ) -> Result<RunOutcome, PipelineError> {
+        let spec = PipelineSpec {
+            name: "test".to_owned(),
+            definition: json!({}),
+            stages,
+        };
+        let planning = self.store.lock_planning().unwrap();
+        let plan = Plan::new(&spec, &self.store, Scope::All).unwrap();
+        let options = ExecuteOptions {
+            worker: worker.to_owned(),
+            jobs: None,
+            force: Vec::new(),
+            provenance: Provenance::collect(Vec::new(), self.store.home(), json!({})),
+        };
+        let (store, registry) = (&self.store, &self.registry);
+        let mut watcher = Watcher(watch);
+        execute(
+            &spec,
+            &plan,
+            planning,
+            store,
+            registry,
+            &options,
+            &mut watcher,
+        )
+        .await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_written_for_a_while_is_written_once_and_ends_nothing() {
+    let (_home, bench) = Bench::new().await;
+    let logs = bench.store.logs("test-1");
+    // A folder of its name keeps a file from being written, also by root.
+    let (series, story) = (logs.join("series.jsonl"), logs.join(".run.json.partial"));
+    let mut told = Vec::new();
+    let watch = |update: &Update| match update {
+        Update::StageStarted { .. } => {
+            std::fs::create_dir(&series).unwrap();
+            let (series, story) = (series.clone(), story.clone());
+            std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(1200));
+                std::fs::create_dir(&story).unwrap();
+                std::thread::sleep(Duration::from_millis(2000));
+                std::fs::remove_dir(&story).unwrap();
+                std::fs::remove_dir(&series).unwrap();
+            });
+        }
+        Update::Recording(recording) => told.push(recording.clone()),
+        _ => {}
+    };
+    let stages = vec![stage("train", 6.0)];
+    let outcome = bench.run(&program(), stages, watch).await.unwrap();
+    assert!(outcome.is_success(), "{outcome:?}");
+    let [Recording::Fails { cause }, Recording::Works { lost: 0 }] = told.as_slice() else {
+        panic!("{told:?}")
+    };
+    assert!(cause.contains("series.jsonl"), "{cause}");
+
+    let summary = &outcome.stages[0].outcome.as_ref().unwrap().summary;
+    let last = summary["steps"].as_i64().unwrap();
+    let points = read_points(&logs).unwrap();
+    let steps: Vec<i64> = points.iter().map(|point| point.step).collect();
+    assert_eq!(steps, (1..=last).collect::<Vec<i64>>());
+    let story = Story::read(&logs).unwrap();
+    assert_eq!(
+        (story.status, story.events.len()),
+        (RunStatus::Succeeded, 1)
+    );
+    let run = bench.registry.run("test-1").await.unwrap();
+    assert_eq!(run.run.status, RunStatus::Succeeded);
+    assert_eq!(run.metrics[0].count, last);
+    assert_eq!((run.attempts.len(), run.events.len()), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_still_cannot_be_written_at_the_end_is_the_runs_error() {
+    let (home, bench) = Bench::new().await;
+    let series = bench.store.logs("test-1").join("series.jsonl");
+    let watch = |update: &Update| {
+        if let Update::StageStarted { .. } = update {
+            std::fs::create_dir(&series).unwrap();
+        }
+    };
+    let stages = vec![stage("train", 1.0)];
+    let error = bench.run(&program(), stages, watch).await.unwrap_err();
+    assert!(
+        matches!(&error, PipelineError::Unrecorded { run, .. } if run == "test-1"),
+        "{error}"
+    );
+    // Each place is written for itself, and the artifact is published before.
+    let run = bench.registry.run("test-1").await.unwrap();
+    assert_eq!(run.run.status, RunStatus::Succeeded);
+    let artifacts = home.path().join("artifacts/test").read_dir().unwrap();
+    assert_eq!(artifacts.count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_does_not_start_fails_its_own_stage() {
+    let (_home, bench) = Bench::new().await;
+    let logs = bench.store.logs("test-1");
+    // No log can be opened where a folder stands.
+    for name in ["broken.log", "late.log"] {
+        std::fs::create_dir_all(logs.join(name)).unwrap();
+    }
+    let late = StageSpec {
+        retries: 1,
+        ..stage("late", 0.0)
+    };
+    let stages = vec![stage("train", 3.0), stage("broken", 0.0), late];
+    let watch = |update: &Update| {
+        if let Update::StageRetried { stage, .. } = update {
+            assert_eq!(stage, "late");
+            std::fs::remove_dir(logs.join("late.log")).unwrap();
+        }
+    };
+    let outcome = bench.run(&program(), stages, watch).await.unwrap();
+    let statuses: Vec<StageStatus> = outcome.stages.iter().map(|stage| stage.status).collect();
+    assert_eq!(
+        statuses,
+        [
+            StageStatus::Succeeded,
+            StageStatus::Failed,
+            StageStatus::Succeeded
+        ],
+        "{outcome:?}"
+    );
+    let error = &outcome.stages[1].error;
+    assert!(error[0].contains("broken.log"), "{error:?}");
+    let run = bench.registry.run("test-1").await.unwrap();
+    assert_eq!(run.run.status, RunStatus::Failed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_ends_before_it_reads_its_job_says_how() {
+    let (_home, bench) = Bench::new().await;
+    let stages = vec![stage("train", 0.0)];
+    let outcome = bench.run(Path::new("/bin/false"), stages, |_| {}).await;
+    let outcome = outcome.unwrap();
+    let error = &outcome.stages[0].error;
+    assert!(error[0].contains("ended without a result"), "{error:?}");
+}
+
+/// A supervisor in a process of its own, whose stage is at work; `start` is how the shell starts it.
+fn supervise(home: &Path, start: &str) -> Child {
+    let this = std::env::current_exe().unwrap();
+    let script = format!("{start} '{}' --exact the_supervisor", this.display());
+    let child = Command::new("sh")
+        .args(["-c", &script])
+        .env(SUPERVISOR, home)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for("work", || state(home, "at-work"));
+    child
+}
+
+/// Whether the stage's folder of state has a file of that name.
+fn state(home: &Path, name: &str) -> bool {
+    let Ok(folders) = home.join("work").read_dir() else {
+        return false;
+    };
+    folders
+        .flatten()
+        .any(|folder| folder.path().join("state").join(name).exists())
+}
+
+fn wait_for(what: &str, is_there: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !is_there() {
+        assert!(begin.elapsed() < Duration::from_secs(30), "no {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn send(child: &Child, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    kill_process(pid, signal).unwrap();
+}
+
+/// Whether the supervisor ended as one that was asked to stop, after its stage's checkpoint.
+fn stopped_in_order(mut child: Child, home: &Path) -> bool {
+    child.wait().unwrap().success() && state(home, "checkpoint")
+}
+
+#[test]
+fn one_wish_to_stop_may_come_as_two_signals() {
+    let home = tempfile::tempdir().unwrap();
+    let child = supervise(home.path(), "exec");
+    send(&child, Signal::TERM);
+    std::thread::sleep(Duration::from_millis(100));
+    send(&child, Signal::TERM);
+    assert!(stopped_in_order(child, home.path()));
+}
+
+#[test]
+fn a_connection_that_is_gone_stops_a_run_in_order() {
+    let home = tempfile::tempdir().unwrap();
+    // The tests themselves may be under `nohup`.
+    let child = supervise(home.path(), "exec env --default-signal=HUP");
+    send(&child, Signal::HUP);
+    assert!(stopped_in_order(child, home.path()));
+}
+
+#[test]
+fn a_run_under_nohup_outlives_the_connection() {
+    let home = tempfile::tempdir().unwrap();
+    let mut child = supervise(home.path(), "trap '' HUP; exec");
+    send(&child, Signal::HUP);
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(child.try_wait().unwrap().is_none() && !state(home.path(), "checkpoint"));
+    send(&child, Signal::TERM);
+    assert!(stopped_in_order(child, home.path()));
+}
+
+#[test]
+fn a_worker_whose_supervisor_is_killed_comes_to_its_checkpoint() {
+    let home = tempfile::tempdir().unwrap();
+    let mut child = supervise(home.path(), "exec");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    wait_for("checkpoint", || state(home.path(), "checkpoint"));
+    let store = Store::open(home.path()).unwrap();
+    wait_for("end of the worker", || {
+        store.process_at_work().unwrap().is_none()
+    });
+}
