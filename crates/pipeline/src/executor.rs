@@ -15,7 +15,7 @@ use crate::failure::chain;
 use crate::manifest::Outcome;
 use crate::observer::{Observer, Update};
 use crate::plan::Plan;
-use crate::progression::{Progression, pause_before_retry};
+use crate::progression::{Attempt, Progression};
 use crate::protocol::Event;
 use crate::provenance::Provenance;
 use crate::recorder::Recorder;
@@ -88,7 +88,7 @@ struct Run<'a> {
     stages: Vec<Progression>,
 }
 
-type Workers = JoinSet<(usize, u32, AttemptEnd)>;
+type Workers = JoinSet<(usize, AttemptEnd)>;
 
 impl Run<'_> {
     /// Has the stages done, until all have ended or a signal has stopped them; gives the signal.
@@ -114,12 +114,12 @@ impl Run<'_> {
             tokio::select! {
                 Some((index, event)) = inbox.recv() => self.take_event(index, event),
                 Some(ended) = workers.join_next() => {
-                    let (index, attempt, end) = ended.expect("supervising a worker does not panic");
+                    let (index, end) = ended.expect("supervising a worker does not panic");
                     // What the worker said before it ended comes first.
                     while let Ok((index, event)) = inbox.try_recv() {
                         self.take_event(index, event);
                     }
-                    self.take_end(index, attempt, end, first_signal.is_some());
+                    self.take_end(index, end, first_signal.is_some());
                 }
                 number = signals.next() => {
                     let since_first = first_signal.map(|(_, moment)| moment.elapsed());
@@ -143,11 +143,9 @@ impl Run<'_> {
         for index in 0..self.plan.stages.len() {
             match self.stages[index] {
                 Progression::Pending => {}
-                Progression::Retrying {
-                    since, at, attempt, ..
-                } => {
+                Progression::Retrying { attempt, at, .. } => {
                     if at <= Instant::now() && self.has_room(index) {
-                        self.start(index, attempt, since, workers).await;
+                        self.start(index, attempt, workers).await;
                     }
                     continue;
                 }
@@ -197,7 +195,7 @@ impl Run<'_> {
                     Ok(())
                 };
                 match discarded {
-                    Ok(()) => self.start(index, 1, Instant::now(), workers).await,
+                    Ok(()) => self.start(index, Attempt::first(), workers).await,
                     Err(error) => {
                         let error = chain(&error);
                         let result =
@@ -209,7 +207,7 @@ impl Run<'_> {
         }
     }
 
-    async fn start(&mut self, index: usize, attempt: u32, since: Instant, workers: &mut Workers) {
+    async fn start(&mut self, index: usize, attempt: Attempt, workers: &mut Workers) {
         let planned = &self.plan.stages[index];
         let stage = planned.spec.name.as_str();
         let log = self.recorder.log(stage);
@@ -217,24 +215,30 @@ impl Run<'_> {
         let started = Worker::start(&self.options.worker, &job, &log).await;
         let worker = match started {
             Ok(worker) => worker,
-            // What lacks now, a process or a file, may be had later.
-            Err(error) if attempt <= planned.spec.retries => {
-                self.try_again(index, attempt, since, chain(&error));
-                return;
-            }
             Err(error) => {
                 let error = chain(&error);
-                let status = StageStatus::Failed;
-                let result = self.result(index, status, since.elapsed(), None, error);
-                self.end_stage(index, result);
+                // What lacks now, a process or a file, may be had later.
+                match attempt.next(planned.spec.retries) {
+                    Some(next) => self.try_again(index, next, error),
+                    None => {
+                        let (status, time) = (StageStatus::Failed, attempt.since.elapsed());
+                        let result = self.result(index, status, time, None, error);
+                        self.end_stage(index, result);
+                    }
+                }
                 return;
             }
         };
-        let recorded = self.recorder.start_attempt(stage, attempt, worker.pid);
-        self.stages[index] = Progression::Running { since, recorded };
+        let recorded = self
+            .recorder
+            .start_attempt(stage, attempt.number, worker.pid);
+        self.stages[index] = Progression::Running {
+            attempt: attempt.beginning(),
+            recorded,
+        };
         self.observer.update(Update::StageStarted {
             stage: stage.to_owned(),
-            attempt,
+            attempt: attempt.number,
         });
         let (events, mut received) = mpsc::channel(64);
         let (messages, stopped, timeout) = (
@@ -249,7 +253,7 @@ impl Run<'_> {
                 }
             };
             let (end, ()) = tokio::join!(worker.supervise(events, stopped, timeout), forward);
-            (index, attempt, end)
+            (index, end)
         });
     }
 
@@ -280,8 +284,8 @@ impl Run<'_> {
         }
     }
 
-    fn take_end(&mut self, index: usize, attempt: u32, end: AttemptEnd, stopping: bool) {
-        let Progression::Running { since, recorded } = self.stages[index] else {
+    fn take_end(&mut self, index: usize, end: AttemptEnd, stopping: bool) {
+        let Progression::Running { attempt, recorded } = self.stages[index] else {
             unreachable!("only a running stage's worker ends")
         };
         let spec = &self.plan.stages[index].spec;
@@ -315,29 +319,29 @@ impl Run<'_> {
                 transient,
                 exit,
             } => {
-                if transient && attempt <= spec.retries && !stopping {
+                let next = attempt.next(spec.retries);
+                if let Some(next) = next.filter(|_| transient && !stopping) {
                     self.recorder.end_attempt(recorded, &exit, &chain);
-                    self.try_again(index, attempt, since, chain);
+                    self.try_again(index, next, chain);
                     return;
                 }
                 (StageStatus::Failed, None, chain, exit)
             }
         };
         self.recorder.end_attempt(recorded, &exit, &error);
-        let result = self.result(index, status, since.elapsed(), outcome, error);
+        let result = self.result(index, status, attempt.since.elapsed(), outcome, error);
         self.end_stage(index, result);
     }
 
     /// Has a stage wait for its next attempt.
-    fn try_again(&mut self, index: usize, attempt: u32, since: Instant, error: Vec<String>) {
+    fn try_again(&mut self, index: usize, next: Attempt, error: Vec<String>) {
         self.observer.update(Update::StageRetried {
             stage: self.plan.stages[index].spec.name.clone(),
             cause: error.first().cloned().unwrap_or_default(),
         });
         self.stages[index] = Progression::Retrying {
-            since,
-            at: Instant::now() + pause_before_retry(attempt),
-            attempt: attempt + 1,
+            attempt: next,
+            at: Instant::now() + next.pause(),
             error,
         };
     }
@@ -355,8 +359,9 @@ impl Run<'_> {
         for index in 0..self.stages.len() {
             let (status, duration, error) = match &self.stages[index] {
                 Progression::Pending => (StageStatus::Skipped, Duration::ZERO, Vec::new()),
-                Progression::Retrying { since, error, .. } => {
-                    (StageStatus::Failed, since.elapsed(), error.clone())
+                Progression::Retrying { attempt, error, .. } => {
+                    let time = attempt.since.elapsed();
+                    (StageStatus::Failed, time, error.clone())
                 }
                 Progression::Running { .. } | Progression::Ended(_) => continue,
             };

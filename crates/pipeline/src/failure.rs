@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 
 /// The error and its causes, outermost first.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
+pub fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
     let mut chain: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {
@@ -22,7 +22,7 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
 ///
 /// The cause is the system's own error: what stands around it may be skipped on the way there, as
 /// `#[error(transparent)]` does.
-pub(crate) fn may_pass(error: &(dyn Error + 'static)) -> bool {
+pub fn may_pass(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(error) = error.downcast_ref::<io::Error>()

@@ -13,7 +13,7 @@ mod error;
 mod event_pipe;
 mod executor;
 pub mod explain;
-mod failure;
+pub mod failure;
 mod flatten;
 pub mod gc;
 mod journal;

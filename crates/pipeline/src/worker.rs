@@ -306,14 +306,15 @@ fn report_panics(events: EventPipe) {
         let text = panic.to_string();
         events.send(&Event::Failed {
             chain: text.lines().map(str::to_owned).collect(),
-            transient: tells_of_lacking_memory(&text),
+            transient: tells_of_what_may_pass(&text),
         });
     }));
 }
 
-/// libtorch's allocators raise errors of their own: memory that others hold now may be free later.
-fn tells_of_lacking_memory(text: &str) -> bool {
-    ["can't allocate memory", "out of memory"]
+/// Whether an error of libtorch's tells of what another process may not meet: memory that others hold now, a device that
+/// was lost.
+fn tells_of_what_may_pass(text: &str) -> bool {
+    ["can't allocate memory", "out of memory", "CUDA error"]
         .iter()
         .any(|words| text.contains(words))
 }

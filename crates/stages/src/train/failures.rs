@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::sleep;
 use std::time::Duration;
 
+use patchwork_pipeline::failure::may_pass;
 use patchwork_pipeline::worker::{Context, StageError};
 
 /// How long to wait before a full disk is written to again, and how often to look for a wish to stop meanwhile.
@@ -41,7 +42,7 @@ pub(super) fn once_there_is_space<T>(
     let mut is_told = false;
     loop {
         let error = match work() {
-            Err(StageError::Failed(error)) if is_out_of_space(&*error) => error,
+            Err(StageError::Failed(error)) if may_pass(&*error) => error,
             result => {
                 if is_told {
                     context.warn("there is space on the disk again".to_owned());
@@ -64,22 +65,8 @@ pub(super) fn once_there_is_space<T>(
 
 /// Whether an error goes back to reading or writing.
 pub(super) fn is_of_files(error: &(dyn Error + 'static)) -> bool {
-    io_error(error).is_some()
-}
-
-fn is_out_of_space(error: &(dyn Error + 'static)) -> bool {
-    io_error(error).is_some_and(|error| {
-        let kind = error.kind();
-        matches!(
-            kind,
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-        )
-    })
-}
-
-fn io_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
-    std::iter::successors(Some(error), |error| error.source())
-        .find_map(|error| error.downcast_ref())
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.any(|error| error.is::<io::Error>())
 }
 
 /// The result of `work`, or what its panic said. The worker's own hook would report the panic as the failure of the stage.
@@ -115,8 +102,8 @@ mod tests {
         };
         let full = wrapped(io::ErrorKind::StorageFull);
         let other = wrapped(io::ErrorKind::PermissionDenied);
-        assert!(is_out_of_space(&full) && is_of_files(&full));
-        assert!(!is_out_of_space(&other) && is_of_files(&other));
+        assert!(may_pass(&full) && is_of_files(&full));
+        assert!(!may_pass(&other) && is_of_files(&other));
         assert!(!is_of_files(&std::fmt::Error));
     }
 
