@@ -218,13 +218,12 @@ impl Run<'_> {
             Err(error) => {
                 let error = chain(&error);
                 // What lacks now, a process or a file, may be had later.
-                match attempt.next(planned.spec.retries) {
-                    Some(next) => self.try_again(index, next, error),
-                    None => {
-                        let (status, time) = (StageStatus::Failed, attempt.since.elapsed());
-                        let result = self.result(index, status, time, None, error);
-                        self.end_stage(index, result);
-                    }
+                if let Some(next) = attempt.next(planned.spec.retries) {
+                    self.try_again(index, next, error);
+                } else {
+                    let (status, time) = (StageStatus::Failed, attempt.since.elapsed());
+                    let result = self.result(index, status, time, None, error);
+                    self.end_stage(index, result);
                 }
                 return;
             }

@@ -182,7 +182,7 @@ async fn what_cannot_be_written_for_a_while_is_written_once_and_ends_nothing() {
             std::thread::spawn(move || {
                 std::thread::sleep(Duration::from_millis(1200));
                 std::fs::create_dir(&story).unwrap();
-                std::thread::sleep(Duration::from_millis(2000));
+                std::thread::sleep(Duration::from_secs(2));
                 std::fs::remove_dir(&story).unwrap();
                 std::fs::remove_dir(&series).unwrap();
             });

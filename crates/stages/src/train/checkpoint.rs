@@ -125,7 +125,7 @@ impl Checkpoints {
     /// to be begun again without a word.
     pub(crate) fn newest(&self) -> Result<(Option<Checkpoint>, Vec<String>), RestoreError> {
         let mut problems = Vec::new();
-        let mut unusable = Vec::new();
+        let mut unusable: Vec<PathBuf> = Vec::new();
         let mut records = self.records()?;
         while let Some(record) = records.pop() {
             match read(&record) {

@@ -65,8 +65,14 @@ pub(super) fn once_there_is_space<T>(
 
 /// Whether an error goes back to reading or writing.
 pub(super) fn is_of_files(error: &(dyn Error + 'static)) -> bool {
-    let mut causes = std::iter::successors(Some(error), |error| error.source());
-    causes.any(|error| error.is::<io::Error>())
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.is::<io::Error>() {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// The result of `work`, or what its panic said. The worker's own hook would report the panic as the failure of the stage.
