@@ -245,13 +245,9 @@ mod tests {
         for (name, full) in &full {
             let norm = full.norm().double_value(&[]);
             let error = (&half[name] - full).norm().double_value(&[]);
-            // Softmax does not see a vector that is added to all keys: a third of these biases has rounding for
-            // gradient. A gradient left out, doubled or without its factor of √½ is off by more than a quarter.
-            let limit = if name.ends_with("qkv.bias") {
-                0.5
-            } else {
-                0.25
-            };
+            // A gradient left out, doubled or without its factor of √½ is off by more than a quarter. Far from the
+            // output gradients are a hundred-thousandth of all, and rounding for a good part.
+            let limit = if norm < 1e-3 { 0.5 } else { 0.25 };
             assert!(
                 norm > 0.0 && error < limit * norm,
                 "{name}: {error} of {norm}"
