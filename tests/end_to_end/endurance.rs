@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::program::{Program, differences};
+use crate::program::{Program, differences, with};
 
 const TRAIN: &[&str] = &[
     "run",
@@ -18,19 +18,9 @@ const TRAIN: &[&str] = &[
     "stages.train.snapshot_samples=4",
 ];
 
-fn with<'a>(settings: &[&'a str]) -> Vec<&'a str> {
-    let set = settings.iter().flat_map(|setting| ["--set", setting]);
-    TRAIN.iter().copied().chain(set).collect()
-}
-
 /// The folder in which training is at work, or would be.
 fn work(program: &Program) -> PathBuf {
-    let planned = program.rows(
-        &with(&[])
-            .into_iter()
-            .chain(["--dry-run"])
-            .collect::<Vec<_>>(),
-    );
+    let planned = program.rows(&[TRAIN, &["--dry-run"]].concat());
     let train = planned.iter().find(|row| row["stage"] == "train").unwrap();
     let folder = train["fingerprint"].as_str().unwrap();
     program.home().join("work").join(folder)
@@ -49,7 +39,7 @@ fn where_no_checkpoint_can_be_used_training_is_not_begun_anew() {
     undisturbed.succeed(TRAIN);
     let program = Program::new();
     let often = "stages.train.checkpoint_minutes=0";
-    let paused = program.run(&with(&[often, "stages.train.max_kimg=0.2"]));
+    let paused = program.run(&with(TRAIN, &[often, "stages.train.max_kimg=0.2"]));
     assert_eq!(paused.status.code(), Some(130));
     let state = work(&program).join("state");
     let checkpoints: Vec<(PathBuf, Vec<u8>)> = state
@@ -72,7 +62,7 @@ fn where_no_checkpoint_can_be_used_training_is_not_begun_anew() {
     for (path, bytes) in &checkpoints {
         fs::write(path, bytes).unwrap();
     }
-    let resumed = program.succeed(&with(&[often]));
+    let resumed = program.succeed(&with(TRAIN, &[often]));
     assert!(resumed.contains("succeeded"), "{resumed}");
     assert_eq!(
         differences(&undisturbed.artifacts(), &program.artifacts()),

@@ -15,6 +15,12 @@ pub(crate) fn workspace() -> PathBuf {
         .unwrap()
 }
 
+/// A command with settings of its own.
+pub(crate) fn with<'a>(run: &[&'a str], settings: &[&'a str]) -> Vec<&'a str> {
+    let set = settings.iter().flat_map(|setting| ["--set", setting]);
+    run.iter().copied().chain(set).collect()
+}
+
 /// A home folder and the program that works in it.
 pub(crate) struct Program {
     home: TempDir,

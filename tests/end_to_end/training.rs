@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use patchwork_core::{Digest, Seed};
 use serde_json::Value;
 
-use crate::program::{Program, children, differences, files, kill};
+use crate::program::{Program, children, differences, files, kill, with};
 use crate::readers;
 
 /// Everything that training can do, in one.
@@ -95,11 +95,6 @@ fn wait_for(program: &Program, child: &mut Child, wanted: impl Fn(&[PathBuf]) ->
 fn step(record: &Path) -> u64 {
     let name = record.file_name().unwrap().to_str().unwrap();
     name["checkpoint-".len()..][..9].parse().unwrap()
-}
-
-fn with<'a>(run: &[&'a str], settings: &[&'a str]) -> Vec<&'a str> {
-    let set = settings.iter().flat_map(|setting| ["--set", setting]);
-    run.iter().copied().chain(set).collect()
 }
 
 /// Killed at any step, under another cadence of checkpoints each time, once with its newest checkpoint damaged, and

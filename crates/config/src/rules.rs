@@ -7,7 +7,7 @@ use crate::section::Section;
 use crate::settings::evaluate::{Baseline, EvaluateSettings};
 use crate::settings::network::KEYS as NETWORK_KEYS;
 use crate::settings::prepare::{ImageChannels, Labels, PrepareSettings};
-use crate::settings::sample::{Region, SampleLabels, SampleSettings};
+use crate::settings::sample::{SampleLabels, SampleSettings};
 use crate::settings::train::{AugmentOperation, EmaKind, TrainSettings};
 use crate::settings::{Kind, StageSettings};
 
@@ -152,7 +152,10 @@ fn check_sample(
         return Ok(());
     };
     if let (Some(region), Some(data)) = (sample.region, prepare_above(stage, stages)) {
-        check_region(section, region, train, data)?;
+        let levels = train.network.levels();
+        if let Some(problem) = region.problem(train.position_channels, data.image_size(), levels) {
+            return Err(section.invalid("region", problem));
+        }
     }
     if sample.ema_width.is_some() && train.ema != EmaKind::Power {
         let problem =
@@ -209,38 +212,6 @@ fn check_sample(
 }
 
 /// A region is drawn by coordinates, and has to pass the network's levels.
-fn check_region(
-    section: &Section<'_>,
-    region: Region,
-    train: &TrainSettings,
-    data: &PrepareSettings,
-) -> Result<(), ConfigError> {
-    let Region { row, column, side } = region;
-    let refuse = |problem: String| Err(section.invalid("region", problem));
-    if !train.position_channels {
-        return refuse("needs a network that was trained with `position_channels`".to_owned());
-    }
-    let (width, height) = data.image_size();
-    if row + side > height || column + side > width {
-        let images = if width == height {
-            format!("`resolution` = {width}")
-        } else {
-            format!("{width} x {height} pixels")
-        };
-        return refuse(format!(
-            "of side {side} at row {row} and column {column} does not lie in images of {images}"
-        ));
-    }
-    let divisor = train.network.side_divisor();
-    if !side.is_multiple_of(divisor) {
-        return refuse(format!(
-            "has side {side}, but a network of {} levels needs sides divisible by {divisor}",
-            train.network.levels()
-        ));
-    }
-    Ok(())
-}
-
 /// Some metrics compare features themselves, which the reference has to keep.
 fn check_features(
     section: &Section<'_>,

@@ -161,7 +161,7 @@ impl NetworkConfig {
     }
 
     /// Number of levels.
-    pub(crate) fn levels(&self) -> usize {
+    pub fn levels(&self) -> usize {
         self.channel_mult.len()
     }
 

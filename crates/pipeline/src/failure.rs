@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 
 /// The error and its causes, outermost first.
-pub fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
     let mut chain: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {

@@ -61,17 +61,11 @@ impl Registry {
     /// Records that the worker of an attempt is alive.
     pub async fn heartbeat(&self, attempt_id: i64) -> Result<(), RegistryError> {
         const ACTION: &str = "record a heartbeat";
-        let mut transaction = self.begin(ACTION).await?;
-        sqlx::query("UPDATE attempts SET heartbeat = ? WHERE id = ? AND ended IS NULL")
-            .bind(now())
-            .bind(attempt_id)
-            .execute(&mut *transaction)
-            .await
-            .map_err(RegistryError::during(ACTION))?;
-        transaction
-            .commit()
-            .await
-            .map_err(RegistryError::during(ACTION))
+        let statement =
+            sqlx::query("UPDATE attempts SET heartbeat = ? WHERE id = ? AND ended IS NULL")
+                .bind(now())
+                .bind(attempt_id);
+        self.write(ACTION, statement).await
     }
 
     /// Records what an attempt has taken of the machine so far: processor time of all its threads, and the most
@@ -83,38 +77,25 @@ impl Registry {
         peak_memory_bytes: u64,
     ) -> Result<(), RegistryError> {
         const ACTION: &str = "record what an attempt takes";
-        let mut transaction = self.begin(ACTION).await?;
-        sqlx::query("UPDATE attempts SET cpu_seconds = ?, peak_memory_bytes = ? WHERE id = ?")
-            .bind(cpu_seconds)
-            .bind(i64::try_from(peak_memory_bytes).unwrap_or(i64::MAX))
-            .bind(attempt_id)
-            .execute(&mut *transaction)
-            .await
-            .map_err(RegistryError::during(ACTION))?;
-        transaction
-            .commit()
-            .await
-            .map_err(RegistryError::during(ACTION))
+        let statement =
+            sqlx::query("UPDATE attempts SET cpu_seconds = ?, peak_memory_bytes = ? WHERE id = ?")
+                .bind(cpu_seconds)
+                .bind(i64::try_from(peak_memory_bytes).unwrap_or(i64::MAX))
+                .bind(attempt_id);
+        self.write(ACTION, statement).await
     }
 
     /// Records how an attempt ended. What that means for its stage is for
     /// [`Registry::set_stage`].
     pub async fn end_attempt(&self, attempt_id: i64, end: AttemptEnd) -> Result<(), RegistryError> {
         const ACTION: &str = "record an attempt's end";
-        let mut transaction = self.begin(ACTION).await?;
-        sqlx::query(
+        let statement = sqlx::query(
             "UPDATE attempts SET ended = ?1, heartbeat = ?1, exit = ?2, error = ?3 WHERE id = ?4",
         )
         .bind(now())
         .bind(end.exit)
         .bind(end.error)
-        .bind(attempt_id)
-        .execute(&mut *transaction)
-        .await
-        .map_err(RegistryError::during(ACTION))?;
-        transaction
-            .commit()
-            .await
-            .map_err(RegistryError::during(ACTION))
+        .bind(attempt_id);
+        self.write(ACTION, statement).await
     }
 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 use patchwork_core::durable;
 use patchwork_core::lock::FileLock;
 use sqlx::migrate::Migrator;
+use sqlx::query::Query;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
 use sqlx::{Connection, Sqlite, Transaction};
 
@@ -164,6 +166,23 @@ impl Registry {
             .await
             .map_err(RegistryError::during(action))
     }
+
+    /// Carries out one statement, in a write transaction of its own.
+    pub(crate) async fn write(
+        &self,
+        action: &'static str,
+        statement: Query<'_, Sqlite, SqliteArguments>,
+    ) -> Result<(), RegistryError> {
+        let mut transaction = self.begin(action).await?;
+        statement
+            .execute(&mut *transaction)
+            .await
+            .map_err(RegistryError::during(action))?;
+        transaction
+            .commit()
+            .await
+            .map_err(RegistryError::during(action))
+    }
 }
 
 /// The highest version that this program knows.
@@ -189,15 +208,8 @@ mod tests {
 
     async fn fill(registry: &Registry) -> Result<(), RegistryError> {
         const ACTION: &str = "fill";
-        let mut transaction = registry.begin(ACTION).await?;
-        sqlx::query("INSERT INTO filler VALUES (zeroblob(1000000))")
-            .execute(&mut *transaction)
-            .await
-            .map_err(RegistryError::during(ACTION))?;
-        transaction
-            .commit()
-            .await
-            .map_err(RegistryError::during(ACTION))
+        let statement = sqlx::query("INSERT INTO filler VALUES (zeroblob(1000000))");
+        registry.write(ACTION, statement).await
     }
 
     #[tokio::test]

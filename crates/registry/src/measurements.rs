@@ -86,8 +86,7 @@ impl Registry {
         score: &NewScore,
     ) -> Result<(), RegistryError> {
         const ACTION: &str = "record a score";
-        let mut transaction = self.begin(ACTION).await?;
-        sqlx::query(
+        let statement = sqlx::query(
             "INSERT OR REPLACE INTO scores (run_id, stage, subject, metric, value, extractor,
                  extractor_hash, resize, reference, reference_images, samples, seeds, codec,
                  images_seen, time, deviation, reference_foreign)
@@ -109,14 +108,8 @@ impl Registry {
         .bind(score.images_seen.map(|images| images as i64))
         .bind(&score.time)
         .bind(score.deviation)
-        .bind(score.reference_foreign)
-        .execute(&mut *transaction)
-        .await
-        .map_err(RegistryError::during(ACTION))?;
-        transaction
-            .commit()
-            .await
-            .map_err(RegistryError::during(ACTION))
+        .bind(score.reference_foreign);
+        self.write(ACTION, statement).await
     }
 }
 

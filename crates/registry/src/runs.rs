@@ -120,18 +120,11 @@ impl Registry {
     /// Records how a run ended.
     pub async fn finish_run(&self, run_id: i64, status: RunStatus) -> Result<(), RegistryError> {
         const ACTION: &str = "record a run's end";
-        let mut transaction = self.begin(ACTION).await?;
-        sqlx::query("UPDATE runs SET status = ?, ended = ? WHERE id = ?")
+        let statement = sqlx::query("UPDATE runs SET status = ?, ended = ? WHERE id = ?")
             .bind(status)
             .bind(now())
-            .bind(run_id)
-            .execute(&mut *transaction)
-            .await
-            .map_err(RegistryError::during(ACTION))?;
-        transaction
-            .commit()
-            .await
-            .map_err(RegistryError::during(ACTION))
+            .bind(run_id);
+        self.write(ACTION, statement).await
     }
 
     /// Records something that happened, to a stage or to the run as a whole.
@@ -143,21 +136,14 @@ impl Registry {
         message: &str,
     ) -> Result<(), RegistryError> {
         const ACTION: &str = "record an event";
-        let mut transaction = self.begin(ACTION).await?;
-        sqlx::query(
+        let statement = sqlx::query(
             "INSERT INTO events (run_id, stage, level, message, time) VALUES (?, ?, ?, ?, ?)",
         )
         .bind(run_id)
         .bind(stage)
         .bind(level)
         .bind(message)
-        .bind(now())
-        .execute(&mut *transaction)
-        .await
-        .map_err(RegistryError::during(ACTION))?;
-        transaction
-            .commit()
-            .await
-            .map_err(RegistryError::during(ACTION))
+        .bind(now());
+        self.write(ACTION, statement).await
     }
 }

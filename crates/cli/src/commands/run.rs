@@ -73,11 +73,11 @@ async fn run_all(
     if failed > 0 {
         remark(&format!("{failed} of {all} combinations failed"));
     }
-    Ok(ExitCode::from(match (failed, paused) {
-        (0, 0) => return Ok(ExitCode::SUCCESS),
-        (0, _) => EXIT_PAUSED,
-        _ => EXIT_FAILED,
-    }))
+    Ok(match (failed, paused) {
+        (0, 0) => ExitCode::SUCCESS,
+        (0, _) => ExitCode::from(EXIT_PAUSED),
+        _ => ExitCode::from(EXIT_FAILED),
+    })
 }
 
 fn headline(number: usize, count: usize, variant: &Variant) -> String {

@@ -5,7 +5,6 @@ mod draw;
 mod export;
 mod memory;
 mod options;
-mod region;
 
 use std::collections::BTreeMap;
 
@@ -13,8 +12,8 @@ use patchwork_config::{Execution, Kind, SampleSettings, SeedRange};
 use patchwork_core::durable;
 use patchwork_dataset::grid::first_images_png;
 use patchwork_dataset::{Channels, Row, ShardSet, ShardSetWriter, ShardSpec};
-use patchwork_networks::Network;
 use patchwork_networks::checkpoint::load_network;
+use patchwork_networks::{Network, NetworkConfig};
 use patchwork_pipeline::Outcome;
 use patchwork_pipeline::protocol::{Job, JobInput, Progress};
 use patchwork_pipeline::worker::{Context, StageError};
@@ -40,9 +39,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let trained = input(job, Kind::Train)?;
     let network = network(trained, &settings, device, context)?;
     let classes = Classes::of_stage(job, &settings, network.config().label_dim)?;
-    if let Some(wanted) = settings.region {
-        region::check(wanted, network.config())?;
-    }
+    check_region(&settings, network.config())?;
     let sampler = ImageSampler::new(
         &network,
         device::kind(settings.precision),
@@ -88,6 +85,20 @@ fn network(
         ));
     }
     Ok(network)
+}
+
+/// A region that the network does not draw.
+#[derive(Debug, thiserror::Error)]
+#[error("`region` {0}")]
+struct NoRegion(String);
+
+/// Settings are checked against those of training before a run; here against the network, which may come from elsewhere.
+fn check_region(settings: &SampleSettings, config: &NetworkConfig) -> Result<(), NoRegion> {
+    let size = [config.width(), config.height()].map(|side| side as u32);
+    let problem = settings
+        .region
+        .and_then(|region| region.problem(config.position_channels, size.into(), config.levels()));
+    problem.map_or(Ok(()), |problem| Err(NoRegion(problem)))
 }
 
 /// A network that makes no images.

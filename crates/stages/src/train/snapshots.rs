@@ -72,6 +72,11 @@ impl Snapshots {
         self.kept.iter().map(|snapshot| snapshot.images).collect()
     }
 
+    fn is_measured(&self, images: u64) -> bool {
+        let mut measured = self.kept.iter().filter(|kept| kept.distance.is_some());
+        measured.any(|kept| kept.images == images)
+    }
+
     /// Images of the best one, if any was measured; of equal ones the first.
     pub(crate) fn best(&self) -> Option<u64> {
         let measured = self
@@ -138,6 +143,9 @@ impl Training<'_> {
             let file = snapshot_file(images);
             if !picture_of(&self.context.artifact().join(&file)).is_file() {
                 self.save_samples(&file, images)?;
+            }
+            if self.state.snapshots.is_measured(images) {
+                continue;
             }
             if let Some(distance) = self.measure_at_last(&file, images)? {
                 let snapshots = &mut self.state.snapshots;

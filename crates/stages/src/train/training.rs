@@ -251,7 +251,7 @@ impl Training<'_> {
         self.make_up_for_failures()?;
         self.save_samples(NETWORK_FILE, self.state.position.images_seen)?;
         self.measure_at_last(NETWORK_FILE, self.state.position.images_seen)?;
-        self.remove_snapshots_but(&[self.state.snapshots.clone()])?;
+        self.remove_snapshots_but(std::slice::from_ref(&self.state.snapshots))?;
         let State {
             position, curve, ..
         } = &self.state;
