@@ -31,6 +31,7 @@ mod signals;
 pub mod spec;
 pub mod store;
 pub mod story;
+mod unfinished;
 pub mod worker;
 
 pub use child::WORKER_ENVIRONMENT;

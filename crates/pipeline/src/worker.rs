@@ -16,12 +16,13 @@ use patchwork_core::{FileError, durable};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::event_pipe::EventPipe;
-use crate::failure::{chain, may_pass};
+use crate::failure::{chain, may_pass, says_it_may_pass};
 use crate::manifest::{MANIFEST_FORMAT, Manifest, Outcome, list_files};
 use crate::protocol::{Event, Job, Progress};
 use crate::resources;
 use crate::signals::is_hangup_ignored;
 use crate::store::Store;
+use crate::unfinished;
 
 /// The file descriptor on which a worker reports.
 pub const EVENT_DESCRIPTOR: i32 = 3;
@@ -211,6 +212,7 @@ fn attempt(
         durable::create_dir_all(folder)?;
         durable::remove_partials(folder)?;
     }
+    unfinished::note(&job, &work)?;
     let outcome = stage(&job, &context)?;
     publish(&store, &job, &context.artifact, outcome.clone())?;
     durable::remove_dir_all(&work)?;
@@ -306,15 +308,7 @@ fn report_panics(events: EventPipe) {
         let text = panic.to_string();
         events.send(&Event::Failed {
             chain: text.lines().map(str::to_owned).collect(),
-            transient: tells_of_what_may_pass(&text),
+            transient: says_it_may_pass(&text),
         });
     }));
-}
-
-/// Whether an error of libtorch's tells of what another process may not meet: memory that others hold now, a device that
-/// was lost.
-fn tells_of_what_may_pass(text: &str) -> bool {
-    ["can't allocate memory", "out of memory", "CUDA error"]
-        .iter()
-        .any(|words| text.contains(words))
 }

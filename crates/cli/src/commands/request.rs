@@ -15,6 +15,7 @@ use patchwork_registry::Registry;
 use patchwork_weights::weights_folder;
 use serde_json::{Value, json};
 
+use super::explain::tell_unfinished;
 use crate::arguments::{Arguments, Format};
 use crate::error::{CliError, EXIT_FAILED, EXIT_PAUSED};
 use crate::output::{Report, Rows, duration, line, remark};
@@ -78,6 +79,7 @@ impl Request<'_> {
         report: &mut Report,
     ) -> Result<RunOutcome, CliError> {
         let planned = self.plan(arguments)?;
+        tell_unfinished(&planned.plan, &planned.store)?;
         let outcome = planned.carry_out(self.force, self.jobs).await?;
         report_outcome(&outcome, report)?;
         if report.format() == Format::Table {
