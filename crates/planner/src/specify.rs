@@ -26,11 +26,13 @@ pub enum SpecifyError {
         #[source]
         source: Box<patchwork_dataset::DatasetError>,
     },
-    /// The network that a training starts from cannot be read.
-    #[error("stage `{stage}`: `init_from`: {source}")]
+    /// The network or the checkpoint that a training starts from cannot be read.
+    #[error("stage `{stage}`: `{key}`: {source}")]
     Network {
         /// The stage.
         stage: String,
+        /// The setting.
+        key: &'static str,
         /// The cause.
         #[source]
         source: FileError,
@@ -120,7 +122,7 @@ pub fn specify_stage(
 ) -> Result<StageSpec, SpecifyError> {
     let mut settings = stage.settings.clone();
     let mut source_digest: Option<Digest> = None;
-    let mut init_from: Option<String> = None;
+    let mut places: Vec<(&str, String)> = Vec::new();
     let mut extra = Vec::new();
     match &mut settings {
         StageSettings::Prepare(prepare) => {
@@ -155,14 +157,21 @@ pub fn specify_stage(
                 extra.push(("extractor_weights", json!(weights)));
             }
             extra.push(("seed", json!(seed)));
-            init_from = train.init_from.take();
-            if let Some(path) = &init_from {
+            let files = [
+                ("init_from", "init_file", &mut train.init_from),
+                ("resume_from", "resume_file", &mut train.resume_from),
+            ];
+            // As with raw data: where the file lies is no part of the fingerprint, its digest is.
+            for (key, place, setting) in files {
+                let Some(path) = setting else { continue };
                 let digest =
                     Digest::of_file(Path::new(path)).map_err(|source| SpecifyError::Network {
                         stage: stage.name.clone(),
+                        key,
                         source,
                     })?;
-                train.init_from = Some(digest.to_string());
+                let path = std::mem::replace(path, digest.to_string());
+                places.push((place, path));
             }
         }
         StageSettings::Sample(sample) => {
@@ -183,9 +192,8 @@ pub fn specify_stage(
     } else if stage.kind() == Kind::Train {
         execution["environment"] = lanes_environment();
     }
-    if let Some(path) = init_from {
-        // As with raw data: where the file lies is no part of the fingerprint, its digest is.
-        execution["init_file"] = json!(path);
+    for (place, path) in places {
+        execution[place] = json!(path);
     }
     for (key, value) in extra {
         if value.is_null() {
