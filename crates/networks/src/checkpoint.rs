@@ -127,7 +127,15 @@ fn dtype(name: &str, kind: Kind) -> Result<Dtype, NetworkError> {
 /// [`NetworkError`]: unreadable, damaged (every length is checked), or an element type besides
 /// f64, f32, f16, bf16, i64, i32 and u8.
 pub fn read_safetensors(path: &Path) -> Result<BTreeMap<String, Tensor>, NetworkError> {
-    parse_tensors(&map(path)?, path)
+    read_safetensors_under("", path)
+}
+
+/// The same of those tensors whose names begin with a prefix; the others are not brought into memory.
+pub fn read_safetensors_under(
+    prefix: &str,
+    path: &Path,
+) -> Result<BTreeMap<String, Tensor>, NetworkError> {
+    parse_tensors(&map(path)?, prefix, path)
 }
 
 /// A file's bytes, of which none is in memory before it is looked at.
@@ -138,11 +146,15 @@ pub(crate) fn map(path: &Path) -> Result<Mmap, FileError> {
 
 pub(crate) fn parse_tensors(
     bytes: &[u8],
+    prefix: &str,
     path: &Path,
 ) -> Result<BTreeMap<String, Tensor>, NetworkError> {
     let file = SafeTensors::deserialize(bytes).map_err(|source| damaged(path, source))?;
     let mut tensors = BTreeMap::new();
     for (name, view) in file.tensors() {
+        if !name.starts_with(prefix) {
+            continue;
+        }
         let kind = match view.dtype() {
             Dtype::F64 => Kind::Double,
             Dtype::F32 => Kind::Float,
@@ -200,7 +212,7 @@ pub fn load_network(path: &Path, device: Device) -> Result<Network, NetworkError
         key: CONFIG_KEY,
         problem: "there is none; `patchwork checkpoint import` adds them".to_owned(),
     })?;
-    let tensors = choose_weights(parse_tensors(&bytes, path)?, None, path)?;
+    let tensors = choose_weights(parse_tensors(&bytes, "", path)?, None, path)?;
     Network::from_tensors(&config, tensors, device)
 }
 

@@ -242,7 +242,7 @@ fn read_network(
         Stored {
             format: CheckpointFormat::Safetensors,
             config: stored_config(&bytes, path)?,
-            tensors: choose_weights(parse_tensors(&bytes, path)?, entry, path)?,
+            tensors: choose_weights(parse_tensors(&bytes, "", path)?, entry, path)?,
         }
     } else {
         read_pickle(&bytes, path, entry)?

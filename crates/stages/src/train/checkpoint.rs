@@ -13,7 +13,7 @@ use patchwork_networks::{NetworkConfig, NetworkError};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::checkpoint_file::{Checkpoint, CheckpointError, State, read_state, read_tensors, write};
+use super::checkpoint_file::{Checkpoint, CheckpointError, State, read_state, write};
 use super::snapshots::Snapshots;
 
 const KEPT: usize = 2;
@@ -211,7 +211,7 @@ fn read(record_path: &Path) -> Result<Checkpoint, CheckpointError> {
             known: FORMAT,
         });
     }
-    read_tensors(&record_path.with_extension("safetensors"), record.blake3)
+    Checkpoint::open(&record_path.with_extension("safetensors"), record.blake3)
 }
 
 #[cfg(test)]
@@ -242,7 +242,7 @@ mod tests {
         let found = found.unwrap();
         (
             found.state.position.step,
-            found.tensors["x"].double_value(&[0]),
+            found.tensors("").unwrap()["x"].double_value(&[0]),
         )
     }
 

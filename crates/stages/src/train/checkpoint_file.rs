@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use patchwork_core::digest::DigestWriter;
 use patchwork_core::durable::DurableFile;
 use patchwork_core::{Digest, FileError, file_error};
-use patchwork_networks::checkpoint::{config_entry, read_safetensors, write_safetensors};
+use patchwork_networks::checkpoint::{config_entry, read_safetensors_under, write_safetensors};
 use patchwork_networks::{NetworkConfig, NetworkError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -64,20 +64,39 @@ impl State {
     }
 }
 
-/// A checkpoint that was read and found whole.
+/// A checkpoint that was found whole. Its tensors stay in the file until they are asked for.
 pub(crate) struct Checkpoint {
-    pub(crate) tensors: BTreeMap<String, Tensor>,
+    path: PathBuf,
     pub(crate) state: State,
 }
 
 impl Checkpoint {
+    /// The checkpoint in a safetensors file of a digest.
+    pub(crate) fn open(path: &Path, recorded: Digest) -> Result<Self, CheckpointError> {
+        let found = Digest::of_file(path)?;
+        if found != recorded {
+            return Err(CheckpointError::Digest { recorded, found });
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            state: read_state(path)?,
+        })
+    }
+
+    /// The tensors whose names begin with a prefix.
+    pub(crate) fn tensors_under(
+        &self,
+        prefix: &str,
+    ) -> Result<BTreeMap<String, Tensor>, NetworkError> {
+        read_safetensors_under(prefix, &self.path)
+    }
+
     /// The tensors under a prefix, without it.
-    pub(crate) fn tensors(&self, prefix: &str) -> BTreeMap<String, Tensor> {
-        let named = self.tensors.iter().filter_map(|(name, tensor)| {
-            let name = name.strip_prefix(prefix)?;
-            Some((name.to_owned(), tensor.shallow_clone()))
-        });
-        named.collect()
+    pub(crate) fn tensors(&self, prefix: &str) -> Result<BTreeMap<String, Tensor>, NetworkError> {
+        let tensors = self.tensors_under(prefix)?.into_iter();
+        Ok(tensors
+            .map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor))
+            .collect())
     }
 }
 
@@ -98,18 +117,6 @@ pub(crate) fn write(
     let (file, digest, _) = file.finish();
     file.commit()?;
     Ok(digest)
-}
-
-/// The checkpoint in a safetensors file of a digest.
-pub(crate) fn read_tensors(path: &Path, recorded: Digest) -> Result<Checkpoint, CheckpointError> {
-    let found = Digest::of_file(path)?;
-    if found != recorded {
-        return Err(CheckpointError::Digest { recorded, found });
-    }
-    Ok(Checkpoint {
-        tensors: read_safetensors(path)?,
-        state: read_state(path)?,
-    })
 }
 
 /// Where training stood, from a checkpoint's safetensors file.

@@ -10,11 +10,14 @@ use patchwork_pipeline::worker::StageError;
 use tch::Tensor;
 
 use super::CHECKPOINT_FILE;
-use super::checkpoint_file::{self, Checkpoint, CheckpointError, State, read_tensors};
+use super::checkpoint_file::{self, Checkpoint, CheckpointError, State};
 use super::divergence::Rollback;
 use super::failures::{dispensable, once_there_is_space};
 use super::pulse::Doing;
 use super::training::Training;
+
+/// What the names of the optimiser's tensors begin with in a checkpoint.
+const OPTIMIZER_PREFIX: &str = "optimizer.";
 
 /// Why a training cannot go on from another one's checkpoint.
 #[derive(Debug, thiserror::Error)]
@@ -65,10 +68,11 @@ impl Training<'_> {
     /// Goes on from the checkpoint of another training, whose file is `resume_from`: from its weights, averages, moments
     /// and position, under this one's settings. What was measured and kept there is not taken along.
     pub(super) fn take_over(&mut self, path: &Path, digest: Digest) -> Result<(), StageError> {
-        let checkpoint = read_tensors(path, digest).map_err(|problem| ResumeError::Unusable {
-            path: path.to_owned(),
-            problem: Box::new(problem),
-        })?;
+        let checkpoint =
+            Checkpoint::open(path, digest).map_err(|problem| ResumeError::Unusable {
+                path: path.to_owned(),
+                problem: Box::new(problem),
+            })?;
         let (seen, total) = (
             checkpoint.state.position.images_seen,
             self.settings.duration_images,
@@ -103,12 +107,14 @@ impl Training<'_> {
         let buffers = network.buffers().into_iter();
         let mut tensors: BTreeMap<String, Tensor> =
             buffers.map(|buffer| (buffer.name, buffer.tensor)).collect();
-        tensors.extend(checkpoint.tensors(TRAINED_PREFIX));
+        tensors.extend(checkpoint.tensors(TRAINED_PREFIX)?);
         network.load(&tensors)?;
+        drop(tensors);
         for (index, average) in step.averages.iter_mut().enumerate() {
-            average.load(&checkpoint.tensors(&average_prefix(index)))?;
+            average.load(&checkpoint.tensors(&average_prefix(index))?)?;
         }
-        step.optimizer.load_state(&checkpoint.tensors)?;
+        let state = checkpoint.tensors_under(OPTIMIZER_PREFIX)?;
+        step.optimizer.load_state(&state)?;
         Ok(())
     }
 
