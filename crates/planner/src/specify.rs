@@ -188,6 +188,11 @@ pub fn specify_stage(
         execution["environment"] = cuda_environment(stage.execution.tf32);
         if stage.execution.tf32 {
             extra.push(("tf32", json!(true)));
+            // A setting once is on one side alone.
+            execution
+                .as_object_mut()
+                .expect("settings are an object")
+                .remove("tf32");
         }
     } else if stage.kind() == Kind::Train {
         execution["environment"] = lanes_environment();
