@@ -66,8 +66,15 @@ fn gc_deletes_what_the_kept_runs_do_not_need() {
     let before = program.artifacts();
     let found = program.rows(&["gc", "--keep", "1"]);
     assert_eq!((found.len(), &found[0]["deleted"]), (1, &false.into()));
+    assert_eq!(found[0]["run"], "smoke-1");
     assert_eq!(program.artifacts(), before);
+    let on_disk = || {
+        let question = "SELECT COUNT(*) AS artifacts FROM artifacts WHERE bytes > 0";
+        program.rows(&["query", question])[0]["artifacts"].clone()
+    };
+    assert_eq!(on_disk(), 2);
     program.rows(&["gc", "--keep", "1", "--apply"]);
+    assert_eq!(on_disk(), 1);
     let would = |arguments: &[&str]| {
         program.rows(&[arguments, &["--dry-run"]].concat())[0]["would_be"].clone()
     };
@@ -247,6 +254,24 @@ fn a_lost_registry_is_made_again_from_the_folders() {
     // The next run goes on counting.
     program.succeed(&["run", SMOKE, "--until", "prepare"]);
     assert_eq!(program.rows(&["runs"])[0]["run"], "smoke-3");
+
+    // Scores outlive everything that they were made from.
+    let deleted = program.rows(&["gc", "--older-than", "0", "--apply"]);
+    let network = deleted.iter().find(|row| row["what"] == "train artifact");
+    let network = network.unwrap_or_else(|| panic!("no network in {deleted:?}"));
+    assert_eq!(
+        (&network["run"], &network["metric"]),
+        (&"smoke-1".into(), &"fd_efficientnet_lite0".into())
+    );
+    assert!(network["value"].is_number(), "{network}");
+    let left = program.artifacts();
+    assert!(
+        !left.is_empty() && left.keys().all(|path| path.starts_with("evaluate")),
+        "{:?}",
+        left.keys()
+    );
+    program.succeed(&["registry", "rebuild"]);
+    assert_eq!(answers()[6], before[6]);
 }
 
 #[test]

@@ -109,7 +109,7 @@ pub(crate) enum Command {
     Compare(CompareArguments),
     /// Delete what no recorded run needs, or say what would be deleted.
     #[command(
-        after_help = "Runs outside of the limits stay in the registry and no longer keep their artifacts.\n\n\
+        after_help = "Runs outside of the limits stay in the registry and keep their evaluations, nothing else.\n\n\
         Examples:\n  patchwork gc\n  patchwork gc --keep 5 --older-than 30 --apply"
     )]
     Gc(GcArguments),
