@@ -177,6 +177,21 @@ fn runs_are_compared_and_scores_that_do_not_compare_are_not_ranked() {
     assert_eq!(ranking.len(), 2);
     let value = |row: usize| ranking[row]["value"].as_f64().unwrap();
     assert!(value(0) <= value(1));
+    // The one setting that differs tells the runs apart.
+    for row in &ranking {
+        let settings = row["settings"].as_object().unwrap();
+        let names: Vec<&str> = settings.keys().map(String::as_str).collect();
+        assert_eq!(names, ["sample.seeds"], "{row}");
+        assert_eq!(
+            (&row["stage"], &row["of"]),
+            (&"evaluate".into(), &"sample".into())
+        );
+    }
+    assert_ne!(ranking[0]["settings"], ranking[1]["settings"]);
+    let table = program.succeed(&rank);
+    assert!(table.contains("sample.seeds="), "{table}");
+    let of_32 = [&rank[..], &["--samples", "32"]].concat();
+    assert_eq!(program.rows(&of_32), ranking);
 
     seeds("0-15");
     let refused = program.run(&rank);
@@ -186,12 +201,24 @@ fn runs_are_compared_and_scores_that_do_not_compare_are_not_ranked() {
         message.contains("samples: 16 in smoke-3; 32 in smoke-1, smoke-2"),
         "{message}"
     );
-    assert_eq!(
-        program
-            .rows(&[&rank[..], &["--incomparable"]].concat())
-            .len(),
-        3
+    assert!(message.contains("--samples"), "{message}");
+    assert_eq!(program.rows(&of_32), ranking);
+    let drawn_by = |stage: &str| program.run(&[&of_32[..], &["--stage", stage]].concat());
+    assert!(drawn_by("sample").status.success());
+    let none = text(&drawn_by("sample-0"));
+    assert!(
+        none.contains("of 32 samples by or of stage `sample-0`")
+            && none.contains("`sample` by `evaluate` of 16 samples"),
+        "{none}"
     );
+    let all = program.run(&[&rank[..], &["--incomparable", "--format", "csv"]].concat());
+    assert!(
+        text(&all).contains("samples: 16 in smoke-3; 32 in smoke-1, smoke-2"),
+        "{}",
+        text(&all)
+    );
+    let lines = String::from_utf8(all.stdout).unwrap();
+    assert_eq!(lines.lines().count(), 4, "{lines}");
     assert_eq!(
         program
             .rows(&[&rank[..], &["smoke-1", "smoke-2"]].concat())
@@ -221,9 +248,11 @@ fn runs_are_compared_and_scores_that_do_not_compare_are_not_ranked() {
         "evaluate",
     ]);
     python(renamed, &[program.home().join("registry.db").as_os_str()]);
+    // The same evaluation of the same network takes one rank.
     let ranking = program.rows(&[&fid[..], &["smoke-2", "smoke-4"]].concat());
-    assert_eq!(ranking.len(), 2);
-    assert_eq!(ranking[0]["value"], ranking[1]["value"]);
+    assert_eq!(ranking.len(), 1);
+    assert_eq!(ranking[0]["run"], "smoke-2");
+    assert_eq!(ranking[0]["also"], serde_json::json!(["smoke-4"]));
 }
 
 #[test]

@@ -90,10 +90,11 @@ pub(crate) enum CliError {
     AtWork { pid: u32 },
     #[error("`compare` wants two or more different runs")]
     TooFewRuns,
-    #[error("no run has a score of `{metric}`{}; recorded are {known}", scope.as_ref().map(|pipeline| format!(" in pipeline `{pipeline}`")).unwrap_or_default())]
+    #[error("no run has a score of `{metric}`{scope}; recorded are {known}")]
     NoScores {
         metric: String,
-        scope: Option<String>,
+        /// Which scores were asked for, as a part of the sentence; may be empty.
+        scope: String,
         known: String,
     },
     #[error("these scores of `{metric}` do not compare:\n{differences}")]
@@ -122,7 +123,9 @@ impl CliError {
         match self {
             Self::Config(error) => error.hint(),
             Self::Incomparable { .. } => Some(
-                "name runs of one kind, or rank them anyway with `--incomparable`".to_owned(),
+                "choose scores of one kind by `--samples N`, `--stage NAME`, `--pipeline NAME` or by naming runs, \
+                 or rank them anyway with `--incomparable`"
+                    .to_owned(),
             ),
             Self::Registry(RegistryError::Open { .. } | RegistryError::Migrate { .. }) => Some(
                 "if the file is damaged, `patchwork registry rebuild` makes it again from the runs' folders"

@@ -104,7 +104,7 @@ pub(crate) enum Command {
     #[command(
         after_help = "Scores of different extractors, references or numbers of samples are not ranked.\n\n\
         Examples:\n  patchwork compare celeba-3 celeba-4 --plot curves.png\n  \
-        patchwork compare --metric fid --pipeline celeba"
+        patchwork compare --metric fid --pipeline celeba --samples 50000"
     )]
     Compare(CompareArguments),
     /// Delete what no recorded run needs, or say what would be deleted.
