@@ -397,4 +397,22 @@ fn a_matrix_that_stops_at_a_limit_is_one_listing_and_no_failure() {
             ("train", "interrupted"),
         ]
     );
+
+    // Going on with one names the other, and a run without anything to go on with names both.
+    let said = |arguments: &[&str], code: i32| {
+        let output = program.run(arguments);
+        let said = self::text(&output);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        said
+    };
+    let retried = said(&["retry", "sweep-1"], 130);
+    let other = "other runs have unfinished stages: sweep-2 (interrupted);";
+    assert!(retried.contains(other), "{retried}");
+    program.succeed(&["run", SMOKE, "--until", "prepare"]);
+    let nothing = said(&["retry"], 1);
+    assert!(
+        nothing.contains("run smoke-1 has nothing to retry")
+            && nothing.contains("sweep-3 (interrupted), sweep-2 (interrupted)"),
+        "{nothing}"
+    );
 }

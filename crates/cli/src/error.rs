@@ -79,7 +79,11 @@ pub(crate) enum CliError {
         known: String,
     },
     #[error("run {run} has nothing to retry: all its stages are done")]
-    NothingToRetry { run: String },
+    NothingToRetry {
+        run: String,
+        /// Runs that can be gone on with, with where they stand.
+        others: Option<String>,
+    },
     #[error("the pipeline that run {run} recorded cannot be read by this version: {source}")]
     Definition {
         run: String,
@@ -122,6 +126,9 @@ impl CliError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Config(error) => error.hint(),
+            Self::NothingToRetry { others, .. } => others.as_ref().map(|others| {
+                format!("these have unfinished stages: {others}; go on with one by `patchwork retry RUN`")
+            }),
             Self::Incomparable { .. } => Some(
                 "choose scores of one kind by `--samples N`, `--stage NAME`, `--pipeline NAME` or by naming runs, \
                  or rank them anyway with `--incomparable`"
