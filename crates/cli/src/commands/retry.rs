@@ -44,9 +44,9 @@ pub(crate) async fn retry(
             .any(|recorded| recorded.name == stage.name)
     });
     let started_in = Path::new(&run.working_folder);
+    let is_here = std::env::current_dir().is_ok_and(|current| current == started_in);
     // A home folder that was copied here names folders of another machine.
-    let is_elsewhere = !std::env::current_dir().is_ok_and(|current| current == started_in);
-    if is_elsewhere && started_in.is_dir() {
+    if !is_here && started_in.is_dir() {
         put_below(&mut pipeline, started_in);
     }
     let request = Request {
