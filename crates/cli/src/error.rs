@@ -79,7 +79,11 @@ pub(crate) enum CliError {
         known: String,
     },
     #[error("run {run} has nothing to retry: all its stages are done")]
-    NothingToRetry { run: String },
+    NothingToRetry {
+        run: String,
+        /// Runs that can be gone on with, with where they stand.
+        others: Option<String>,
+    },
     #[error("the pipeline that run {run} recorded cannot be read by this version: {source}")]
     Definition {
         run: String,
@@ -90,10 +94,11 @@ pub(crate) enum CliError {
     AtWork { pid: u32 },
     #[error("`compare` wants two or more different runs")]
     TooFewRuns,
-    #[error("no run has a score of `{metric}`{}; recorded are {known}", scope.as_ref().map(|pipeline| format!(" in pipeline `{pipeline}`")).unwrap_or_default())]
+    #[error("no run has a score of `{metric}`{scope}; recorded are {known}")]
     NoScores {
         metric: String,
-        scope: Option<String>,
+        /// Which scores were asked for, as a part of the sentence; may be empty.
+        scope: String,
         known: String,
     },
     #[error("these scores of `{metric}` do not compare:\n{differences}")]
@@ -121,8 +126,13 @@ impl CliError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Config(error) => error.hint(),
+            Self::NothingToRetry { others, .. } => others.as_ref().map(|others| {
+                format!("these have unfinished stages: {others}; go on with one by `patchwork retry RUN`")
+            }),
             Self::Incomparable { .. } => Some(
-                "name runs of one kind, or rank them anyway with `--incomparable`".to_owned(),
+                "choose scores of one kind by `--samples N`, `--stage NAME`, `--pipeline NAME` or by naming runs, \
+                 or rank them anyway with `--incomparable`"
+                    .to_owned(),
             ),
             Self::Registry(RegistryError::Open { .. } | RegistryError::Migrate { .. }) => Some(
                 "if the file is damaged, `patchwork registry rebuild` makes it again from the runs' folders"

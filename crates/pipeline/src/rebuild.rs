@@ -93,7 +93,7 @@ async fn restore_scores(
     story: &Story,
 ) -> Result<(), PipelineError> {
     for stage in story.stages.iter().filter(|stage| stage.status.is_done()) {
-        // An artifact may have been deleted since.
+        // Artifacts that made no scores may have been deleted since.
         let Some(manifest) = store.find(&stage.kind, stage.fingerprint)? else {
             continue;
         };

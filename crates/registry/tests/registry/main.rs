@@ -2,6 +2,8 @@
 //! two writers at once, processes that are gone, schemas that are too new.
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+mod questions;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -316,8 +318,8 @@ async fn scores_carry_what_makes_them_comparable() {
     }
     let summary = &registry.runs(1).await.unwrap()[0];
     assert_eq!(
-        (summary.metric.as_deref(), summary.value),
-        (Some("fd_efficientnet_lite0"), Some(60.0))
+        (summary.metric.as_deref(), summary.value, summary.samples),
+        (Some("fd_efficientnet_lite0"), Some(60.0), Some(32))
     );
     let history = lines(
         &registry,
