@@ -260,9 +260,13 @@ impl Run<'_> {
         let stage = self.plan.stages[index].spec.name.clone();
         match event {
             Event::Waiting => self.observer.update(Update::StageWaiting { stage }),
-            Event::Progress(progress) => self
-                .observer
-                .update(Update::StageProgress { stage, progress }),
+            Event::Progress(progress) => {
+                if let Progression::Running { attempt, .. } = &mut self.stages[index] {
+                    attempt.note(&progress);
+                }
+                self.observer
+                    .update(Update::StageProgress { stage, progress });
+            }
             Event::Metric { name, step, value } => self.recorder.metric(stage, name, step, value),
             Event::Resumed { step } => self.recorder.resumed(stage, step),
             Event::Resources {
