@@ -26,7 +26,8 @@ const WORKER: &str = "PATCHWORK_TEST_WORKER";
 /// Says to this program that it is to be a supervisor, and in which home folder.
 const SUPERVISOR: &str = "PATCHWORK_TEST_SUPERVISOR";
 
-/// No test but the others' worker: measures something fifty times a second, and warns at the hundredth time.
+/// No test but the others' worker: measures something fifty times a second, now and then what is no number, and warns
+/// at the hundredth time.
 #[test]
 fn the_worker() {
     if std::env::var_os(WORKER).is_none() {
@@ -45,11 +46,17 @@ fn the_worker() {
                 return Err(StageError::Interrupted);
             }
             step += 1;
-            context.metric("loss", step, 0.5);
+            let is_number = step % 7 > 0;
+            context.metric("loss", step, if is_number { 0.5 } else { f64::NAN });
             if step == 100 {
                 context.warn("a hundred steps");
             }
             std::thread::sleep(Duration::from_millis(20));
+        }
+        match job.settings["end"].as_str() {
+            Some("paused") => return Err(StageError::Paused("a limit".to_owned())),
+            Some("failed") => return Err(std::io::Error::other("no luck").into()),
+            _ => {}
         }
         std::fs::write(context.artifact().join("made"), "")?;
         Ok(Outcome::new(json!({ "steps": step }), Vec::new()))
