@@ -350,7 +350,12 @@ impl Run<'_> {
     }
 
     fn end_stage(&mut self, index: usize, result: StageResult) {
-        self.recorder.end_stage(&result, &self.plan.stages[index]);
+        let warning = self.recorder.end_stage(&result, &self.plan.stages[index]);
+        if let Some(message) = warning {
+            let stage = result.stage.clone();
+            self.observer
+                .update(Update::StageWarning { stage, message });
+        }
         let result = Box::new(result);
         self.observer.update(Update::StageEnded {
             result: result.clone(),

@@ -27,6 +27,7 @@ pub mod rebuild;
 mod recorder;
 pub mod resources;
 mod result;
+mod row;
 mod signals;
 pub mod spec;
 pub mod store;

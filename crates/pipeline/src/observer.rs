@@ -58,10 +58,16 @@ pub enum Update {
 /// Whether what happens in a run can be recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recording {
-    /// Everything that happened is recorded, but for measurements that had become too many to keep.
+    /// Everything that happened is recorded, but for what had become too much to keep or was refused.
     Works {
-        /// How many.
+        /// How many measurements and other entries.
         lost: u64,
+    },
+    /// The registry does not take something, whatever is waited: it is left out, and nothing waits for it. Told of the
+    /// first such entry.
+    Refuses {
+        /// Why.
+        cause: String,
     },
     /// It is kept and tried again.
     Fails {
