@@ -40,6 +40,7 @@ pub use executor::{ExecuteOptions, execute};
 pub use manifest::{Manifest, Outcome, Score, Subject};
 pub use plan::{Plan, PlannedStage, Scope};
 pub use result::{RunOutcome, StageResult};
+pub use signals::Signals;
 pub use spec::{Demand, PipelineSpec, StageSpec};
 pub use store::Store;
 

@@ -2,6 +2,7 @@
 
 use crate::protocol::Progress;
 use crate::result::StageResult;
+use crate::signals::Signals;
 
 /// One thing that happened.
 #[derive(Clone, Debug)]
@@ -80,4 +81,12 @@ pub enum Recording {
 pub trait Observer {
     /// Takes notice of an update. Must not block: the supervisor waits for it.
     fn update(&mut self, update: Update);
+}
+
+/// Whoever has runs carried out. Both outlive a run, so that nothing is missed between it and the next one.
+pub struct Caller<'a> {
+    /// Watches the run.
+    pub observer: &'a mut dyn Observer,
+    /// Ask the run to stop.
+    pub signals: &'a mut Signals,
 }

@@ -294,7 +294,7 @@ impl<'a> Recorder<'a> {
             mut ended,
         } = self.journal;
         drop(entries);
-        let written = loop {
+        loop {
             tokio::select! {
                 biased;
                 Ok(()) = recording.changed() => {
@@ -303,11 +303,7 @@ impl<'a> Recorder<'a> {
                 }
                 ended = &mut ended => break ended.expect("keeping a journal does not panic"),
             }
-        };
-        written.map_err(|source| PipelineError::Unrecorded {
-            run: self.name,
-            source: Box::new(source),
-        })
+        }
     }
 
     fn tell(&self, entry: Entry) {
