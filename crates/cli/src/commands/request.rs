@@ -123,8 +123,9 @@ impl Planned {
         if plan.stages.iter().any(runs) {
             worker_program::probe(&worker)?;
         }
-        let _alive = store.announce_process()?;
         let registry = Registry::open(&store.registry()).await?;
+        // Before this process shows that it is there: it may have the id of one that is gone, as the first process of a
+        // container that was started again.
         for stale in registry
             .mark_stale_attempts(|pid, _| store.is_alive(pid))
             .await?
@@ -134,6 +135,7 @@ impl Planned {
                 stale.run, stale.stage, stale.heartbeat
             ));
         }
+        let _alive = store.announce_process()?;
         let options = ExecuteOptions {
             worker,
             jobs,
