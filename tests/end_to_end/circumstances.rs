@@ -228,3 +228,41 @@ fn a_clock_set_back_changes_no_byte_and_no_order() {
         "newest first, whatever the clock says"
     );
 }
+
+/// Makes the first run one whose supervisor had the id that is given, and was killed.
+const ABANDON: &str = r#"
+import sqlite3, sys
+registry = sqlite3.connect(sys.argv[1])
+registry.execute("UPDATE runs SET status = 'running', ended = NULL, pid = ? WHERE id = 1", [int(sys.argv[2])])
+registry.commit()
+"#;
+
+#[test]
+fn a_dead_supervisor_with_the_id_of_this_one_is_known_to_be_dead() {
+    const PREPARE: &[&str] = &["run", "pipelines/smoke.toml", "--until", "prepare"];
+    let program = Program::new();
+    program.succeed(PREPARE);
+    // The shell's id is that of the program that it becomes, as a container's first process has always the same.
+    let run = program.command(PREPARE);
+    let mut shell = Command::new("sh");
+    shell
+        .args([
+            "-c",
+            "python3 -c \"$1\" \"$2\" $$ && shift 2 && exec \"$@\"",
+        ])
+        .args(["sh", ABANDON])
+        .arg(program.home().join("registry.db"))
+        .arg(run.get_program())
+        .args(run.get_args())
+        .current_dir(run.get_current_dir().unwrap());
+    for (name, value) in run.get_envs() {
+        shell.env(name, value.unwrap());
+    }
+    let output = shell.output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let runs = program.rows(&["query", "SELECT status FROM runs ORDER BY id"]);
+    let statuses: Vec<&str> = (runs.iter())
+        .map(|row| row["status"].as_str().unwrap())
+        .collect();
+    assert_eq!(statuses, ["interrupted", "succeeded"]);
+}

@@ -1,5 +1,6 @@
 //! The commands that ask about runs and go on with them, used as a person uses them.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::program::{Program, workspace};
@@ -318,15 +319,22 @@ fn the_manual_and_the_completions_know_every_command() {
     assert!(completions.contains("compare") && completions.contains("--until"));
 }
 
-#[test]
-fn a_matrix_is_a_run_for_each_combination_with_shared_stages_done_once() {
-    let program = Program::new();
+/// A pipeline's file with a matrix of the setting's values.
+fn sweep(program: &Program, setting: &str, values: &str) -> PathBuf {
     let path = program.home().join("sweep.toml");
     let smoke = workspace().join(SMOKE);
     let text = format!(
-        "name = \"sweep\"\nextends = {smoke:?}\n[matrix]\n\"stages.reference.batch_size\" = [20, 30]\n"
+        "name = \"sweep\"\nextends = \"{}\"\n[matrix]\n\"{setting}\" = {values}\n",
+        smoke.display()
     );
     std::fs::write(&path, text).unwrap();
+    path
+}
+
+#[test]
+fn a_matrix_is_a_run_for_each_combination_with_shared_stages_done_once() {
+    let program = Program::new();
+    let path = sweep(&program, "stages.reference.batch_size", "[20, 30]");
     program.succeed(&["run", path.to_str().unwrap(), "--until", "reference"]);
     let stages = program.rows(&[
         "query",
@@ -354,14 +362,61 @@ fn a_matrix_is_a_run_for_each_combination_with_shared_stages_done_once() {
 }
 
 #[test]
+fn a_matrix_outlives_the_reader_of_its_results() {
+    let program = Program::new();
+    let path = sweep(&program, "stages.reference.batch_size", "[20, 30]");
+    let mut child = program.start(&["run", path.to_str().unwrap(), "--until", "prepare"]);
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let runs = program.rows(&["query", "SELECT name, status FROM runs ORDER BY id"]);
+    let told: Vec<(&str, &str)> = runs
+        .iter()
+        .map(|row| {
+            (
+                row["name"].as_str().unwrap(),
+                row["status"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(told, [("sweep-1", "succeeded"), ("sweep-2", "succeeded")]);
+}
+
+#[test]
+fn a_combination_that_cannot_be_recorded_keeps_no_other_back() {
+    let program = Program::new();
+    let path = sweep(&program, "stages.train.full_image_ratio", "[0.5, 1.0]");
+    // A folder of its name keeps a file from being written, also by root.
+    let series = program.home().join("logs/sweep-1/series.jsonl");
+    std::fs::create_dir_all(&series).unwrap();
+    let output = program.run(&[
+        "run",
+        path.to_str().unwrap(),
+        "--until",
+        "train",
+        "--set",
+        "stages.train.duration_images=400",
+        "--format",
+        "json",
+    ]);
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for words in [
+        "run sweep-1 is over, and not all of it could be recorded",
+        "1 of 2 combinations could not be recorded in full",
+    ] {
+        assert!(said.contains(words), "`{words}`: {said}");
+    }
+    let rows: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let trained = rows.iter().filter(|row| row["stage"] == "train");
+    let statuses: Vec<&str> = trained.map(|row| row["status"].as_str().unwrap()).collect();
+    assert_eq!(statuses, ["succeeded", "succeeded"]);
+}
+
+#[test]
 fn a_matrix_that_stops_at_a_limit_is_one_listing_and_no_failure() {
     let program = Program::new();
-    let path = program.home().join("sweep.toml");
-    let smoke = workspace().join(SMOKE);
-    let text = format!(
-        "name = \"sweep\"\nextends = {smoke:?}\n[matrix]\n\"stages.train.full_image_ratio\" = [0.5, 1.0]\n"
-    );
-    std::fs::write(&path, text).unwrap();
+    let path = sweep(&program, "stages.train.full_image_ratio", "[0.5, 1.0]");
     let limited = program.run(&[
         "run",
         path.to_str().unwrap(),

@@ -19,8 +19,15 @@ pub(crate) const EXIT_FAILED: u8 = 1;
 
 /// Exit code: stopped at a limit that it was given; the same command goes on.
 pub(crate) const EXIT_PAUSED: u8 = 130;
+
 /// The exit code of a mistake in the command line or a pipeline file.
 pub(crate) const EXIT_USAGE: u8 = 2;
+
+/// The exit code of what a signal stopped, as shells have it.
+pub(crate) fn exit_signalled(signal: i32) -> u8 {
+    const SIGNAL_BASE: i32 = 128;
+    u8::try_from(SIGNAL_BASE + signal).unwrap_or(EXIT_FAILED)
+}
 
 /// An error of a command.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +99,8 @@ pub(crate) enum CliError {
     },
     #[error("process {pid} is at work in this home folder; wait for its end, or stop it")]
     AtWork { pid: u32 },
+    #[error("stopped by signal {signal} before the next run; the same command goes on")]
+    Stopped { signal: i32 },
     #[error("`compare` wants two or more different runs")]
     TooFewRuns,
     #[error("no run has a score of `{metric}`{scope}; recorded are {known}")]
@@ -138,10 +147,6 @@ impl CliError {
                 "if the file is damaged, `patchwork registry rebuild` makes it again from the runs' folders"
                     .to_owned(),
             ),
-            Self::Pipeline(PipelineError::Unrecorded { .. }) => Some(
-                "finished artifacts and checkpoints are in place: mend the cause, and give the same command again"
-                    .to_owned(),
-            ),
             Self::Checkpoint { hint, .. } => hint.clone(),
             Self::WouldOverwrite { .. } => {
                 Some("give another name to `--out`, or `--force` to replace it".to_owned())
@@ -180,6 +185,7 @@ impl CliError {
 impl CliError {
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
+            Self::Stopped { signal } => exit_signalled(*signal),
             Self::Config(_)
             | Self::Specify(_)
             | Self::Weights(WeightsError::UnknownFile { .. } | WeightsError::NoAddress { .. })

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use patchwork_core::{FileError, durable};
 use patchwork_registry::{
-    MetricPoint, NewRun, NewStage, PastAttempt, PastRun, PastStage, Registry,
+    MetricPoint, NewRun, NewStage, PastAttempt, PastRun, PastStage, Registry, now,
 };
 
 use crate::error::PipelineError;
@@ -36,7 +36,7 @@ pub async fn rebuild(store: &Store, registry: &Registry) -> Result<Rebuilt, Pipe
                 let manifest = Manifest::read(&folder)?;
                 let path = relative(store, &folder);
                 registry
-                    .record_artifact(&new_artifact(&manifest, path))
+                    .record_artifact(&new_artifact(&manifest, path), &now())
                     .await?;
                 rebuilt.artifacts += 1;
             }

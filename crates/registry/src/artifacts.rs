@@ -1,14 +1,17 @@
 //! Artifacts and what they were made from.
 
-use crate::clock::now;
 use crate::database::Registry;
 use crate::error::RegistryError;
 use crate::record::NewArtifact;
 
 impl Registry {
-    /// Records a finished artifact and its inputs. One that is there already stays as it is, since
-    /// equal fingerprints mean equal bytes; one that was gone has its bytes again.
-    pub async fn record_artifact(&self, artifact: &NewArtifact) -> Result<(), RegistryError> {
+    /// Records an artifact that was found finished at `time`, and its inputs. One that is there already stays as
+    /// it is, since equal fingerprints mean equal bytes; one that was gone has its bytes again.
+    pub async fn record_artifact(
+        &self,
+        artifact: &NewArtifact,
+        time: &str,
+    ) -> Result<(), RegistryError> {
         const ACTION: &str = "record an artifact";
         let mut transaction = self.begin(ACTION).await?;
         let fingerprint = artifact.fingerprint.to_string();
@@ -20,7 +23,7 @@ impl Registry {
         .bind(&artifact.kind)
         .bind(&artifact.path)
         .bind(artifact.bytes as i64)
-        .bind(now())
+        .bind(time)
         .bind(&artifact.summary_json)
         .execute(&mut *transaction)
         .await

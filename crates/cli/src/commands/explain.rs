@@ -11,8 +11,9 @@ use serde_json::json;
 use super::request::Request;
 use super::run::scope;
 use crate::arguments::{Arguments, ExplainArguments, Format};
+use crate::console::Console;
 use crate::error::CliError;
-use crate::output::{Rows, line, remark};
+use crate::output::{Rows, line};
 
 pub(crate) fn explain_pipeline(
     arguments: &Arguments,
@@ -68,7 +69,11 @@ fn because(explanation: &Explanation) -> String {
 
 /// Tells of unfinished trainings that trainings of a plan might be expected to go on with, and do not: nobody is to learn
 /// in the morning that the night was spent on what was there already.
-pub(crate) fn tell_unfinished(plan: &Plan, store: &Store) -> Result<(), FileError> {
+pub(crate) fn tell_unfinished(
+    plan: &Plan,
+    store: &Store,
+    console: &Console,
+) -> Result<(), FileError> {
     for explanation in explain(plan, store)? {
         let Some(work) = explanation.unfinished else {
             continue;
@@ -83,7 +88,7 @@ pub(crate) fn tell_unfinished(plan: &Plan, store: &Store) -> Result<(), FileErro
                 path.display()
             )
         });
-        remark(&format!(
+        console.remark(format!(
             "stage `{stage}` begins anew: the unfinished work in `{}` is of other settings:\n{}\n\
              hint: under its own settings that goes on where it was{resume}",
             work.folder.display(),

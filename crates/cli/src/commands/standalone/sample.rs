@@ -7,6 +7,7 @@ use patchwork_config::{Kind, Stage, load_stage};
 use super::given::Given;
 use super::{Standalone, work_home};
 use crate::arguments::{Arguments, SampleArguments};
+use crate::console::Console;
 use crate::error::CliError;
 
 pub(crate) async fn sample(
@@ -44,6 +45,6 @@ pub(crate) async fn sample(
         out: &sample.out,
         replace: false,
     }
-    .carry_out()
+    .carry_out(Console::start())
     .await
 }
