@@ -1,7 +1,7 @@
 //! What commands ask about many runs at once: rankings, what can be gone on with, what the disk holds.
 
 use patchwork_core::Fingerprint;
-use patchwork_registry::{NewArtifact, NewRun, NewScore, Registry, RunStatus, StageStatus};
+use patchwork_registry::{NewArtifact, NewRun, NewScore, Registry, RunStatus, StageStatus, now};
 
 use crate::{fingerprint, fresh, lines, new_run, score};
 
@@ -34,12 +34,12 @@ async fn run_until(registry: &Registry, variant: &str, train: StageStatus, ended
     ] {
         let made = status.is_done().then(|| artifact(variant, stage));
         registry
-            .set_stage(run.id, stage, status, made)
+            .set_stage(run.id, stage, status, made, &now())
             .await
             .unwrap();
     }
     if ended != RunStatus::Running {
-        registry.finish_run(run.id, ended).await.unwrap();
+        registry.finish_run(run.id, ended, &now()).await.unwrap();
     }
 }
 
@@ -160,7 +160,7 @@ async fn artifacts_that_are_gone_take_no_space_until_they_are_made_again() {
             inputs: vec![("source".to_owned(), fingerprint("source"))],
             summary_json: "{}".to_owned(),
         };
-        registry.record_artifact(&artifact).await.unwrap();
+        registry.record_artifact(&artifact, &now()).await.unwrap();
     };
     record("prepare").await;
     record("train").await;
