@@ -170,6 +170,7 @@ impl CliError {
 impl CliError {
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
+            Self::Specify(error) if !error.is_input() => EXIT_FAILED,
             Self::Config(_)
             | Self::Specify(_)
             | Self::Weights(WeightsError::UnknownFile { .. } | WeightsError::NoAddress { .. })
@@ -189,6 +190,7 @@ impl CliError {
                 PipelineError::UnknownStage { .. }
                 | PipelineError::Cycle { .. }
                 | PipelineError::InputMissing { .. }
+                | PipelineError::Lacking { .. }
                 | PipelineError::TooLittleMemory { .. },
             ) => EXIT_USAGE,
             _ => EXIT_FAILED,

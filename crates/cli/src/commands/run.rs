@@ -3,9 +3,7 @@
 use std::process::ExitCode;
 
 use patchwork_config::Variant;
-use patchwork_pipeline::{Plan, Scope};
-use patchwork_planner::missing::missing;
-use patchwork_weights::weights_folder;
+use patchwork_pipeline::{PipelineError, Plan, Scope};
 use serde_json::json;
 
 use super::request::{Request, exit_code};
@@ -45,13 +43,12 @@ async fn run_all(
             rehash: run.pipeline.rehash && number == 0,
         };
         if run.dry_run {
-            request.check_names()?;
-            let rows = match missing_rows(arguments, &request) {
-                Some(rows) => rows,
-                None => plan_rows(&request.plan(arguments)?.plan, &run.force),
-            };
-            report.add(rows)?;
+            report.add(dry_run(arguments, &request)?)?;
             continue;
+        }
+        if !run.force.is_empty() {
+            // What is done again is given up first: what it is made of has to be there.
+            plan(arguments, &request)?;
         }
         let outcome = request.carry_out(arguments, report).await?;
         // Asked to stop, the whole matrix stops.
@@ -102,45 +99,39 @@ pub(crate) fn scope(arguments: &PipelineArguments) -> Scope<'_> {
     }
 }
 
-/// Where raw data or weights are missing nothing can be looked up: says what to get, and what would wait for it.
-fn missing_rows(arguments: &Arguments, request: &Request<'_>) -> Option<Rows> {
-    let stages = request.pipeline.needed(request.scope.last());
-    let missing = missing(&stages, &weights_folder(arguments.weights.clone()));
-    if missing.is_empty() {
-        return None;
+/// The plan in which the stages of `--force` are not done.
+fn plan(arguments: &Arguments, request: &Request<'_>) -> Result<Plan, CliError> {
+    let planned = request.plan(arguments)?;
+    Ok(planned.plan.doing_again(request.force)?)
+}
+
+/// What would be done. A pipeline that lacks what it reads is sound all the same: it is said what to get, and what would
+/// wait for it.
+fn dry_run(arguments: &Arguments, request: &Request<'_>) -> Result<Rows, CliError> {
+    match plan(arguments, request) {
+        Ok(plan) => Ok(plan_rows(&plan, request.force)),
+        Err(CliError::Pipeline(PipelineError::Lacking { problems, plan })) => {
+            remark(&problems);
+            Ok(plan_rows(&plan, request.force))
+        }
+        Err(error) => Err(error),
     }
-    for missing in &missing {
-        remark(&format!("stage `{}`: {}", missing.stage, missing.problem));
-    }
-    let mut rows = Rows::new(&DRY_RUN);
-    for stage in stages {
-        let lacks = missing.iter().find(|missing| missing.stage == stage.name);
-        rows.push(vec![
-            json!(stage.name),
-            json!(stage.kind().to_string()),
-            json!(lacks.map_or("run".to_owned(), |lacks| format!(
-                "missing its {}",
-                lacks.what
-            ))),
-            json!(null),
-        ]);
-    }
-    Some(rows)
 }
 
 fn plan_rows(plan: &Plan, force: &[String]) -> Rows {
     let mut rows = Rows::new(&DRY_RUN);
     for stage in &plan.stages {
         let forced = force.contains(&stage.spec.name);
+        let would_be = match stage.spec.lacks.first() {
+            _ if stage.cached.is_some() && !forced => "cached".to_owned(),
+            Some(lack) => format!("missing its {}", lack.what),
+            None => "run".to_owned(),
+        };
         rows.push(vec![
             json!(stage.spec.name),
             json!(stage.spec.kind),
-            json!(if stage.cached.is_some() && !forced {
-                "cached"
-            } else {
-                "run"
-            }),
-            json!(stage.fingerprint),
+            json!(would_be),
+            json!(stage.is_known.then_some(stage.fingerprint)),
         ]);
     }
     rows
