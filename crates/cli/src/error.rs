@@ -9,6 +9,7 @@ use patchwork_core::FileError;
 use patchwork_dataset::DatasetError;
 use patchwork_pipeline::PipelineError;
 use patchwork_planner::SpecifyError;
+use patchwork_planner::network::ForeignNetwork;
 use patchwork_registry::RegistryError;
 use patchwork_weights::WeightsError;
 
@@ -39,6 +40,8 @@ pub(crate) enum CliError {
     Weights(#[from] WeightsError),
     #[error(transparent)]
     File(#[from] FileError),
+    #[error(transparent)]
+    ForeignNetwork(#[from] ForeignNetwork),
     #[error("{message}")]
     Checkpoint {
         message: String,
@@ -173,6 +176,7 @@ impl CliError {
             Self::Specify(error) if !error.is_input() => EXIT_FAILED,
             Self::Config(_)
             | Self::Specify(_)
+            | Self::ForeignNetwork(_)
             | Self::Weights(WeightsError::UnknownFile { .. } | WeightsError::NoAddress { .. })
             | Self::NoSuchStage { .. }
             | Self::WouldOverwrite { .. }

@@ -7,6 +7,7 @@
 //! Must not know libtorch, the registry or the command line.
 
 pub mod extractor;
+pub mod network;
 mod outside;
 pub mod precision;
 mod remembered;

@@ -12,6 +12,7 @@ use patchwork_weights::{ExtractorSpec, Network};
 use serde_json::{Value, json};
 
 use crate::extractor::extractors;
+use crate::network::check_format;
 use crate::remembered::{recall, remember};
 use crate::source;
 use crate::specify::{SpecifyError, SpecifyOptions};
@@ -99,6 +100,10 @@ impl<'a> Outside<'a> {
 
     /// The digest of the network that a training starts from.
     pub(crate) fn network(&mut self, path: &Path) -> Result<Option<Digest>, SpecifyError> {
+        check_format(path).map_err(|source| SpecifyError::Network {
+            stage: self.stage.name.clone(),
+            source,
+        })?;
         self.file("network", path, |error| format!("`init_from`: {error}"))
     }
 

@@ -10,6 +10,7 @@ use patchwork_core::{Digest, FileError};
 use patchwork_pipeline::{Demand, PipelineSpec, StageSpec};
 use serde_json::{Value, json};
 
+use crate::network::ForeignNetwork;
 use crate::outside::{Outside, missing_weights};
 use crate::precision;
 
@@ -24,6 +25,15 @@ pub enum SpecifyError {
         /// The cause.
         #[source]
         source: Box<patchwork_dataset::DatasetError>,
+    },
+    /// The network that a training starts from has to be converted first.
+    #[error("stage `{stage}`: `init_from`: {source}")]
+    Network {
+        /// The stage.
+        stage: String,
+        /// The cause.
+        #[source]
+        source: ForeignNetwork,
     },
     /// A file that was made elsewhere, a network or statistics, cannot be read.
     #[error("stage `{stage}`: {problem}")]
