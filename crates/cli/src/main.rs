@@ -10,6 +10,7 @@
 mod arguments;
 mod commands;
 mod error;
+mod gpu;
 mod output;
 mod printer;
 mod progress;

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use patchwork_config::{Kind, Labels, Pipeline, SeedRange, Stage, StageSettings, load};
+use patchwork_config::{Kind, Labels, Pipeline, SeedRange, Stage, StageSettings, load, load_stage};
 
 const SMALL: &str = r#"name = "small"
 
@@ -242,6 +242,41 @@ fn overrides_are_toml_values_or_bare_words() {
     assert!(refused("stages.trian.batch_size=64").contains("did you mean `train`?"));
     assert!(refused("stages.train.batch_size").contains("no `=`"));
     assert!(refused("stages.train.batch_size=[1").contains("not valid TOML"));
+}
+
+#[test]
+fn one_device_is_that_of_all_stages_that_compute_and_name_none() {
+    let devices = |pipeline: &str, overrides: &[&str]| -> Vec<String> {
+        let stages = resolved(pipeline, overrides).stages;
+        stages
+            .into_iter()
+            .map(|stage| stage.execution.device)
+            .collect()
+    };
+    assert_eq!(
+        devices(SMALL, &["stages.sample.device=cpu", "device=cuda:1"]),
+        ["cpu", "cuda:1", "cuda:1", "cpu", "cuda:1"]
+    );
+    let typed = format!("device = \"cuda\"\n{SMALL}");
+    assert_eq!(
+        devices(&typed, &[]),
+        ["cpu", "cuda", "cuda", "cuda", "cuda"]
+    );
+    // What needs a device has one, wherever it is named.
+    resolved(SMALL, &["stages.train.tf32=true", "device=cuda"]);
+    let message = refusal(SMALL, None, &["device=gpu"]);
+    assert!(
+        message.contains("`device` is `gpu`; a device is `cpu`, `cuda` or `cuda:0`"),
+        "{message}"
+    );
+
+    let (_folder, path) = folder(&typed, None);
+    let alone = |kind: Kind| {
+        let single = load_stage(kind, kind.name(), Some(&path), &[], &[]);
+        single.unwrap().stage.execution.device
+    };
+    assert_eq!(alone(Kind::Prepare), "cpu");
+    assert_eq!(alone(Kind::Train), "cuda");
 }
 
 #[test]

@@ -125,7 +125,7 @@ fn gpu(probe: &Probe) -> Result<String, String> {
                 .to_owned(),
         ),
         count => Ok(format!(
-            "{count} CUDA devices; choose one with `device = \"cuda:0\"`"
+            "{count} CUDA devices; choose one with `--device cuda:0`, or `device` in the pipeline's file"
         )),
     }
 }

@@ -1,21 +1,29 @@
 //! `patchwork run`: a pipeline, or every combination of its matrix, from its file to its last artifact.
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use patchwork_config::Variant;
+use patchwork_config::{Kind, Variant};
 use patchwork_pipeline::{PipelineError, Plan, Scope};
 use serde_json::json;
 
 use super::request::{Request, exit_code};
 use crate::arguments::{Arguments, PipelineArguments, RunArguments};
 use crate::error::{CliError, EXIT_FAILED, EXIT_PAUSED};
+use crate::gpu::has_nvidia_gpu;
 use crate::output::{Report, Rows, remark};
 
 /// The columns of `--dry-run`.
 const DRY_RUN: [&str; 4] = ["stage", "kind", "would be", "fingerprint"];
 
 pub(crate) async fn run(arguments: &Arguments, run: &RunArguments) -> Result<ExitCode, CliError> {
-    let variants = patchwork_config::load(&run.pipeline.file, &run.pipeline.set)?;
+    let variants = patchwork_config::load(&run.pipeline.file, &run.overrides())?;
+    if has_nvidia_gpu(Path::new("/")) && computes_on_cpu_alone(&variants, scope(&run.pipeline)) {
+        remark(
+            "warning: this machine has an NVIDIA GPU, and all that this run computes it computes on the CPU; \
+             `--device cuda:0` gives the GPU to the stages",
+        );
+    }
     let mut report = Report::new(run.format);
     let result = run_all(arguments, run, &variants, &mut report).await;
     // What was done is told whatever came after it.
@@ -75,6 +83,18 @@ async fn run_all(
         (0, _) => ExitCode::from(EXIT_PAUSED),
         _ => ExitCode::from(EXIT_FAILED),
     })
+}
+
+/// Whether stages of the run compute, and each of them on the CPU.
+fn computes_on_cpu_alone(variants: &[Variant], scope: Scope<'_>) -> bool {
+    let mut devices = variants
+        .iter()
+        .flat_map(|variant| variant.pipeline.needed(scope.last()))
+        .filter(|stage| stage.kind() != Kind::Prepare)
+        .filter(|stage| !matches!(scope, Scope::Only(only) if stage.name != only))
+        .map(|stage| stage.execution.device.as_str())
+        .peekable();
+    devices.peek().is_some() && devices.all(|device| device == "cpu")
 }
 
 fn headline(number: usize, count: usize, variant: &Variant) -> String {
