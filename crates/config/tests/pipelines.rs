@@ -640,6 +640,21 @@ fn rules_between_settings_name_both() {
         "[stages.sample]\nlabels = \"dataset\"",
         "are `dataset`, but training is not `class_conditional`",
     );
+    // A network that draws with a class and without has no default.
+    let conditional = [
+        "stages.prepare.labels=group",
+        "stages.train.class_conditional=true",
+        "stages.train.label_dropout=0.1",
+    ];
+    let message = refusal(SMALL, None, &conditional);
+    assert!(
+        message.contains("`labels` in [stages.sample] must be chosen"),
+        "{message}"
+    );
+    for labels in ["none", "dataset", "balanced"] {
+        let chosen = format!("stages.sample.labels={labels}");
+        resolved(SMALL, &[&conditional[..], &[chosen.as_str()]].concat());
+    }
 }
 
 #[test]
