@@ -739,6 +739,27 @@ fn the_pipelines_that_ship_resolve() {
     }
 }
 
+/// Days of training leave something to look at, and to go back to, on the way.
+#[test]
+fn presets_for_gpus_keep_snapshots() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
+    for (name, interval) in [
+        ("pixel-64", 10_000_000),
+        ("pixel-64-small", 4_000_000),
+        ("pixel-32", 10_000_000),
+    ] {
+        let path = root.join(format!("{name}.toml"));
+        let single = load_stage(Kind::Train, "train", Some(&path), &[], &[]).unwrap();
+        let StageSettings::Train(train) = &single.stage.settings else {
+            panic!()
+        };
+        assert_eq!(train.snapshot_interval(), Some(interval), "{name}");
+        let count = train.duration_images / interval;
+        assert!((18..=20).contains(&count), "{name}: {count}");
+        assert_eq!(train.snapshots_kept, 5, "{name}");
+    }
+}
+
 #[test]
 fn a_matrix_is_every_combination_of_its_values() {
     let text = edited(
