@@ -70,20 +70,27 @@ fn a_full_disk_and_a_home_that_cannot_be_written_are_told_and_made_up_for() {
     };
     let copy = tempfile::tempdir().unwrap();
     let output = mounted.shell(&format!(
-        "eval $RUN; echo full $?
+        "eval $RUN 2> '{copy}/said' & run=$!
+         for _ in {{1..1200}}; do ! grep -q 'waits for space' '{copy}/said' || break; sleep 0.1; done
          mount -o remount,size=400m \"$HOME_FOLDER\"
-         eval $RUN; echo mended $?
+         wait $run; echo waited $?
          mount -o remount,ro \"$HOME_FOLDER\"
          eval $RUN; echo read-only $?
-         cp -a \"$HOME_FOLDER/artifacts\" '{}'",
-        copy.path().display()
+         cat '{copy}/said' >&2
+         cp -a \"$HOME_FOLDER/artifacts\" '{copy}'",
+        copy = copy.path().display()
     ));
     let printed = String::from_utf8_lossy(&output.stdout);
     let messages = said(&output);
-    for line in ["full 1", "mended 0", "read-only 1"] {
+    for line in ["waited 0", "read-only 1"] {
         assert!(printed.contains(line), "`{line}`: {printed}\n{messages}");
     }
-    for words in ["No space left", "Read-only file system"] {
+    for words in [
+        "waits for space",
+        "No space left",
+        "there is space on the disk again",
+        "Read-only file system",
+    ] {
         assert!(messages.contains(words), "`{words}`: {messages}");
     }
     assert!(!messages.contains("panicked"), "{messages}");
@@ -220,4 +227,42 @@ fn a_clock_set_back_changes_no_byte_and_no_order() {
         listed[0]["run"], "smoke-2",
         "newest first, whatever the clock says"
     );
+}
+
+/// Makes the first run one whose supervisor had the id that is given, and was killed.
+const ABANDON: &str = r#"
+import sqlite3, sys
+registry = sqlite3.connect(sys.argv[1])
+registry.execute("UPDATE runs SET status = 'running', ended = NULL, pid = ? WHERE id = 1", [int(sys.argv[2])])
+registry.commit()
+"#;
+
+#[test]
+fn a_dead_supervisor_with_the_id_of_this_one_is_known_to_be_dead() {
+    const PREPARE: &[&str] = &["run", "pipelines/smoke.toml", "--until", "prepare"];
+    let program = Program::new();
+    program.succeed(PREPARE);
+    // The shell's id is that of the program that it becomes, as a container's first process has always the same.
+    let run = program.command(PREPARE);
+    let mut shell = Command::new("sh");
+    shell
+        .args([
+            "-c",
+            "python3 -c \"$1\" \"$2\" $$ && shift 2 && exec \"$@\"",
+        ])
+        .args(["sh", ABANDON])
+        .arg(program.home().join("registry.db"))
+        .arg(run.get_program())
+        .args(run.get_args())
+        .current_dir(run.get_current_dir().unwrap());
+    for (name, value) in run.get_envs() {
+        shell.env(name, value.unwrap());
+    }
+    let output = shell.output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let runs = program.rows(&["query", "SELECT status FROM runs ORDER BY id"]);
+    let statuses: Vec<&str> = (runs.iter())
+        .map(|row| row["status"].as_str().unwrap())
+        .collect();
+    assert_eq!(statuses, ["interrupted", "succeeded"]);
 }

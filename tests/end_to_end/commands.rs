@@ -1,5 +1,6 @@
 //! The commands that ask about runs and go on with them, used as a person uses them.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::program::{Program, workspace};
@@ -66,8 +67,15 @@ fn gc_deletes_what_the_kept_runs_do_not_need() {
     let before = program.artifacts();
     let found = program.rows(&["gc", "--keep", "1"]);
     assert_eq!((found.len(), &found[0]["deleted"]), (1, &false.into()));
+    assert_eq!(found[0]["run"], "smoke-1");
     assert_eq!(program.artifacts(), before);
+    let on_disk = || {
+        let question = "SELECT COUNT(*) AS artifacts FROM artifacts WHERE bytes > 0";
+        program.rows(&["query", question])[0]["artifacts"].clone()
+    };
+    assert_eq!(on_disk(), 2);
     program.rows(&["gc", "--keep", "1", "--apply"]);
+    assert_eq!(on_disk(), 1);
     let would = |arguments: &[&str]| {
         program.rows(&[arguments, &["--dry-run"]].concat())[0]["would_be"].clone()
     };
@@ -170,6 +178,21 @@ fn runs_are_compared_and_scores_that_do_not_compare_are_not_ranked() {
     assert_eq!(ranking.len(), 2);
     let value = |row: usize| ranking[row]["value"].as_f64().unwrap();
     assert!(value(0) <= value(1));
+    // The one setting that differs tells the runs apart.
+    for row in &ranking {
+        let settings = row["settings"].as_object().unwrap();
+        let names: Vec<&str> = settings.keys().map(String::as_str).collect();
+        assert_eq!(names, ["sample.seeds"], "{row}");
+        assert_eq!(
+            (&row["stage"], &row["of"]),
+            (&"evaluate".into(), &"sample".into())
+        );
+    }
+    assert_ne!(ranking[0]["settings"], ranking[1]["settings"]);
+    let table = program.succeed(&rank);
+    assert!(table.contains("sample.seeds="), "{table}");
+    let of_32 = [&rank[..], &["--samples", "32"]].concat();
+    assert_eq!(program.rows(&of_32), ranking);
 
     seeds("0-15");
     let refused = program.run(&rank);
@@ -179,12 +202,24 @@ fn runs_are_compared_and_scores_that_do_not_compare_are_not_ranked() {
         message.contains("samples: 16 in smoke-3; 32 in smoke-1, smoke-2"),
         "{message}"
     );
-    assert_eq!(
-        program
-            .rows(&[&rank[..], &["--incomparable"]].concat())
-            .len(),
-        3
+    assert!(message.contains("--samples"), "{message}");
+    assert_eq!(program.rows(&of_32), ranking);
+    let drawn_by = |stage: &str| program.run(&[&of_32[..], &["--stage", stage]].concat());
+    assert!(drawn_by("sample").status.success());
+    let none = text(&drawn_by("sample-0"));
+    assert!(
+        none.contains("of 32 samples by or of stage `sample-0`")
+            && none.contains("`sample` by `evaluate` of 16 samples"),
+        "{none}"
     );
+    let all = program.run(&[&rank[..], &["--incomparable", "--format", "csv"]].concat());
+    assert!(
+        text(&all).contains("samples: 16 in smoke-3; 32 in smoke-1, smoke-2"),
+        "{}",
+        text(&all)
+    );
+    let lines = String::from_utf8(all.stdout).unwrap();
+    assert_eq!(lines.lines().count(), 4, "{lines}");
     assert_eq!(
         program
             .rows(&[&rank[..], &["smoke-1", "smoke-2"]].concat())
@@ -214,9 +249,11 @@ fn runs_are_compared_and_scores_that_do_not_compare_are_not_ranked() {
         "evaluate",
     ]);
     python(renamed, &[program.home().join("registry.db").as_os_str()]);
+    // The same evaluation of the same network takes one rank.
     let ranking = program.rows(&[&fid[..], &["smoke-2", "smoke-4"]].concat());
-    assert_eq!(ranking.len(), 2);
-    assert_eq!(ranking[0]["value"], ranking[1]["value"]);
+    assert_eq!(ranking.len(), 1);
+    assert_eq!(ranking[0]["run"], "smoke-2");
+    assert_eq!(ranking[0]["also"], serde_json::json!(["smoke-4"]));
 }
 
 #[test]
@@ -247,6 +284,24 @@ fn a_lost_registry_is_made_again_from_the_folders() {
     // The next run goes on counting.
     program.succeed(&["run", SMOKE, "--until", "prepare"]);
     assert_eq!(program.rows(&["runs"])[0]["run"], "smoke-3");
+
+    // Scores outlive everything that they were made from.
+    let deleted = program.rows(&["gc", "--older-than", "0", "--apply"]);
+    let network = deleted.iter().find(|row| row["what"] == "train artifact");
+    let network = network.unwrap_or_else(|| panic!("no network in {deleted:?}"));
+    assert_eq!(
+        (&network["run"], &network["metric"]),
+        (&"smoke-1".into(), &"fd_efficientnet_lite0".into())
+    );
+    assert!(network["value"].is_number(), "{network}");
+    let left = program.artifacts();
+    assert!(
+        !left.is_empty() && left.keys().all(|path| path.starts_with("evaluate")),
+        "{:?}",
+        left.keys()
+    );
+    program.succeed(&["registry", "rebuild"]);
+    assert_eq!(answers()[6], before[6]);
 }
 
 #[test]
@@ -264,15 +319,22 @@ fn the_manual_and_the_completions_know_every_command() {
     assert!(completions.contains("compare") && completions.contains("--until"));
 }
 
-#[test]
-fn a_matrix_is_a_run_for_each_combination_with_shared_stages_done_once() {
-    let program = Program::new();
+/// A pipeline's file with a matrix of the setting's values.
+fn sweep(program: &Program, setting: &str, values: &str) -> PathBuf {
     let path = program.home().join("sweep.toml");
     let smoke = workspace().join(SMOKE);
     let text = format!(
-        "name = \"sweep\"\nextends = {smoke:?}\n[matrix]\n\"stages.reference.batch_size\" = [20, 30]\n"
+        "name = \"sweep\"\nextends = \"{}\"\n[matrix]\n\"{setting}\" = {values}\n",
+        smoke.display()
     );
     std::fs::write(&path, text).unwrap();
+    path
+}
+
+#[test]
+fn a_matrix_is_a_run_for_each_combination_with_shared_stages_done_once() {
+    let program = Program::new();
+    let path = sweep(&program, "stages.reference.batch_size", "[20, 30]");
     program.succeed(&["run", path.to_str().unwrap(), "--until", "reference"]);
     let stages = program.rows(&[
         "query",
@@ -300,14 +362,61 @@ fn a_matrix_is_a_run_for_each_combination_with_shared_stages_done_once() {
 }
 
 #[test]
+fn a_matrix_outlives_the_reader_of_its_results() {
+    let program = Program::new();
+    let path = sweep(&program, "stages.reference.batch_size", "[20, 30]");
+    let mut child = program.start(&["run", path.to_str().unwrap(), "--until", "prepare"]);
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let runs = program.rows(&["query", "SELECT name, status FROM runs ORDER BY id"]);
+    let told: Vec<(&str, &str)> = runs
+        .iter()
+        .map(|row| {
+            (
+                row["name"].as_str().unwrap(),
+                row["status"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(told, [("sweep-1", "succeeded"), ("sweep-2", "succeeded")]);
+}
+
+#[test]
+fn a_combination_that_cannot_be_recorded_keeps_no_other_back() {
+    let program = Program::new();
+    let path = sweep(&program, "stages.train.full_image_ratio", "[0.5, 1.0]");
+    // A folder of its name keeps a file from being written, also by root.
+    let series = program.home().join("logs/sweep-1/series.jsonl");
+    std::fs::create_dir_all(&series).unwrap();
+    let output = program.run(&[
+        "run",
+        path.to_str().unwrap(),
+        "--until",
+        "train",
+        "--set",
+        "stages.train.duration_images=400",
+        "--format",
+        "json",
+    ]);
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for words in [
+        "run sweep-1 is over, and not all of it could be recorded",
+        "1 of 2 combinations could not be recorded in full",
+    ] {
+        assert!(said.contains(words), "`{words}`: {said}");
+    }
+    let rows: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let trained = rows.iter().filter(|row| row["stage"] == "train");
+    let statuses: Vec<&str> = trained.map(|row| row["status"].as_str().unwrap()).collect();
+    assert_eq!(statuses, ["succeeded", "succeeded"]);
+}
+
+#[test]
 fn a_matrix_that_stops_at_a_limit_is_one_listing_and_no_failure() {
     let program = Program::new();
-    let path = program.home().join("sweep.toml");
-    let smoke = workspace().join(SMOKE);
-    let text = format!(
-        "name = \"sweep\"\nextends = {smoke:?}\n[matrix]\n\"stages.train.full_image_ratio\" = [0.5, 1.0]\n"
-    );
-    std::fs::write(&path, text).unwrap();
+    let path = sweep(&program, "stages.train.full_image_ratio", "[0.5, 1.0]");
     let limited = program.run(&[
         "run",
         path.to_str().unwrap(),
@@ -342,5 +451,23 @@ fn a_matrix_that_stops_at_a_limit_is_one_listing_and_no_failure() {
             ("prepare", "cached"),
             ("train", "interrupted"),
         ]
+    );
+
+    // Going on with one names the other, and a run without anything to go on with names both.
+    let said = |arguments: &[&str], code: i32| {
+        let output = program.run(arguments);
+        let said = self::text(&output);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        said
+    };
+    let retried = said(&["retry", "sweep-1"], 130);
+    let other = "other runs have unfinished stages: sweep-2 (interrupted);";
+    assert!(retried.contains(other), "{retried}");
+    program.succeed(&["run", SMOKE, "--until", "prepare"]);
+    let nothing = said(&["retry"], 1);
+    assert!(
+        nothing.contains("run smoke-1 has nothing to retry")
+            && nothing.contains("sweep-3 (interrupted), sweep-2 (interrupted)"),
+        "{nothing}"
     );
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use patchwork_dataset::{ShardSet, export};
 use serde_json::Value;
 
-use crate::program::{Program, text};
+use crate::program::{Program, text, workspace};
 use crate::readers::python;
 
 const PIPELINE: &str = "pipelines/smoke.toml";
@@ -185,4 +185,27 @@ fn unusual_sets_have_sensible_answers() {
     assert!(none.is_none() && said.contains("--resolution"), "{said}");
     let (scaled, _) = evaluate("colour", "mixed", &["--resolution", "16"]);
     assert!(scaled.unwrap() > 0.0);
+}
+
+#[test]
+fn samples_of_one_network_are_told_apart_by_how_they_were_drawn() {
+    let program = Program::new();
+    let path = program.home().join("steps.toml");
+    let smoke = workspace().join(PIPELINE);
+    let pipeline = format!(
+        "name = \"steps\"\nextends = {smoke:?}\n\
+         [stages.sample-fast]\nkind = \"sample\"\nseeds = \"0-31\"\nsteps = 2\nbatch_size = 8\n"
+    );
+    std::fs::write(&path, pipeline).unwrap();
+    let told = program.succeed(&["run", text(&path)]);
+    for steps in [2, 4] {
+        let words = format!(" images (steps={steps}): ");
+        assert!(told.contains(&words), "`{words}` is missing in: {told}");
+    }
+    let curve = std::fs::read(program.artifact("evaluate").join("curve.png")).unwrap();
+    assert!(curve.starts_with(b"\x89PNG"));
+    let rank = ["compare", "--metric", "fd_efficientnet_lite0"];
+    assert_eq!(program.rows(&rank).len(), 2);
+    let fast = program.rows(&[&rank[..], &["--stage", "sample-fast"]].concat());
+    assert_eq!((fast.len(), &fast[0]["of"]), (1, &"sample-fast".into()));
 }

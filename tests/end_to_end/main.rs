@@ -7,6 +7,7 @@ mod architecture;
 mod checkpoint;
 mod circumstances;
 mod commands;
+mod continued;
 mod crash;
 mod dataset;
 mod distances;

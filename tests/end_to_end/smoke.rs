@@ -46,6 +46,14 @@ fn the_smoke_pipeline_runs_is_cached_and_answers_questions() {
     assert_eq!(runs[0]["run"], "smoke-2");
     assert_eq!(runs[0]["metric"], "fd_efficientnet_lite0");
     assert_eq!(runs[0]["value"], runs[1]["value"]);
+    assert_eq!(runs[0]["samples"], 32);
+    assert!(program.succeed(&["runs"]).contains(" (32)"));
+    let ranked = program.rows(&["compare", "--metric", "fd_efficientnet_lite0"]);
+    assert_eq!(ranked.len(), 1, "{ranked:?}");
+    assert_eq!(
+        (&ranked[0]["run"], &ranked[0]["also"]),
+        (&"smoke-1".into(), &serde_json::json!(["smoke-2"]))
+    );
 
     let scores = program.rows(&[
         "query",

@@ -67,7 +67,7 @@ pub(crate) fn run(case: &mut Case) -> Result<Tensors, String> {
             parameter.tensor,
         );
     }
-    for (name, tensor) in training.averages[0].to_tensors() {
+    for (name, tensor) in training.averages[0].named_views() {
         tensors.insert(format!("output/ema/model.{name}"), tensor);
     }
     let rates: f64 = steps.iter().filter_map(|step| step["lr"].as_f64()).sum();

@@ -20,8 +20,15 @@ pub(crate) const EXIT_FAILED: u8 = 1;
 
 /// Exit code: stopped at a limit that it was given; the same command goes on.
 pub(crate) const EXIT_PAUSED: u8 = 130;
+
 /// The exit code of a mistake in the command line or a pipeline file.
 pub(crate) const EXIT_USAGE: u8 = 2;
+
+/// The exit code of what a signal stopped, as shells have it.
+pub(crate) fn exit_signalled(signal: i32) -> u8 {
+    const SIGNAL_BASE: i32 = 128;
+    u8::try_from(SIGNAL_BASE + signal).unwrap_or(EXIT_FAILED)
+}
 
 /// An error of a command.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +89,11 @@ pub(crate) enum CliError {
         known: String,
     },
     #[error("run {run} has nothing to retry: all its stages are done")]
-    NothingToRetry { run: String },
+    NothingToRetry {
+        run: String,
+        /// Runs that can be gone on with, with where they stand.
+        others: Option<String>,
+    },
     #[error("the pipeline that run {run} recorded cannot be read by this version: {source}")]
     Definition {
         run: String,
@@ -91,12 +102,15 @@ pub(crate) enum CliError {
     },
     #[error("process {pid} is at work in this home folder; wait for its end, or stop it")]
     AtWork { pid: u32 },
+    #[error("stopped by signal {signal} before the next run; the same command goes on")]
+    Stopped { signal: i32 },
     #[error("`compare` wants two or more different runs")]
     TooFewRuns,
-    #[error("no run has a score of `{metric}`{}; recorded are {known}", scope.as_ref().map(|pipeline| format!(" in pipeline `{pipeline}`")).unwrap_or_default())]
+    #[error("no run has a score of `{metric}`{scope}; recorded are {known}")]
     NoScores {
         metric: String,
-        scope: Option<String>,
+        /// Which scores were asked for, as a part of the sentence; may be empty.
+        scope: String,
         known: String,
     },
     #[error("these scores of `{metric}` do not compare:\n{differences}")]
@@ -124,15 +138,16 @@ impl CliError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Config(error) => error.hint(),
+            Self::NothingToRetry { others, .. } => others.as_ref().map(|others| {
+                format!("these have unfinished stages: {others}; go on with one by `patchwork retry RUN`")
+            }),
             Self::Incomparable { .. } => Some(
-                "name runs of one kind, or rank them anyway with `--incomparable`".to_owned(),
+                "choose scores of one kind by `--samples N`, `--stage NAME`, `--pipeline NAME` or by naming runs, \
+                 or rank them anyway with `--incomparable`"
+                    .to_owned(),
             ),
             Self::Registry(RegistryError::Open { .. } | RegistryError::Migrate { .. }) => Some(
                 "if the file is damaged, `patchwork registry rebuild` makes it again from the runs' folders"
-                    .to_owned(),
-            ),
-            Self::Pipeline(PipelineError::Unrecorded { .. }) => Some(
-                "finished artifacts and checkpoints are in place: mend the cause, and give the same command again"
                     .to_owned(),
             ),
             Self::Checkpoint { hint, .. } => hint.clone(),
@@ -173,6 +188,7 @@ impl CliError {
 impl CliError {
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
+            Self::Stopped { signal } => exit_signalled(*signal),
             Self::Specify(error) if !error.is_input() => EXIT_FAILED,
             Self::Config(_)
             | Self::Specify(_)

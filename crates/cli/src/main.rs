@@ -9,6 +9,7 @@
 
 mod arguments;
 mod commands;
+mod console;
 mod error;
 mod gpu;
 mod output;

@@ -1,12 +1,14 @@
 //! The one place that prints results and errors.
 
 use std::io::{self, Write};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Map, Value};
 
 use crate::arguments::Format;
+use crate::console::Console;
 use crate::error::CliError;
 use crate::progress;
 
@@ -48,9 +50,14 @@ impl Rows {
 
     /// Prints the rows.
     pub(crate) fn print(&self, format: Format) -> Result<(), CliError> {
+        line(&self.text(format))
+    }
+
+    /// The rows as they are printed, without the last line's end.
+    fn text(&self, format: Format) -> String {
         match format {
-            Format::Table => line(&self.table()),
-            Format::Json => line(&self.json()),
+            Format::Table => self.table(),
+            Format::Json => self.json(),
             Format::Csv => self.csv(),
         }
     }
@@ -87,26 +94,23 @@ impl Rows {
             .collect()
     }
 
-    fn csv(&self) -> Result<(), CliError> {
+    fn csv(&self) -> String {
         let fields: Vec<String> = self.fields().map(|field| quoted(&field)).collect();
-        line(&fields.join(","))?;
+        let mut lines = vec![fields.join(",")];
         for row in &self.rows {
-            line(
-                &row.iter()
-                    .map(|value| quoted(&cell(value)))
-                    .collect::<Vec<_>>()
-                    .join(","),
-            )?;
+            let cells: Vec<String> = row.iter().map(|value| quoted(&cell(value))).collect();
+            lines.push(cells.join(","));
         }
-        Ok(())
+        lines.join("\n")
     }
 }
 
-/// Listings of the same columns, one after another: tables for people, at once, and a single listing for programs.
-#[derive(Debug)]
+/// What runs came to, one after another: tables of the same columns for people, at once, and a single listing for
+/// programs.
 pub(crate) struct Report {
     format: Format,
     gathered: Option<Rows>,
+    console: Console,
 }
 
 impl Report {
@@ -114,6 +118,7 @@ impl Report {
         Self {
             format,
             gathered: None,
+            console: Console::start(),
         }
     }
 
@@ -121,21 +126,37 @@ impl Report {
         self.format
     }
 
-    pub(crate) fn add(&mut self, rows: Rows) -> Result<(), CliError> {
+    /// Where the runs tell their news.
+    pub(crate) fn console(&mut self) -> &mut Console {
+        &mut self.console
+    }
+
+    pub(crate) fn add(&mut self, rows: Rows) {
         if self.format == Format::Table {
-            return rows.print(Format::Table);
+            self.console.result(rows.text(Format::Table));
+            return;
         }
         match &mut self.gathered {
             Some(gathered) => gathered.rows.extend(rows.rows),
             None => self.gathered = Some(rows),
         }
-        Ok(())
     }
 
-    /// Prints what was gathered.
+    /// Prints what was gathered, and waits until everything is printed.
     pub(crate) fn finish(self) -> Result<(), CliError> {
-        self.gathered
-            .map_or(Ok(()), |gathered| gathered.print(self.format))
+        self.with_gathered().finish()
+    }
+
+    /// The same, with what came of the command.
+    pub(crate) fn conclude(self, end: Result<ExitCode, CliError>) -> Result<ExitCode, CliError> {
+        self.with_gathered().conclude(end)
+    }
+
+    fn with_gathered(self) -> Console {
+        if let Some(gathered) = self.gathered {
+            self.console.result(gathered.text(self.format));
+        }
+        self.console
     }
 }
 

@@ -144,9 +144,12 @@ fn recording_remark(recording: &Recording) -> String {
         Recording::Fails { cause } => format!(
             "warning: what happens cannot be recorded ({cause}); stages go on, and it is tried again every second"
         ),
+        Recording::Refuses { cause } => format!(
+            "warning: something that happened cannot be recorded, and is left out ({cause})"
+        ),
         Recording::Works { lost: 0 } => "what happened meanwhile is recorded".to_owned(),
         Recording::Works { lost } => format!(
-            "what happened meanwhile is recorded, but for {lost} measurements, too many to keep"
+            "what happened is recorded, but for {lost} entries, too many to keep or refused"
         ),
     }
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use memmap2::Mmap;
 use serde::de::DeserializeOwned;
 
 /// What was attempted on which path, and why it failed.
@@ -48,6 +49,17 @@ pub fn read_to_string(path: &Path) -> Result<String, FileError> {
 /// Opens a file for reading.
 pub fn open(path: &Path) -> Result<File, FileError> {
     File::open(path).map_err(|source| FileError::new("open", path, source))
+}
+
+/// Maps a file for reading, without a copy.
+pub fn map(path: &Path, file: &File) -> Result<Mmap, FileError> {
+    #[expect(
+        unsafe_code,
+        reason = "files are written once, renamed into place and never changed while they are in use, so that the \
+                  mapped bytes do not change under the slices that are lent out"
+    )]
+    let map = unsafe { Mmap::map(file) };
+    map.map_err(|source| FileError::new("map", path, source))
 }
 
 /// Reads a JSON file.

@@ -101,9 +101,9 @@ impl Ema {
         beta
     }
 
-    /// A copy of the averaged parameters under their names; the network's buffers are not part of it.
-    pub fn to_tensors(&self) -> BTreeMap<String, Tensor> {
-        self.layout.to_tensors(&self.values, "")
+    /// The averaged parameters under their names, as views; the network's buffers are not part of it.
+    pub fn named_views(&self) -> BTreeMap<String, Tensor> {
+        self.layout.named_views(&self.values, "")
     }
 
     /// Continues from averaged parameters under their names.

@@ -96,12 +96,12 @@ impl FlatLayout {
             .collect()
     }
 
-    /// A copy of the buffer's contents under the parameters' names, each after `prefix`.
-    pub fn to_tensors(&self, buffer: &Tensor, prefix: &str) -> BTreeMap<String, Tensor> {
+    /// One view into `buffer` under each parameter's name, after `prefix`.
+    pub fn named_views(&self, buffer: &Tensor, prefix: &str) -> BTreeMap<String, Tensor> {
         self.entries
             .iter()
             .zip(self.views(buffer))
-            .map(|(entry, view)| (format!("{prefix}{}", entry.name), view.contiguous().copy()))
+            .map(|(entry, view)| (format!("{prefix}{}", entry.name), view))
             .collect()
     }
 

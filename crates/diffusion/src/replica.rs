@@ -234,7 +234,7 @@ mod tests {
             training.accumulate(&round(index), SIDE);
         }
         let buffer = training.optimizer.gradients().copy();
-        training.optimizer.layout().to_tensors(&buffer, "")
+        training.optimizer.layout().named_views(&buffer, "")
     }
 
     #[test]

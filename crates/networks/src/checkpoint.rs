@@ -4,12 +4,13 @@
 //!
 //! Writes no files: the caller makes the bytes durable.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use patchwork_core::file_error;
-use safetensors::tensor::{Dtype, SafeTensors, View};
+use memmap2::Mmap;
+use patchwork_core::{FileError, file_error};
+use safetensors::tensor::{Dtype, SafeTensors};
+use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
 use crate::config::NetworkConfig;
@@ -19,77 +20,96 @@ use crate::network::{Network, PUBLISHED_PREFIX};
 /// Metadata key under which a network's settings are stored.
 pub const CONFIG_KEY: &str = "patchwork.network";
 
-/// A tensor's bytes on the CPU.
-struct Raw {
+/// Bytes of the number before a header that says its length; headers are filled up to a multiple of it.
+const LENGTH_BYTES: usize = 8;
+
+/// Prefixes of the names in a checkpoint of a training, which holds several sets of weights of one network: those under
+/// training, with what is not trained beside them, and their average.
+pub const TRAINED_PREFIX: &str = "network/";
+/// See [`TRAINED_PREFIX`]. Further averages have the prefixes `ema.1/`, `ema.2/` …
+pub const AVERAGE_PREFIX: &str = "ema/";
+
+/// A tensor's entry in the header.
+#[derive(Serialize)]
+struct Info {
     dtype: Dtype,
-    shape: Vec<usize>,
-    bytes: Vec<u8>,
-}
-
-impl View for &Raw {
-    fn dtype(&self) -> Dtype {
-        self.dtype
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.bytes)
-    }
-
-    fn data_len(&self) -> usize {
-        self.bytes.len()
-    }
+    shape: Vec<i64>,
+    data_offsets: [usize; 2],
 }
 
 /// The bytes of a safetensors file.
 ///
 /// # Determinism
 /// Equal tensors, names and metadata give equal bytes, in whatever order they are given.
-#[expect(
-    clippy::implicit_hasher,
-    reason = "a hasher parameter would have to be named wherever there is no metadata"
-)]
+///
+/// # Errors
+/// [`NetworkError::ElementType`] for a type that the format lacks.
 pub fn to_safetensors_bytes(
     tensors: &[(String, Tensor)],
-    metadata: Option<HashMap<String, String>>,
+    metadata: &BTreeMap<String, String>,
 ) -> Result<Vec<u8>, NetworkError> {
-    let raw = tensors
-        .iter()
-        .map(|(name, tensor)| raw_tensor(name, tensor))
-        .collect::<Result<Vec<_>, _>>()?;
-    let views = tensors.iter().map(|(name, _)| name.as_str()).zip(&raw);
-    let mut bytes = safetensors::serialize(views, None).map_err(NetworkError::Serialize)?;
-    if let Some(metadata) = metadata {
-        insert_metadata(&mut bytes, &metadata.into_iter().collect());
-    }
+    let mut bytes = Vec::new();
+    write_safetensors(tensors, metadata, |part| {
+        bytes.extend_from_slice(part);
+        Ok(())
+    })?;
     Ok(bytes)
 }
 
-/// Puts metadata into the header in the order of its keys; the safetensors crate writes them in random order.
-fn insert_metadata(bytes: &mut Vec<u8>, metadata: &BTreeMap<String, String>) {
-    const LENGTH_BYTES: usize = 8;
-    let mut length = [0; LENGTH_BYTES];
-    length.copy_from_slice(&bytes[..LENGTH_BYTES]);
-    let header_end = LENGTH_BYTES + u64::from_le_bytes(length) as usize;
-    let tensors = bytes[LENGTH_BYTES + 1..header_end].trim_ascii_end();
-    let mut header = b"{\"__metadata__\":".to_vec();
-    header.extend(serde_json::to_vec(metadata).expect("a map of texts is always JSON"));
-    if tensors != b"}" {
-        header.push(b',');
+/// Writes the same bytes piece by piece, with no more than one tensor's in memory beside the tensors.
+///
+/// # Errors
+/// As [`to_safetensors_bytes`], and those of `write`.
+pub fn write_safetensors(
+    tensors: &[(String, Tensor)],
+    metadata: &BTreeMap<String, String>,
+    mut write: impl FnMut(&[u8]) -> Result<(), NetworkError>,
+) -> Result<(), NetworkError> {
+    let mut entries = tensors
+        .iter()
+        .map(|(name, tensor)| Ok((dtype(name, tensor.kind())?, name, tensor)))
+        .collect::<Result<Vec<_>, NetworkError>>()?;
+    // The widest elements first, so that all lie aligned.
+    entries.sort_unstable_by(|left, right| right.0.cmp(&left.0).then(left.1.cmp(right.1)));
+    write(&header(&entries, metadata))?;
+    for (_, _, tensor) in entries {
+        let tensor = tensor.detach().to_device(Device::Cpu).contiguous();
+        let elements = tensor.numel();
+        let mut bytes = vec![0; elements * tensor.kind().elt_size_in_bytes()];
+        tensor.f_copy_data_u8(&mut bytes, elements)?;
+        write(&bytes)?;
     }
-    header.extend_from_slice(tensors);
-    header.resize(header.len().next_multiple_of(LENGTH_BYTES), b' ');
-    let mut start = (header.len() as u64).to_le_bytes().to_vec();
-    start.extend(header);
-    bytes.splice(..header_end, start);
+    Ok(())
 }
 
-fn raw_tensor(name: &str, tensor: &Tensor) -> Result<Raw, NetworkError> {
-    let kind = tensor.kind();
-    let dtype = match kind {
+/// The header with its length before it: metadata in the order of its keys, then the tensors in that of their bytes.
+fn header(entries: &[(Dtype, &String, &Tensor)], metadata: &BTreeMap<String, String>) -> Vec<u8> {
+    let json = |value: &str| serde_json::to_string(value).expect("a text is always JSON");
+    let mut items = Vec::with_capacity(entries.len() + 1);
+    if !metadata.is_empty() {
+        let metadata = serde_json::to_string(metadata).expect("a map of texts is always JSON");
+        items.push(format!("\"__metadata__\":{metadata}"));
+    }
+    let mut offset = 0;
+    for (dtype, name, tensor) in entries {
+        let end = offset + tensor.numel() * tensor.kind().elt_size_in_bytes();
+        let info = Info {
+            dtype: *dtype,
+            shape: tensor.size(),
+            data_offsets: [offset, end],
+        };
+        let info = serde_json::to_string(&info).expect("numbers are always JSON");
+        items.push(format!("{}:{info}", json(name)));
+        offset = end;
+    }
+    let mut header = format!("{{{}}}", items.join(",")).into_bytes();
+    header.resize(header.len().next_multiple_of(LENGTH_BYTES), b' ');
+    let length = (header.len() as u64).to_le_bytes();
+    [length.as_slice(), &header].concat()
+}
+
+fn dtype(name: &str, kind: Kind) -> Result<Dtype, NetworkError> {
+    Ok(match kind {
         Kind::Double => Dtype::F64,
         Kind::Float => Dtype::F32,
         Kind::Half => Dtype::F16,
@@ -98,15 +118,6 @@ fn raw_tensor(name: &str, tensor: &Tensor) -> Result<Raw, NetworkError> {
         Kind::Int => Dtype::I32,
         Kind::Uint8 => Dtype::U8,
         other => return Err(NetworkError::element_type(name, other)),
-    };
-    let tensor = tensor.detach().to_device(Device::Cpu).contiguous();
-    let elements = tensor.numel();
-    let mut bytes = vec![0; elements * kind.elt_size_in_bytes()];
-    tensor.f_copy_data_u8(&mut bytes, elements)?;
-    Ok(Raw {
-        dtype,
-        shape: tensor.size().iter().map(|side| *side as usize).collect(),
-        bytes,
     })
 }
 
@@ -116,16 +127,34 @@ fn raw_tensor(name: &str, tensor: &Tensor) -> Result<Raw, NetworkError> {
 /// [`NetworkError`]: unreadable, damaged (every length is checked), or an element type besides
 /// f64, f32, f16, bf16, i64, i32 and u8.
 pub fn read_safetensors(path: &Path) -> Result<BTreeMap<String, Tensor>, NetworkError> {
-    parse_tensors(&file_error::read(path)?, path)
+    read_safetensors_under("", path)
+}
+
+/// The same of those tensors whose names begin with a prefix; the others are not brought into memory.
+pub fn read_safetensors_under(
+    prefix: &str,
+    path: &Path,
+) -> Result<BTreeMap<String, Tensor>, NetworkError> {
+    parse_tensors(&map(path)?, prefix, path)
+}
+
+/// A file's bytes, of which none is in memory before it is looked at.
+pub(crate) fn map(path: &Path) -> Result<Mmap, FileError> {
+    let file = file_error::open(path)?;
+    file_error::map(path, &file)
 }
 
 pub(crate) fn parse_tensors(
     bytes: &[u8],
+    prefix: &str,
     path: &Path,
 ) -> Result<BTreeMap<String, Tensor>, NetworkError> {
     let file = SafeTensors::deserialize(bytes).map_err(|source| damaged(path, source))?;
     let mut tensors = BTreeMap::new();
     for (name, view) in file.tensors() {
+        if !name.starts_with(prefix) {
+            continue;
+        }
         let kind = match view.dtype() {
             Dtype::F64 => Kind::Double,
             Dtype::F32 => Kind::Float,
@@ -156,7 +185,7 @@ pub(crate) fn parse_tensors(
 /// The bytes of a network's checkpoint.
 pub fn network_to_bytes(network: &Network) -> Result<Vec<u8>, NetworkError> {
     let tensors: Vec<(String, Tensor)> = published_tensors(network).collect();
-    to_safetensors_bytes(&tensors, Some(HashMap::from([config_entry(network)])))
+    to_safetensors_bytes(&tensors, &BTreeMap::from([config_entry(network.config())]))
 }
 
 /// A network's tensors by their published names, prefix and all.
@@ -170,20 +199,54 @@ pub(crate) fn published_tensors(network: &Network) -> impl Iterator<Item = (Stri
 }
 
 /// The metadata entry that holds a network's settings.
-pub(crate) fn config_entry(network: &Network) -> (String, String) {
-    let config = serde_json::to_string(network.config()).expect("settings are always JSON");
+pub fn config_entry(config: &NetworkConfig) -> (String, String) {
+    let config = serde_json::to_string(config).expect("settings are always JSON");
     (CONFIG_KEY.to_owned(), config)
 }
 
-/// Reads a checkpoint of [`network_to_bytes`] onto a device.
+/// Reads a checkpoint of [`network_to_bytes`] onto a device, or the averaged network of a training's checkpoint.
 pub fn load_network(path: &Path, device: Device) -> Result<Network, NetworkError> {
-    let bytes = file_error::read(path)?;
+    let bytes = map(path)?;
     let config = stored_config(&bytes, path)?.ok_or_else(|| NetworkError::Metadata {
         file: path.display().to_string(),
         key: CONFIG_KEY,
         problem: "there is none; `patchwork checkpoint import` adds them".to_owned(),
     })?;
-    Network::from_tensors(&config, parse_tensors(&bytes, path)?, device)
+    let tensors = choose_weights(parse_tensors(&bytes, "", path)?, None, path)?;
+    Network::from_tensors(&config, tensors, device)
+}
+
+/// The tensors of one set of weights, without its prefix: `entry` names it (`network`, `ema`, `ema.1` …), none stands for
+/// the average. What the set lacks because it is not trained is that of [`TRAINED_PREFIX`]. Files with a single set have
+/// no entries.
+pub(crate) fn choose_weights(
+    tensors: BTreeMap<String, Tensor>,
+    entry: Option<&str>,
+    path: &Path,
+) -> Result<BTreeMap<String, Tensor>, NetworkError> {
+    let begins = |prefix: &str| tensors.keys().any(|name| name.starts_with(prefix));
+    let is_of_training = begins(TRAINED_PREFIX);
+    let prefix = match entry {
+        None if !is_of_training => return Ok(tensors),
+        None => AVERAGE_PREFIX.to_owned(),
+        Some(entry) => format!("{entry}/"),
+    };
+    if !is_of_training || !begins(&prefix) {
+        return Err(NetworkError::NoEntry {
+            file: path.display().to_string(),
+            entry: prefix.trim_end_matches('/').to_owned(),
+        });
+    }
+    let of = |prefix: &str| {
+        let named = tensors.iter().filter_map(|(name, tensor)| {
+            let name = name.strip_prefix(prefix)?;
+            Some((name.to_owned(), tensor.shallow_clone()))
+        });
+        named.collect::<BTreeMap<_, _>>()
+    };
+    let mut chosen = of(TRAINED_PREFIX);
+    chosen.extend(of(&prefix));
+    Ok(chosen)
 }
 
 /// The settings in the metadata of a safetensors file, if it has any.

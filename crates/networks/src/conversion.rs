@@ -3,7 +3,7 @@
 //! Whatever is converted has been checked whole: the names and shapes of its tensors are those of the network that
 //! its settings describe. Writes no files: the caller makes the bytes durable.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use patchwork_core::file_error;
@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::{
-    config_entry, damaged, network_to_bytes, parse_tensors, published_tensors, stored_config,
-    to_safetensors_bytes,
+    TRAINED_PREFIX, choose_weights, config_entry, damaged, map, network_to_bytes, parse_tensors,
+    published_tensors, stored_config, to_safetensors_bytes,
 };
 use crate::config::NetworkConfig;
 use crate::error::NetworkError;
@@ -155,11 +155,11 @@ pub fn export(
         })
         .collect::<Result<Vec<_>, NetworkError>>()?;
     // `format` is what PyTorch's readers of safetensors look for.
-    let metadata = HashMap::from([
-        config_entry(&network),
+    let metadata = BTreeMap::from([
+        config_entry(network.config()),
         ("format".to_owned(), "pt".to_owned()),
     ]);
-    to_safetensors_bytes(&tensors, Some(metadata))
+    to_safetensors_bytes(&tensors, &metadata)
 }
 
 /// What is in a checkpoint, whether or not it is a whole network.
@@ -167,12 +167,19 @@ pub fn export(
 /// # Errors
 /// [`NetworkError`]: unreadable, damaged or of no known format.
 pub fn inspect(path: &Path, entry: Option<&str>) -> Result<Summary, NetworkError> {
-    let bytes = file_error::read(path)?;
+    let bytes = map(path)?;
     let (format, settings, tensors) = if is_safetensors(&bytes) {
-        without_entries(path, entry)?;
         let file = SafeTensors::deserialize(&bytes).map_err(|source| damaged(path, source))?;
+        let prefix = entry.map_or(String::new(), |entry| format!("{entry}/"));
+        if !file.iter().any(|(name, _)| name.starts_with(&prefix)) {
+            return Err(NetworkError::NoEntry {
+                file: path.display().to_string(),
+                entry: entry.unwrap_or_default().to_owned(),
+            });
+        }
         let tensors = file
             .iter()
+            .filter(|(name, _)| name.starts_with(&prefix))
             .map(|(name, view)| TensorSummary {
                 name: name.to_owned(),
                 shape: view.shape().iter().map(|side| *side as u64).collect(),
@@ -199,9 +206,14 @@ pub fn inspect(path: &Path, entry: Option<&str>) -> Result<Summary, NetworkError
     };
     let mut tensors: Vec<TensorSummary> = tensors;
     tensors.sort_unstable_by(|left, right| left.name.cmp(&right.name));
+    // A training's checkpoint holds each of them several times.
+    let is_of_training = tensors
+        .iter()
+        .any(|tensor| tensor.name.starts_with(TRAINED_PREFIX));
     let parameters = tensors
         .iter()
         .filter(|tensor| !is_buffer(&tensor.name))
+        .filter(|tensor| !is_of_training || tensor.name.starts_with(TRAINED_PREFIX))
         .map(|tensor| tensor.shape.iter().product::<u64>())
         .sum();
     Ok(Summary {
@@ -225,13 +237,12 @@ fn read_network(
     entry: Option<&str>,
     config: Option<NetworkConfig>,
 ) -> Result<Network, NetworkError> {
-    let bytes = file_error::read(path)?;
+    let bytes = map(path)?;
     let stored = if is_safetensors(&bytes) {
-        without_entries(path, entry)?;
         Stored {
             format: CheckpointFormat::Safetensors,
             config: stored_config(&bytes, path)?,
-            tensors: parse_tensors(&bytes, path)?,
+            tensors: choose_weights(parse_tensors(&bytes, "", path)?, entry, path)?,
         }
     } else {
         read_pickle(&bytes, path, entry)?
@@ -278,16 +289,6 @@ fn is_safetensors(bytes: &[u8]) -> bool {
         return false;
     };
     u64::from_le_bytes(*length) <= rest.len() as u64 && rest.starts_with(b"{")
-}
-
-fn without_entries(path: &Path, entry: Option<&str>) -> Result<(), NetworkError> {
-    match entry {
-        None => Ok(()),
-        Some(entry) => Err(NetworkError::NoEntries {
-            file: path.display().to_string(),
-            entry: entry.to_owned(),
-        }),
-    }
 }
 
 fn in_file(path: &Path, cause: NetworkError) -> NetworkError {

@@ -49,9 +49,6 @@ pub enum NetworkError {
         #[source]
         source: safetensors::SafeTensorError,
     },
-    /// Tensors that cannot be written as safetensors.
-    #[error("cannot write tensors as safetensors: {0}")]
-    Serialize(#[source] safetensors::SafeTensorError),
     /// An element type that is not supported.
     #[error(
         "tensor `{name}` has elements of type {kind}; f64, f32, f16, bf16, i64, i32 and u8 are supported"
@@ -114,9 +111,9 @@ pub enum NetworkError {
         #[source]
         cause: Box<NetworkError>,
     },
-    /// Something in a format that has no such thing.
-    #[error("`{file}` is a safetensors file, which holds one network and no entry `{entry}`")]
-    NoEntries {
+    /// An entry of a safetensors file that has none, or not this one.
+    #[error("`{file}` is a safetensors file without an entry `{entry}`")]
+    NoEntry {
         /// The file.
         file: String,
         /// The entry that was asked for.

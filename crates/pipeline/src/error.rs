@@ -77,15 +77,6 @@ pub enum PipelineError {
         #[source]
         source: std::io::Error,
     },
-    /// A run is over, and not all of it could be written down.
-    #[error("run `{run}` is over, and not all of it could be recorded: {source}")]
-    Unrecorded {
-        /// The run's name.
-        run: String,
-        /// The cause.
-        #[source]
-        source: Box<PipelineError>,
-    },
     /// Signals cannot be caught.
     #[error("cannot listen for signals: {0}")]
     Signals(#[source] std::io::Error),

@@ -13,7 +13,7 @@ use crate::child::{AttemptEnd, Stop, Worker};
 use crate::error::PipelineError;
 use crate::failure::chain;
 use crate::manifest::Outcome;
-use crate::observer::{Observer, Update};
+use crate::observer::{Caller, Observer, Update};
 use crate::plan::Plan;
 use crate::progression::{Attempt, Progression};
 use crate::protocol::Event;
@@ -41,6 +41,9 @@ pub struct ExecuteOptions {
 ///
 /// `planning` is [`Store::lock_planning`], held since before the plan was made; it is given up once the run is
 /// recorded.
+///
+/// # Errors
+/// What keeps the run from its start; what goes wrong later is told in its outcome.
 pub async fn execute(
     spec: &PipelineSpec,
     plan: &Plan,
@@ -48,11 +51,11 @@ pub async fn execute(
     store: &Store,
     registry: &Registry,
     options: &ExecuteOptions,
-    observer: &mut dyn Observer,
+    caller: Caller<'_>,
 ) -> Result<RunOutcome, PipelineError> {
+    let Caller { observer, signals } = caller;
     let capacity = Capacity::of_this_machine();
     capacity.check(&spec.stages)?;
-    let mut signals = Signals::listen()?;
     let recorder = Recorder::start_run(registry, store, spec, plan, &options.provenance).await?;
     drop(planning);
     observer.update(Update::RunStarted {
@@ -72,8 +75,8 @@ pub async fn execute(
         stages: Vec::new(),
     };
     run.stages = plan.stages.iter().map(|_| Progression::Pending).collect();
-    let signal = run.work(&mut signals, &stop, inbox).await;
-    run.finish(signal).await
+    let signal = run.work(signals, &stop, inbox).await;
+    Ok(run.finish(signal).await)
 }
 
 struct Run<'a> {
@@ -260,9 +263,13 @@ impl Run<'_> {
         let stage = self.plan.stages[index].spec.name.clone();
         match event {
             Event::Waiting => self.observer.update(Update::StageWaiting { stage }),
-            Event::Progress(progress) => self
-                .observer
-                .update(Update::StageProgress { stage, progress }),
+            Event::Progress(progress) => {
+                if let Progression::Running { attempt, .. } = &mut self.stages[index] {
+                    attempt.note(&progress);
+                }
+                self.observer
+                    .update(Update::StageProgress { stage, progress });
+            }
             Event::Metric { name, step, value } => self.recorder.metric(stage, name, step, value),
             Event::Resumed { step } => self.recorder.resumed(stage, step),
             Event::Resources {
@@ -346,7 +353,12 @@ impl Run<'_> {
     }
 
     fn end_stage(&mut self, index: usize, result: StageResult) {
-        self.recorder.end_stage(&result, &self.plan.stages[index]);
+        let warning = self.recorder.end_stage(&result, &self.plan.stages[index]);
+        if let Some(message) = warning {
+            let stage = result.stage.clone();
+            self.observer
+                .update(Update::StageWarning { stage, message });
+        }
         let result = Box::new(result);
         self.observer.update(Update::StageEnded {
             result: result.clone(),
@@ -354,7 +366,7 @@ impl Run<'_> {
         self.stages[index] = Progression::Ended(result);
     }
 
-    async fn finish(mut self, signal: Option<i32>) -> Result<RunOutcome, PipelineError> {
+    async fn finish(mut self, signal: Option<i32>) -> RunOutcome {
         for index in 0..self.stages.len() {
             let (status, duration, error) = match &self.stages[index] {
                 Progression::Pending => (StageStatus::Skipped, Duration::ZERO, Vec::new()),
@@ -378,13 +390,17 @@ impl Run<'_> {
                 | Progression::Retrying { .. } => None,
             })
             .collect();
-        let outcome = RunOutcome {
+        let mut outcome = RunOutcome {
             run,
             stages,
             signal,
+            unrecorded: Vec::new(),
         };
-        self.recorder.finish_run(&outcome, self.observer).await?;
-        Ok(outcome)
+        let recorded = self.recorder.finish_run(&outcome, self.observer).await;
+        if let Err(error) = recorded {
+            outcome.unrecorded = chain(&error);
+        }
+        outcome
     }
 
     fn result(

@@ -3,6 +3,7 @@
 //! Explains the plan that `run` would carry out; it decides nothing itself.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use patchwork_core::{FileError, Fingerprint, durable};
 use serde::Serialize;
@@ -12,6 +13,7 @@ use crate::flatten::flatten;
 use crate::manifest::{MANIFEST_FILE, Manifest, ManifestInput};
 use crate::plan::{Plan, PlannedStage};
 use crate::store::Store;
+use crate::unfinished;
 
 /// What a run would do with a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -40,6 +42,19 @@ pub struct Explanation {
     pub nearest: Option<Fingerprint>,
     /// What differs from it.
     pub changes: Vec<Change>,
+    /// Unfinished work that a stage which runs from its beginning might be expected to go on with.
+    pub unfinished: Option<UnfinishedWork>,
+}
+
+/// Unfinished work that a stage does not go on with.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct UnfinishedWork {
+    /// What its artifact would be called.
+    pub fingerprint: Fingerprint,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// What differs from it.
+    pub changes: Vec<Change>,
 }
 
 /// One thing that differs from an earlier artifact.
@@ -66,6 +81,10 @@ pub fn explain(plan: &Plan, store: &Store) -> Result<Vec<Explanation>, FileError
                 (Fate::Run, nearest(planned, store)?)
             };
             let (nearest, changes) = nearest.unzip();
+            let unfinished = match fate {
+                Fate::Run => nearest_unfinished(planned, store)?,
+                Fate::Cached | Fate::GoOn => None,
+            };
             Ok(Explanation {
                 stage: planned.spec.name.clone(),
                 kind: planned.spec.kind.clone(),
@@ -73,6 +92,7 @@ pub fn explain(plan: &Plan, store: &Store) -> Result<Vec<Explanation>, FileError
                 fate,
                 nearest,
                 changes: changes.unwrap_or_default(),
+                unfinished,
             })
         })
         .collect()
@@ -102,6 +122,25 @@ fn nearest(
         }
     }
     Ok(best.map(|(_, fingerprint, changes)| (fingerprint, changes)))
+}
+
+/// The unfinished work of a stage's kind with the fewest differences.
+fn nearest_unfinished(
+    planned: &PlannedStage,
+    store: &Store,
+) -> Result<Option<UnfinishedWork>, FileError> {
+    let wanted = of_plan(planned);
+    let found = unfinished::find(store, &planned.spec.kind)?.into_iter();
+    let works = found.map(|work| {
+        let source = work.source.map(|source| source.to_string());
+        let had = facts(&work.settings, source, work.format_version, &work.inputs);
+        UnfinishedWork {
+            fingerprint: work.fingerprint,
+            folder: store.work(work.fingerprint),
+            changes: changes(&had, &wanted),
+        }
+    });
+    Ok(works.min_by_key(|work| work.changes.len()))
 }
 
 type Facts = BTreeMap<String, String>;

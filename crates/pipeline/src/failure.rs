@@ -35,6 +35,14 @@ pub fn may_pass(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
+/// Whether an error of libtorch's tells of what another process may not meet: memory that others hold now, a device that
+/// was lost.
+pub fn says_it_may_pass(text: &str) -> bool {
+    ["can't allocate memory", "out of memory", "CUDA error"]
+        .iter()
+        .any(|words| text.contains(words))
+}
+
 fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),

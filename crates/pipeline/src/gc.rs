@@ -16,6 +16,8 @@ pub struct Needed {
     pub artifacts: BTreeSet<Fingerprint>,
     /// Stages that were interrupted or failed, whose work is gone on with.
     pub unfinished: BTreeSet<Fingerprint>,
+    /// Kinds of stages whose artifacts stay whether or not a run needs them.
+    pub kept_kinds: BTreeSet<String>,
 }
 
 /// Something that may be deleted.
@@ -27,8 +29,9 @@ pub struct Garbage {
     pub path: PathBuf,
     /// The sum of its files.
     pub bytes: u64,
+    /// What its folder is called by; none for a leftover.
     #[serde(skip)]
-    fingerprint: Option<Fingerprint>,
+    pub fingerprint: Option<Fingerprint>,
 }
 
 /// What a piece of garbage is.
@@ -46,16 +49,19 @@ pub enum GarbageKind {
 /// Finds what no recorded run needs. Call it, and [`delete`], under [`Store::lock_planning`].
 pub fn find(store: &Store, needed: &Needed) -> Result<Vec<Garbage>, FileError> {
     let mut garbage = Vec::new();
-    for kind in durable::list(&store.home().join("artifacts"))? {
-        for path in durable::list(&kind)? {
+    for folder in durable::list(&store.home().join("artifacts"))? {
+        let kind = name_of(&folder);
+        if needed.kept_kinds.contains(&kind) {
+            continue;
+        }
+        for path in durable::list(&folder)? {
             // A folder that is not called by a fingerprint is not ours.
             let Some(fingerprint) = fingerprint_of(&path) else {
                 continue;
             };
             if !needed.artifacts.contains(&fingerprint) {
-                let kind = kind.file_name().unwrap_or_default().to_string_lossy();
                 garbage.push(Garbage {
-                    what: GarbageKind::Artifact(kind.into_owned()),
+                    what: GarbageKind::Artifact(kind.clone()),
                     bytes: size_of(&path)?,
                     path,
                     fingerprint: Some(fingerprint),
@@ -152,6 +158,7 @@ mod tests {
         let [needed, old, unfinished, abandoned, running] = [1, 2, 3, 4, 5].map(fingerprint);
         let kept = make(store.artifact("train", needed));
         let deleted = make(store.artifact("train", old));
+        let of_kept_kind = make(store.artifact("evaluate", old));
         let resumable = make(store.work(unfinished));
         let given_up = make(store.work(abandoned));
         let busy = make(store.work(running));
@@ -164,6 +171,7 @@ mod tests {
             &Needed {
                 artifacts: [needed].into(),
                 unfinished: [unfinished].into(),
+                kept_kinds: ["evaluate".to_owned()].into(),
             },
         )
         .unwrap();
@@ -176,6 +184,7 @@ mod tests {
         for (path, there) in [
             (kept, true),
             (deleted, false),
+            (of_kept_kind, true),
             (resumable, true),
             (given_up, false),
             (busy, true),

@@ -2,26 +2,23 @@
 //!
 //! It works on a thread of its own, so that no disk holds the supervisor up. What cannot be written, for a full disk
 //! or a registry that another process holds, is kept and tried again every second: a training is worth more than the
-//! record of it. Only what still fails once the run is over is an error.
+//! record of it. Only what still fails once the run is over is an error. What the registry's tables do not take,
+//! however often it is tried, is left out, with a word in the story, and keeps nothing else back.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use patchwork_core::Fingerprint;
-use patchwork_registry::{
-    AttemptEnd, EventLevel, MetricPoint, NewScore, Registry, RunStatus, StageStatus,
-};
+use patchwork_registry::{EventLevel, MetricPoint, Registry, RegistryError, now};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::error::PipelineError;
 use crate::failure::chain;
-use crate::manifest::Manifest;
 use crate::observer::Recording;
-use crate::recorder::new_artifact;
-use crate::story::{PointStory, Story, append_to_series, point_line, resumption_line};
+use crate::row::Row;
+use crate::story::{EventStory, PointStory, Story, append_to_series, point_line, resumption_line};
 
 /// Between two attempts at writing what waits.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -36,6 +33,9 @@ const LAST_ATTEMPTS: u32 = 5;
 const MOST_POINTS: usize = 100_000;
 const MOST_BYTES: usize = 16 << 20;
 
+/// Refusals of the registry of which the story tells; the others are counted.
+const MOST_REFUSALS: usize = 100;
+
 /// What is to be written.
 pub(crate) enum Entry {
     /// A measurement, which is written with others.
@@ -46,52 +46,6 @@ pub(crate) enum Entry {
     Story(Box<Story>),
     /// A row of the registry.
     Row(Row),
-}
-
-/// One write to the registry. Attempts are counted over the run, from 0, in the order of their start.
-pub(crate) enum Row {
-    AttemptStarted {
-        stage: String,
-        number: u32,
-        pid: u32,
-    },
-    AttemptEnded {
-        attempt: usize,
-        exit: String,
-        error: Option<String>,
-    },
-    Resources {
-        attempt: usize,
-        cpu_seconds: f64,
-        peak_memory_bytes: u64,
-    },
-    Points {
-        stage: String,
-        points: Vec<MetricPoint>,
-    },
-    DropPointsAfter {
-        stage: String,
-        step: i64,
-    },
-    Warning {
-        stage: String,
-        message: String,
-    },
-    /// The artifact whose manifest lies in `folder`; `path` is that below the home folder.
-    Artifact {
-        folder: PathBuf,
-        path: String,
-    },
-    Score {
-        stage: String,
-        score: Box<NewScore>,
-    },
-    Stage {
-        stage: String,
-        status: StageStatus,
-        artifact: Option<Fingerprint>,
-    },
-    RunEnded(RunStatus),
 }
 
 /// The way to a journal at work. When `entries` is dropped, it ends with what waits.
@@ -106,16 +60,22 @@ struct Journal {
     run: i64,
     folder: PathBuf,
     recording: watch::Sender<Recording>,
+    /// Whether something could not be written at the last attempt.
+    is_in_trouble: bool,
     /// What waits, a place each: a write to one does not count on another, and none is repeated.
     series: Vec<u8>,
-    story: Option<Box<Story>>,
     rows: VecDeque<Row>,
+    /// The story as it was told last, and whether it waits.
+    story: Option<Box<Story>>,
+    is_story_due: bool,
     /// Measurements among `rows`.
     points: usize,
-    /// Measurements that were too many to keep, since the trouble began.
+    /// What was too much to keep or was refused, since it was last told.
     lost: u64,
-    /// The registry's numbers of the attempts.
-    attempts: Vec<i64>,
+    /// What the story tells of refusals.
+    refusals: Vec<EventStory>,
+    /// The registry's numbers of the attempts; none of one that it refused.
+    attempts: Vec<Option<i64>>,
     open_attempts: BTreeSet<usize>,
     last_heartbeat: Instant,
 }
@@ -129,11 +89,14 @@ pub(crate) fn start(registry: Registry, run: i64, folder: PathBuf) -> Started {
         run,
         folder,
         recording: sender,
+        is_in_trouble: false,
         series: Vec::new(),
-        story: None,
         rows: VecDeque::new(),
+        story: None,
+        is_story_due: false,
         points: 0,
         lost: 0,
+        refusals: Vec::new(),
         attempts: Vec::new(),
         open_attempts: BTreeSet::new(),
         last_heartbeat: Instant::now(),
@@ -159,7 +122,7 @@ impl Journal {
                     while let Ok(entry) = told.try_recv() {
                         is_urgent |= self.take(entry);
                     }
-                    is_urgent && !self.is_in_trouble()
+                    is_urgent && !self.is_in_trouble
                 }
                 _ = pause.tick() => true,
             };
@@ -174,6 +137,10 @@ impl Journal {
                 tokio::time::sleep(PAUSE).await;
                 written = self.write().await;
             }
+        }
+        if written.is_ok() && self.lost > 0 {
+            let lost = self.lost;
+            self.recording.send_replace(Recording::Works { lost });
         }
         written
     }
@@ -190,7 +157,13 @@ impl Journal {
                 let step = i64::try_from(step).unwrap_or(i64::MAX);
                 self.rows.push_back(Row::DropPointsAfter { stage, step });
             }
-            Entry::Story(story) => self.story = Some(story),
+            Entry::Story(mut story) => {
+                for refusal in &self.refusals {
+                    story.add_event(refusal.clone());
+                }
+                self.story = Some(story);
+                self.is_story_due = true;
+            }
             Entry::Row(row) => self.rows.push_back(row),
         }
         true
@@ -228,25 +201,23 @@ impl Journal {
     /// Writes what waits, as far as it can be, and says when that changes between all and not all.
     async fn write(&mut self) -> Result<(), PipelineError> {
         let series = self.write_series();
+        let rows = self.write_rows().await.map_err(PipelineError::from);
+        // After the rows: it tells of those that were refused.
         let story = self.write_story();
-        let rows = self.write_rows().await;
-        let written = series.and(story).and(rows);
+        let written = series.and(rows).and(story);
         match &written {
-            Err(error) if !self.is_in_trouble() => {
+            Err(error) if !self.is_in_trouble => {
                 let cause = chain(error).join(": ");
                 self.recording.send_replace(Recording::Fails { cause });
             }
-            Ok(()) if self.is_in_trouble() => {
+            Ok(()) if self.is_in_trouble => {
                 let lost = std::mem::take(&mut self.lost);
                 self.recording.send_replace(Recording::Works { lost });
             }
             _ => {}
         }
+        self.is_in_trouble = written.is_err();
         written
-    }
-
-    fn is_in_trouble(&self) -> bool {
-        matches!(*self.recording.borrow(), Recording::Fails { .. })
     }
 
     fn write_series(&mut self) -> Result<(), PipelineError> {
@@ -258,47 +229,91 @@ impl Journal {
     }
 
     fn write_story(&mut self) -> Result<(), PipelineError> {
-        if let Some(story) = &self.story {
+        if self.is_story_due
+            && let Some(story) = &self.story
+        {
             story.write(&self.folder)?;
-            self.story = None;
+            self.is_story_due = false;
         }
         Ok(())
     }
 
-    async fn write_rows(&mut self) -> Result<(), PipelineError> {
+    async fn write_rows(&mut self) -> Result<(), RegistryError> {
         while let Some(row) = self.rows.pop_front() {
-            if let Err(error) = self.write_row(&row).await {
-                self.rows.push_front(row);
-                return Err(error);
+            match self.write_row(&row).await {
+                Ok(()) => {}
+                Err(error) if error.is_refusal() => self.leave_out(&row, &error),
+                Err(error) => {
+                    self.rows.push_front(row);
+                    return Err(error);
+                }
             }
         }
         if self.last_heartbeat.elapsed() >= HEARTBEAT {
             for &attempt in &self.open_attempts {
-                self.registry.heartbeat(self.attempts[attempt]).await?;
+                if let Some(attempt) = self.attempts[attempt] {
+                    self.registry.heartbeat(attempt).await?;
+                }
             }
             self.last_heartbeat = Instant::now();
         }
         Ok(())
     }
 
-    async fn write_row(&mut self, row: &Row) -> Result<(), PipelineError> {
+    /// Goes on without a row that the registry refuses, and tells so: in the story each time, to whoever watches once.
+    fn leave_out(&mut self, row: &Row, error: &RegistryError) {
+        let mut entries = 1;
+        match row {
+            // Those after it keep their numbers.
+            Row::AttemptStarted { .. } => self.attempts.push(None),
+            Row::AttemptEnded { attempt, .. } => {
+                self.open_attempts.remove(attempt);
+            }
+            Row::Points { points, .. } => {
+                self.points -= points.len();
+                entries = points.len();
+            }
+            _ => {}
+        }
+        self.lost += entries as u64;
+        let cause = chain(error).join(": ");
+        if self.refusals.len() < MOST_REFUSALS {
+            let refusal = EventStory {
+                stage: row.stage().map(str::to_owned),
+                level: EventLevel::Warning,
+                message: format!("the registry does without it: {cause}"),
+                time: now(),
+            };
+            if let Some(story) = &mut self.story {
+                story.add_event(refusal.clone());
+                self.is_story_due = true;
+            }
+            self.refusals.push(refusal);
+        }
+        if self.refusals.len() == 1 {
+            self.recording.send_replace(Recording::Refuses { cause });
+        }
+    }
+
+    async fn write_row(&mut self, row: &Row) -> Result<(), RegistryError> {
         let (registry, run) = (&self.registry, self.run);
         match row {
-            Row::AttemptStarted { stage, number, pid } => {
-                let attempt = registry.start_attempt(run, stage, *number, *pid).await?;
-                self.open_attempts.insert(self.attempts.len());
-                self.attempts.push(attempt);
-            }
-            Row::AttemptEnded {
-                attempt,
-                exit,
-                error,
+            Row::AttemptStarted {
+                stage,
+                number,
+                pid,
+                time,
             } => {
-                let end = AttemptEnd {
-                    exit: exit.clone(),
-                    error: error.clone(),
-                };
-                registry.end_attempt(self.attempts[*attempt], end).await?;
+                let attempt = registry
+                    .start_attempt(run, stage, *number, *pid, time)
+                    .await?;
+                self.open_attempts.insert(self.attempts.len());
+                self.attempts.push(Some(attempt));
+            }
+            Row::AttemptEnded { attempt, end } => {
+                if let Some(attempt) = self.attempts[*attempt] {
+                    registry.end_attempt(attempt, end).await?;
+                }
                 self.open_attempts.remove(attempt);
             }
             Row::Resources {
@@ -306,10 +321,11 @@ impl Journal {
                 cpu_seconds,
                 peak_memory_bytes,
             } => {
-                let attempt = self.attempts[*attempt];
-                registry
-                    .record_resources(attempt, *cpu_seconds, *peak_memory_bytes)
-                    .await?;
+                if let Some(attempt) = self.attempts[*attempt] {
+                    registry
+                        .record_resources(attempt, *cpu_seconds, *peak_memory_bytes)
+                        .await?;
+                }
             }
             Row::Points { stage, points } => {
                 registry.record_metrics(run, stage, points).await?;
@@ -318,22 +334,29 @@ impl Journal {
             Row::DropPointsAfter { stage, step } => {
                 registry.drop_metrics_after(run, stage, *step).await?;
             }
-            Row::Warning { stage, message } => {
+            Row::Warning {
+                stage,
+                message,
+                time,
+            } => {
+                let stage = Some(stage.as_str());
                 registry
-                    .record_event(run, Some(stage.as_str()), EventLevel::Warning, message)
+                    .record_event(run, stage, EventLevel::Warning, message, time)
                     .await?;
             }
-            Row::Artifact { folder, path } => {
-                let artifact = new_artifact(&Manifest::read(folder)?, path.clone());
-                registry.record_artifact(&artifact).await?;
-            }
+            Row::Artifact { artifact, time } => registry.record_artifact(artifact, time).await?,
             Row::Score { stage, score } => registry.record_score(run, stage, score).await?,
             Row::Stage {
                 stage,
                 status,
                 artifact,
-            } => registry.set_stage(run, stage, *status, *artifact).await?,
-            Row::RunEnded(status) => registry.finish_run(run, *status).await?,
+                time,
+            } => {
+                registry
+                    .set_stage(run, stage, *status, *artifact, time)
+                    .await?;
+            }
+            Row::RunEnded { status, time } => registry.finish_run(run, *status, time).await?,
         }
         Ok(())
     }

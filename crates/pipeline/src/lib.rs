@@ -27,10 +27,12 @@ pub mod rebuild;
 mod recorder;
 pub mod resources;
 mod result;
+mod row;
 mod signals;
 pub mod spec;
 pub mod store;
 pub mod story;
+mod unfinished;
 pub mod worker;
 
 pub use child::WORKER_ENVIRONMENT;
@@ -39,6 +41,7 @@ pub use executor::{ExecuteOptions, execute};
 pub use manifest::{Manifest, Outcome, Score, Subject};
 pub use plan::{Plan, PlannedStage, Scope};
 pub use result::{RunOutcome, StageResult};
+pub use signals::Signals;
 pub use spec::{Demand, PipelineSpec, StageSpec};
 pub use store::Store;
 

@@ -2,6 +2,7 @@
 
 use crate::protocol::Progress;
 use crate::result::StageResult;
+use crate::signals::Signals;
 
 /// One thing that happened.
 #[derive(Clone, Debug)]
@@ -58,10 +59,16 @@ pub enum Update {
 /// Whether what happens in a run can be recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recording {
-    /// Everything that happened is recorded, but for measurements that had become too many to keep.
+    /// Everything that happened is recorded, but for what had become too much to keep or was refused.
     Works {
-        /// How many.
+        /// How many measurements and other entries.
         lost: u64,
+    },
+    /// The registry does not take something, whatever is waited: it is left out, and nothing waits for it. Told of the
+    /// first such entry.
+    Refuses {
+        /// Why.
+        cause: String,
     },
     /// It is kept and tried again.
     Fails {
@@ -74,4 +81,12 @@ pub enum Recording {
 pub trait Observer {
     /// Takes notice of an update. Must not block: the supervisor waits for it.
     fn update(&mut self, update: Update);
+}
+
+/// Whoever has runs carried out. Both outlive a run, so that nothing is missed between it and the next one.
+pub struct Caller<'a> {
+    /// Watches the run.
+    pub observer: &'a mut dyn Observer,
+    /// Ask the run to stop.
+    pub signals: &'a mut Signals,
 }

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use patchwork_core::{Digest, Fingerprint};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::manifest::{ManifestInput, Outcome};
@@ -62,7 +62,8 @@ pub enum Event {
         name: String,
         /// The step, in the stage's own unit (images seen, for training).
         step: u64,
-        /// Its value.
+        /// Its value. JSON writes null for what is no finite number, which is read as not-a-number.
+        #[serde(deserialize_with = "number_or_nan")]
         value: f64,
     },
     /// The stage goes on from this step: what an earlier attempt said of later ones no longer holds.
@@ -116,4 +117,39 @@ pub struct Progress {
     pub unit: String,
     /// A short remark, such as the loss.
     pub note: String,
+}
+
+fn number_or_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let number: Option<f64> = Option::deserialize(deserializer)?;
+    Ok(number.unwrap_or(f64::NAN))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metric(value: f64) -> Event {
+        Event::Metric {
+            name: "loss".to_owned(),
+            step: 3,
+            value,
+        }
+    }
+
+    fn received(event: &Event) -> Event {
+        let line = serde_json::to_string(event).unwrap();
+        serde_json::from_str(&line).unwrap()
+    }
+
+    #[test]
+    fn a_measurement_that_is_no_number_arrives() {
+        for value in [f64::NAN, f64::INFINITY] {
+            let event = received(&metric(value));
+            assert!(
+                matches!(&event, Event::Metric { step: 3, value, .. } if value.is_nan()),
+                "{event:?}"
+            );
+        }
+        assert_eq!(received(&metric(0.1)), metric(0.1));
+    }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use patchwork_core::{FileError, durable};
 use patchwork_registry::{
-    MetricPoint, NewRun, NewStage, PastAttempt, PastRun, PastStage, Registry,
+    MetricPoint, NewRun, NewStage, PastAttempt, PastRun, PastStage, Registry, now,
 };
 
 use crate::error::PipelineError;
@@ -36,7 +36,7 @@ pub async fn rebuild(store: &Store, registry: &Registry) -> Result<Rebuilt, Pipe
                 let manifest = Manifest::read(&folder)?;
                 let path = relative(store, &folder);
                 registry
-                    .record_artifact(&new_artifact(&manifest, path))
+                    .record_artifact(&new_artifact(&manifest, path), &now())
                     .await?;
                 rebuilt.artifacts += 1;
             }
@@ -93,7 +93,7 @@ async fn restore_scores(
     story: &Story,
 ) -> Result<(), PipelineError> {
     for stage in story.stages.iter().filter(|stage| stage.status.is_done()) {
-        // An artifact may have been deleted since.
+        // Artifacts that made no scores may have been deleted since.
         let Some(manifest) = store.find(&stage.kind, stage.fingerprint)? else {
             continue;
         };

@@ -3,21 +3,22 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use patchwork_core::durable;
+use patchwork_core::{FileError, durable};
 use patchwork_registry::{
-    EventLevel, MetricPoint, NewArtifact, NewRun, NewScore, NewStage, Registry, RunStatus,
-    StageStatus,
+    AttemptEnd, EventLevel, MetricPoint, NewArtifact, NewRun, NewScore, NewStage, Registry,
+    RunStatus, StageStatus, now,
 };
 use serde_json::Value;
 
 use crate::error::PipelineError;
 use crate::flatten::flatten;
-use crate::journal::{self, Entry, Row};
+use crate::journal::{self, Entry};
 use crate::manifest::{Manifest, Score, Subject};
 use crate::observer::{Observer, Recording, Update};
 use crate::plan::{Plan, PlannedStage};
 use crate::provenance::Provenance;
 use crate::result::{RunOutcome, StageResult};
+use crate::row::Row;
 use crate::spec::PipelineSpec;
 use crate::store::Store;
 use crate::story::{AttemptStory, EventStory, STORY_FORMAT, StageStory, Story};
@@ -65,7 +66,6 @@ impl<'a> Recorder<'a> {
                 })
                 .collect(),
         };
-        let started = patchwork_registry::now();
         let record = registry.create_run(&run).await?;
         let folder = store.logs(&record.name);
         durable::create_dir_all(&folder)?;
@@ -74,7 +74,7 @@ impl<'a> Recorder<'a> {
             run: record.name.clone(),
             pipeline: run.pipeline,
             status: RunStatus::Running,
-            started,
+            started: record.started,
             ended: None,
             pid: std::process::id(),
             provenance: provenance.clone(),
@@ -95,6 +95,7 @@ impl<'a> Recorder<'a> {
                 .collect(),
             attempts: Vec::new(),
             events: Vec::new(),
+            events_left_out: 0,
         };
         story.write(&folder)?;
         Ok(Self {
@@ -126,12 +127,12 @@ impl<'a> Recorder<'a> {
     /// Records that a worker starts; gives the attempt's number among all of the run, from 0.
     pub(crate) fn start_attempt(&mut self, stage: &str, number: u32, pid: u32) -> usize {
         let attempt = self.story.attempts.len();
-        let started = patchwork_registry::now();
+        let time = now();
         self.story.attempts.push(AttemptStory {
             stage: stage.to_owned(),
             number,
             pid,
-            started: started.clone(),
+            started: time.clone(),
             ended: None,
             exit: None,
             error: Vec::new(),
@@ -140,28 +141,30 @@ impl<'a> Recorder<'a> {
         });
         if let Some(stage) = self.story.stage_mut(stage) {
             stage.status = StageStatus::Running;
-            stage.started.get_or_insert(started);
+            stage.started.get_or_insert_with(|| time.clone());
         }
         self.tell_row(Row::AttemptStarted {
             stage: stage.to_owned(),
             number,
             pid,
+            time,
         });
         self.tell_story();
         attempt
     }
 
     pub(crate) fn end_attempt(&mut self, attempt: usize, exit: &str, chain: &[String]) {
-        let story = &mut self.story.attempts[attempt];
-        story.ended = Some(patchwork_registry::now());
-        story.exit = Some(exit.to_owned());
-        story.error = chain.to_vec();
-        self.tell_story();
-        self.tell_row(Row::AttemptEnded {
-            attempt,
+        let end = AttemptEnd {
+            time: now(),
             exit: exit.to_owned(),
             error: (!chain.is_empty()).then(|| chain.join("\n")),
-        });
+        };
+        let story = &mut self.story.attempts[attempt];
+        story.ended = Some(end.time.clone());
+        story.exit = Some(end.exit.clone());
+        story.error = chain.to_vec();
+        self.tell_story();
+        self.tell_row(Row::AttemptEnded { attempt, end });
     }
 
     /// Records what an attempt has taken of the machine.
@@ -193,27 +196,39 @@ impl<'a> Recorder<'a> {
     }
 
     pub(crate) fn warning(&mut self, stage: &str, message: &str) {
-        self.story.events.push(EventStory {
+        let time = now();
+        self.story.add_event(EventStory {
             stage: Some(stage.to_owned()),
             level: EventLevel::Warning,
             message: message.to_owned(),
-            time: patchwork_registry::now(),
+            time: time.clone(),
         });
         self.tell_row(Row::Warning {
             stage: stage.to_owned(),
             message: message.to_owned(),
+            time,
         });
         self.tell_story();
     }
 
-    pub(crate) fn end_stage(&mut self, result: &StageResult, planned: &PlannedStage) {
+    /// Records a stage's end; gives a warning, which is recorded too, if its artifact cannot be read for the record.
+    pub(crate) fn end_stage(
+        &mut self,
+        result: &StageResult,
+        planned: &PlannedStage,
+    ) -> Option<String> {
+        let time = now();
+        let mut warning = None;
         if let Some(outcome) = &result.outcome {
-            self.tell_row(Row::Artifact {
-                folder: result.folder.clone(),
-                path: self.relative(&result.folder),
-            });
+            match self.artifact(result, planned) {
+                Ok(artifact) => self.tell_row(Row::Artifact {
+                    artifact: Box::new(artifact),
+                    time: time.clone(),
+                }),
+                Err(error) => warning = Some(format!("its artifact is not recorded: {error}")),
+            }
             for score in &outcome.scores {
-                let score = new_score(score, &planned.spec.needs, patchwork_registry::now());
+                let score = new_score(score, &planned.spec.needs, time.clone());
                 self.tell_row(Row::Score {
                     stage: result.stage.clone(),
                     score: Box::new(score),
@@ -224,34 +239,54 @@ impl<'a> Recorder<'a> {
             stage: result.stage.clone(),
             status: result.status,
             artifact: result.outcome.as_ref().map(|_| result.fingerprint),
+            time: time.clone(),
         });
         if let Some(stage) = self.story.stage_mut(&result.stage) {
             stage.status = result.status;
-            stage.ended = Some(patchwork_registry::now());
+            stage.ended = Some(time);
         }
         self.tell_story();
+        if let Some(message) = &warning {
+            self.warning(&result.stage, message);
+        }
+        warning
+    }
+
+    /// A finished stage's artifact, read while it is there.
+    fn artifact(
+        &self,
+        result: &StageResult,
+        planned: &PlannedStage,
+    ) -> Result<NewArtifact, FileError> {
+        let path = self.relative(&result.folder);
+        match &planned.cached {
+            Some(manifest) if result.status == StageStatus::Cached => {
+                Ok(new_artifact(manifest, path))
+            }
+            _ => Ok(new_artifact(&Manifest::read(&result.folder)?, path)),
+        }
     }
 
     /// Records the run's end, and waits until everything is written or is not going to be.
+    ///
+    /// # Errors
+    /// What still cannot be written.
     pub(crate) async fn finish_run(
         mut self,
         outcome: &RunOutcome,
         observer: &mut dyn Observer,
     ) -> Result<(), PipelineError> {
-        let interrupted = outcome
-            .stages
-            .iter()
-            .any(|stage| stage.status == StageStatus::Interrupted);
         let status = if outcome.is_success() {
             RunStatus::Succeeded
-        } else if outcome.signal.is_some() || interrupted {
+        } else if outcome.signal.is_some() || outcome.is_paused() {
             RunStatus::Interrupted
         } else {
             RunStatus::Failed
         };
+        let time = now();
         self.story.status = status;
-        self.story.ended = Some(patchwork_registry::now());
-        self.tell_row(Row::RunEnded(status));
+        self.story.ended = Some(time.clone());
+        self.tell_row(Row::RunEnded { status, time });
         self.tell_story();
         let journal::Started {
             entries,
@@ -259,7 +294,7 @@ impl<'a> Recorder<'a> {
             mut ended,
         } = self.journal;
         drop(entries);
-        let written = loop {
+        loop {
             tokio::select! {
                 biased;
                 Ok(()) = recording.changed() => {
@@ -268,11 +303,7 @@ impl<'a> Recorder<'a> {
                 }
                 ended = &mut ended => break ended.expect("keeping a journal does not panic"),
             }
-        };
-        written.map_err(|source| PipelineError::Unrecorded {
-            run: self.name,
-            source: Box::new(source),
-        })
+        }
     }
 
     fn tell(&self, entry: Entry) {

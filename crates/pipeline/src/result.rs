@@ -17,6 +17,8 @@ pub struct RunOutcome {
     pub stages: Vec<StageResult>,
     /// The signal that stopped it: 2 or 15.
     pub signal: Option<i32>,
+    /// Why not all of it could be recorded, the error and its causes; empty if all of it is.
+    pub unrecorded: Vec<String>,
 }
 
 /// What became of a stage.
@@ -52,5 +54,10 @@ impl RunOutcome {
     /// Whether every stage succeeded or was cached.
     pub fn is_success(&self) -> bool {
         self.stages.iter().all(|stage| stage.outcome.is_some())
+    }
+
+    /// Whether all of it is recorded.
+    pub fn is_recorded(&self) -> bool {
+        self.unrecorded.is_empty()
     }
 }

@@ -12,14 +12,18 @@ use crate::error::PipelineError;
 const ONE_WISH: Duration = Duration::from_secs(2);
 
 /// SIGINT and SIGTERM, as they come; SIGHUP, of a terminal or a connection that is gone, is as SIGTERM.
-pub(crate) struct Signals {
+///
+/// The first of its kind takes the signals' usual effect from them for as long as the process lives: from then on a
+/// program that carries out several runs listens through all of them, and asks between two.
+pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Option<Signal>,
 }
 
 impl Signals {
-    pub(crate) fn listen() -> Result<Self, PipelineError> {
+    /// Begins to listen.
+    pub fn listen() -> Result<Self, PipelineError> {
         let listen = |kind| signal(kind).map_err(PipelineError::Signals);
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
@@ -30,6 +34,15 @@ impl Signals {
                 Some(listen(SignalKind::hangup())?)
             },
         })
+    }
+
+    /// The number of a signal that has come and that nobody was told of yet.
+    pub async fn heard(&mut self) -> Option<i32> {
+        tokio::select! {
+            biased;
+            number = self.next() => Some(number),
+            () = std::future::ready(()) => None,
+        }
     }
 
     /// The next signal's number.
@@ -81,7 +94,30 @@ fn ignores(status: &str, signal: i32) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
+    use signal_hook::consts::SIGTERM;
+    use signal_hook::low_level::raise;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_signal_that_comes_while_nobody_waits_is_heard_once() {
+        let mut signals = Signals::listen().unwrap();
+        assert_eq!(signals.heard().await, None);
+        raise(SIGTERM).unwrap();
+        let begin = Instant::now();
+        let heard = loop {
+            // The runtime passes signals on while it has nothing else to do.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            let heard = signals.heard().await;
+            if heard.is_some() || begin.elapsed() > Duration::from_secs(10) {
+                break heard;
+            }
+        };
+        assert_eq!(heard, Some(SIGTERM));
+        assert_eq!(signals.heard().await, None);
+    }
 
     #[test]
     fn a_second_signal_counts_when_it_is_a_second_wish() {

@@ -20,6 +20,10 @@ pub const STORY_FILE: &str = "run.json";
 
 const SERIES_FILE: &str = "series.jsonl";
 
+/// Events that the story keeps: those of the run's beginning, and its latest ones. The registry has all of them.
+const FIRST_EVENTS: usize = 100;
+const LAST_EVENTS: usize = 100;
+
 /// A run, told in full but for its series. Times are RFC 3339 in UTC.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Story {
@@ -47,8 +51,11 @@ pub struct Story {
     pub stages: Vec<StageStory>,
     /// In order of start.
     pub attempts: Vec<AttemptStory>,
-    /// In order of time.
+    /// The first hundred and the last hundred, in order of time; what the registry refused comes last.
     pub events: Vec<EventStory>,
+    /// How many between them are left out.
+    #[serde(default)]
+    pub events_left_out: u64,
 }
 
 /// A stage of a run.
@@ -133,6 +140,15 @@ impl Story {
         durable::write_json(&folder.join(STORY_FILE), self)
     }
 
+    /// Adds an event; of many, those in the middle go.
+    pub fn add_event(&mut self, event: EventStory) {
+        if self.events.len() >= FIRST_EVENTS + LAST_EVENTS {
+            self.events.remove(FIRST_EVENTS);
+            self.events_left_out += 1;
+        }
+        self.events.push(event);
+    }
+
     /// The stage of this name.
     pub fn stage_mut(&mut self, name: &str) -> Option<&mut StageStory> {
         self.stages.iter_mut().find(|stage| stage.name == name)
@@ -201,4 +217,44 @@ pub fn read_points(folder: &Path) -> Result<Vec<PointStory>, FileError> {
         }
     }
     Ok(points)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn of_many_events_the_first_and_the_last_are_kept() {
+        let mut story = Story {
+            format: STORY_FORMAT.to_owned(),
+            run: "test-1".to_owned(),
+            pipeline: "test".to_owned(),
+            status: RunStatus::Running,
+            started: String::new(),
+            ended: None,
+            pid: 1,
+            provenance: Provenance::collect(Vec::new(), Path::new("."), json!({})),
+            definition: json!({}),
+            params: Vec::new(),
+            stages: Vec::new(),
+            attempts: Vec::new(),
+            events: Vec::new(),
+            events_left_out: 0,
+        };
+        for number in 0..1000 {
+            story.add_event(EventStory {
+                stage: None,
+                level: EventLevel::Warning,
+                message: number.to_string(),
+                time: String::new(),
+            });
+        }
+        let kept: Vec<u32> = (story.events.iter())
+            .map(|event| event.message.parse().unwrap())
+            .collect();
+        let expected: Vec<u32> = (0..100).chain(900..1000).collect();
+        assert_eq!((kept, story.events_left_out), (expected, 800));
+    }
 }

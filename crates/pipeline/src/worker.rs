@@ -16,12 +16,13 @@ use patchwork_core::{FileError, durable};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::event_pipe::EventPipe;
-use crate::failure::{chain, may_pass};
+use crate::failure::{chain, may_pass, says_it_may_pass};
 use crate::manifest::{MANIFEST_FORMAT, Manifest, Outcome, list_files};
 use crate::protocol::{Event, Job, Progress};
 use crate::resources;
 use crate::signals::is_hangup_ignored;
 use crate::store::Store;
+use crate::unfinished;
 
 /// The file descriptor on which a worker reports.
 pub const EVENT_DESCRIPTOR: i32 = 3;
@@ -211,12 +212,35 @@ fn attempt(
         durable::create_dir_all(folder)?;
         durable::remove_partials(folder)?;
     }
+    unfinished::note(&job, &work)?;
     let outcome = stage(&job, &context)?;
+    check_scores(&outcome)?;
     publish(&store, &job, &context.artifact, outcome.clone())?;
-    durable::remove_dir_all(&work)?;
+    if let Err(error) = durable::remove_dir_all(&work) {
+        // The artifact is in place; `gc` finds what is left.
+        context.warn(format!("the stage is done, and its work is left: {error}"));
+    }
     Ok(Event::Finished {
         cached: false,
         outcome,
+    })
+}
+
+/// A score that JSON has no word for, so that a manifest with it could not be read again.
+#[derive(Debug, thiserror::Error)]
+#[error("the score `{metric}` is {value}, which is no finite number: nothing is published")]
+struct NoNumber {
+    metric: String,
+    value: f64,
+}
+
+fn check_scores(outcome: &Outcome) -> Result<(), NoNumber> {
+    let wrong = outcome.scores.iter().find(|score| !score.value.is_finite());
+    wrong.map_or(Ok(()), |score| {
+        Err(NoNumber {
+            metric: score.metric.clone(),
+            value: score.value,
+        })
     })
 }
 
@@ -306,15 +330,44 @@ fn report_panics(events: EventPipe) {
         let text = panic.to_string();
         events.send(&Event::Failed {
             chain: text.lines().map(str::to_owned).collect(),
-            transient: tells_of_what_may_pass(&text),
+            transient: says_it_may_pass(&text),
         });
     }));
 }
 
-/// Whether an error of libtorch's tells of what another process may not meet: memory that others hold now, a device that
-/// was lost.
-fn tells_of_what_may_pass(text: &str) -> bool {
-    ["can't allocate memory", "out of memory", "CUDA error"]
-        .iter()
-        .any(|words| text.contains(words))
+#[cfg(test)]
+mod tests {
+    use patchwork_core::{Digest, Fingerprint};
+    use serde_json::json;
+
+    use super::*;
+    use crate::manifest::{Score, Subject};
+
+    #[test]
+    fn scores_that_are_no_numbers_are_not_published() {
+        let outcome = |value: f64| {
+            let score = Score {
+                subject: Subject::Input(0),
+                metric: "fid".to_owned(),
+                value,
+                deviation: None,
+                extractor: "inception-v3".to_owned(),
+                extractor_digest: Digest::of(b"weights"),
+                resize: "none".to_owned(),
+                reference: Fingerprint::of(&json!("reference")),
+                reference_images: 1,
+                reference_foreign: false,
+                samples: 1,
+                seeds: String::new(),
+                codec: "raw u8".to_owned(),
+                images_seen: None,
+            };
+            Outcome::new(json!({}), vec![score])
+        };
+        assert!(check_scores(&outcome(1.5)).is_ok());
+        for value in [f64::NAN, f64::INFINITY] {
+            let refused = check_scores(&outcome(value)).unwrap_err().to_string();
+            assert!(refused.contains("`fid`"), "{refused}");
+        }
+    }
 }

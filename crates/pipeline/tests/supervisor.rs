@@ -7,15 +7,15 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use patchwork_pipeline::observer::{Observer, Recording, Update};
+use patchwork_pipeline::observer::{Caller, Observer, Recording, Update};
 use patchwork_pipeline::provenance::Provenance;
 use patchwork_pipeline::story::{Story, read_points};
 use patchwork_pipeline::worker::{self, StageError};
 use patchwork_pipeline::{
-    Demand, ExecuteOptions, Outcome, PipelineError, PipelineSpec, Plan, RunOutcome, Scope,
+    Demand, ExecuteOptions, Outcome, PipelineError, PipelineSpec, Plan, RunOutcome, Scope, Signals,
     StageSpec, StageStatus, Store, execute,
 };
-use patchwork_registry::{Registry, RunStatus};
+use patchwork_registry::{Registry, RunStatus, now};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tempfile::TempDir;
@@ -26,7 +26,8 @@ const WORKER: &str = "PATCHWORK_TEST_WORKER";
 /// Says to this program that it is to be a supervisor, and in which home folder.
 const SUPERVISOR: &str = "PATCHWORK_TEST_SUPERVISOR";
 
-/// No test but the others' worker: measures something fifty times a second, and warns at the hundredth time.
+/// No test but the others' worker: measures something fifty times a second, now and then what is no number, and warns
+/// at the hundredth time.
 #[test]
 fn the_worker() {
     if std::env::var_os(WORKER).is_none() {
@@ -45,11 +46,17 @@ fn the_worker() {
                 return Err(StageError::Interrupted);
             }
             step += 1;
-            context.metric("loss", step, 0.5);
+            let is_number = step % 7 > 0;
+            context.metric("loss", step, if is_number { 0.5 } else { f64::NAN });
             if step == 100 {
                 context.warn("a hundred steps");
             }
             std::thread::sleep(Duration::from_millis(20));
+        }
+        match job.settings["end"].as_str() {
+            Some("paused") => return Err(StageError::Paused("a limit".to_owned())),
+            Some("failed") => return Err(std::io::Error::other("no luck").into()),
+            _ => {}
         }
         std::fs::write(context.artifact().join("made"), "")?;
         Ok(Outcome::new(json!({ "steps": step }), Vec::new()))
@@ -155,17 +162,11 @@ impl Bench {
             provenance: Provenance::collect(Vec::new(), self.store.home(), json!({})),
         };
         let (store, registry) = (&self.store, &self.registry);
-        let mut watcher = Watcher(watch);
-        execute(
-            &spec,
-            &plan,
-            planning,
-            store,
-            registry,
-            &options,
-            &mut watcher,
-        )
-        .await
+        let caller = Caller {
+            observer: &mut Watcher(watch),
+            signals: &mut Signals::listen().unwrap(),
+        };
+        execute(&spec, &plan, planning, store, registry, &options, caller).await
     }
 }
 
@@ -193,7 +194,7 @@ async fn what_cannot_be_written_for_a_while_is_written_once_and_ends_nothing() {
     };
     let stages = vec![stage("train", 6.0)];
     let outcome = bench.run(&program(), stages, watch).await.unwrap();
-    assert!(outcome.is_success(), "{outcome:?}");
+    assert!(outcome.is_success() && outcome.is_recorded(), "{outcome:?}");
     let [Recording::Fails { cause }, Recording::Works { lost: 0 }] = told.as_slice() else {
         panic!("{told:?}")
     };
@@ -213,10 +214,83 @@ async fn what_cannot_be_written_for_a_while_is_written_once_and_ends_nothing() {
     assert_eq!(run.run.status, RunStatus::Succeeded);
     assert_eq!(run.metrics[0].count, last);
     assert_eq!((run.attempts.len(), run.events.len()), (1, 1));
+    // Rows tell when it happened, not when they were written.
+    assert_eq!(
+        (&run.run.started, &run.run.ended),
+        (&story.started, &story.ended)
+    );
+    let (recorded, told) = (&run.stages[0], &story.stages[0]);
+    assert_eq!(
+        (&recorded.started, &recorded.ended),
+        (&told.started, &told.ended)
+    );
+    let (recorded, told) = (&run.attempts[0], &story.attempts[0]);
+    assert_eq!(
+        (&recorded.started, &recorded.ended),
+        (&told.started, &told.ended)
+    );
+    assert_eq!(run.events[0].time, story.events[0].time);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_still_cannot_be_written_at_the_end_is_the_runs_error() {
+async fn what_the_registry_refuses_is_left_out_and_keeps_nothing_back() {
+    let (_home, bench) = Bench::new().await;
+    let registry = bench.registry.clone();
+    let mut told = Vec::new();
+    let watch = |update: &Update| match update {
+        Update::RunStarted { .. } => {
+            // The place of the first attempt's row is taken.
+            let time = now();
+            let taken = registry.start_attempt(1, "train", 1, 7, &time);
+            let runtime = tokio::runtime::Handle::current();
+            tokio::task::block_in_place(|| runtime.block_on(taken)).unwrap();
+        }
+        Update::Recording(recording) => told.push(recording.clone()),
+        _ => {}
+    };
+    let stages = vec![stage("train", 1.5)];
+    let outcome = bench.run(&program(), stages, watch).await.unwrap();
+    assert!(outcome.is_success() && outcome.is_recorded(), "{outcome:?}");
+    let [Recording::Refuses { cause }, Recording::Works { lost: 1 }] = told.as_slice() else {
+        panic!("{told:?}")
+    };
+    assert!(cause.contains("constraint"), "{cause}");
+    let run = bench.registry.run("test-1").await.unwrap();
+    assert_eq!(run.run.status, RunStatus::Succeeded);
+    assert_eq!(run.stages[0].status, StageStatus::Succeeded);
+    assert!(run.stages[0].path.is_some(), "the artifact is recorded");
+    assert!(run.metrics[0].count > 1);
+    let story = Story::read(&bench.store.logs("test-1")).unwrap();
+    let messages: Vec<&str> = (story.events.iter())
+        .map(|event| event.message.as_str())
+        .collect();
+    assert!(
+        matches!(messages.as_slice(), [refusal] if refusal.contains("constraint")),
+        "{messages:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_of_which_one_stage_paused_and_another_failed_has_failed() {
+    let (_home, bench) = Bench::new().await;
+    let ending = |name: &str| StageSpec {
+        settings: json!({ "name": name, "end": name }),
+        ..stage(name, 0.0)
+    };
+    for (names, status) in [
+        (["paused", "other"], RunStatus::Interrupted),
+        (["paused", "failed"], RunStatus::Failed),
+    ] {
+        let stages: Vec<StageSpec> = names.map(ending).into();
+        let outcome = bench.run(&program(), stages, |_| {}).await.unwrap();
+        let run = bench.registry.run(&outcome.run).await.unwrap();
+        assert_eq!(run.run.status, status, "{outcome:?}");
+        assert_eq!(outcome.is_paused(), status == RunStatus::Interrupted);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_still_cannot_be_written_at_the_end_is_told_with_the_result() {
     let (home, bench) = Bench::new().await;
     let series = bench.store.logs("test-1").join("series.jsonl");
     let watch = |update: &Update| {
@@ -225,11 +299,13 @@ async fn what_still_cannot_be_written_at_the_end_is_the_runs_error() {
         }
     };
     let stages = vec![stage("train", 1.0)];
-    let error = bench.run(&program(), stages, watch).await.unwrap_err();
+    let outcome = bench.run(&program(), stages, watch).await.unwrap();
     assert!(
-        matches!(&error, PipelineError::Unrecorded { run, .. } if run == "test-1"),
-        "{error}"
+        outcome.is_success() && !outcome.is_recorded(),
+        "{outcome:?}"
     );
+    let cause = outcome.unrecorded.join(": ");
+    assert!(cause.contains("series.jsonl"), "{cause}");
     // Each place is written for itself, and the artifact is published before.
     let run = bench.registry.run("test-1").await.unwrap();
     assert_eq!(run.run.status, RunStatus::Succeeded);

@@ -107,6 +107,13 @@ impl<'a> Outside<'a> {
         self.file("network", path, |error| format!("`init_from`: {error}"))
     }
 
+    /// The digest of the checkpoint that a training goes on from.
+    pub(crate) fn checkpoint(&mut self, path: &Path) -> Result<Option<Digest>, SpecifyError> {
+        self.file("checkpoint", path, |error| {
+            format!("`resume_from`: {error}")
+        })
+    }
+
     /// The digest of a file; `tell` says what is wrong with it.
     fn file(
         &mut self,

@@ -139,7 +139,7 @@ pub fn specify_stage(
     let mut settings = stage.settings.clone();
     let mut outside = Outside::of(stage, options);
     let mut source_digest: Option<Digest> = None;
-    let mut init_from: Option<String> = None;
+    let mut places: Vec<(&str, String)> = Vec::new();
     let mut extra = Vec::new();
     match &mut settings {
         StageSettings::Prepare(prepare) => {
@@ -163,10 +163,15 @@ pub fn specify_stage(
                 extra.push(("extractor_weights", json!(weights)));
             }
             extra.push(("seed", json!(seed)));
-            init_from = train.init_from.take();
-            if let Some(path) = &init_from {
-                let digest = outside.network(Path::new(path))?;
+            if let Some(path) = train.init_from.take() {
+                let digest = outside.network(Path::new(&path))?;
                 train.init_from = digest.map(|digest| digest.to_string());
+                places.push(("init_file", path));
+            }
+            if let Some(path) = train.resume_from.take() {
+                let digest = outside.checkpoint(Path::new(&path))?;
+                train.resume_from = digest.map(|digest| digest.to_string());
+                places.push(("resume_file", path));
             }
         }
         StageSettings::Sample(sample) => {
@@ -183,13 +188,17 @@ pub fn specify_stage(
         execution["environment"] = cuda_environment(stage.execution.tf32);
         if stage.execution.tf32 {
             extra.push(("tf32", json!(true)));
+            // A setting once is on one side alone.
+            execution
+                .as_object_mut()
+                .expect("settings are an object")
+                .remove("tf32");
         }
     } else if stage.kind() == Kind::Train {
         execution["environment"] = lanes_environment();
     }
-    if let Some(path) = init_from {
-        // As with raw data: where the file lies is no part of the fingerprint, its digest is.
-        execution["init_file"] = json!(path);
+    for (place, path) in places {
+        execution[place] = json!(path);
     }
     for (key, value) in extra {
         if value.is_null() {

@@ -1,4 +1,6 @@
 //! Attempts at stages: started, alive, ended.
+//!
+//! What is recorded may have happened before: its time is told, as [`now`] gives it.
 
 use crate::clock::now;
 use crate::database::Registry;
@@ -7,7 +9,7 @@ use crate::record::AttemptEnd;
 use crate::status::StageStatus;
 
 impl Registry {
-    /// Records that the worker `pid` starts on a stage, which is then running. `number` counts a
+    /// Records that the worker `pid` started on a stage at `time`, which is then running. `number` counts a
     /// stage's attempts within the run, from 1.
     pub async fn start_attempt(
         &self,
@@ -15,16 +17,16 @@ impl Registry {
         stage: &str,
         number: u32,
         pid: u32,
+        time: &str,
     ) -> Result<i64, RegistryError> {
         const ACTION: &str = "record an attempt";
         let mut transaction = self.begin(ACTION).await?;
-        let time = now();
         let changed = sqlx::query(
             "UPDATE stages SET status = ?, started = COALESCE(started, ?), ended = NULL
              WHERE run_id = ? AND name = ?",
         )
         .bind(StageStatus::Running)
-        .bind(&time)
+        .bind(time)
         .bind(run_id)
         .bind(stage)
         .execute(&mut *transaction)
@@ -44,8 +46,8 @@ impl Registry {
         .bind(stage)
         .bind(number)
         .bind(pid)
-        .bind(&time)
-        .bind(&time)
+        .bind(time)
+        .bind(time)
         .bind(run_id)
         .execute(&mut *transaction)
         .await
@@ -58,7 +60,7 @@ impl Registry {
         Ok(id)
     }
 
-    /// Records that the worker of an attempt is alive.
+    /// Records that the worker of an attempt is alive now.
     pub async fn heartbeat(&self, attempt_id: i64) -> Result<(), RegistryError> {
         const ACTION: &str = "record a heartbeat";
         let statement =
@@ -87,14 +89,18 @@ impl Registry {
 
     /// Records how an attempt ended. What that means for its stage is for
     /// [`Registry::set_stage`].
-    pub async fn end_attempt(&self, attempt_id: i64, end: AttemptEnd) -> Result<(), RegistryError> {
+    pub async fn end_attempt(
+        &self,
+        attempt_id: i64,
+        end: &AttemptEnd,
+    ) -> Result<(), RegistryError> {
         const ACTION: &str = "record an attempt's end";
         let statement = sqlx::query(
             "UPDATE attempts SET ended = ?1, heartbeat = ?1, exit = ?2, error = ?3 WHERE id = ?4",
         )
-        .bind(now())
-        .bind(end.exit)
-        .bind(end.error)
+        .bind(&end.time)
+        .bind(&end.exit)
+        .bind(&end.error)
         .bind(attempt_id);
         self.write(ACTION, statement).await
     }

@@ -230,6 +230,7 @@ mod tests {
         }
         let error = fill(&registry).await.unwrap_err();
         assert!(error.to_string().contains("full"), "{error}");
+        assert!(!error.is_refusal(), "there may be room later");
         sqlx::query("PRAGMA max_page_count = 1000000")
             .execute(&registry.pool)
             .await

@@ -87,9 +87,29 @@ pub enum RegistryError {
     },
 }
 
+/// SQLite's codes for what a table does not take: too big a value, a broken constraint, a wrong type.
+const REFUSALS: [i32; 3] = [18, 19, 20];
+
 impl RegistryError {
+    /// Whether the same write fails whenever it is tried: there is no such stage, or the tables do not take it.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::NoStage { .. } => true,
+            Self::Database { source, .. } => {
+                sqlite_code(source).is_some_and(|code| REFUSALS.contains(&code))
+            }
+            _ => false,
+        }
+    }
+
     /// For `map_err`: a statement's failure with what was attempted.
     pub(crate) fn during(action: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
         move |source| Self::Database { action, source }
     }
+}
+
+/// The kind of an error, which is the lowest byte of SQLite's extended codes.
+fn sqlite_code(error: &sqlx::Error) -> Option<i32> {
+    let extended: i32 = error.as_database_error()?.code()?.parse().ok()?;
+    Some(extended & 0xff)
 }

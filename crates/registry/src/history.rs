@@ -11,6 +11,8 @@ pub struct HistoryRow {
     pub run: String,
     /// Its pipeline's name.
     pub pipeline: String,
+    /// The fingerprint of the artifact that holds the score; runs that found it made have the score too.
+    pub artifact: String,
     /// The score.
     #[sqlx(flatten)]
     pub score: ScoreRow,
@@ -52,22 +54,43 @@ impl TrainingTime {
 const ACTION: &str = "look up scores";
 
 impl Registry {
-    /// Every score of a metric that belongs to a trained network, best (lowest) first; of one pipeline, if named.
+    /// Every score of a metric that belongs to a trained network, best (lowest) first, of equal ones that of the
+    /// earliest run; of one pipeline, if named.
     pub async fn score_history(
         &self,
         metric: &str,
         pipeline: Option<&str>,
     ) -> Result<Vec<HistoryRow>, RegistryError> {
         sqlx::query_as(
-            "SELECT * FROM fid_history
-             WHERE metric = ?1 AND images_seen IS NOT NULL AND (?2 IS NULL OR pipeline = ?2)
-             ORDER BY value, time",
+            "SELECT runs.name AS run, runs.pipeline, stages.fingerprint AS artifact, scores.*
+             FROM scores
+             JOIN runs ON runs.id = scores.run_id
+             JOIN stages ON stages.run_id = scores.run_id AND stages.name = scores.stage
+             WHERE scores.metric = ?1 AND scores.images_seen IS NOT NULL AND (?2 IS NULL OR runs.pipeline = ?2)
+             ORDER BY scores.value, runs.id, scores.stage, scores.subject",
         )
         .bind(metric)
         .bind(pipeline)
         .fetch_all(&self.pool)
         .await
         .map_err(RegistryError::during(ACTION))
+    }
+
+    /// The settings of every run with a score of a metric that belongs to a trained network: the run's name, the dotted
+    /// key and the value.
+    pub async fn score_settings(
+        &self,
+        metric: &str,
+    ) -> Result<Vec<(String, String, String)>, RegistryError> {
+        sqlx::query_as(
+            "SELECT runs.name, params.key, params.value
+             FROM params JOIN runs ON runs.id = params.run_id
+             WHERE run_id IN (SELECT run_id FROM scores WHERE metric = ? AND images_seen IS NOT NULL)",
+        )
+        .bind(metric)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(RegistryError::during("look up settings"))
     }
 
     /// The metrics that have scores.

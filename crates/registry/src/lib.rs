@@ -25,13 +25,14 @@ mod restore;
 mod runs;
 mod stale;
 mod status;
+mod unfinished;
 mod view;
 
 pub use clock::now;
 pub use database::Registry;
 pub use error::RegistryError;
 pub use history::{HistoryRow, TrainingTime};
-pub use needs::RunNeeds;
+pub use needs::{BestScore, RunNeeds};
 pub use query::{QueryTable, SqlValue};
 pub use record::{
     AttemptEnd, EventLevel, MetricPoint, NewArtifact, NewRun, NewScore, NewStage, RunRecord,
@@ -39,4 +40,5 @@ pub use record::{
 pub use restore::{PastAttempt, PastRun, PastStage};
 pub use stale::StaleAttempt;
 pub use status::{RunStatus, StageStatus};
+pub use unfinished::UnfinishedRun;
 pub use view::{AttemptRow, EventRow, MetricSummary, RunDetail, RunRow, ScoreRow, StageRow};

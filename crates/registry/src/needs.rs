@@ -1,4 +1,4 @@
-//! Which artifacts recorded runs need: what `gc` asks.
+//! Which artifacts recorded runs need, and what the runs are worth: what `gc` asks.
 
 use crate::database::Registry;
 use crate::error::RegistryError;
@@ -15,6 +15,17 @@ pub struct RunNeeds {
     pub age_days: f64,
     /// Each stage's fingerprint, as it stands in the database, and where the stage stands.
     pub stages: Vec<(String, StageStatus)>,
+}
+
+/// The best score of a run.
+#[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
+pub struct BestScore {
+    /// The run's name.
+    pub run: String,
+    /// The metric that stands for the run, as in a listing of runs.
+    pub metric: String,
+    /// The lowest value of it among the run's trained networks.
+    pub value: f64,
 }
 
 #[derive(sqlx::FromRow)]
@@ -54,5 +65,19 @@ impl Registry {
             }
         }
         Ok(runs)
+    }
+
+    /// The best score of every run that has any.
+    pub async fn best_scores(&self) -> Result<Vec<BestScore>, RegistryError> {
+        sqlx::query_as(
+            "SELECT run, metric,
+                    (SELECT MIN(value) FROM scores
+                     WHERE run_id = run_summary.id AND scores.metric = run_summary.metric
+                       AND images_seen IS NOT NULL) AS value
+             FROM run_summary WHERE metric IS NOT NULL",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(RegistryError::during("look up the scores of runs"))
     }
 }

@@ -57,11 +57,15 @@ pub struct RunRecord {
     pub id: i64,
     /// The pipeline's name and the next free number: `demo-3`.
     pub name: String,
+    /// When it started, RFC 3339 in UTC.
+    pub started: String,
 }
 
 /// How an attempt ended.
 #[derive(Clone, Debug)]
 pub struct AttemptEnd {
+    /// When, RFC 3339 in UTC.
+    pub time: String,
     /// Exit status, signal, or what else ended it.
     pub exit: String,
     /// The error and its causes, one a line.

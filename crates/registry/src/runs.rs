@@ -1,4 +1,6 @@
 //! Runs and the states of their stages.
+//!
+//! What is recorded may have happened before: its time is told, as [`now`] gives it.
 
 use patchwork_core::Fingerprint;
 
@@ -9,8 +11,8 @@ use crate::record::{EventLevel, NewRun, RunRecord};
 use crate::status::{RunStatus, StageStatus};
 
 impl Registry {
-    /// Records a run of this process, with the next free number of its pipeline, and its stages
-    /// as pending.
+    /// Records a run of this process, which starts now, with the next free number of its pipeline, and its
+    /// stages as pending.
     pub async fn create_run(&self, run: &NewRun) -> Result<RunRecord, RegistryError> {
         const ACTION: &str = "record a run";
         let mut transaction = self.begin(ACTION).await?;
@@ -21,6 +23,7 @@ impl Registry {
                 .await
                 .map_err(RegistryError::during(ACTION))?;
         let name = format!("{}-{number}", run.pipeline);
+        let started = now();
         let id = sqlx::query(
             "INSERT INTO runs (name, pipeline, number, status, started, pid, definition, command,
                  working_folder, git_revision, git_dirty, host, cpu, threads, gpus, versions)
@@ -30,7 +33,7 @@ impl Registry {
         .bind(&run.pipeline)
         .bind(number)
         .bind(RunStatus::Running)
-        .bind(now())
+        .bind(&started)
         .bind(std::process::id())
         .bind(&run.definition_json)
         .bind(&run.command)
@@ -74,22 +77,22 @@ impl Registry {
             .commit()
             .await
             .map_err(RegistryError::during(ACTION))?;
-        Ok(RunRecord { id, name })
+        Ok(RunRecord { id, name, started })
     }
 
-    /// Records where a stage stands and, once there is one, its artifact.
+    /// Records where a stage stands since `time` and, once there is one, its artifact.
     pub async fn set_stage(
         &self,
         run_id: i64,
         stage: &str,
         status: StageStatus,
         artifact: Option<Fingerprint>,
+        time: &str,
     ) -> Result<(), RegistryError> {
         const ACTION: &str = "record a stage's state";
         let mut transaction = self.begin(ACTION).await?;
-        let time = now();
-        let started = (status == StageStatus::Running).then_some(&time);
-        let ended = status.is_final().then_some(&time);
+        let started = (status == StageStatus::Running).then_some(time);
+        let ended = status.is_final().then_some(time);
         let changed = sqlx::query(
             "UPDATE stages SET status = ?, artifact = COALESCE(?, artifact),
                  started = COALESCE(started, ?), ended = ?
@@ -117,23 +120,29 @@ impl Registry {
             .map_err(RegistryError::during(ACTION))
     }
 
-    /// Records how a run ended.
-    pub async fn finish_run(&self, run_id: i64, status: RunStatus) -> Result<(), RegistryError> {
+    /// Records how a run ended at `time`.
+    pub async fn finish_run(
+        &self,
+        run_id: i64,
+        status: RunStatus,
+        time: &str,
+    ) -> Result<(), RegistryError> {
         const ACTION: &str = "record a run's end";
         let statement = sqlx::query("UPDATE runs SET status = ?, ended = ? WHERE id = ?")
             .bind(status)
-            .bind(now())
+            .bind(time)
             .bind(run_id);
         self.write(ACTION, statement).await
     }
 
-    /// Records something that happened, to a stage or to the run as a whole.
+    /// Records something that happened at `time`, to a stage or to the run as a whole.
     pub async fn record_event(
         &self,
         run_id: i64,
         stage: Option<&str>,
         level: EventLevel,
         message: &str,
+        time: &str,
     ) -> Result<(), RegistryError> {
         const ACTION: &str = "record an event";
         let statement = sqlx::query(
@@ -143,7 +152,7 @@ impl Registry {
         .bind(stage)
         .bind(level)
         .bind(message)
-        .bind(now());
+        .bind(time);
         self.write(ACTION, statement).await
     }
 }

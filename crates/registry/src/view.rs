@@ -38,6 +38,8 @@ pub struct RunRow {
     pub metric: Option<String>,
     /// That score.
     pub value: Option<f64>,
+    /// How many images it was measured on.
+    pub samples: Option<i64>,
 }
 
 /// Everything about a run but its series' points.
@@ -217,10 +219,19 @@ struct Circumstances {
 
 const ACTION: &str = "look up runs";
 
+/// The view of runs with the samples behind each one's score, which the view has not; bound to a run's key or none, and
+/// to a limit.
+const SUMMARY: &str = "SELECT run_summary.*,
+        (SELECT samples FROM scores
+         WHERE run_id = run_summary.id AND scores.metric = run_summary.metric AND images_seen IS NOT NULL
+         ORDER BY images_seen DESC, stage, subject LIMIT 1) AS samples
+     FROM run_summary WHERE ?1 IS NULL OR id = ?1 ORDER BY id DESC LIMIT ?2";
+
 impl Registry {
     /// The newest runs, at most `limit`, newest first.
     pub async fn runs(&self, limit: usize) -> Result<Vec<RunRow>, RegistryError> {
-        sqlx::query_as("SELECT * FROM run_summary ORDER BY id DESC LIMIT ?")
+        sqlx::query_as(SUMMARY)
+            .bind(None::<i64>)
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
             .fetch_all(&self.pool)
             .await
@@ -258,8 +269,9 @@ impl Registry {
     async fn detail(&self, id: i64) -> Result<RunDetail, sqlx::Error> {
         // One transaction, so that all parts show the same moment.
         let mut snapshot = self.pool.begin().await?;
-        let run = sqlx::query_as("SELECT * FROM run_summary WHERE id = ?")
-            .bind(id)
+        let run = sqlx::query_as(SUMMARY)
+            .bind(Some(id))
+            .bind(1)
             .fetch_one(&mut *snapshot)
             .await?;
         let circumstances: Circumstances = sqlx::query_as("SELECT * FROM runs WHERE id = ?")

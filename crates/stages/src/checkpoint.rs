@@ -47,9 +47,7 @@ impl CheckpointError {
     /// Whether another file or other arguments would help.
     fn is_input(&self) -> bool {
         match self {
-            Self::Network(error) => {
-                !matches!(error, NetworkError::Torch(_) | NetworkError::Serialize(_))
-            }
+            Self::Network(error) => !matches!(error, NetworkError::Torch(_)),
             Self::Request(_) | Self::Write(_) => false,
         }
     }
@@ -61,7 +59,10 @@ impl CheckpointError {
                  lists the keys",
             ),
             Self::Network(NetworkError::SettingsTwice { .. }) => Some("leave out `--config`"),
-            Self::Network(NetworkError::NoEntries { .. }) => Some("leave out `--entry`"),
+            Self::Network(NetworkError::NoEntry { .. }) => Some(
+                "leave out `--entry`: a training's checkpoint has `ema`, the default, and `network`; other safetensors files \
+                 have none",
+            ),
             _ => None,
         }
     }

@@ -1,5 +1,6 @@
 //! Sampled images against reference statistics: distances, each with what makes it comparable.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use patchwork_config::{Baseline, EvaluateSettings, Kind, ReferenceSettings};
@@ -23,6 +24,7 @@ use crate::neighbours::{self, write_neighbours};
 use crate::reference::{names, open_extraction};
 use crate::scores::{Comparison, ReferenceIdentity};
 use crate::statistics::{Reference, Statistics};
+use crate::variants::Variants;
 
 pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let settings: EvaluateSettings = settings(job)?;
@@ -76,9 +78,10 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     }
     let primary = evaluation.comparison.primary_metric();
     let scores = evaluation.scores;
-    plot_curve(&scores, &primary, context.artifact())?;
+    let variants = Variants::of_inputs(job)?;
+    plot_curve(&scores, &variants, &primary, context.artifact())?;
     durable::write_json(&context.artifact().join("scores.json"), &scores)?;
-    Ok(Outcome::new(summary(&scores, &primary), scores))
+    Ok(Outcome::new(summary(&scores, &variants, &primary), scores))
 }
 
 /// The weights have to be those that the reference was made with.
@@ -257,7 +260,7 @@ impl Evaluation<'_> {
 }
 
 /// The distances by what was measured, and the best of the one that curves and listings show.
-fn summary(scores: &[Score], primary: &str) -> Value {
+fn summary(scores: &[Score], variants: &Variants, primary: &str) -> Value {
     let best = scores
         .iter()
         .filter(|score| score.images_seen.is_some() && score.metric == primary)
@@ -265,8 +268,8 @@ fn summary(scores: &[Score], primary: &str) -> Value {
     let distances: Vec<Value> = scores
         .iter()
         .map(|score| {
-            let mut distance =
-                json!({ "of": of(score), "metric": score.metric, "value": score.value });
+            let of = of(score, variants.of(&score.subject));
+            let mut distance = json!({ "of": of, "metric": score.metric, "value": score.value });
             if let Some(deviation) = score.deviation {
                 distance["deviation"] = json!(deviation);
             }
@@ -276,11 +279,16 @@ fn summary(scores: &[Score], primary: &str) -> Value {
     json!({ "distances": distances, "best": best.map(|best| best.value) })
 }
 
-fn of(score: &Score) -> String {
-    match score.images_seen {
+fn of(score: &Score, variant: &str) -> String {
+    let network = match score.images_seen {
         Some(0) => "the untrained network".to_owned(),
         Some(images) => format!("the network after {images} images"),
-        None => of_subject(&score.subject),
+        None => return of_subject(&score.subject),
+    };
+    if variant.is_empty() {
+        network
+    } else {
+        format!("{network} ({variant})")
     }
 }
 
@@ -291,29 +299,41 @@ fn of_subject(subject: &Subject) -> String {
     }
 }
 
-/// The curve of distance against training images seen, where there are several points.
-fn plot_curve(scores: &[Score], primary: &str, folder: &Path) -> Result<(), StageError> {
-    let mut points: Vec<(f64, f64)> = scores
-        .iter()
-        .filter(|score| score.metric == primary)
-        .filter_map(|score| Some((score.images_seen? as f64, score.value)))
-        .collect();
-    points.sort_by(|left, right| left.0.total_cmp(&right.0));
-    if points.len() > 1 {
-        let labels = Labels {
-            title: "distance to the real images",
-            x: "training images seen",
-            y: primary,
-        };
-        let png = line_plot(
-            &labels,
-            &[Line {
-                name: primary,
-                points,
-            }],
-            true,
-        )?;
-        durable::write(&folder.join("curve.png"), &png)?;
+/// The curve of distance against training images seen, one a variant, where there are several points.
+fn plot_curve(
+    scores: &[Score],
+    variants: &Variants,
+    primary: &str,
+    folder: &Path,
+) -> Result<(), StageError> {
+    let mut curves: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
+    for score in scores.iter().filter(|score| score.metric == primary) {
+        if let Some(images) = score.images_seen {
+            let curve = curves.entry(variants.of(&score.subject)).or_default();
+            curve.push((images as f64, score.value));
+        }
     }
+    if curves.values().map(Vec::len).sum::<usize>() < 2 {
+        return Ok(());
+    }
+    let lines: Vec<Line<'_>> = curves
+        .into_iter()
+        .map(|(variant, mut points)| {
+            points.sort_by(|left, right| left.0.total_cmp(&right.0));
+            Line {
+                name: if variant.is_empty() { primary } else { variant },
+                points,
+            }
+        })
+        .collect();
+    let labels = Labels {
+        title: "distance to the real images",
+        x: "training images seen",
+        y: primary,
+    };
+    durable::write(
+        &folder.join("curve.png"),
+        &line_plot(&labels, &lines, true)?,
+    )?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! Each batch's features become one file of the stage's state, float32 as the extractors gave them. Whatever is
 //! computed from them reads these files in their order, so that a break changes no bit of it.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -118,7 +119,10 @@ impl FeatureStore {
                 .map(|(name, _)| name.clone())
                 .zip(features)
                 .collect();
-            durable::write(&store.path(number), &to_safetensors_bytes(&named, None)?)?;
+            durable::write(
+                &store.path(number),
+                &to_safetensors_bytes(&named, &BTreeMap::new())?,
+            )?;
             if report(end, resumed) && end < store.count {
                 return Err(StageError::Interrupted);
             }

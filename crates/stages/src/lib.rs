@@ -18,6 +18,7 @@ mod sample;
 mod scores;
 mod statistics;
 mod train;
+mod variants;
 
 pub use sample::ImageSampler;
 

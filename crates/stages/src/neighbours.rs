@@ -4,6 +4,7 @@
 //! fraction of the distance of the next ones, was remembered rather than made.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use patchwork_core::durable;
@@ -95,7 +96,7 @@ fn search(
             }
         }
         let tensors: Vec<(String, Tensor)> = nearest.to_tensors().into_iter().collect();
-        durable::write(&state, &to_safetensors_bytes(&tensors, None)?)?;
+        durable::write(&state, &to_safetensors_bytes(&tensors, &BTreeMap::new())?)?;
         if context.is_interrupted() && done < total {
             return Err(StageError::Interrupted);
         }

@@ -161,7 +161,7 @@ fn write_tensors(
     file: &str,
     tensors: &[(String, Tensor)],
 ) -> Result<(), StageError> {
-    let bytes = to_safetensors_bytes(tensors, None)?;
+    let bytes = to_safetensors_bytes(tensors, &BTreeMap::new())?;
     Ok(durable::write(&folder.join(file), &bytes)?)
 }
 

@@ -105,12 +105,12 @@ pub(crate) enum Command {
     #[command(
         after_help = "Scores of different extractors, references or numbers of samples are not ranked.\n\n\
         Examples:\n  patchwork compare celeba-3 celeba-4 --plot curves.png\n  \
-        patchwork compare --metric fid --pipeline celeba"
+        patchwork compare --metric fid --pipeline celeba --samples 50000"
     )]
     Compare(CompareArguments),
     /// Delete what no recorded run needs, or say what would be deleted.
     #[command(
-        after_help = "Runs outside of the limits stay in the registry and no longer keep their artifacts.\n\n\
+        after_help = "Runs outside of the limits stay in the registry and keep their evaluations, nothing else.\n\n\
         Examples:\n  patchwork gc\n  patchwork gc --keep 5 --older-than 30 --apply"
     )]
     Gc(GcArguments),

@@ -26,6 +26,12 @@ pub(crate) struct CompareArguments {
     /// With `--metric`: only runs of this pipeline.
     #[arg(long, value_name = "NAME", requires = "metric")]
     pub(crate) pipeline: Option<String>,
+    /// With `--metric`: only scores that this stage measured, or of images that it drew.
+    #[arg(long, value_name = "NAME", requires = "metric")]
+    pub(crate) stage: Option<String>,
+    /// With `--metric`: only scores of so many samples.
+    #[arg(long, value_name = "N", requires = "metric")]
+    pub(crate) samples: Option<u32>,
     /// With `--metric`: rank scores even if they do not compare.
     #[arg(long, requires = "metric")]
     pub(crate) incomparable: bool,

@@ -1,11 +1,17 @@
 //! `patchwork explain`: what a run would do with each stage, and why.
 
+use std::path::{Path, PathBuf};
+
+use patchwork_config::Kind;
+use patchwork_core::{FileError, durable};
 use patchwork_pipeline::explain::{Change, Explanation, Fate, explain};
+use patchwork_pipeline::{Plan, Store};
 use serde_json::json;
 
 use super::request::Request;
 use super::run::scope;
 use crate::arguments::{Arguments, ExplainArguments, Format};
+use crate::console::Console;
 use crate::error::CliError;
 use crate::output::{Rows, line};
 
@@ -50,19 +56,76 @@ pub(crate) fn explain_pipeline(
 }
 
 fn because(explanation: &Explanation) -> String {
+    let because = of_artifacts(explanation);
+    match &explanation.unfinished {
+        Some(work) => format!(
+            "{because}\nunlike in the unfinished work in `{}`:\n{}",
+            work.folder.display(),
+            sentences(&work.changes)
+        ),
+        None => because,
+    }
+}
+
+/// Tells of unfinished trainings that trainings of a plan might be expected to go on with, and do not: nobody is to learn
+/// in the morning that the night was spent on what was there already.
+pub(crate) fn tell_unfinished(
+    plan: &Plan,
+    store: &Store,
+    console: &Console,
+) -> Result<(), FileError> {
+    for explanation in explain(plan, store)? {
+        let Some(work) = explanation.unfinished else {
+            continue;
+        };
+        if explanation.kind != Kind::Train.to_string() {
+            continue;
+        }
+        let stage = &explanation.stage;
+        let resume = newest_checkpoint(&work.folder).map_or(String::new(), |path| {
+            format!(
+                "; from its last checkpoint under the new ones: --set stages.{stage}.resume_from={}",
+                path.display()
+            )
+        });
+        console.remark(format!(
+            "stage `{stage}` begins anew: the unfinished work in `{}` is of other settings:\n{}\n\
+             hint: under its own settings that goes on where it was{resume}",
+            work.folder.display(),
+            sentences(&work.changes)
+        ));
+    }
+    Ok(())
+}
+
+/// The newest of a training's checkpoints; they are named by their steps.
+fn newest_checkpoint(work: &Path) -> Option<PathBuf> {
+    let mut files = durable::list(&work.join("state")).unwrap_or_default();
+    files.retain(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("checkpoint-") && name.ends_with(".safetensors")
+    });
+    files.pop()
+}
+
+fn of_artifacts(explanation: &Explanation) -> String {
     match (explanation.fate, explanation.nearest) {
         (Fate::Cached, _) => format!("its artifact {} is there", explanation.fingerprint.short()),
         (Fate::GoOn, _) => "an earlier attempt was stopped on the way".to_owned(),
         (Fate::Run, None) => format!("there is no {} artifact yet", explanation.kind),
         (Fate::Run, Some(nearest)) => {
-            let changes: Vec<String> = explanation.changes.iter().map(sentence).collect();
             format!(
                 "unlike in artifact {}:\n{}",
                 nearest.short(),
-                changes.join("\n")
+                sentences(&explanation.changes)
             )
         }
     }
+}
+
+fn sentences(changes: &[Change]) -> String {
+    let sentences: Vec<String> = changes.iter().map(sentence).collect();
+    sentences.join("\n")
 }
 
 fn sentence(change: &Change) -> String {

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use patchwork_config::Kind;
 use patchwork_core::Fingerprint;
 use patchwork_pipeline::Store;
 use patchwork_pipeline::gc::{self, Garbage, GarbageKind, Needed};
-use patchwork_registry::{Registry, RunNeeds, StageStatus};
-use serde_json::json;
+use patchwork_registry::{BestScore, Registry, RunNeeds, StageStatus};
+use serde_json::{Value, json};
 
 use crate::arguments::{Arguments, Format, GcArguments};
 use crate::error::CliError;
@@ -20,23 +21,46 @@ pub(crate) async fn collect_garbage(
     let _planning = store.lock_planning()?;
     let registry = Registry::open_read_only(&store.registry()).await?;
     let runs = registry.run_needs().await?;
+    let scores = registry.best_scores().await?;
     registry.close().await;
     let needed = needed(&store, &runs, options)?;
     let garbage = gc::find(&store, &needed)?;
-    let mut rows = Rows::new(&["what", "bytes", "deleted", "path"]);
+    let users = newest_users(&runs);
+    let scores: BTreeMap<&str, &BestScore> = scores
+        .iter()
+        .map(|score| (score.run.as_str(), score))
+        .collect();
+    let mut rows = Rows::new(&["what", "bytes", "deleted", "run", "metric", "value", "path"]);
     let (mut bytes, mut busy) = (0, 0);
     for garbage in &garbage {
         let deleted = options.apply && gc::delete(&store, garbage)?;
         busy += usize::from(options.apply && !deleted);
         bytes += garbage.bytes;
+        let run = garbage
+            .fingerprint
+            .and_then(|fingerprint| users.get(fingerprint.to_string().as_str()));
+        let score = run.and_then(|run| scores.get(run));
         rows.push(vec![
             json!(name(garbage)),
             json!(garbage.bytes),
             json!(deleted),
+            json!(run),
+            json!(score.map(|score| &score.metric)),
+            score.map_or(Value::Null, |score| match options.format {
+                Format::Table => json!(format!("{:.3}", score.value)),
+                Format::Json | Format::Csv => json!(score.value),
+            }),
             json!(garbage.path.display().to_string()),
         ]);
     }
     rows.print(options.format)?;
+    if options.apply {
+        let registry = Registry::open(&store.registry()).await?;
+        registry
+            .mark_gone_artifacts(|path| store.home().join(path).is_dir())
+            .await?;
+        registry.close().await;
+    }
     if options.format == Format::Table {
         let size = bytes as f64 / f64::from(1 << 20);
         remark(&match (options.apply, busy) {
@@ -56,9 +80,26 @@ fn name(garbage: &Garbage) -> String {
     }
 }
 
-/// What the runs within the limits need.
+/// The newest run that each fingerprint is of a stage of.
+fn newest_users(runs: &[RunNeeds]) -> BTreeMap<&str, &str> {
+    let mut users = BTreeMap::new();
+    for run in runs {
+        for (fingerprint, _) in &run.stages {
+            users
+                .entry(fingerprint.as_str())
+                .or_insert(run.run.as_str());
+        }
+    }
+    users
+}
+
+/// What the runs within the limits need, and every evaluation: they are small, and the scores of a registry that is
+/// made again come from them.
 fn needed(store: &Store, runs: &[RunNeeds], options: &GcArguments) -> Result<Needed, CliError> {
-    let mut needed = Needed::default();
+    let mut needed = Needed {
+        kept_kinds: [Kind::Evaluate.name().to_owned()].into(),
+        ..Needed::default()
+    };
     let mut kept: BTreeMap<&str, u32> = BTreeMap::new();
     let mut bytes = 0;
     for run in runs {

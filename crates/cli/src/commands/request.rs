@@ -15,10 +15,11 @@ use patchwork_registry::Registry;
 use patchwork_weights::weights_folder;
 use serde_json::{Value, json};
 
+use super::explain::tell_unfinished;
 use crate::arguments::{Arguments, Format};
-use crate::error::{CliError, EXIT_FAILED, EXIT_PAUSED};
-use crate::output::{Report, Rows, duration, line, remark};
-use crate::printer::Printer;
+use crate::console::Console;
+use crate::error::{CliError, EXIT_FAILED, EXIT_PAUSED, exit_signalled};
+use crate::output::{Report, Rows, duration};
 use crate::worker_program::{self, LIBTORCH_VERSION};
 
 /// A pipeline and how it is to be carried out.
@@ -78,14 +79,10 @@ impl Request<'_> {
         report: &mut Report,
     ) -> Result<RunOutcome, CliError> {
         let planned = self.plan(arguments)?;
-        let outcome = planned.carry_out(self.force, self.jobs).await?;
-        report_outcome(&outcome, report)?;
-        if report.format() == Format::Table {
-            line(&format!(
-                "run {}; `patchwork show {}` has the details",
-                outcome.run, outcome.run
-            ))?;
-        }
+        let console = report.console();
+        tell_unfinished(&planned.plan, &planned.store, console)?;
+        let outcome = planned.carry_out(self.force, self.jobs, console).await?;
+        report_outcome(&outcome, report);
         Ok(outcome)
     }
 }
@@ -112,7 +109,9 @@ impl Planned {
         self,
         force: &[String],
         jobs: Option<usize>,
+        console: &mut Console,
     ) -> Result<RunOutcome, CliError> {
+        console.check_signals().await?;
         let Self {
             store,
             spec,
@@ -126,24 +125,25 @@ impl Planned {
         if plan.stages.iter().any(runs) {
             worker_program::probe(&worker)?;
         }
-        let _alive = store.announce_process()?;
         let registry = Registry::open(&store.registry()).await?;
+        // Before this process shows that it is there: it may have the id of one that is gone, as the first process of a
+        // container that was started again.
         for stale in registry
             .mark_stale_attempts(|pid, _| store.is_alive(pid))
             .await?
         {
-            remark(&format!(
+            console.remark(format!(
                 "run {} ended without a word in stage {} (last seen {}); recorded as interrupted",
                 stale.run, stale.stage, stale.heartbeat
             ));
         }
+        let _alive = store.announce_process()?;
         let options = ExecuteOptions {
             worker,
             jobs,
             force: force.to_vec(),
             provenance: provenance()?,
         };
-        let mut printer = Printer::start();
         let outcome = execute(
             &spec,
             &plan,
@@ -151,29 +151,35 @@ impl Planned {
             &store,
             &registry,
             &options,
-            &mut printer,
+            console.caller()?,
         )
-        .await;
-        printer.finish();
-        let outcome = outcome?;
+        .await?;
         registry.close().await;
+        if !outcome.is_recorded() {
+            console.remark(format!(
+                "error: run {} is over, and not all of it could be recorded: {}\n\
+                 hint: finished artifacts and checkpoints are in place: mend the cause, and give the same command again",
+                outcome.run,
+                outcome.unrecorded.join(": ")
+            ));
+        }
         Ok(outcome)
     }
 }
 
 /// The exit code that says what became of a run.
 pub(crate) fn exit_code(outcome: &RunOutcome) -> ExitCode {
-    const SIGNAL_BASE: i32 = 128;
+    let is_recorded = outcome.is_recorded();
     match outcome.signal {
-        _ if outcome.is_success() => ExitCode::SUCCESS,
-        Some(signal) => ExitCode::from(u8::try_from(SIGNAL_BASE + signal).unwrap_or(EXIT_FAILED)),
-        None if outcome.is_paused() => ExitCode::from(EXIT_PAUSED),
-        None => ExitCode::from(EXIT_FAILED),
+        _ if outcome.is_success() && is_recorded => ExitCode::SUCCESS,
+        Some(signal) if !outcome.is_success() => ExitCode::from(exit_signalled(signal)),
+        None if outcome.is_paused() && is_recorded => ExitCode::from(EXIT_PAUSED),
+        _ => ExitCode::from(EXIT_FAILED),
     }
 }
 
 /// Reports what became of each stage, and to people its scores and its pictures.
-fn report_outcome(outcome: &RunOutcome, report: &mut Report) -> Result<(), CliError> {
+fn report_outcome(outcome: &RunOutcome, report: &mut Report) {
     let format = report.format();
     let mut rows = Rows::new(&["stage", "status", "time", "artifact"]);
     for stage in &outcome.stages {
@@ -187,37 +193,34 @@ fn report_outcome(outcome: &RunOutcome, report: &mut Report) -> Result<(), CliEr
                 .map_or(Value::Null, |_| json!(stage.folder.display().to_string())),
         ]);
     }
-    report.add(rows)?;
+    report.add(rows);
     if format != Format::Table {
-        return Ok(());
+        return;
     }
+    let console = report.console();
     for stage in &outcome.stages {
-        print_distances(stage)?;
-    }
-    for picture in outcome.stages.iter().flat_map(pictures) {
-        line(&format!("picture: {}", picture.display()))?;
-    }
-    Ok(())
-}
-
-/// The scores of a stage, in the words of its summary.
-pub(crate) fn print_distances(stage: &StageResult) -> Result<(), CliError> {
-    stage.outcome.as_ref().map_or(Ok(()), print_scores)
-}
-
-/// The scores that an outcome's summary tells.
-pub(crate) fn print_scores(outcome: &Outcome) -> Result<(), CliError> {
-    let distances = outcome.summary.get("distances");
-    for distance in distances.and_then(Value::as_array).into_iter().flatten() {
-        if let (Some(metric), Some(of), Some(value)) = (
-            distance["metric"].as_str(),
-            distance["of"].as_str(),
-            distance["value"].as_f64(),
-        ) {
-            line(&format!("{metric} of {of}: {value:.2}"))?;
+        for line in stage.outcome.iter().flat_map(score_lines) {
+            console.result(line);
         }
     }
-    Ok(())
+    for picture in outcome.stages.iter().flat_map(pictures) {
+        console.result(format!("picture: {}", picture.display()));
+    }
+    console.result(format!(
+        "run {}; `patchwork show {}` has the details",
+        outcome.run, outcome.run
+    ));
+}
+
+/// The scores that an outcome's summary tells, a line each.
+pub(crate) fn score_lines(outcome: &Outcome) -> Vec<String> {
+    let distances = outcome.summary.get("distances").and_then(Value::as_array);
+    let line = |distance: &Value| {
+        let (metric, of) = (distance["metric"].as_str()?, distance["of"].as_str()?);
+        let value = distance["value"].as_f64()?;
+        Some(format!("{metric} of {of}: {value:.2}"))
+    };
+    distances.into_iter().flatten().filter_map(line).collect()
 }
 
 fn pictures(stage: &StageResult) -> Vec<PathBuf> {

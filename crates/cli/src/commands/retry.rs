@@ -5,12 +5,15 @@ use std::process::ExitCode;
 
 use patchwork_config::{Pipeline, StageSettings};
 use patchwork_pipeline::Scope;
-use patchwork_registry::Registry;
+use patchwork_registry::{Registry, UnfinishedRun};
 
 use super::request::{Request, exit_code};
 use crate::arguments::{Arguments, RetryArguments};
 use crate::error::CliError;
-use crate::output::Report;
+use crate::output::{Report, remark};
+
+/// So many runs are named at most.
+const MOST_NAMED: usize = 5;
 
 /// Carries out the run's own pipeline again, as it was resolved then, not as its file may read by now: what
 /// finished is cached.
@@ -18,12 +21,15 @@ pub(crate) async fn retry(
     arguments: &Arguments,
     retry: &RetryArguments,
 ) -> Result<ExitCode, CliError> {
-    let registry = Registry::open_read_only(&arguments.home.join("registry.db")).await?;
+    let path = arguments.home.join("registry.db");
+    let registry = Registry::open_read_only(&path).await?;
     let run = registry.run(&retry.run).await?;
+    let unfinished = registry.unfinished_runs().await?;
     registry.close().await;
     if run.stages.iter().all(|stage| stage.status.is_done()) {
         return Err(CliError::NothingToRetry {
             run: run.run.name.clone(),
+            others: named(&unfinished),
         });
     }
     let mut pipeline: Pipeline =
@@ -37,7 +43,12 @@ pub(crate) async fn retry(
             .iter()
             .any(|recorded| recorded.name == stage.name)
     });
-    sources_below(&mut pipeline, Path::new(&run.working_folder));
+    let started_in = Path::new(&run.working_folder);
+    let is_here = std::env::current_dir().is_ok_and(|current| current == started_in);
+    // A home folder that was copied here names folders of another machine.
+    if !is_here && started_in.is_dir() {
+        put_below(&mut pipeline, started_in);
+    }
     let request = Request {
         pipeline: &pipeline,
         scope: Scope::All,
@@ -48,20 +59,112 @@ pub(crate) async fn retry(
     let mut report = Report::new(retry.format);
     let outcome = request.carry_out(arguments, &mut report).await?;
     report.finish()?;
+    remark_on_others(&path, &outcome.run).await?;
     Ok(exit_code(&outcome))
 }
 
-/// Relative paths of raw data mean the folder in which the run was started.
-fn sources_below(pipeline: &mut Pipeline, folder: &Path) {
-    if std::env::current_dir().is_ok_and(|current| current == folder) {
-        return;
+/// Says which runs, other than the one that was just carried out, can be gone on with too.
+async fn remark_on_others(registry: &Path, run: &str) -> Result<(), CliError> {
+    let registry = Registry::open_read_only(registry).await?;
+    let mut others = registry.unfinished_runs().await?;
+    registry.close().await;
+    others.retain(|other| other.run != run);
+    if let Some(others) = named(&others) {
+        remark(&format!(
+            "other runs have unfinished stages: {others}; `patchwork retry RUN` goes on with one"
+        ));
     }
+    Ok(())
+}
+
+/// The first of some runs, with where they stand; none where there are none.
+fn named(runs: &[UnfinishedRun]) -> Option<String> {
+    let mut named: Vec<String> = runs
+        .iter()
+        .take(MOST_NAMED)
+        .map(|run| format!("{} ({})", run.run, run.status))
+        .collect();
+    if runs.len() > MOST_NAMED {
+        named.push(format!("and {} more", runs.len() - MOST_NAMED));
+    }
+    (!named.is_empty()).then(|| named.join(", "))
+}
+
+/// Relative paths of raw data, statistics and networks mean the folder in which the run was started.
+fn put_below(pipeline: &mut Pipeline, folder: &Path) {
+    let below = |path: &Path| -> PathBuf { folder.join(path) };
+    let text_below = |path: &str| below(Path::new(path)).to_string_lossy().into_owned();
     for stage in &mut pipeline.stages {
-        if let StageSettings::Prepare(prepare) = &mut stage.settings
-            && prepare.emoji.is_none()
-        {
-            let path: PathBuf = folder.join(&prepare.source);
-            prepare.source = path.to_string_lossy().into_owned();
+        match &mut stage.settings {
+            StageSettings::Prepare(prepare) if prepare.emoji.is_none() => {
+                prepare.source = text_below(&prepare.source);
+            }
+            StageSettings::Reference(reference) => {
+                reference.statistics = reference.statistics.as_deref().map(below);
+            }
+            StageSettings::Train(train) => {
+                train.init_from = train.init_from.as_deref().map(text_below);
+            }
+            _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relative_paths_mean_the_folder_of_the_run() {
+        let home = tempfile::tempdir().unwrap();
+        let preset = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/cpu-32.toml");
+        let text = format!(
+            "name = \"mine\"\nextends = {preset:?}\n\
+             [stages.prepare]\nsource = \"data/mine\"\n\
+             [stages.reference]\nstatistics = \"/refs/mine.npz\"\nextractor = \"inception-v3\"\n\
+             [stages.train]\nduration_images = 20000\ninit_from = \"first.safetensors\"\n\
+             [stages.evaluate]\nbaselines = []\n"
+        );
+        let file = home.path().join("mine.toml");
+        std::fs::write(&file, text).unwrap();
+        let mut pipeline = patchwork_config::load(&file, &[])
+            .unwrap()
+            .remove(0)
+            .pipeline;
+        put_below(&mut pipeline, Path::new("/started/here"));
+        let paths: Vec<String> = pipeline
+            .stages
+            .iter()
+            .filter_map(|stage| match &stage.settings {
+                StageSettings::Prepare(prepare) => Some(prepare.source.clone()),
+                StageSettings::Reference(reference) => {
+                    Some(reference.statistics.as_ref()?.display().to_string())
+                }
+                StageSettings::Train(train) => train.init_from.clone(),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(
+            paths,
+            [
+                "/started/here/data/mine",
+                "/refs/mine.npz",
+                "/started/here/first.safetensors"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_few_runs_are_named_and_the_rest_counted() {
+        let runs: Vec<UnfinishedRun> = (1..=7)
+            .map(|number| UnfinishedRun {
+                run: format!("a-{number}"),
+                status: patchwork_registry::RunStatus::Interrupted,
+            })
+            .collect();
+        assert_eq!(named(&[]), None);
+        assert_eq!(named(&runs[..1]).unwrap(), "a-1 (interrupted)");
+        let all = named(&runs).unwrap();
+        assert!(all.ends_with("a-5 (interrupted), and 2 more"), "{all}");
     }
 }

@@ -4,44 +4,45 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use patchwork_config::{Kind, Variant};
-use patchwork_pipeline::{PipelineError, Plan, Scope};
+use patchwork_pipeline::{PipelineError, Plan, RunOutcome, Scope};
 use serde_json::json;
 
-use super::request::{Request, exit_code};
+use super::request::Request;
 use crate::arguments::{Arguments, PipelineArguments, RunArguments};
-use crate::error::{CliError, EXIT_FAILED, EXIT_PAUSED};
+use crate::console::Console;
+use crate::error::{CliError, EXIT_FAILED, EXIT_PAUSED, exit_signalled};
 use crate::gpu::has_nvidia_gpu;
-use crate::output::{Report, Rows, remark};
+use crate::output::{Report, Rows};
 
 /// The columns of `--dry-run`.
 const DRY_RUN: [&str; 4] = ["stage", "kind", "would be", "fingerprint"];
 
 pub(crate) async fn run(arguments: &Arguments, run: &RunArguments) -> Result<ExitCode, CliError> {
     let variants = patchwork_config::load(&run.pipeline.file, &run.overrides())?;
-    if has_nvidia_gpu(Path::new("/")) && computes_on_cpu_alone(&variants, scope(&run.pipeline)) {
-        remark(
-            "warning: this machine has an NVIDIA GPU, and all that this run computes it computes on the CPU; \
-             `--device cuda:0` gives the GPU to the stages",
-        );
-    }
     let mut report = Report::new(run.format);
-    let result = run_all(arguments, run, &variants, &mut report).await;
+    if has_nvidia_gpu(Path::new("/")) && computes_on_cpu_alone(&variants, scope(&run.pipeline)) {
+        let idle = "warning: this machine has an NVIDIA GPU, and all that this run computes it computes on the CPU; \
+                    `--device cuda:0` gives the GPU to the stages";
+        report.console().remark(idle.to_owned());
+    }
+    let end = run_all(arguments, run, &variants, &mut report).await;
     // What was done is told whatever came after it.
-    report.finish()?;
-    result
+    report.conclude(end)
 }
 
-/// One combination after another.
+/// One combination after another. What is wrong with one, be it in printing or in recording it, keeps no other back.
 async fn run_all(
     arguments: &Arguments,
     run: &RunArguments,
     variants: &[Variant],
     report: &mut Report,
 ) -> Result<ExitCode, CliError> {
-    let (mut failed, mut paused) = (0, 0);
+    let mut tally = Tally::default();
     for (number, variant) in variants.iter().enumerate() {
+        report.console().check_signals().await?;
         if variants.len() > 1 {
-            remark(&headline(number, variants.len(), variant));
+            let headline = headline(number, variants.len(), variant);
+            report.console().remark(headline);
         }
         let request = Request {
             pipeline: &variant.pipeline,
@@ -51,7 +52,8 @@ async fn run_all(
             rehash: run.pipeline.rehash && number == 0,
         };
         if run.dry_run {
-            report.add(dry_run(arguments, &request)?)?;
+            let rows = dry_run(arguments, &request, report.console())?;
+            report.add(rows);
             continue;
         }
         if !run.force.is_empty() {
@@ -59,30 +61,66 @@ async fn run_all(
             plan(arguments, &request)?;
         }
         let outcome = request.carry_out(arguments, report).await?;
-        // Asked to stop, the whole matrix stops.
-        if outcome.signal.is_some() || variants.len() == 1 {
-            return Ok(exit_code(&outcome));
+        tally.count(&outcome);
+        let is_last = number + 1 == variants.len();
+        if let Some(signal) = stopped_by(&outcome, is_last) {
+            return Ok(ExitCode::from(exit_signalled(signal)));
         }
+    }
+    if variants.len() > 1 {
+        for remark in tally.remarks(variants.len()) {
+            report.console().remark(remark);
+        }
+    }
+    Ok(tally.exit_code())
+}
+
+/// The signal that ends the command with this combination: not one that came when nothing was left to do.
+fn stopped_by(outcome: &RunOutcome, is_last: bool) -> Option<i32> {
+    let is_all_done = is_last && outcome.is_success();
+    outcome.signal.filter(|_| !is_all_done)
+}
+
+/// How many combinations did not come to a good end.
+#[derive(Default)]
+struct Tally {
+    failed: usize,
+    paused: usize,
+    unrecorded: usize,
+}
+
+impl Tally {
+    fn count(&mut self, outcome: &RunOutcome) {
         if outcome.is_paused() {
-            paused += 1;
+            self.paused += 1;
         } else if !outcome.is_success() {
-            failed += 1;
+            self.failed += 1;
+        }
+        self.unrecorded += usize::from(!outcome.is_recorded());
+    }
+
+    fn remarks(&self, all: usize) -> Vec<String> {
+        let told = [
+            (
+                self.paused,
+                "stopped at a limit; the same command goes on with them",
+            ),
+            (self.failed, "failed"),
+            (self.unrecorded, "could not be recorded in full"),
+        ];
+        told.into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} of {all} combinations {what}"))
+            .collect()
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        match (self.failed + self.unrecorded, self.paused) {
+            (0, 0) => ExitCode::SUCCESS,
+            (0, _) => ExitCode::from(EXIT_PAUSED),
+            _ => ExitCode::from(EXIT_FAILED),
         }
     }
-    let all = variants.len();
-    if paused > 0 {
-        remark(&format!(
-            "{paused} of {all} combinations stopped at a limit; the same command goes on with them"
-        ));
-    }
-    if failed > 0 {
-        remark(&format!("{failed} of {all} combinations failed"));
-    }
-    Ok(match (failed, paused) {
-        (0, 0) => ExitCode::SUCCESS,
-        (0, _) => ExitCode::from(EXIT_PAUSED),
-        _ => ExitCode::from(EXIT_FAILED),
-    })
 }
 
 /// Whether stages of the run compute, and each of them on the CPU.
@@ -127,11 +165,15 @@ fn plan(arguments: &Arguments, request: &Request<'_>) -> Result<Plan, CliError> 
 
 /// What would be done. A pipeline that lacks what it reads is sound all the same: it is said what to get, and what would
 /// wait for it.
-fn dry_run(arguments: &Arguments, request: &Request<'_>) -> Result<Rows, CliError> {
+fn dry_run(
+    arguments: &Arguments,
+    request: &Request<'_>,
+    console: &Console,
+) -> Result<Rows, CliError> {
     match plan(arguments, request) {
         Ok(plan) => Ok(plan_rows(&plan, request.force)),
         Err(CliError::Pipeline(PipelineError::Lacking { problems, plan })) => {
-            remark(&problems);
+            console.remark(problems);
             Ok(plan_rows(&plan, request.force))
         }
         Err(error) => Err(error),
@@ -155,4 +197,73 @@ fn plan_rows(plan: &Plan, force: &[String]) -> Rows {
         ]);
     }
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use patchwork_core::Fingerprint;
+    use patchwork_pipeline::{Outcome, StageResult, StageStatus};
+
+    use super::*;
+
+    /// A run of one stage.
+    fn outcome(status: StageStatus, signal: Option<i32>) -> RunOutcome {
+        let stage = StageResult {
+            stage: "train".to_owned(),
+            kind: "train".to_owned(),
+            status,
+            duration: Duration::ZERO,
+            fingerprint: Fingerprint::of(&json!("train")),
+            folder: PathBuf::new(),
+            outcome: status.is_done().then(Outcome::default),
+            error: Vec::new(),
+            log: PathBuf::new(),
+        };
+        RunOutcome {
+            run: "test-1".to_owned(),
+            stages: vec![stage],
+            signal,
+            unrecorded: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_signal_stops_a_matrix_of_which_something_is_left() {
+        let stopped = |status, is_last| stopped_by(&outcome(status, Some(15)), is_last);
+        // It came while the combination's last stage was published.
+        assert_eq!(stopped(StageStatus::Succeeded, false), Some(15));
+        assert_eq!(stopped(StageStatus::Succeeded, true), None);
+        assert_eq!(stopped(StageStatus::Interrupted, true), Some(15));
+        assert_eq!(stopped_by(&outcome(StageStatus::Failed, None), false), None);
+    }
+
+    #[test]
+    fn a_matrix_ends_as_the_worst_of_its_combinations() {
+        let (done, paused, failed) = (
+            outcome(StageStatus::Succeeded, None),
+            outcome(StageStatus::Interrupted, None),
+            outcome(StageStatus::Failed, None),
+        );
+        let unrecorded = RunOutcome {
+            unrecorded: vec!["no space".to_owned()],
+            ..done.clone()
+        };
+        for (outcomes, code, told) in [
+            (vec![&done, &done], ExitCode::SUCCESS, 0),
+            (vec![&paused, &done], ExitCode::from(EXIT_PAUSED), 1),
+            (vec![&failed, &done], ExitCode::from(EXIT_FAILED), 1),
+            (vec![&unrecorded, &done], ExitCode::from(EXIT_FAILED), 1),
+            (vec![&paused, &failed], ExitCode::from(EXIT_FAILED), 2),
+        ] {
+            let mut tally = Tally::default();
+            for outcome in &outcomes {
+                tally.count(outcome);
+            }
+            assert_eq!(tally.exit_code(), code, "{outcomes:?}");
+            assert_eq!(tally.remarks(2).len(), told, "{outcomes:?}");
+        }
+    }
 }

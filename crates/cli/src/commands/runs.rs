@@ -11,15 +11,19 @@ use crate::output::{Rows, duration};
 
 pub(crate) async fn runs(home: &Path, arguments: &ListArguments) -> Result<(), CliError> {
     let registry = Registry::open_read_only(&home.join("registry.db")).await?;
-    let mut rows = Rows::new(&[
+    let is_table = arguments.format == Format::Table;
+    let mut columns = vec![
         "run", "status", "started", "time", "stages", "cached", "metric", "value",
-    ]);
+    ];
+    if !is_table {
+        columns.push("samples");
+    }
+    let mut rows = Rows::new(&columns);
     for run in registry.runs(arguments.limit as usize).await? {
-        let table = arguments.format == Format::Table;
-        rows.push(vec![
+        let mut row = vec![
             json!(run.name),
             json!(run.status),
-            json!(if table {
+            json!(if is_table {
                 run.started.replace('T', " ").chars().take(16).collect()
             } else {
                 run.started
@@ -28,11 +32,17 @@ pub(crate) async fn runs(home: &Path, arguments: &ListArguments) -> Result<(), C
             json!(run.stages),
             json!(run.cached),
             json!(run.metric),
-            match run.value {
-                Some(value) if table => json!(format!("{value:.3}")),
-                value => json!(value),
-            },
-        ]);
+        ];
+        if is_table {
+            // A score says little without the number of samples behind it.
+            let score = run.value.zip(run.samples);
+            row.push(json!(
+                score.map(|(value, samples)| format!("{value:.3} ({samples})"))
+            ));
+        } else {
+            row.extend([json!(run.value), json!(run.samples)]);
+        }
+        rows.push(row);
     }
     rows.print(arguments.format)
 }

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use patchwork_registry::{Registry, RunDetail};
+use patchwork_config::Kind;
+use patchwork_registry::{Registry, RunDetail, ScoreRow};
 use serde_json::json;
 
 use crate::arguments::{Format, ShowArguments};
@@ -140,7 +141,7 @@ fn scores(detail: &RunDetail) -> Rows {
     ]);
     for score in &detail.scores {
         rows.push(vec![
-            json!(score.subject),
+            json!(subject(score)),
             json!(score.metric),
             json!(format!("{:.3}", score.value)),
             json!(score.deviation.map(|deviation| format!("{deviation:.3}"))),
@@ -150,6 +151,16 @@ fn scores(detail: &RunDetail) -> Rows {
         ]);
     }
     rows
+}
+
+/// What a score is of, with the stage that measured it where that has a name of its own: of several such stages, each
+/// may have measured the same.
+pub(super) fn subject(score: &ScoreRow) -> String {
+    if score.stage == Kind::Evaluate.name() {
+        score.subject.clone()
+    } else {
+        format!("{} ({})", score.subject, score.stage)
+    }
 }
 
 fn metrics(detail: &RunDetail) -> Rows {

@@ -34,6 +34,8 @@ pub(crate) const KEYS: &[&str] = &[
     "snapshot_samples",
     "gradient_accumulation",
     "init_from",
+    "resume_from",
+    "keep_checkpoint",
     "preconditioning",
     "sigma_data",
     "p_mean",
@@ -102,6 +104,13 @@ pub struct TrainSettings {
     /// A network's file whose weights training starts from; none = random weights.
     #[serde(default)]
     pub init_from: Option<String>,
+    /// The checkpoint of another training, from whose weights, averages, moments and images seen this one goes on under its
+    /// own settings; none = it begins at its beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume_from: Option<String>,
+    /// Whether the last checkpoint is in the artifact, for a training that goes on from it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep_checkpoint: bool,
     /// The factors around the network, with the noise levels and the weights that belong to them in training.
     pub preconditioning: Preconditioning,
     /// Standard deviation of the data that EDM's preconditioning assumes.
@@ -329,6 +338,8 @@ impl TrainSettings {
             )?,
             gradient_accumulation: section.integer("gradient_accumulation", Some(1), 1..=65_536)?,
             init_from: section.optional("init_from")?,
+            resume_from: section.optional("resume_from")?,
+            keep_checkpoint: section.or("keep_checkpoint", false)?,
             preconditioning: section.or("preconditioning", Preconditioning::Edm)?,
             sigma_data: section.positive("sigma_data", 0.5)?,
             p_mean: section.number("p_mean", Some(-1.2), -100.0..=100.0)?,
@@ -344,6 +355,11 @@ impl TrainSettings {
             return Err(section.invalid("gradient_accumulation", problem));
         }
         settings.check_preconditioning(section)?;
+        if settings.resume_from.is_some() && settings.init_from.is_some() {
+            let problem =
+                "has training go on from a checkpoint, weights and all; leave out `init_from`";
+            return Err(section.invalid("resume_from", problem));
+        }
         if settings.label_dropout > 0.0 && !settings.class_conditional {
             let problem = "withholds classes, but `class_conditional` is false";
             return Err(section.invalid("label_dropout", problem));

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::convert::{Cut, copy_patch};
 use super::patch::{PatchRequest, PatchSize};
 use crate::error::DatasetError;
-use crate::shards::{Channels, INDEX_FILE, ShardSpec, map_file, read_index, shard_file_name};
+use crate::shards::{Channels, INDEX_FILE, ShardSpec, read_index, shard_file_name};
 
 /// Values below which a batch is copied on the calling thread: waking others would take longer.
 const PARALLEL_VALUES: usize = 1 << 20;
@@ -42,7 +42,7 @@ impl ShardSet {
         let shards = (0..count)
             .map(|number| {
                 let path = folder.join(shard_file_name(number));
-                Ok(map_file(&path, &file_error::open(&path)?)?)
+                Ok(file_error::map(&path, &file_error::open(&path)?)?)
             })
             .collect::<Result<Vec<Mmap>, DatasetError>>()?;
         let image_bytes = index.spec.image_bytes() as u64;

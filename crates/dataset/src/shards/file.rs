@@ -1,7 +1,6 @@
 //! A shard file opened for reading: its small columns, and where its pixels lie.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +12,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::basic::Compression;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
-use patchwork_core::file_error::{self, FileError};
+use patchwork_core::file_error;
 
 use super::spec::from_key_values;
 use super::write::{DIGEST_BYTES, IMAGE, image_digest};
@@ -50,7 +49,7 @@ impl ShardFile {
     pub(super) fn open_unchecked(path: &Path, image_bytes: usize) -> Result<Self, DatasetError> {
         let failed = |error| DatasetError::parquet("read", path, error);
         let file = file_error::open(path)?;
-        let map = map_file(path, &file)?;
+        let map = file_error::map(path, &file)?;
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Required);
         let builder =
             ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).map_err(failed)?;
@@ -198,15 +197,4 @@ fn pixel_range(
         (Some(start), Some(end)) if start as i64 > page.offset => Ok(start..end),
         _ => Err("its images do not lie within the file".to_owned()),
     }
-}
-
-/// Maps a file for reading.
-pub(crate) fn map_file(path: &Path, file: &File) -> Result<Mmap, FileError> {
-    #[expect(
-        unsafe_code,
-        reason = "a shard is written once, renamed into place and never changed while it is in use, so the \
-                  mapped bytes do not change under the slices that are lent out"
-    )]
-    let map = unsafe { Mmap::map(file) };
-    map.map_err(|source| FileError::new("map", path, source))
 }

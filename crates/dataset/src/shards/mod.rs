@@ -25,7 +25,6 @@ pub use channels::Channels;
 pub use set_writer::ShardSetWriter;
 pub use spec::{FORMAT, INDEX_FILE, REJECTED_FILE, Rejected, Row, ShardSpec};
 
-pub(crate) use file::map_file;
 pub(crate) use index::{read_digests, read_index};
 pub(crate) use keys::KeyReader;
 pub(crate) use spec::shard_file_name;

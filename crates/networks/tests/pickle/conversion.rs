@@ -153,7 +153,7 @@ fn safetensors_of_others_need_settings_and_ours_take_no_others() {
     let tensors: Vec<(String, Tensor)> = weights(&network).into_iter().collect();
     let theirs = folder.file(
         "theirs.safetensors",
-        &to_safetensors_bytes(&tensors, None).unwrap(),
+        &to_safetensors_bytes(&tensors, &BTreeMap::new()).unwrap(),
     );
     assert!(matches!(
         import(&theirs, None, None),
@@ -167,7 +167,7 @@ fn safetensors_of_others_need_settings_and_ours_take_no_others() {
     ));
     assert!(matches!(
         import(&ours, Some("ema"), None),
-        Err(NetworkError::NoEntries { .. })
+        Err(NetworkError::NoEntry { .. })
     ));
 
     // Settings of another network: the file and what does not fit are named.
@@ -187,7 +187,7 @@ fn settings_take_no_memory() {
     let folder = Folder::new();
     let empty = folder.file(
         "empty.safetensors",
-        &to_safetensors_bytes(&[], None).unwrap(),
+        &to_safetensors_bytes(&[], &BTreeMap::new()).unwrap(),
     );
     // Terabytes, if it were built.
     let huge = NetworkConfig {
@@ -207,7 +207,7 @@ fn an_export_has_the_published_names_and_comes_back() {
     let tensors: Vec<(String, Tensor)> = weights(&network).into_iter().collect();
     let file = folder.file(
         "plain.safetensors",
-        &to_safetensors_bytes(&tensors, None).unwrap(),
+        &to_safetensors_bytes(&tensors, &BTreeMap::new()).unwrap(),
     );
     let ours = folder.file(
         "ours.safetensors",
@@ -246,7 +246,7 @@ fn an_export_has_the_published_names_and_comes_back() {
     let large: Vec<(String, Tensor)> = large.into_iter().collect();
     let file = folder.file(
         "large.safetensors",
-        &to_safetensors_bytes(&large, None).unwrap(),
+        &to_safetensors_bytes(&large, &BTreeMap::new()).unwrap(),
     );
     let large = folder.file(
         "ours.safetensors",

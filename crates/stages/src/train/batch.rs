@@ -12,7 +12,7 @@ use tch::{Cuda, Device, Kind, Tensor};
 
 use super::ahead::Ahead;
 use super::augmentation::augment_options;
-use super::checkpoint::Position;
+use super::checkpoint_file::Position;
 use super::host::HostBatch;
 
 /// Makes the batches of a run.

@@ -6,97 +6,22 @@
 //! kept: should the last be damaged, training goes on from the one before it.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use patchwork_core::{Digest, FileError, durable, file_error};
-use patchwork_networks::NetworkError;
-use patchwork_networks::checkpoint::{read_safetensors, to_safetensors_bytes};
+use patchwork_networks::{NetworkConfig, NetworkError};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use tch::Tensor;
 
-use super::curve::LossCurve;
-use super::divergence::{LossRange, Rollback};
+use super::checkpoint_file::{Checkpoint, CheckpointError, State, read_state, write};
 use super::snapshots::Snapshots;
 
 const KEPT: usize = 2;
 const FORMAT: &str = "patchwork.checkpoint/2";
-const STATE_KEY: &str = "patchwork.training";
 
-/// Where training stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Position {
-    /// Steps done.
-    pub(crate) step: u64,
-    /// The training clock.
-    pub(crate) images_seen: u64,
-    /// Images taken from the data set so far: the position in its endless shuffled order.
-    pub(crate) images_drawn: u64,
-    /// Steps whose draws were passed over when training went back: a step's draws are those of the sum.
-    pub(crate) skipped_steps: u64,
-}
-
-impl Position {
-    /// The position in the sequence of draws.
-    pub(crate) fn draw(&self) -> u64 {
-        self.step + self.skipped_steps
-    }
-}
-
-/// Everything that training goes on from, but for tensors.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct State {
-    pub(crate) position: Position,
-    pub(crate) curve: LossCurve,
-    pub(crate) range: LossRange,
-    pub(crate) snapshots: Snapshots,
-    pub(crate) rollbacks: Vec<Rollback>,
-}
-
-impl State {
-    pub(crate) fn new(duration_images: u64) -> Self {
-        Self {
-            position: Position::default(),
-            curve: LossCurve::new(duration_images),
-            range: LossRange::default(),
-            snapshots: Snapshots::default(),
-            rollbacks: Vec::new(),
-        }
-    }
-}
-
-/// A checkpoint that was read and found whole.
-pub(crate) struct Checkpoint {
-    pub(crate) tensors: BTreeMap<String, Tensor>,
-    pub(crate) state: State,
-}
-
-impl Checkpoint {
-    /// The tensors under a prefix, without it, together with others.
-    pub(crate) fn tensors(
-        &self,
-        prefix: &str,
-        others: &BTreeMap<String, Tensor>,
-    ) -> BTreeMap<String, Tensor> {
-        self.tensors
-            .iter()
-            .filter_map(|(name, tensor)| {
-                Some((
-                    name.strip_prefix(prefix)?.to_owned(),
-                    tensor.shallow_clone(),
-                ))
-            })
-            .chain(
-                others
-                    .iter()
-                    .map(|(name, tensor)| (name.clone(), tensor.shallow_clone())),
-            )
-            .collect()
-    }
-}
+/// The extension of a record, and of that of an unusable checkpoint.
+const RECORD: &str = "json";
+const SET_ASIDE: &str = "unusable";
 
 #[derive(Serialize, Deserialize)]
 struct Record {
@@ -110,8 +35,16 @@ pub(crate) struct Checkpoints {
 }
 
 impl Checkpoints {
+    /// Those in a folder, rid of tensors that a death left without their record.
     pub(crate) fn open(folder: &Path) -> Result<Self, FileError> {
         durable::remove_partials(folder)?;
+        for path in durable::list(folder)? {
+            let has = |extension: &str| path.with_extension(extension).exists();
+            let is_checkpoint = name(&path).starts_with("checkpoint-") && !is_record(&path);
+            if is_checkpoint && !has(RECORD) && !has(SET_ASIDE) {
+                durable::remove_file(&path)?;
+            }
+        }
         Ok(Self {
             folder: folder.to_owned(),
         })
@@ -129,6 +62,8 @@ impl Checkpoints {
         let mut records = self.records()?;
         while let Some(record) = records.pop() {
             match read(&record) {
+                // It may be sound, and readable the next time.
+                Err(error) if error.is_unread() => return Err(error.into()),
                 Ok(checkpoint) => {
                     for record in &unusable {
                         set_aside(record)?;
@@ -158,6 +93,12 @@ impl Checkpoints {
         Ok(!self.records()?.is_empty())
     }
 
+    /// The tensors of the newest one, whole or not.
+    pub(crate) fn newest_file(&self) -> Result<Option<PathBuf>, FileError> {
+        let newest = self.records()?.pop();
+        Ok(newest.map(|record| record.with_extension("safetensors")))
+    }
+
     /// The snapshots that the checkpoints list, those of every one; none where one of them cannot be read.
     pub(crate) fn listed_snapshots(&self) -> Result<Option<Vec<Snapshots>>, FileError> {
         let states = self.records()?.into_iter().map(|record| {
@@ -171,28 +112,26 @@ impl Checkpoints {
     pub(crate) fn save(
         &self,
         tensors: &[(String, Tensor)],
+        config: &NetworkConfig,
         state: &State,
     ) -> Result<(), NetworkError> {
-        let text = serde_json::to_string(state).expect("a training's state is plain data");
-        let metadata = HashMap::from([(STATE_KEY.to_owned(), text)]);
-        let bytes = to_safetensors_bytes(tensors, Some(metadata))?;
         let step = format!("checkpoint-{:09}", state.position.step);
-        let before = self.records()?;
-        let of_step = before
-            .iter()
-            .filter(|record| name(record).starts_with(&step));
-        let number = of_step.clone().filter_map(|record| number(record)).max();
+        let of_step: Vec<PathBuf> = durable::list(&self.folder)?
+            .into_iter()
+            .filter(|path| name(path).starts_with(&step))
+            .collect();
+        let number = of_step.iter().filter_map(|path| number(path)).max();
         let number = number.map_or(0, |number| number + 1);
         let record = self.folder.join(format!("{step}.{number:02}.json"));
-        durable::write(&record.with_extension("safetensors"), &bytes)?;
-        durable::write_json(
-            &record,
-            &Record {
-                format: FORMAT.to_owned(),
-                blake3: Digest::of(&bytes),
-            },
+        let blake3 = write(
+            &record.with_extension("safetensors"),
+            tensors,
+            config,
+            state,
         )?;
-        for old in of_step {
+        let format = FORMAT.to_owned();
+        durable::write_json(&record, &Record { format, blake3 })?;
+        for old in of_step.iter().filter(|path| is_record(path)) {
             remove(old)?;
         }
         let records = self.records()?;
@@ -215,12 +154,14 @@ impl Checkpoints {
     /// The records, oldest first: their names sort by step.
     fn records(&self) -> Result<Vec<PathBuf>, FileError> {
         let mut paths = durable::list(&self.folder)?;
-        paths.retain(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "json")
-        });
+        paths.retain(|path| is_record(path));
         Ok(paths)
     }
+}
+
+fn is_record(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension == RECORD)
 }
 
 fn name(path: &Path) -> Cow<'_, str> {
@@ -238,7 +179,7 @@ fn number(record: &Path) -> Option<u32> {
 
 /// Takes an unusable checkpoint out of the way of others, and keeps it for whoever wants to look.
 fn set_aside(record: &Path) -> Result<(), FileError> {
-    durable::rename_file(record, &record.with_extension("unusable"))
+    durable::rename_file(record, &record.with_extension(SET_ASIDE))
 }
 
 fn remove(record: &Path) -> Result<(), FileError> {
@@ -252,6 +193,8 @@ fn remove(record: &Path) -> Result<(), FileError> {
 pub(crate) enum RestoreError {
     #[error(transparent)]
     File(#[from] FileError),
+    #[error(transparent)]
+    Unread(#[from] CheckpointError),
     #[error(
         "none of the checkpoints can be used:\n{problems}\nhint: make `{}` readable again or restore it, or delete it \
          to begin training anew",
@@ -260,58 +203,15 @@ pub(crate) enum RestoreError {
     NoneWhole { folder: PathBuf, problems: String },
 }
 
-/// Why a checkpoint cannot be used.
-#[derive(Debug, thiserror::Error)]
-enum CheckpointError {
-    #[error(transparent)]
-    File(#[from] FileError),
-    #[error(transparent)]
-    Tensors(#[from] NetworkError),
-    #[error("its tensors' digest is {found}, the record says {recorded}")]
-    Digest { recorded: Digest, found: Digest },
-    #[error("its format is `{0}`, this version reads `{FORMAT}`")]
-    Format(String),
-    #[error("it does not say where training stood: {0}")]
-    State(#[from] serde_json::Error),
-}
-
 fn read(record_path: &Path) -> Result<Checkpoint, CheckpointError> {
     let record: Record = file_error::read_json(record_path)?;
     if record.format != FORMAT {
-        return Err(CheckpointError::Format(record.format));
-    }
-    let path = record_path.with_extension("safetensors");
-    let found = Digest::of_file(&path)?;
-    if found != record.blake3 {
-        return Err(CheckpointError::Digest {
-            recorded: record.blake3,
-            found,
+        return Err(CheckpointError::Format {
+            found: record.format,
+            known: FORMAT,
         });
     }
-    Ok(Checkpoint {
-        tensors: read_safetensors(&path)?,
-        state: read_state(&path)?,
-    })
-}
-
-/// Where training stood, from a checkpoint's safetensors file.
-fn read_state(path: &Path) -> Result<State, CheckpointError> {
-    let header: Value = serde_json::from_slice(&read_header(path)?)?;
-    let text = header["__metadata__"][STATE_KEY].as_str();
-    Ok(serde_json::from_str(text.unwrap_or_default())?)
-}
-
-/// The JSON at the head of a safetensors file.
-fn read_header(path: &Path) -> Result<Vec<u8>, FileError> {
-    let failed = |source| FileError::new("read", path, source);
-    let mut file: File = file_error::open(path)?;
-    let mut length = [0; 8];
-    file.read_exact(&mut length).map_err(failed)?;
-    let mut header = Vec::new();
-    file.take(u64::from_le_bytes(length))
-        .read_to_end(&mut header)
-        .map_err(failed)?;
-    Ok(header)
+    Checkpoint::open(&record_path.with_extension("safetensors"), record.blake3)
 }
 
 #[cfg(test)]
@@ -320,12 +220,21 @@ mod tests {
 
     use super::*;
 
+    fn config() -> NetworkConfig {
+        serde_json::from_value(serde_json::json!({
+            "arch": "ddpmpp", "img_resolution": 16, "img_channels": 3, "in_channels": 5, "out_channels": 3,
+            "position_channels": true, "label_dim": 0, "augment_dim": 0, "model_channels": 8,
+            "channel_mult": [1], "num_blocks": 1, "attn_resolutions": [], "dropout": 0.0, "sigma_data": 0.5
+        }))
+        .unwrap()
+    }
+
     fn save(checkpoints: &Checkpoints, step: u64, value: f64) {
         let mut state = State::new(100);
         state.position.step = step;
         let tensor = Tensor::full([2], value, (Kind::Float, tch::Device::Cpu));
         let tensors = [("x".to_owned(), tensor)];
-        checkpoints.save(&tensors, &state).unwrap();
+        checkpoints.save(&tensors, &config(), &state).unwrap();
     }
 
     fn newest(checkpoints: &Checkpoints) -> (u64, f64) {
@@ -333,7 +242,7 @@ mod tests {
         let found = found.unwrap();
         (
             found.state.position.step,
-            found.tensors["x"].double_value(&[0]),
+            found.tensors("").unwrap()["x"].double_value(&[0]),
         )
     }
 
@@ -365,6 +274,15 @@ mod tests {
         let tensors = folder.path().join("checkpoint-000000007.01.safetensors");
         std::fs::write(&tensors, "x").unwrap();
         assert_eq!(newest(&checkpoints), (6, 3.0));
+        // What was set aside is not written over, nor taken for a leftover; tensors without a record are one.
+        save(&checkpoints, 7, 9.0);
+        assert!(names(&checkpoints)[1].contains("7.02"));
+        assert_eq!(std::fs::read(&tensors).unwrap(), b"x");
+        assert!(checkpoints.forget_newest().unwrap());
+        let leftover = folder.path().join("checkpoint-000000008.00.safetensors");
+        std::fs::write(&leftover, "x").unwrap();
+        let checkpoints = Checkpoints::open(folder.path()).unwrap();
+        assert!(tensors.exists() && !leftover.exists());
         // Older steps than the unusable one's are the newest now.
         save(&checkpoints, 3, 6.0);
         save(&checkpoints, 4, 7.0);

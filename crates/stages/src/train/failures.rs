@@ -5,13 +5,17 @@ use std::error::Error;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use patchwork_pipeline::failure::may_pass;
 use patchwork_pipeline::worker::{Context, StageError};
 
-/// How long to wait before a full disk is written to again, and how often to look for a wish to stop meanwhile.
-const WAIT: (Duration, u32) = (Duration::from_millis(500), 20);
+/// How long to wait before a full disk is written to again, and between two looks for a wish to stop meanwhile.
+const WAIT: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(500);
+
+/// How long to go on waiting once asked to stop: less than a supervisor that died leaves its workers.
+const LAST_WAIT: Duration = Duration::from_secs(40);
 
 /// Does what training can do without. Its failure, a panic of libtorch's included, is told and goes no further: none.
 ///
@@ -34,12 +38,16 @@ pub(super) fn dispensable<T>(
     Ok(None)
 }
 
-/// Does what training cannot do without; where the disk is full it waits for space, as long as nobody asks it to stop.
+/// Does what training cannot do without; where the disk is full it waits for space, and not for long once asked to stop.
+///
+/// # Errors
+/// Those of `work`; [`StageError::Interrupted`] where it was asked to stop and there still was no space.
 pub(super) fn once_there_is_space<T>(
     context: &Context,
     mut work: impl FnMut() -> Result<T, StageError>,
 ) -> Result<T, StageError> {
     let mut is_told = false;
+    let mut asked_at: Option<Instant> = None;
     loop {
         let error = match work() {
             Err(StageError::Failed(error)) if may_pass(&*error) => error,
@@ -54,11 +62,18 @@ pub(super) fn once_there_is_space<T>(
             context.warn(format!("training waits for space on the disk: {error}"));
             is_told = true;
         }
-        for _ in 0..WAIT.1 {
+        let failed_at = Instant::now();
+        while failed_at.elapsed() < WAIT {
             if context.is_interrupted() {
-                return Err(StageError::Failed(error));
+                let asked_at = *asked_at.get_or_insert_with(Instant::now);
+                if asked_at.elapsed() >= LAST_WAIT {
+                    context.warn(format!(
+                        "asked to stop while there is no space; what was trained since the last checkpoint is lost: {error}"
+                    ));
+                    return Err(StageError::Interrupted);
+                }
             }
-            sleep(WAIT.0);
+            sleep(LOOK);
         }
     }
 }

@@ -7,6 +7,7 @@ mod ahead;
 mod augmentation;
 mod batch;
 mod checkpoint;
+mod checkpoint_file;
 mod curve;
 mod divergence;
 mod events;
@@ -22,6 +23,7 @@ mod snapshots;
 mod state;
 mod training;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +45,8 @@ use batch::Batches;
 pub(crate) use batch::one_hot;
 #[cfg(test)]
 pub(crate) use batch::tests::GENERATOR;
-use checkpoint::{Checkpoints, State};
+use checkpoint::Checkpoints;
+use checkpoint_file::State;
 use health::Health;
 pub(crate) use kept::{KeptAverage, KeptAverages, RECORD_SUFFIX, record_file};
 use pulse::Pulse;
@@ -53,6 +56,9 @@ use training::Training;
 
 /// The final network's file in the artifact.
 pub(crate) const NETWORK_FILE: &str = "network.safetensors";
+
+/// The file of the last checkpoint in the artifact, where `keep_checkpoint` has it kept.
+const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
 
 /// What the names of the snapshots' files begin with.
 const SNAPSHOT_PREFIX: &str = "snapshot-";
@@ -71,18 +77,22 @@ enum TrainError {
     )]
     NoClasses,
     #[error(
-        "{problem} after {images_seen} images; lower `learning_rate`, lengthen `learning_rate_rampup_images`, or use \
-         `precision = \"float32\"`; `on_divergence` = \"rollback\" goes on from the last checkpoint with other batches"
+        "{problem} after {images_seen} images; `on_divergence` = \"rollback\" goes on from the last checkpoint with other \
+         batches; or {remedy}"
     )]
-    Diverged { problem: String, images_seen: u64 },
+    Diverged {
+        problem: String,
+        images_seen: u64,
+        remedy: String,
+    },
     #[error(
-        "{problem} after {images_seen} images, and so it was after {rollbacks} rollbacks; lower `learning_rate`, \
-         lengthen `learning_rate_rampup_images`, or use `precision = \"float32\"`"
+        "{problem} after {images_seen} images, and so it was after {rollbacks} rollbacks; {remedy}"
     )]
     KeepsDiverging {
         problem: String,
         images_seen: u64,
         rollbacks: usize,
+        remedy: String,
     },
 }
 
@@ -110,9 +120,12 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         PatchSchedule::Progressive => Schedule::Progressive,
     };
     let network = Network::new(&config, device, seed.derive("initialisation").value())?;
-    setup::initialise(&network, &settings, job, context)?;
-    let mut step = setup::train_step(&settings, &execution, network)?;
     let checkpoints = Checkpoints::open(context.state())?;
+    let begins = !checkpoints.is_any()?;
+    if begins {
+        setup::initialise(&network, &settings, job, context)?;
+    }
+    let mut step = setup::train_step(&settings, &execution, network)?;
     let checked = memory::check(
         &mut step,
         &sides,
@@ -122,7 +135,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     );
     match checked {
         // It has fitted before, and what lacks may be lent to others for a while.
-        Err(problem) if checkpoints.is_any()? => {
+        Err(problem) if !begins => {
             context.warn(format!(
                 "{problem}; going on all the same, as it did before"
             ));
@@ -149,7 +162,10 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         pulse: Arc::new(Pulse::new()),
         warned_at: None,
     };
-    training.restore()?;
+    if let (false, Some(digest)) = (training.restore()?, &settings.resume_from) {
+        let path = job.execution["resume_file"].as_str().unwrap_or_default();
+        training.take_over(Path::new(path), digest.parse()?)?;
+    }
     training.run()?;
     training.finish()
 }

@@ -56,6 +56,11 @@ pub(super) fn initialise(
         path: path.to_owned(),
         problem,
     })?;
+    if has_no_coordinates(&source, network) {
+        context.warn(format!(
+            "`init_from`: the network in `{path}` knows no coordinates; their weights start at zero"
+        ));
+    }
     if !anew.is_empty() {
         context.warn(format!(
             "`init_from`: layers that read labels start anew, since `{path}` has none of this shape: {}",
@@ -65,8 +70,14 @@ pub(super) fn initialise(
     Ok(())
 }
 
+/// Whether a network without coordinates, such as EDM's, is to learn them.
+fn has_no_coordinates(source: &Network, target: &Network) -> bool {
+    target.config().position_channels && !source.config().position_channels
+}
+
 /// Copies what has the same name and shape, what is not trained included; returns the layers for which there is nothing,
-/// or says why it will not do.
+/// or says why it will not do. Weights of coordinates that the source does not have are zero, so that the target starts as
+/// the source.
 fn copy_weights(source: &Network, target: &Network) -> Result<Vec<String>, String> {
     let [given, wanted] = [source, target].map(|network| {
         let config = network.config();
@@ -88,11 +99,23 @@ fn copy_weights(source: &Network, target: &Network) -> Result<Vec<String>, Strin
         .collect();
     let reads_labels = |name: &str| LABEL_LAYERS.iter().any(|layer| name.contains(layer));
     let wanted = target.named_tensors();
+    let inputs = [source, target].map(|network| network.config().in_channels);
+    let lacks_coordinates = has_no_coordinates(source, target);
+    // Coordinates follow the image's channels wherever a layer reads the network's input.
+    let reads_input = |given: &Tensor, wanted: &Tensor| {
+        let [given, mut wanted] = [given, wanted].map(Tensor::size);
+        let reads = wanted.len() == 4 && given.len() == 4 && [given[1], wanted[1]] == inputs;
+        if reads {
+            wanted[1] = given[1];
+        }
+        lacks_coordinates && reads && given == wanted
+    };
     let mut anew = Vec::new();
     for parameter in &wanted {
         let name = &parameter.name;
         match given.get(name) {
             Some(tensor) if tensor.size() == parameter.tensor.size() => {}
+            Some(tensor) if reads_input(tensor, &parameter.tensor) => {}
             _ if reads_labels(name) => anew.push(name.clone()),
             Some(tensor) => {
                 return Err(format!(
@@ -112,9 +135,15 @@ fn copy_weights(source: &Network, target: &Network) -> Result<Vec<String>, Strin
     }
     tch::no_grad(|| {
         for mut parameter in wanted {
-            if !anew.contains(&parameter.name) {
-                parameter.tensor.copy_(&given[&parameter.name]);
+            if anew.contains(&parameter.name) {
+                continue;
             }
+            let given = &given[&parameter.name];
+            if reads_input(given, &parameter.tensor) {
+                let _ = parameter.tensor.zero_();
+                parameter.tensor = parameter.tensor.narrow(1, 0, inputs[0]);
+            }
+            parameter.tensor.copy_(given);
         }
     });
     Ok(anew)
@@ -230,6 +259,34 @@ mod tests {
         for (source, target) in source.iter().zip(target) {
             assert!(source.tensor.equal(&target.tensor), "{}", source.name);
         }
+    }
+
+    #[test]
+    fn coordinates_that_are_new_change_nothing_at_first() {
+        let _guard = GENERATOR.lock().unwrap();
+        let plain = r#""in_channels": 3, "position_channels": false"#;
+        let residual = r#""encoder_type": "residual""#;
+        for more in [r#""dropout": 0.0"#, residual] {
+            let source = network(&format!("{{{plain}, {more}}}"), 1);
+            let target = network(&format!("{{{more}}}"), 2);
+            assert!(copy_weights(&source, &target).unwrap().is_empty());
+            let images = Tensor::arange(2 * 3 * 64, (tch::Kind::Float, Device::Cpu)).sin();
+            let images = images.reshape([2, 3, 8, 8]);
+            let coordinates = Tensor::arange(2 * 2 * 64, (tch::Kind::Float, Device::Cpu)).cos();
+            let with_coordinates = Tensor::cat(&[&images, &coordinates.reshape([2, 2, 8, 8])], 1);
+            let noise = Tensor::from_slice(&[0.3f32, -0.7]);
+            let [expected, found] = [(&source, &images), (&target, &with_coordinates)]
+                .map(|(network, x)| network.forward(x, &noise, None, None, tch::Kind::Float, None));
+            assert!(found.allclose(&expected, 1e-5, 1e-7, false), "{more}");
+        }
+        // The other way something would be lost.
+        let source = network("{}", 1);
+        let target = network(&format!("{{{plain}}}"), 2);
+        assert!(
+            copy_weights(&source, &target)
+                .unwrap_err()
+                .contains("shape")
+        );
     }
 
     #[test]

@@ -13,6 +13,7 @@ use patchwork_dataset::ShardSet;
 use patchwork_diffusion::sampler::{HeunOptions, NoiseLevels, SamplerOptions};
 use patchwork_metrics::{Extraction, Gaussian, frechet_distance};
 use patchwork_networks::checkpoint::load_network;
+use patchwork_pipeline::failure::says_it_may_pass;
 use patchwork_pipeline::protocol::{Job, Progress};
 use patchwork_pipeline::worker::{Context, StageError};
 use patchwork_plot::{Labels, Line, line_plot};
@@ -21,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
-use super::failures::{dispensable, is_of_files};
+use super::failures::{caught, dispensable, is_of_files};
 use super::training::Training;
 use super::{NETWORK_FILE, snapshot_file};
 use crate::device;
@@ -139,19 +140,29 @@ impl<'a> SnapshotEvaluation<'a> {
     }
 
     /// Keeps the best network once more under a name of its own, draws the curve, and says what is worth telling:
-    /// the best, and what it was measured on. `best_snapshot` is the best one before the final network.
-    pub(super) fn finish(&self, best_snapshot: Option<u64>) -> Result<Value, StageError> {
+    /// the best, and what it was measured on. `best_snapshot` is the best one before the final network, that after
+    /// `images_seen`, which counts as the best where none could be measured.
+    pub(super) fn finish(
+        &self,
+        best_snapshot: Option<u64>,
+        images_seen: u64,
+    ) -> Result<Value, StageError> {
         let snapshot = best_snapshot.map(snapshot_file);
         let candidates = self.measured.iter().filter(|measured| {
             measured.file == NETWORK_FILE || Some(&measured.file) == snapshot.as_ref()
         });
         // Of equal ones the earliest.
-        let Some(best) = candidates.min_by(|left, right| left.value.total_cmp(&right.value)) else {
-            return Ok(Value::Null);
-        };
+        let best = candidates.min_by(|left, right| left.value.total_cmp(&right.value));
+        let file = best.map_or(NETWORK_FILE, |best| &best.file);
         let folder = self.context.artifact();
-        let network = file_error::read(&folder.join(&best.file))?;
+        let network = file_error::read(&folder.join(file))?;
         durable::write(&folder.join(BEST_FILE), &network)?;
+        let Some(best) = best else {
+            self.context.warn(format!(
+                "no network could be measured: `{BEST_FILE}` is the final one"
+            ));
+            return Ok(json!({"images_seen": images_seen, "file": file}));
+        };
         self.plot()?;
         Ok(json!({
             "images_seen": best.images_seen,
@@ -210,16 +221,23 @@ impl<'a> SnapshotEvaluation<'a> {
             self.context.is_interrupted()
         };
         let state = self.context.state().join(format!("features-{digest}"));
-        let store = FeatureStore::fill(
+        let filled = FeatureStore::fill(
             &samples,
             &self.extraction,
             self.settings.batch_size as usize,
             &state,
             &mut report,
-        )?;
-        let distance = frechet_distance(&self.reference, &store.moments(WHOLE)?.whole()?)?;
+        );
+        if let Err(StageError::Interrupted) = filled {
+            return Err(StageError::Interrupted);
+        }
+        // Where the disk is full, half of the features take space that training waits for.
+        let distance = filled.and_then(|store| {
+            let gaussian = store.moments(WHOLE)?.whole()?;
+            Ok(frechet_distance(&self.reference, &gaussian)?)
+        });
         durable::remove_dir_all(&state)?;
-        Ok(distance.distance)
+        Ok(distance?.distance)
     }
 }
 
@@ -245,8 +263,11 @@ impl Training<'_> {
             .transpose()
     }
 
-    /// The same at the end of training, which then is to be kept whatever its measurement comes to: a failure of files
-    /// counts, since it may pass; any other is told and leaves the network without a distance.
+    /// The same at the end of training, which then is to be kept whatever its measurement comes to: a failure of files or
+    /// for lack of memory counts, since it may pass; any other is told and leaves the network without a distance.
+    ///
+    /// # Panics
+    /// For lack of memory.
     pub(super) fn measure_at_last(
         &mut self,
         file: &str,
@@ -255,16 +276,22 @@ impl Training<'_> {
         let context = self.context;
         let mut failed = None;
         let measured = dispensable(context, "measuring a network", || {
-            match self.measure(file, images_seen) {
-                Err(StageError::Failed(error)) if is_of_files(&*error) => {
-                    failed = Some(error);
+            match caught(|| self.measure(file, images_seen)) {
+                Ok(Err(StageError::Failed(error))) if is_of_files(&*error) => {
+                    failed = Some(Err(StageError::Failed(error)));
                     Ok(None)
                 }
-                measured => measured,
+                Err(panic) if says_it_may_pass(&panic) => {
+                    failed = Some(Ok(panic));
+                    Ok(None)
+                }
+                Ok(measured) => measured,
+                Err(panic) => panic!("{panic}"),
             }
         })?;
         match failed {
-            Some(error) => Err(StageError::Failed(error)),
+            Some(Ok(panic)) => panic!("{panic}"),
+            Some(Err(error)) => Err(error),
             None => Ok(measured.flatten()),
         }
     }

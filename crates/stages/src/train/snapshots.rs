@@ -59,6 +59,11 @@ impl Snapshots {
         self.thin_out(settings);
     }
 
+    /// None so far; the next one is due after `images`.
+    pub(crate) fn go_on_from(&mut self, images: u64) {
+        self.last = Some(images);
+    }
+
     /// Notes what was measured of a snapshot: the best one stays.
     pub(crate) fn measured(&mut self, images: u64, distance: f64, settings: &TrainSettings) {
         if let Some(snapshot) = self.kept.iter_mut().find(|kept| kept.images == images) {
@@ -120,6 +125,7 @@ impl Training<'_> {
                 break;
             }
             self.checkpoint_before_measuring()?;
+            self.measure_what_was_missed()?;
             self.pulse.rest();
             let file = snapshot_file(due);
             let context = self.context;
@@ -133,6 +139,30 @@ impl Training<'_> {
             if let Some(distance) = distance.flatten() {
                 self.state.snapshots.measured(due, distance, self.settings);
             }
+        }
+        Ok(())
+    }
+
+    /// Measures kept snapshots whose measurement failed, before they give way to newer ones: one may be the best. Where it
+    /// fails again, the others wait too.
+    fn measure_what_was_missed(&mut self) -> Result<(), StageError> {
+        if self.evaluation.is_none() {
+            return Ok(());
+        }
+        let context = self.context;
+        for images in self.state.snapshots.images() {
+            if self.state.snapshots.is_measured(images) {
+                continue;
+            }
+            let file = snapshot_file(images);
+            let measured = dispensable(context, "measuring a snapshot", || {
+                self.measure(&file, images)
+            })?;
+            let Some(distance) = measured.flatten() else {
+                break;
+            };
+            let snapshots = &mut self.state.snapshots;
+            snapshots.measured(images, distance, self.settings);
         }
         Ok(())
     }
@@ -209,7 +239,7 @@ impl Training<'_> {
 
     fn save_network(&self, average: &Ema, path: &Path) -> Result<(), StageError> {
         let network = Network::new(self.config, Device::Cpu, 0)?;
-        let mut tensors = average.to_tensors();
+        let mut tensors = average.named_views();
         tensors.extend(self.buffers());
         network.load(&tensors)?;
         durable::write(path, &network_to_bytes(&network)?)?;

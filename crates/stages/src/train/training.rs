@@ -16,7 +16,8 @@ use serde_json::json;
 use tch::Device;
 
 use super::batch::Batches;
-use super::checkpoint::{Checkpoints, Position, State};
+use super::checkpoint::Checkpoints;
+use super::checkpoint_file::{Position, State};
 use super::health::Health;
 use super::pulse::{self, Doing, Pulse};
 use super::snapshot_evaluation::SnapshotEvaluation;
@@ -87,13 +88,14 @@ impl Training<'_> {
             self.save_checkpoint()?;
         }
         while self.state.position.images_seen < self.settings.duration_images {
-            self.save_due_snapshots()?;
+            // First, since a snapshot takes its time and is made when training goes on.
             if self.context.is_interrupted() {
-                self.save_checkpoint()?;
+                self.save_needed_checkpoint()?;
                 return Err(StageError::Interrupted);
             }
+            self.save_due_snapshots()?;
             if let Some(limit) = self.limit(begin.elapsed()) {
-                self.save_checkpoint()?;
+                self.save_needed_checkpoint()?;
                 return Err(StageError::Paused(limit));
             }
             let seen = self.state.position.images_seen;
@@ -105,6 +107,10 @@ impl Training<'_> {
                 }
             }
             self.train_one_step()?;
+            let position = self.state.position.images_seen;
+            if position < seen {
+                cadence = Cadence::new(self.execution, position);
+            }
             self.report_progress(resumed);
         }
         self.pulse.rest();
@@ -203,6 +209,7 @@ impl Training<'_> {
             OnDivergence::Stop => Err(TrainError::Diverged {
                 problem,
                 images_seen,
+                remedy: self.remedy()?,
             }
             .into()),
             OnDivergence::Continue => {
@@ -231,6 +238,7 @@ impl Training<'_> {
                         problem,
                         images_seen,
                         rollbacks: all.len() - 1,
+                        remedy: self.remedy()?,
                     }
                     .into());
                 }
@@ -244,9 +252,27 @@ impl Training<'_> {
         }
     }
 
+    /// What helps against divergence, and how not to begin anew with it.
+    fn remedy(&self) -> Result<String, StageError> {
+        const SETTINGS: &str = "lower `learning_rate`, lengthen `learning_rate_rampup_images`, or use \
+                                `precision = \"float32\"`";
+        Ok(match self.checkpoints.newest_file()? {
+            Some(path) => format!(
+                "{SETTINGS}: another training, which begins anew unless it goes on from the last checkpoint with \
+                 `resume_from = \"{}\"`",
+                path.display()
+            ),
+            None => SETTINGS.to_owned(),
+        })
+    }
+
+    /// Makes the artifact. Whatever fails in it, training is over by then: only this part is done again.
     pub(super) fn finish(mut self) -> Result<Outcome, StageError> {
+        self.save_needed_checkpoint()?;
         self.save_due_snapshots()?;
-        self.checkpoint_before_measuring()?;
+        if self.settings.keep_checkpoint {
+            self.keep_checkpoint()?;
+        }
         self.save_networks(NETWORK_FILE)?;
         self.make_up_for_failures()?;
         self.save_samples(NETWORK_FILE, self.state.position.images_seen)?;
@@ -279,7 +305,8 @@ impl Training<'_> {
             summary["best_snapshot"] = json!(images);
         }
         if let Some(evaluation) = &self.evaluation {
-            summary["best"] = evaluation.finish(self.state.snapshots.best())?;
+            summary["best"] =
+                evaluation.finish(self.state.snapshots.best(), self.state.position.images_seen)?;
         }
         if !self.state.rollbacks.is_empty() {
             summary["rollbacks"] = json!(self.state.rollbacks);

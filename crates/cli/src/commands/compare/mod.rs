@@ -2,10 +2,14 @@
 //!
 //! - `side_by_side`: what differs between some runs, as tables joined by polars;
 //! - `ranking`: the scores of a metric, refused where they do not compare;
+//! - `settings`: the settings by which ranked runs can be told apart;
+//! - `differing`: what some runs do not have in common;
 //! - `curves`: distance against training images and against hours, as pictures.
 
 mod curves;
+mod differing;
 mod ranking;
+mod settings;
 mod side_by_side;
 
 use std::path::Path;

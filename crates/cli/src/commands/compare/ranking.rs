@@ -3,11 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use patchwork_registry::{HistoryRow, Registry, RunDetail, ScoreRow};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::arguments::CompareArguments;
+use super::settings::SettingsApart;
+use crate::arguments::{CompareArguments, Format};
+use crate::commands::show::subject;
 use crate::error::CliError;
-use crate::output::Rows;
+use crate::output::{Rows, remark};
+
+/// So much of a fingerprint has room in a table.
+const SHORT: usize = 12;
+
+/// A score, with the run that measured it and later ones that found it made.
+struct Ranked {
+    run: String,
+    score: ScoreRow,
+    also: Vec<String>,
+}
 
 pub(super) async fn rank(
     registry: &Registry,
@@ -24,16 +36,24 @@ pub(super) async fn rank(
         }
         history.retain(|row| named.contains(&row.run));
     }
+    let (history, others): (Vec<_>, Vec<_>) = history
+        .into_iter()
+        .partition(|row| is_wanted(&row.score, arguments));
     if history.is_empty() {
         return Err(CliError::NoScores {
             metric: metric.to_owned(),
-            scope: arguments.pipeline.clone(),
-            known: registry.score_metrics().await?.join(", "),
+            scope: scope(arguments),
+            known: if others.is_empty() {
+                registry.score_metrics().await?.join(", ")
+            } else {
+                kinds(&others)
+            },
         });
     }
-    let scores: Vec<(&str, &ScoreRow)> = history
+    let ranked = ranked(history);
+    let scores: Vec<(&str, &ScoreRow)> = ranked
         .iter()
-        .map(|row| (row.run.as_str(), &row.score))
+        .map(|ranked| (ranked.run.as_str(), &ranked.score))
         .collect();
     let differences = differences(&scores);
     if !differences.is_empty() && !arguments.incomparable {
@@ -42,11 +62,74 @@ pub(super) async fn rank(
             differences: differences.join("\n"),
         });
     }
-    table(&history).print(arguments.format)
+    let runs = ranked.iter().map(|ranked| ranked.run.as_str());
+    let settings = SettingsApart::look_up(registry, metric, runs).await?;
+    table(&ranked, &settings, arguments.format).print(arguments.format)?;
+    if !differences.is_empty() {
+        remark(&warning(metric, &differences));
+    }
+    Ok(())
 }
 
-fn table(history: &[HistoryRow]) -> Rows {
-    let mut rows = Rows::new(&[
+fn is_wanted(score: &ScoreRow, arguments: &CompareArguments) -> bool {
+    let stages = [&score.stage, &score.subject];
+    (arguments.stage.as_ref()).is_none_or(|stage| stages.contains(&stage))
+        && (arguments.samples).is_none_or(|samples| i64::from(samples) == score.samples)
+}
+
+/// Which scores were asked for, as the end of a sentence.
+fn scope(arguments: &CompareArguments) -> String {
+    let pipeline = arguments.pipeline.as_ref();
+    let (stage, samples) = (arguments.stage.as_ref(), arguments.samples);
+    [
+        samples.map(|samples| format!(" of {samples} samples")),
+        stage.map(|stage| format!(" by or of stage `{stage}`")),
+        pipeline.map(|pipeline| format!(" in pipeline `{pipeline}`")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// What there is to choose among.
+fn kinds(history: &[HistoryRow]) -> String {
+    let kinds: BTreeSet<String> = history
+        .iter()
+        .map(|HistoryRow { score, .. }| {
+            format!(
+                "`{}` by `{}` of {} samples",
+                score.subject, score.stage, score.samples
+            )
+        })
+        .collect();
+    kinds.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+/// Each score of each evaluation once: runs that found an evaluation made have its scores too.
+fn ranked(history: Vec<HistoryRow>) -> Vec<Ranked> {
+    let mut ranked: Vec<Ranked> = Vec::new();
+    let mut places: BTreeMap<(String, u64), usize> = BTreeMap::new();
+    for row in history {
+        let place = *places
+            .entry((row.artifact, row.score.value.to_bits()))
+            .or_insert(ranked.len());
+        match ranked.get_mut(place) {
+            Some(known) if known.run == row.run || known.also.contains(&row.run) => {}
+            Some(known) => known.also.push(row.run),
+            None => ranked.push(Ranked {
+                run: row.run,
+                score: row.score,
+                also: Vec::new(),
+            }),
+        }
+    }
+    ranked
+}
+
+/// People get numbers and names that are shortened, programs everything.
+fn table(ranked: &[Ranked], settings: &SettingsApart, format: Format) -> Rows {
+    let is_table = format == Format::Table;
+    let mut columns = vec![
         "rank",
         "run",
         "of",
@@ -56,19 +139,40 @@ fn table(history: &[HistoryRow]) -> Rows {
         "samples",
         "reference images",
         "reference",
-    ]);
-    for (position, HistoryRow { run, score, .. }) in history.iter().enumerate() {
-        rows.push(vec![
+        "settings",
+    ];
+    if !is_table {
+        columns.extend(["stage", "also"]);
+    }
+    let number = |value: f64| match format {
+        Format::Table => json!(format!("{value:.4}")),
+        Format::Json | Format::Csv => json!(value),
+    };
+    let mut rows = Rows::new(&columns);
+    for (position, Ranked { run, score, also }) in ranked.iter().enumerate() {
+        let (mut of, mut reference) = (score.subject.clone(), score.reference.clone());
+        if is_table {
+            of = subject(score);
+            reference.truncate(SHORT);
+        }
+        let mut row = vec![
             json!(position + 1),
             json!(run),
-            json!(score.subject),
-            json!(score.value),
-            json!(score.deviation),
+            json!(of),
+            number(score.value),
+            score.deviation.map_or(Value::Null, number),
             json!(score.images_seen),
             json!(score.samples),
             json!(score.reference_images),
-            json!(score.reference),
-        ]);
+            json!(reference),
+            settings.of_run(run, format),
+        ];
+        match format {
+            Format::Table => {}
+            Format::Json => row.extend([json!(score.stage), json!(also)]),
+            Format::Csv => row.extend([json!(score.stage), json!(also.join(" "))]),
+        }
+        rows.push(row);
     }
     rows
 }
@@ -92,14 +196,16 @@ pub(super) fn warnings(runs: &[RunDetail]) -> Vec<String> {
         .into_iter()
         .filter_map(|(metric, scores)| {
             let differences = differences(&scores);
-            (!differences.is_empty()).then(|| {
-                format!(
-                    "warning: the scores of `{metric}` do not compare:\n{}",
-                    differences.join("\n")
-                )
-            })
+            (!differences.is_empty()).then(|| warning(metric, &differences))
         })
         .collect()
+}
+
+fn warning(metric: &str, differences: &[String]) -> String {
+    format!(
+        "warning: the scores of `{metric}` do not compare:\n{}",
+        differences.join("\n")
+    )
 }
 
 /// One line for each circumstance in which scores differ that must not: its values, each with the runs that have it.

@@ -1,5 +1,7 @@
 //! Some runs side by side: one column a run, joined by polars.
 
+use std::collections::BTreeSet;
+
 use patchwork_registry::RunDetail;
 use polars::prelude::{
     BooleanChunked, DataFrame, DataFrameJoinOps, JoinArgs, JoinCoalesce, JoinType, PolarsResult,
@@ -7,6 +9,8 @@ use polars::prelude::{
 };
 use serde_json::{Value, json};
 
+use super::differing::{Facts, differing};
+use crate::commands::show::subject;
 use crate::output::Rows;
 
 /// The column that runs are joined by.
@@ -25,22 +29,28 @@ pub(super) fn tables(runs: &[RunDetail]) -> PolarsResult<[Titled; 4]> {
         table(
             "settings",
             "settings that differ",
-            &differing(&joined(runs, settings)?)?,
+            &joined_where_differing(runs, settings)?,
         )?,
-        table("scores", "scores", &joined(runs, scores)?)?,
-        table("series", "series, last values", &joined(runs, series)?)?,
+        table("scores", "scores", &joined(runs, &each(runs, scores))?)?,
+        table(
+            "series",
+            "series, last values",
+            &joined(runs, &each(runs, series))?,
+        )?,
         table(
             "circumstances",
             "circumstances that differ",
-            &differing(&joined(runs, circumstances)?)?,
+            &joined_where_differing(runs, circumstances)?,
         )?,
     ])
 }
 
-type Facts = Vec<(String, String)>;
+fn each(runs: &[RunDetail], facts: fn(&RunDetail) -> Facts) -> Vec<Facts> {
+    runs.iter().map(facts).collect()
+}
 
 fn settings(run: &RunDetail) -> Facts {
-    run.params.clone()
+    run.params.iter().cloned().collect()
 }
 
 fn scores(run: &RunDetail) -> Facts {
@@ -48,7 +58,7 @@ fn scores(run: &RunDetail) -> Facts {
         .iter()
         .map(|score| {
             (
-                format!("{} of {}", score.metric, score.subject),
+                format!("{} of {}", score.metric, subject(score)),
                 format!("{:.3}", score.value),
             )
         })
@@ -92,11 +102,11 @@ fn circumstances(run: &RunDetail) -> Facts {
         .collect()
 }
 
-/// A row for each key that any run has.
-fn joined(runs: &[RunDetail], facts: impl Fn(&RunDetail) -> Facts) -> PolarsResult<DataFrame> {
+/// A row for each fact that any run has; the facts are in the order of the runs.
+fn joined(runs: &[RunDetail], facts: &[Facts]) -> PolarsResult<DataFrame> {
     let mut table = df!(KEY => Vec::<String>::new())?;
-    for run in runs {
-        let (keys, values): (Vec<String>, Vec<String>) = facts(run).into_iter().unzip();
+    for (run, facts) in runs.iter().zip(facts) {
+        let (keys, values): (Vec<String>, Vec<String>) = facts.clone().into_iter().unzip();
         let own = df!(KEY => keys, run.run.name.as_str() => values)?;
         let arguments = JoinArgs {
             coalesce: JoinCoalesce::CoalesceColumns,
@@ -108,11 +118,18 @@ fn joined(runs: &[RunDetail], facts: impl Fn(&RunDetail) -> Facts) -> PolarsResu
 }
 
 /// The rows in which not all runs have the same.
-fn differing(table: &DataFrame) -> PolarsResult<DataFrame> {
-    let cells = cells(table)?;
-    let mask: BooleanChunked = cells
+fn joined_where_differing(
+    runs: &[RunDetail],
+    facts: fn(&RunDetail) -> Facts,
+) -> PolarsResult<DataFrame> {
+    let facts = each(runs, facts);
+    let names: BTreeSet<String> = differing(&facts.iter().collect::<Vec<_>>())
+        .into_iter()
+        .collect();
+    let table = joined(runs, &facts)?;
+    let mask: BooleanChunked = cells(&table)?
         .iter()
-        .map(|row| row[1..].windows(2).any(|pair| pair[0] != pair[1]))
+        .map(|row| row[0].as_str().is_some_and(|name| names.contains(name)))
         .collect();
     table.filter(&mask)
 }

@@ -15,6 +15,7 @@ use serde_json::json;
 
 use crate::arguments::Arguments;
 use crate::commands::request::{Planned, exit_code};
+use crate::console::Console;
 use crate::error::CliError;
 use crate::output::remark;
 
@@ -86,7 +87,9 @@ pub(super) async fn repair(
     let work = store.work(manifest.fingerprint).join("artifact");
     give_sound_shards(&manifest, &folder, files, &work)?;
     let made = store.artifact(&manifest.kind, manifest.fingerprint);
-    let outcome = planned.carry_out(&[], None).await?;
+    let mut console = Console::start();
+    let outcome = planned.carry_out(&[], None, &mut console).await?;
+    console.finish()?;
     if !outcome.is_success() {
         remark(&format!(
             "the same command goes on from there; the work so far lies in `{}`",

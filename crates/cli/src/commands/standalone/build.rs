@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::Standalone;
 use crate::arguments::{Arguments, BuildArguments};
+use crate::console::Console;
 use crate::error::CliError;
 
 pub(crate) async fn build(
@@ -43,6 +44,6 @@ pub(crate) async fn build(
         out: &build.out,
         replace: false,
     }
-    .carry_out()
+    .carry_out(Console::start())
     .await
 }

@@ -15,6 +15,7 @@ use serde_json::json;
 use super::given::Given;
 use super::{Standalone, work_home};
 use crate::arguments::{Arguments, EvaluateArguments};
+use crate::console::Console;
 use crate::error::CliError;
 
 const REAL: &str = "real";
@@ -62,8 +63,9 @@ pub(crate) async fn evaluate(
     single.stage.needs = vec![REAL.to_owned(), MEASURED.to_owned()];
     let mut reference = stage(Kind::Reference, REFERENCE, evaluate)?;
     reference.stage.needs = vec![REAL.to_owned()];
-    if let Some(code) = prepare_first(arguments, evaluate, &before, &out).await? {
-        return Ok(code);
+    let mut console = Console::start();
+    if let Some(code) = prepare_first(arguments, evaluate, &before, &out, &mut console).await? {
+        return console.conclude(Ok(code));
     }
     if !is_measured_already {
         before.push(reference);
@@ -77,7 +79,7 @@ pub(crate) async fn evaluate(
         out: &out,
         replace: evaluate.out.is_none(),
     }
-    .carry_out()
+    .carry_out(console)
     .await
 }
 
@@ -157,11 +159,12 @@ async fn prepare_first(
     evaluate: &EvaluateArguments,
     stages: &[SingleStage],
     out: &Path,
+    console: &mut Console,
 ) -> Result<Option<ExitCode>, CliError> {
     if stages.is_empty() {
         return Ok(None);
     }
-    let prepared = super::make_first(arguments, stages, out).await?;
+    let prepared = super::make_first(arguments, stages, out, console).await?;
     let folders = match prepared {
         Ok(folders) => folders,
         Err(code) => return Ok(Some(code)),

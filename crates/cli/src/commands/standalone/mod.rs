@@ -14,9 +14,7 @@ use std::process::ExitCode;
 
 use patchwork_config::SingleStage;
 use patchwork_core::{FileError, durable};
-use patchwork_pipeline::{
-    Manifest, PipelineSpec, RunOutcome, Scope, StageResult, StageSpec, Store,
-};
+use patchwork_pipeline::{Manifest, Outcome, PipelineSpec, RunOutcome, Scope, StageSpec, Store};
 use patchwork_planner::{SpecifyOptions, specify_stage};
 use patchwork_weights::weights_folder;
 use serde_json::json;
@@ -26,10 +24,10 @@ pub(crate) use evaluate::evaluate;
 pub(crate) use sample::sample;
 pub(crate) use train::train;
 
-use super::request::{Planned, exit_code, print_distances, print_scores};
+use super::request::{Planned, exit_code, score_lines};
 use crate::arguments::Arguments;
+use crate::console::Console;
 use crate::error::CliError;
-use crate::output::{line, remark};
 use given::Given;
 
 /// A stage on files, whose result becomes a folder of the user's choice.
@@ -60,12 +58,17 @@ fn logs(out: &Path) -> PathBuf {
 }
 
 impl Standalone<'_> {
-    /// Does the work, or what is left of it.
-    async fn carry_out(self) -> Result<ExitCode, CliError> {
+    /// Does the work, or what is left of it, and ends the command.
+    async fn carry_out(self, mut console: Console) -> Result<ExitCode, CliError> {
+        let end = self.work(&mut console).await;
+        console.conclude(end)
+    }
+
+    async fn work(&self, console: &mut Console) -> Result<ExitCode, CliError> {
         let home = work_home(self.out);
         let name = self.single.stage.name.clone();
         let work_before = home.exists();
-        let planned = match self.plan(&name) {
+        let planned = match self.plan(&name, console) {
             Ok(Some(planned)) => planned,
             Ok(None) => {
                 durable::remove_dir_all(&home)?;
@@ -80,11 +83,11 @@ impl Standalone<'_> {
             }
         };
         let store = planned.store.clone();
-        let outcome = planned.carry_out(&[], None).await?;
+        let outcome = planned.carry_out(&[], None, console).await?;
         if outcome.is_success() {
-            self.publish(&store, &outcome, &name)?;
+            self.publish(&store, &outcome, &name, console)?;
         } else {
-            remark(&format!(
+            console.remark(format!(
                 "the same command goes on from there; the work so far lies in `{}`",
                 home.display()
             ));
@@ -93,7 +96,7 @@ impl Standalone<'_> {
     }
 
     /// What there is to do; none if it is done already, which is told.
-    fn plan(&self, name: &str) -> Result<Option<Planned>, CliError> {
+    fn plan(&self, name: &str, console: &Console) -> Result<Option<Planned>, CliError> {
         let store = Store::open(&work_home(self.out))?;
         let planned = Planned::new(store.clone(), self.spec(&store)?, Scope::All)?;
         let stage = planned
@@ -103,8 +106,8 @@ impl Standalone<'_> {
         if self.out.exists() {
             match Manifest::read(self.out) {
                 Ok(made) if made.fingerprint == stage.fingerprint => {
-                    remark(&format!("`{}` is done already", self.out.display()));
-                    print_scores(&made.outcome)?;
+                    console.remark(format!("`{}` is done already", self.out.display()));
+                    print_scores(&made.outcome, console);
                     return Ok(None);
                 }
                 _ if self.replace => durable::remove_dir_all(self.out)?,
@@ -141,7 +144,13 @@ impl Standalone<'_> {
     }
 
     /// Moves the artifact to its place and the logs beside it, and removes the home folder.
-    fn publish(&self, store: &Store, outcome: &RunOutcome, stage: &str) -> Result<(), CliError> {
+    fn publish(
+        &self,
+        store: &Store,
+        outcome: &RunOutcome,
+        stage: &str,
+        console: &Console,
+    ) -> Result<(), CliError> {
         let done = outcome
             .stages
             .iter()
@@ -150,7 +159,16 @@ impl Standalone<'_> {
         self.keep_logs(store)?;
         durable::publish_directory(&done.folder, self.out)?;
         durable::remove_dir_all(store.home())?;
-        print(done, self.out)
+        if let Some(outcome) = &done.outcome {
+            print_scores(outcome, console);
+        }
+        for path in durable::list(self.out)? {
+            if path.extension().is_some_and(|extension| extension == "png") {
+                console.result(format!("picture: {}", path.display()));
+            }
+        }
+        console.result(self.out.display().to_string());
+        Ok(())
     }
 
     /// Every attempt's logs are kept: the interrupted ones tell of the first part of the work.
@@ -185,6 +203,7 @@ async fn make_first(
     arguments: &Arguments,
     stages: &[SingleStage],
     out: &Path,
+    console: &mut Console,
 ) -> Result<Result<Vec<PathBuf>, ExitCode>, CliError> {
     let store = Store::open(&work_home(out))?;
     let specs = stages
@@ -197,20 +216,16 @@ async fn make_first(
         stages: specs,
     };
     let planned = Planned::new(store, spec, Scope::All)?;
-    let outcome = planned.carry_out(&[], None).await?;
-    if !outcome.is_success() {
+    let outcome = planned.carry_out(&[], None, console).await?;
+    if !outcome.is_success() || !outcome.is_recorded() {
         return Ok(Err(exit_code(&outcome)));
     }
     let folders = outcome.stages.into_iter().map(|stage| stage.folder);
     Ok(Ok(folders.collect()))
 }
 
-fn print(done: &StageResult, out: &Path) -> Result<(), CliError> {
-    print_distances(done)?;
-    for path in durable::list(out)? {
-        if path.extension().is_some_and(|extension| extension == "png") {
-            line(&format!("picture: {}", path.display()))?;
-        }
+fn print_scores(outcome: &Outcome, console: &Console) {
+    for line in score_lines(outcome) {
+        console.result(line);
     }
-    line(&out.display().to_string())
 }

@@ -8,6 +8,7 @@ use patchwork_planner::network::check_format;
 use super::given::Given;
 use super::{Standalone, work_home};
 use crate::arguments::{Arguments, SampleArguments};
+use crate::console::Console;
 use crate::error::CliError;
 
 pub(crate) async fn sample(
@@ -46,6 +47,6 @@ pub(crate) async fn sample(
         out: &sample.out,
         replace: false,
     }
-    .carry_out()
+    .carry_out(Console::start())
     .await
 }

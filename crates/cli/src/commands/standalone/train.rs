@@ -7,6 +7,7 @@ use patchwork_config::{Kind, Stage, load_stage};
 use super::Standalone;
 use super::given::Given;
 use crate::arguments::{Arguments, TrainArguments};
+use crate::console::Console;
 use crate::error::CliError;
 
 pub(crate) async fn train(
@@ -30,6 +31,6 @@ pub(crate) async fn train(
         out: &train.out,
         replace: false,
     }
-    .carry_out()
+    .carry_out(Console::start())
     .await
 }

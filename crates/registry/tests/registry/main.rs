@@ -2,6 +2,8 @@
 //! two writers at once, processes that are gone, schemas that are too new.
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+mod questions;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -73,6 +75,11 @@ fn score(subject: &str, value: f64, images_seen: Option<u64>) -> NewScore {
     }
 }
 
+/// A moment that is not that of the test.
+fn at(minute: u32) -> String {
+    format!("2100-01-01T00:{minute:02}:00.000Z")
+}
+
 /// A registry in a folder that lives as long as the returned guard.
 async fn fresh() -> (tempfile::TempDir, PathBuf, Registry) {
     let folder = tempfile::tempdir().unwrap();
@@ -105,33 +112,40 @@ async fn a_run_is_recorded_and_told_again() {
             "prepare",
             StageStatus::Cached,
             Some(fingerprint("prepare")),
+            &at(1),
         )
         .await
         .unwrap();
     let attempt = registry
-        .start_attempt(run.id, "train", 1, 77)
+        .start_attempt(run.id, "train", 1, 77, &at(2))
         .await
         .unwrap();
     registry.heartbeat(attempt).await.unwrap();
+    let again = registry
+        .start_attempt(run.id, "train", 1, 78, &at(2))
+        .await
+        .unwrap_err();
+    assert!(again.is_refusal(), "{again}");
     let end = AttemptEnd {
+        time: at(3),
         exit: "signal: 9".to_owned(),
         error: Some("killed\nout of memory".to_owned()),
     };
-    registry.end_attempt(attempt, end).await.unwrap();
+    registry.end_attempt(attempt, &end).await.unwrap();
     registry
-        .set_stage(run.id, "train", StageStatus::Failed, None)
+        .set_stage(run.id, "train", StageStatus::Failed, None, &at(4))
         .await
         .unwrap();
     registry
-        .set_stage(run.id, "evaluate", StageStatus::Skipped, None)
+        .set_stage(run.id, "evaluate", StageStatus::Skipped, None, &at(4))
         .await
         .unwrap();
     registry
-        .record_event(run.id, Some("train"), EventLevel::Warning, "slow")
+        .record_event(run.id, Some("train"), EventLevel::Warning, "slow", &at(2))
         .await
         .unwrap();
     registry
-        .record_event(run.id, None, EventLevel::Info, "over")
+        .record_event(run.id, None, EventLevel::Info, "over", &at(5))
         .await
         .unwrap();
     for _ in 0..2 {
@@ -143,10 +157,10 @@ async fn a_run_is_recorded_and_told_again() {
             inputs: vec![("source".to_owned(), fingerprint("source"))],
             summary_json: "{}".to_owned(),
         };
-        registry.record_artifact(&artifact).await.unwrap();
+        registry.record_artifact(&artifact, &at(1)).await.unwrap();
     }
     registry
-        .finish_run(run.id, RunStatus::Failed)
+        .finish_run(run.id, RunStatus::Failed, &at(5))
         .await
         .unwrap();
 
@@ -184,6 +198,20 @@ async fn a_run_is_recorded_and_told_again() {
         Some("killed\nout of memory")
     );
     assert_eq!(detail.events.len(), 2);
+    // Each row says when it happened, whenever it was written.
+    let attempt = &detail.attempts[0];
+    assert_eq!((&attempt.started, &attempt.ended), (&at(2), &Some(at(3))));
+    let stage = &detail.stages[1];
+    assert_eq!((&stage.started, &stage.ended), (&Some(at(2)), &Some(at(4))));
+    assert_eq!(
+        (&detail.run.started, &detail.run.ended),
+        (&run.started, &Some(at(5)))
+    );
+    assert_eq!(detail.events[0].time, at(2));
+    assert_eq!(
+        lines(&reader, "SELECT recorded FROM artifacts").await,
+        [at(1)]
+    );
     assert_eq!((detail.git_revision, detail.git_dirty), (None, Some(true)));
     assert_eq!(
         detail.params,
@@ -209,9 +237,10 @@ async fn a_run_is_recorded_and_told_again() {
     );
 
     let unknown = registry
-        .set_stage(run.id, "trian", StageStatus::Running, None)
-        .await;
-    assert!(matches!(unknown, Err(RegistryError::NoStage { .. })));
+        .set_stage(run.id, "trian", StageStatus::Running, None, &at(6))
+        .await
+        .unwrap_err();
+    assert!(matches!(unknown, RegistryError::NoStage { .. }) && unknown.is_refusal());
 }
 
 #[tokio::test]
@@ -316,8 +345,8 @@ async fn scores_carry_what_makes_them_comparable() {
     }
     let summary = &registry.runs(1).await.unwrap()[0];
     assert_eq!(
-        (summary.metric.as_deref(), summary.value),
-        (Some("fd_efficientnet_lite0"), Some(60.0))
+        (summary.metric.as_deref(), summary.value, summary.samples),
+        (Some("fd_efficientnet_lite0"), Some(60.0), Some(32))
     );
     let history = lines(
         &registry,
@@ -394,7 +423,12 @@ async fn the_database_refuses_what_is_no_status_and_stages_without_a_run() {
             .await
             .is_err()
     );
-    assert!(registry.start_attempt(99, "train", 1, 1).await.is_err());
+    assert!(
+        registry
+            .start_attempt(99, "train", 1, 1, &at(0))
+            .await
+            .is_err()
+    );
     let raw = sqlx::SqlitePool::connect(&format!("sqlite:{}", path.display()))
         .await
         .unwrap();
@@ -522,12 +556,13 @@ async fn two_writers_wait_for_each_other() {
 
 async fn started(registry: &Registry, worker: u32) -> RunRecord {
     let run = registry.create_run(&new_run("demo")).await.unwrap();
+    let now = patchwork_registry::now();
     registry
-        .set_stage(run.id, "prepare", StageStatus::Succeeded, None)
+        .set_stage(run.id, "prepare", StageStatus::Succeeded, None, &now)
         .await
         .unwrap();
     registry
-        .start_attempt(run.id, "train", 1, worker)
+        .start_attempt(run.id, "train", 1, worker, &now)
         .await
         .unwrap();
     run

@@ -1,0 +1,139 @@
+//! The settings by which ranked runs can be told apart: of those that can change what comes out, the ones that differ.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use patchwork_config::Execution;
+use patchwork_registry::Registry;
+use serde_json::{Map, Value, json};
+
+use super::differing::{Facts, differing};
+use crate::arguments::Format;
+use crate::error::CliError;
+
+/// So many settings of a run have room in a table.
+const MOST_IN_TABLE: usize = 6;
+
+/// What the planner adds to how a stage is run.
+const ADDED_EXECUTION: [&str; 3] = ["weights", "environment", "init_file"];
+
+/// The settings in which some runs differ.
+pub(super) struct SettingsApart {
+    /// Such as `train.batch_size`.
+    names: Vec<String>,
+    by_run: BTreeMap<String, Facts>,
+}
+
+impl SettingsApart {
+    /// Looks up the settings of runs that have a score of a metric.
+    pub(super) async fn look_up<'a>(
+        registry: &Registry,
+        metric: &str,
+        runs: impl Iterator<Item = &'a str>,
+    ) -> Result<Self, CliError> {
+        let mut by_run: BTreeMap<String, Facts> =
+            runs.map(|run| (run.to_owned(), Facts::new())).collect();
+        let execution = execution_settings();
+        for (run, key, value) in registry.score_settings(metric).await? {
+            if let Some(facts) = by_run.get_mut(&run)
+                && let Some(name) = outcome_setting(&key, &execution)
+            {
+                facts.insert(name.to_owned(), value);
+            }
+        }
+        let names = differing(&by_run.values().collect::<Vec<_>>());
+        Ok(Self { names, by_run })
+    }
+
+    /// Those of a run: an object for JSON, text otherwise, which leaves out what the run does not have.
+    pub(super) fn of_run(&self, run: &str, format: Format) -> Value {
+        let value = |name: &String| self.by_run.get(run).and_then(|facts| facts.get(name));
+        if format == Format::Json {
+            let settings: Map<String, Value> = self
+                .names
+                .iter()
+                .map(|name| (name.clone(), json!(value(name))))
+                .collect();
+            return Value::Object(settings);
+        }
+        let mut settings: Vec<String> = self
+            .names
+            .iter()
+            .filter_map(|name| Some(format!("{name}={}", value(name)?)))
+            .collect();
+        if format == Format::Table && settings.len() > MOST_IN_TABLE {
+            settings.truncate(MOST_IN_TABLE);
+            settings.push("…".to_owned());
+        }
+        json!(settings.join(" "))
+    }
+}
+
+/// The settings of every kind of stage that say how it is run and change nothing in what comes out.
+fn execution_settings() -> BTreeSet<String> {
+    let execution = json!(Execution::default());
+    let settings = execution.as_object().into_iter().flat_map(Map::keys);
+    settings
+        .map(String::as_str)
+        .filter(|name| *name != "tf32")
+        .chain(ADDED_EXECUTION)
+        .map(str::to_owned)
+        .collect()
+}
+
+/// `stages.train.batch_size` as `train.batch_size`; none for a setting that changes nothing in what comes out.
+fn outcome_setting<'a>(key: &'a str, execution: &BTreeSet<String>) -> Option<&'a str> {
+    let name = key.strip_prefix("stages.")?;
+    let (_, setting) = name.split_once('.')?;
+    let first = setting.split('.').next()?;
+    (!execution.contains(first)).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_no_result_is_left_out() {
+        let execution = execution_settings();
+        for (key, name) in [
+            ("stages.train.batch_size", Some("train.batch_size")),
+            (
+                "stages.train.network.dropout",
+                Some("train.network.dropout"),
+            ),
+            ("stages.train.tf32", Some("train.tf32")),
+            ("stages.train.device", None),
+            ("stages.train.checkpoint_minutes", None),
+            ("stages.train.init_file", None),
+            ("stages.sample.environment.CUDA_DEVICE_ORDER", None),
+        ] {
+            assert_eq!(outcome_setting(key, &execution), name, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_table_shows_the_first_settings_and_programs_get_all() {
+        let settings = |value: &str| -> Facts {
+            (0..8)
+                .map(|number| (format!("train.s{number}"), value.to_owned()))
+                .collect()
+        };
+        let by_run = BTreeMap::from([
+            ("a-1".to_owned(), settings("1")),
+            ("a-2".to_owned(), settings("2")),
+            ("a-3".to_owned(), Facts::new()),
+        ]);
+        let names = differing(&by_run.values().collect::<Vec<_>>());
+        let apart = SettingsApart { names, by_run };
+        assert_eq!(
+            apart.of_run("a-1", Format::Table),
+            "train.s0=1 train.s1=1 train.s2=1 train.s3=1 train.s4=1 train.s5=1 …"
+        );
+        let text = apart.of_run("a-2", Format::Csv);
+        assert!(text.as_str().unwrap().ends_with("train.s6=2 train.s7=2"));
+        assert_eq!(apart.of_run("a-3", Format::Table), "");
+        let object = apart.of_run("a-3", Format::Json);
+        assert_eq!(object.as_object().unwrap().len(), 8);
+        assert_eq!(object["train.s7"], Value::Null);
+    }
+}

@@ -1,0 +1,178 @@
+//! What commands ask about many runs at once: rankings, what can be gone on with, what the disk holds.
+
+use patchwork_core::Fingerprint;
+use patchwork_registry::{NewArtifact, NewRun, NewScore, Registry, RunStatus, StageStatus};
+
+use crate::{fingerprint, fresh, lines, new_run, score};
+
+/// A run whose stages make artifacts of their own, called after `variant`.
+fn variant_of(variant: &str) -> NewRun {
+    let mut run = new_run("sweep");
+    for stage in &mut run.stages {
+        stage.fingerprint = artifact(variant, &stage.name);
+    }
+    run.params = vec![("stages.train.batch_size".to_owned(), variant.to_owned())];
+    run
+}
+
+fn artifact(variant: &str, stage: &str) -> Fingerprint {
+    fingerprint(&format!("{stage} of {variant}"))
+}
+
+/// Enters a run whose training comes to this state, and whose evaluation to what follows from it.
+async fn run_until(registry: &Registry, variant: &str, train: StageStatus, ended: RunStatus) {
+    let run = registry.create_run(&variant_of(variant)).await.unwrap();
+    let evaluate = if train.is_done() {
+        train
+    } else {
+        StageStatus::Skipped
+    };
+    for (stage, status) in [
+        ("prepare", StageStatus::Succeeded),
+        ("train", train),
+        ("evaluate", evaluate),
+    ] {
+        let made = status.is_done().then(|| artifact(variant, stage));
+        registry
+            .set_stage(run.id, stage, status, made)
+            .await
+            .unwrap();
+    }
+    if ended != RunStatus::Running {
+        registry.finish_run(run.id, ended).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_score_is_told_with_its_artifact_and_its_run_with_its_settings() {
+    let (_folder, _, registry) = fresh().await;
+    for variant in ["16", "64", "16"] {
+        let run = registry.create_run(&variant_of(variant)).await.unwrap();
+        let value = if variant == "16" { 60.0 } else { 50.0 };
+        for (subject, images) in [("sample", Some(600)), ("noise", None)] {
+            let score = score(subject, value, images);
+            registry
+                .record_score(run.id, "evaluate", &score)
+                .await
+                .unwrap();
+        }
+    }
+    let metric = "fd_efficientnet_lite0";
+    let ranked: Vec<(String, String)> = registry
+        .score_history(metric, Some("sweep"))
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|row| (row.run, row.artifact))
+        .collect();
+    let expected = [("sweep-2", "64"), ("sweep-1", "16"), ("sweep-3", "16")]
+        .map(|(run, variant)| (run.to_owned(), artifact(variant, "evaluate").to_string()));
+    assert_eq!(ranked, expected);
+    assert!(
+        registry
+            .score_history(metric, Some("demo"))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+
+    let mut settings = registry.score_settings(metric).await.unwrap();
+    settings.sort();
+    let values: Vec<(&str, &str)> = settings
+        .iter()
+        .map(|(run, _, value)| (run.as_str(), value.as_str()))
+        .collect();
+    assert_eq!(
+        values,
+        [("sweep-1", "16"), ("sweep-2", "64"), ("sweep-3", "16")]
+    );
+    assert!(registry.score_settings("fid").await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn the_best_score_of_a_run_is_that_of_its_best_network() {
+    let (_folder, _, registry) = fresh().await;
+    let run = registry.create_run(&new_run("demo")).await.unwrap();
+    registry.create_run(&new_run("demo")).await.unwrap();
+    for (subject, value, images) in [
+        ("early", 40.0, Some(300)),
+        ("sample", 60.0, Some(600)),
+        ("real-halves", 1.0, None),
+    ] {
+        registry
+            .record_score(run.id, "evaluate", &score(subject, value, images))
+            .await
+            .unwrap();
+    }
+    let kernel = NewScore {
+        metric: "kd_efficientnet_lite0".to_owned(),
+        ..score("sample", 0.5, Some(600))
+    };
+    registry
+        .record_score(run.id, "evaluate", &kernel)
+        .await
+        .unwrap();
+    let best = registry.best_scores().await.unwrap();
+    assert_eq!(best.len(), 1, "{best:?}");
+    assert_eq!(
+        (best[0].run.as_str(), best[0].metric.as_str(), best[0].value),
+        ("demo-1", "fd_efficientnet_lite0", 40.0)
+    );
+}
+
+#[tokio::test]
+async fn runs_that_nothing_finished_can_be_gone_on_with() {
+    let (_folder, _, registry) = fresh().await;
+    let unfinished = async || -> Vec<(String, RunStatus)> {
+        let runs = registry.unfinished_runs().await.unwrap();
+        runs.into_iter().map(|run| (run.run, run.status)).collect()
+    };
+    let told = |run: &str, status| (run.to_owned(), status);
+    let (failed, interrupted) = (RunStatus::Failed, RunStatus::Interrupted);
+    run_until(&registry, "a", StageStatus::Failed, failed).await;
+    run_until(&registry, "b", StageStatus::Interrupted, interrupted).await;
+    run_until(&registry, "c", StageStatus::Succeeded, RunStatus::Succeeded).await;
+    assert_eq!(
+        unfinished().await,
+        [told("sweep-2", interrupted), told("sweep-1", failed)]
+    );
+    // Taken up by a later run, which was stopped as well.
+    run_until(&registry, "a", StageStatus::Interrupted, interrupted).await;
+    assert_eq!(
+        unfinished().await,
+        [told("sweep-4", interrupted), told("sweep-2", interrupted)]
+    );
+    // One is at work, the other done.
+    run_until(&registry, "a", StageStatus::Running, RunStatus::Running).await;
+    run_until(&registry, "b", StageStatus::Succeeded, RunStatus::Succeeded).await;
+    assert!(unfinished().await.is_empty());
+}
+
+#[tokio::test]
+async fn artifacts_that_are_gone_take_no_space_until_they_are_made_again() {
+    let (_folder, _, registry) = fresh().await;
+    let record = async |kind: &str| {
+        let artifact = NewArtifact {
+            fingerprint: fingerprint(kind),
+            kind: kind.to_owned(),
+            path: format!("artifacts/{kind}/x"),
+            bytes: 12,
+            inputs: vec![("source".to_owned(), fingerprint("source"))],
+            summary_json: "{}".to_owned(),
+        };
+        registry.record_artifact(&artifact).await.unwrap();
+    };
+    record("prepare").await;
+    record("train").await;
+    registry
+        .mark_gone_artifacts(|path| path == "artifacts/prepare/x")
+        .await
+        .unwrap();
+    let bytes = "SELECT kind, bytes FROM artifacts ORDER BY kind";
+    assert_eq!(lines(&registry, bytes).await, ["prepare 12", "train 0"]);
+    // Its lineage is known all the same.
+    let inputs = "SELECT COUNT(*) FROM stage_inputs";
+    assert_eq!(lines(&registry, inputs).await, ["2"]);
+    record("train").await;
+    assert_eq!(lines(&registry, bytes).await, ["prepare 12", "train 12"]);
+}
