@@ -89,3 +89,23 @@ fn files_that_are_no_checkpoint_are_refused_with_one_message() {
         assert!(!out.exists(), "something was made in spite of: {message}");
     }
 }
+
+#[test]
+fn a_network_of_another_program_is_refused_with_the_command_that_converts_it() {
+    let program = Program::new();
+    let init = format!("stages.train.init_from={PICKLE}");
+    let out = program.home().join("samples");
+    for arguments in [
+        &["run", "pipelines/smoke.toml", "--set", &init][..],
+        &["sample", PICKLE, "--out", out.to_str().unwrap()],
+    ] {
+        let output = program.run(arguments);
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        let command = format!("patchwork checkpoint import {PICKLE} --out network.safetensors");
+        assert!(message.contains(&command), "{message}");
+    }
+    // Nothing is begun.
+    assert!(!program.home().join("samples.work").exists());
+    assert!(!program.home().join("artifacts/prepare").exists());
+}

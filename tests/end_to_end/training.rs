@@ -24,6 +24,8 @@ const RUN: &[&str] = &[
     "--set",
     "stages.train.label_dropout=0.2",
     "--set",
+    "stages.sample.labels=balanced",
+    "--set",
     "stages.train.network.dropout=0.1",
     "--set",
     "stages.train.mirror_probability=0.5",

@@ -9,6 +9,7 @@ use patchwork_core::FileError;
 use patchwork_dataset::DatasetError;
 use patchwork_pipeline::PipelineError;
 use patchwork_planner::SpecifyError;
+use patchwork_planner::network::ForeignNetwork;
 use patchwork_registry::RegistryError;
 use patchwork_weights::WeightsError;
 
@@ -46,6 +47,8 @@ pub(crate) enum CliError {
     Weights(#[from] WeightsError),
     #[error(transparent)]
     File(#[from] FileError),
+    #[error(transparent)]
+    ForeignNetwork(#[from] ForeignNetwork),
     #[error("{message}")]
     Checkpoint {
         message: String,
@@ -186,8 +189,10 @@ impl CliError {
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Stopped { signal } => exit_signalled(*signal),
+            Self::Specify(error) if !error.is_input() => EXIT_FAILED,
             Self::Config(_)
             | Self::Specify(_)
+            | Self::ForeignNetwork(_)
             | Self::Weights(WeightsError::UnknownFile { .. } | WeightsError::NoAddress { .. })
             | Self::NoSuchStage { .. }
             | Self::WouldOverwrite { .. }
@@ -205,6 +210,7 @@ impl CliError {
                 PipelineError::UnknownStage { .. }
                 | PipelineError::Cycle { .. }
                 | PipelineError::InputMissing { .. }
+                | PipelineError::Lacking { .. }
                 | PipelineError::TooLittleMemory { .. },
             ) => EXIT_USAGE,
             _ => EXIT_FAILED,

@@ -11,6 +11,7 @@ mod arguments;
 mod commands;
 mod console;
 mod error;
+mod gpu;
 mod output;
 mod printer;
 mod progress;

@@ -13,7 +13,15 @@ use crate::settings::{Kind, StageSettings};
 use crate::tree::{Data, Entry, Table};
 use crate::{file, matrix, overrides, rules};
 
-const TOP_KEYS: &[&str] = &["name", "description", "seed", "extends", "stages", "matrix"];
+const TOP_KEYS: &[&str] = &[
+    "name",
+    "description",
+    "seed",
+    "device",
+    "extends",
+    "stages",
+    "matrix",
+];
 const STAGE_KEYS: &[&str] = &[
     "kind",
     "needs",
@@ -35,6 +43,9 @@ const TRAIN_KEYS: &[&str] = &[
     "on_divergence",
     "stall_minutes",
 ];
+
+/// Where a stage computes that names no device.
+pub(crate) const CPU: &str = "cpu";
 
 /// Reads the pipeline file at `path`, lays it over the presets that it extends and the
 /// `overrides` (each `KEY=VALUE` with a dotted key) over that, and checks everything.
@@ -83,13 +94,14 @@ fn resolve(table: &Table, start: Location) -> Result<Pipeline, ConfigError> {
             "must have at least one table such as [stages.prepare]",
         ));
     }
+    let device = device(&top, CPU)?;
     let drafts = entries.iter().map(draft).collect::<Result<Vec<_>, _>>()?;
     let settings = drafts
         .iter()
         .map(|draft| {
             Ok((
                 StageSettings::read(draft.kind, &draft.section)?,
-                execution(draft)?,
+                execution(draft, &device)?,
             ))
         })
         .collect::<Result<Vec<_>, ConfigError>>()?;
@@ -169,7 +181,23 @@ pub(crate) fn draft(entry: &Entry) -> Result<Draft<'_>, ConfigError> {
     })
 }
 
-pub(crate) fn execution(draft: &Draft<'_>) -> Result<Execution, ConfigError> {
+/// The device that a table names, or the default.
+pub(crate) fn device(section: &Section<'_>, default: &str) -> Result<String, ConfigError> {
+    let device = section.or("device", default.to_owned())?;
+    let number = device.strip_prefix("cuda:").map(str::parse::<u16>);
+    if !(device == CPU || device == "cuda" || matches!(number, Some(Ok(_)))) {
+        let problem = format!("is `{device}`; a device is `cpu`, `cuda` or `cuda:0`");
+        return Err(section.invalid("device", problem));
+    }
+    Ok(device)
+}
+
+/// How a stage is run; `pipeline_device` is that of the stages that compute and name none. Preparing computes nothing that
+/// a device could do.
+pub(crate) fn execution(
+    draft: &Draft<'_>,
+    pipeline_device: &str,
+) -> Result<Execution, ConfigError> {
     let section = &draft.section;
     let default = Execution::default();
     let cores = |key: &str| -> Result<Option<usize>, ConfigError> {
@@ -181,14 +209,12 @@ pub(crate) fn execution(draft: &Draft<'_>) -> Result<Execution, ConfigError> {
             count => Ok(count.map(|count| count as usize)),
         }
     };
-    let device = section.or("device", default.device)?;
-    let number = device.strip_prefix("cuda:").map(str::parse::<u16>);
-    if !(device == "cpu" || device == "cuda" || matches!(number, Some(Ok(_)))) {
-        let problem = format!("is `{device}`; a device is `cpu`, `cuda` or `cuda:0`");
-        return Err(section.invalid("device", problem));
-    }
+    let device = match draft.kind {
+        Kind::Prepare => device(section, CPU)?,
+        _ => device(section, pipeline_device)?,
+    };
     let tf32 = section.or("tf32", default.tf32)?;
-    if tf32 && device == "cpu" {
+    if tf32 && device == CPU {
         return Err(section.invalid(
             "tf32",
             "is for `device = \"cuda\"`, and the device is `cpu`",

@@ -207,6 +207,13 @@ fn check_sample(
             let problem = "are `none`, but `guidance` needs a class to lead to";
             Err(section.invalid("labels", problem))
         }
+        // Either would do; which one is meant decides what a distance is of.
+        (true, SampleLabels::None) if !section.has("labels") => {
+            let problem = "must be chosen, since the network draws with a class and, by `label_dropout`, without: \
+                           `dataset` (as often as the data set has them), `balanced` (each as often as any other) or \
+                           `none` (no class, as an unconditional model)";
+            Err(section.invalid("labels", problem))
+        }
         _ => Ok(()),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::{ConfigError, Location, Problem};
 use crate::pipeline::Stage;
-use crate::resolve::{draft, execution};
+use crate::resolve::{CPU, device, draft, execution};
 use crate::section::Section;
 use crate::settings::{Kind, StageSettings};
 use crate::tree::{Data, Entry, Node, Table};
@@ -58,6 +58,7 @@ pub fn load_stage(
         };
         return Err(ConfigError::at(&start, problem));
     };
+    let (seed, device) = above_the_stages(&table, start)?;
     let draft = draft(entry)?;
     if draft.kind != kind {
         let problem = format!("is of kind `{}`; here it must be `{kind}`", draft.kind);
@@ -68,11 +69,11 @@ pub fn load_stage(
         name: name.to_owned(),
         needs: given.iter().map(|stage| stage.name.clone()).collect(),
         settings: StageSettings::read(kind, &draft.section)?,
-        execution: execution(&draft)?,
+        execution: execution(&draft, &device)?,
     });
     rules::check_stage(&draft, &stages[stages.len() - 1], &stages)?;
     Ok(SingleStage {
-        seed: seed(&table, start)?,
+        seed,
         stage: stages.pop().expect("it was pushed above"),
     })
 }
@@ -86,10 +87,15 @@ fn dotted(text: &str, name: &str) -> String {
     }
 }
 
-fn seed(table: &Table, start: Location) -> Result<u64, ConfigError> {
-    let entries = table.get("seed").cloned().into_iter().collect();
-    let table = Table { entries };
-    Section::new(String::new(), &table, start, &["seed"])?.or("seed", 0)
+/// What a file says of all its stages and holds for one alone too: the seed and the device.
+fn above_the_stages(table: &Table, start: Location) -> Result<(u64, String), ConfigError> {
+    const KEYS: [&str; 2] = ["seed", "device"];
+    let entries = KEYS.iter().filter_map(|key| table.get(key)).cloned();
+    let table = Table {
+        entries: entries.collect(),
+    };
+    let section = Section::new(String::new(), &table, start, &KEYS)?;
+    Ok((section.or("seed", 0)?, device(&section, CPU)?))
 }
 
 fn stages(table: &Table) -> &[Entry] {

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use patchwork_config::{Kind, Labels, Pipeline, SeedRange, Stage, StageSettings, load};
+use patchwork_config::{Kind, Labels, Pipeline, SeedRange, Stage, StageSettings, load, load_stage};
 
 const SMALL: &str = r#"name = "small"
 
@@ -242,6 +242,41 @@ fn overrides_are_toml_values_or_bare_words() {
     assert!(refused("stages.trian.batch_size=64").contains("did you mean `train`?"));
     assert!(refused("stages.train.batch_size").contains("no `=`"));
     assert!(refused("stages.train.batch_size=[1").contains("not valid TOML"));
+}
+
+#[test]
+fn one_device_is_that_of_all_stages_that_compute_and_name_none() {
+    let devices = |pipeline: &str, overrides: &[&str]| -> Vec<String> {
+        let stages = resolved(pipeline, overrides).stages;
+        stages
+            .into_iter()
+            .map(|stage| stage.execution.device)
+            .collect()
+    };
+    assert_eq!(
+        devices(SMALL, &["stages.sample.device=cpu", "device=cuda:1"]),
+        ["cpu", "cuda:1", "cuda:1", "cpu", "cuda:1"]
+    );
+    let typed = format!("device = \"cuda\"\n{SMALL}");
+    assert_eq!(
+        devices(&typed, &[]),
+        ["cpu", "cuda", "cuda", "cuda", "cuda"]
+    );
+    // What needs a device has one, wherever it is named.
+    resolved(SMALL, &["stages.train.tf32=true", "device=cuda"]);
+    let message = refusal(SMALL, None, &["device=gpu"]);
+    assert!(
+        message.contains("`device` is `gpu`; a device is `cpu`, `cuda` or `cuda:0`"),
+        "{message}"
+    );
+
+    let (_folder, path) = folder(&typed, None);
+    let alone = |kind: Kind| {
+        let single = load_stage(kind, kind.name(), Some(&path), &[], &[]);
+        single.unwrap().stage.execution.device
+    };
+    assert_eq!(alone(Kind::Prepare), "cpu");
+    assert_eq!(alone(Kind::Train), "cuda");
 }
 
 #[test]
@@ -605,6 +640,21 @@ fn rules_between_settings_name_both() {
         "[stages.sample]\nlabels = \"dataset\"",
         "are `dataset`, but training is not `class_conditional`",
     );
+    // A network that draws with a class and without has no default.
+    let conditional = [
+        "stages.prepare.labels=group",
+        "stages.train.class_conditional=true",
+        "stages.train.label_dropout=0.1",
+    ];
+    let message = refusal(SMALL, None, &conditional);
+    assert!(
+        message.contains("`labels` in [stages.sample] must be chosen"),
+        "{message}"
+    );
+    for labels in ["none", "dataset", "balanced"] {
+        let chosen = format!("stages.sample.labels={labels}");
+        resolved(SMALL, &[&conditional[..], &[chosen.as_str()]].concat());
+    }
 }
 
 #[test]
@@ -686,6 +736,27 @@ fn the_pipelines_that_ship_resolve() {
                 .count()
         };
         assert!(Kind::ALL.iter().all(|kind| count(*kind) >= 1), "{name}");
+    }
+}
+
+/// Days of training leave something to look at, and to go back to, on the way.
+#[test]
+fn presets_for_gpus_keep_snapshots() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
+    for (name, interval) in [
+        ("pixel-64", 10_000_000),
+        ("pixel-64-small", 4_000_000),
+        ("pixel-32", 10_000_000),
+    ] {
+        let path = root.join(format!("{name}.toml"));
+        let single = load_stage(Kind::Train, "train", Some(&path), &[], &[]).unwrap();
+        let StageSettings::Train(train) = &single.stage.settings else {
+            panic!()
+        };
+        assert_eq!(train.snapshot_interval(), Some(interval), "{name}");
+        let count = train.duration_images / interval;
+        assert!((18..=20).contains(&count), "{name}: {count}");
+        assert_eq!(train.snapshots_kept, 5, "{name}");
     }
 }
 

@@ -3,6 +3,8 @@
 use patchwork_core::FileError;
 use patchwork_registry::RegistryError;
 
+use crate::plan::Plan;
+
 /// An error of the supervisor itself; a failed stage is a result, not an error.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
@@ -30,6 +32,14 @@ pub enum PipelineError {
         stage: String,
         /// The stage that makes the input.
         input: String,
+    },
+    /// What stages read that are to run is not there.
+    #[error("{problems}")]
+    Lacking {
+        /// Each stage, what is missing, and what puts it there.
+        problems: String,
+        /// What would be done if it were there.
+        plan: Plan,
     },
     /// An artifact that was put in place is gone.
     #[error("the artifact of `{stage}` is not at `{}` any more", folder.display())]

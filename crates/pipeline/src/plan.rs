@@ -46,6 +46,8 @@ pub struct PlannedStage {
     pub spec: StageSpec,
     /// What goes into it.
     pub fingerprint: Fingerprint,
+    /// Whether that is known: not where it, or an input of it, reads something that is not there and never was.
+    pub is_known: bool,
     /// The artifacts that it reads, in the order of `spec.needs`.
     pub inputs: Vec<ManifestInput>,
     /// The manifest of its artifact, when that is there already.
@@ -57,7 +59,7 @@ impl Plan {
     ///
     /// # Errors
     /// An unknown stage in `needs` or `scope`, a cycle, an unreadable manifest, an input that is not there
-    /// for [`Scope::Only`], a given artifact that is not there.
+    /// for [`Scope::Only`], a given artifact that is not there, and all that stages lack that are not done.
     pub fn new(
         spec: &PipelineSpec,
         store: &Store,
@@ -80,7 +82,16 @@ impl Plan {
                 })
                 .collect();
             let fingerprint = stage.given.unwrap_or_else(|| fingerprint(stage, &inputs));
-            let cached = store.find(&stage.kind, fingerprint)?;
+            let is_known = stage.lacks.iter().all(|lack| lack.is_known)
+                && stages
+                    .iter()
+                    .filter(|planned| stage.needs.contains(&planned.spec.name))
+                    .all(|planned| planned.is_known);
+            let cached = if is_known {
+                store.find(&stage.kind, fingerprint)?
+            } else {
+                None
+            };
             if stage.given.is_some() && cached.is_none() {
                 return Err(PipelineError::GivenMissing {
                     stage: stage.name.clone(),
@@ -99,11 +110,51 @@ impl Plan {
             stages.push(PlannedStage {
                 spec: stage.clone(),
                 fingerprint,
+                is_known,
                 inputs,
                 cached,
             });
         }
-        Ok(Self { stages })
+        Self { stages }.if_nothing_lacks()
+    }
+
+    /// The plan in which the stages of these names are not done, whatever is there.
+    ///
+    /// # Errors
+    /// All that stages lack that are to run.
+    pub fn doing_again(mut self, names: &[String]) -> Result<Self, PipelineError> {
+        for stage in &mut self.stages {
+            if names.contains(&stage.spec.name) {
+                stage.cached = None;
+            }
+        }
+        self.if_nothing_lacks()
+    }
+
+    fn if_nothing_lacks(self) -> Result<Self, PipelineError> {
+        let problems = self.problems();
+        if problems.is_empty() {
+            return Ok(self);
+        }
+        Err(PipelineError::Lacking {
+            problems: problems.join("\n"),
+            plan: self,
+        })
+    }
+
+    /// What the stages lack that are not done: each thing once, with the first stage that reads it.
+    fn problems(&self) -> Vec<String> {
+        let mut told = BTreeSet::new();
+        self.stages
+            .iter()
+            .filter(|stage| stage.cached.is_none())
+            .flat_map(|stage| {
+                let name = &stage.spec.name;
+                stage.spec.lacks.iter().map(move |lack| (name, lack))
+            })
+            .filter(|(_, lack)| told.insert(&lack.problem))
+            .map(|(name, lack)| format!("stage `{name}`: {}", lack.problem))
+            .collect()
     }
 
     /// The stage of that name.
@@ -203,7 +254,8 @@ fn visit<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::Demand;
+    use crate::manifest::{MANIFEST_FORMAT, Outcome};
+    use crate::spec::{Demand, Lack};
 
     fn stage(name: &str, needs: &[&str], settings: serde_json::Value) -> StageSpec {
         StageSpec {
@@ -215,6 +267,7 @@ mod tests {
             execution: json!({"threads": 2}),
             source: None,
             given: None,
+            lacks: Vec::new(),
             demand: Demand::default(),
             retries: 0,
             timeout: None,
@@ -306,5 +359,61 @@ mod tests {
             matches!(error, PipelineError::InputMissing { .. }),
             "{error}"
         );
+    }
+
+    /// Puts the finished artifact of a stage in place.
+    fn finish(store: &Store, planned: &PlannedStage) {
+        let folder = store.artifact(&planned.spec.kind, planned.fingerprint);
+        std::fs::create_dir_all(&folder).unwrap();
+        let manifest = Manifest {
+            format: MANIFEST_FORMAT.to_owned(),
+            kind: planned.spec.kind.clone(),
+            fingerprint: planned.fingerprint,
+            format_version: planned.spec.format_version,
+            settings: planned.spec.settings.clone(),
+            source: None,
+            inputs: planned.inputs.clone(),
+            files: Vec::new(),
+            outcome: Outcome::default(),
+        };
+        manifest.write(&folder).unwrap();
+    }
+
+    #[test]
+    fn only_a_stage_that_is_to_run_needs_what_it_reads() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path()).unwrap();
+        let plan = |lacks: &[(&'static str, bool)]| {
+            let lacks = lacks.iter().map(|&(what, is_known)| Lack {
+                what,
+                problem: format!("there is no {what}"),
+                is_known,
+            });
+            let mut prepare = stage("prepare", &[], json!({}));
+            prepare.lacks = lacks.collect();
+            let train = stage("train", &["prepare"], json!({}));
+            Plan::new(&pipeline(vec![prepare, train]), &store, Scope::All)
+        };
+        let refused = |planned: Result<Plan, PipelineError>| match planned {
+            Err(PipelineError::Lacking { problems, plan }) => (problems, plan),
+            other => panic!("it is not refused for what lacks: {other:?}"),
+        };
+        // All at once, each thing once.
+        let (problems, _) = refused(plan(&[("zip", true), ("list", true), ("zip", true)]));
+        assert_eq!(
+            problems,
+            "stage `prepare`: there is no zip\nstage `prepare`: there is no list"
+        );
+
+        finish(&store, &plan(&[]).unwrap().stages[0]);
+        let done = plan(&[("zip", true)]).unwrap();
+        assert!(done.stages[0].cached.is_some());
+        // To be done again, it reads it.
+        let (problems, _) = refused(done.doing_again(&["prepare".to_owned()]));
+        assert!(problems.contains("there is no zip"), "{problems}");
+        // What was never read says nothing about an artifact, nor about those made from it.
+        let (_, unknown) = refused(plan(&[("zip", false)]));
+        assert!(unknown.stages.iter().all(|stage| !stage.is_known));
+        assert!(unknown.stages[0].cached.is_none());
     }
 }

@@ -36,12 +36,25 @@ pub struct StageSpec {
     /// The fingerprint of an artifact that was put in place ([`crate::Store::give`]) and is used as it is; none for
     /// a stage whose artifact is named by what goes into it.
     pub given: Option<Fingerprint>,
+    /// What it reads and what is not there: a stage whose artifact is there does without.
+    pub lacks: Vec<Lack>,
     /// What it takes of the machine while it runs.
     pub demand: Demand,
     /// How often a failure that may pass is tried again.
     pub retries: u32,
     /// After how long an attempt is stopped.
     pub timeout: Option<Duration>,
+}
+
+/// Something that a stage reads from outside of the pipeline and that is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lack {
+    /// What it is, in a word, such as `source` or `weights`.
+    pub what: &'static str,
+    /// What is missing, and what puts it there.
+    pub problem: String,
+    /// Whether all that the stage's fingerprint says of it is known, as it is of what was read before.
+    pub is_known: bool,
 }
 
 /// What a stage takes of the machine: stages run at once as long as there is enough for all.

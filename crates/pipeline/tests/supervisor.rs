@@ -104,6 +104,7 @@ fn stage(name: &str, seconds: f64) -> StageSpec {
         execution: json!({ "environment": { WORKER: "1" } }),
         source: None,
         given: None,
+        lacks: Vec::new(),
         demand: Demand {
             cpus: Some(1),
             ..Demand::default()

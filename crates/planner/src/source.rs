@@ -6,6 +6,7 @@ use patchwork_config::{EmojiSettings, Format, Labels, PrepareSettings, SkinTones
 use patchwork_core::Digest;
 use patchwork_dataset::source::{self, EmojiFilter};
 use patchwork_dataset::{DatasetError, Source, SourceCache, SourceSettings};
+use serde_json::{Value, json};
 
 /// Opens the source of a prepare stage.
 ///
@@ -30,6 +31,17 @@ pub(crate) fn source_digest(
     rehash: bool,
 ) -> Result<Digest, DatasetError> {
     Ok(open_source(settings, cache, rehash)?.digest())
+}
+
+/// The settings that say what is read of a source, besides its path.
+pub(crate) fn read_as(settings: &PrepareSettings) -> Value {
+    json!({
+        "format": settings.format,
+        "split": settings.split,
+        "labels": settings.labels,
+        "attributes": settings.attributes,
+        "classes": settings.classes,
+    })
 }
 
 /// Why a source is not there, and where it comes from; none if something is at its path.

@@ -8,11 +8,11 @@ use patchwork_config::{
 };
 use patchwork_core::{Digest, FileError};
 use patchwork_pipeline::{Demand, PipelineSpec, StageSpec};
-use patchwork_weights::WeightsError;
 use serde_json::{Value, json};
 
-use crate::missing::missing;
-use crate::{extractor, precision, source};
+use crate::network::ForeignNetwork;
+use crate::outside::{Outside, missing_weights};
+use crate::precision;
 
 /// What keeps a pipeline from being planned.
 #[derive(Debug, thiserror::Error)]
@@ -26,33 +26,27 @@ pub enum SpecifyError {
         #[source]
         source: Box<patchwork_dataset::DatasetError>,
     },
-    /// The network or the checkpoint that a training starts from cannot be read.
-    #[error("stage `{stage}`: `{key}`: {source}")]
+    /// The network that a training starts from has to be converted first.
+    #[error("stage `{stage}`: `init_from`: {source}")]
     Network {
         /// The stage.
         stage: String,
-        /// The setting.
-        key: &'static str,
         /// The cause.
         #[source]
-        source: FileError,
+        source: ForeignNetwork,
     },
-    /// A reference stage's statistics, which were made elsewhere, cannot be read.
-    #[error("stage `{stage}`: {source}; mend the path of `statistics`, or put the file there")]
-    Statistics {
+    /// A file that was made elsewhere, a network or statistics, cannot be read.
+    #[error("stage `{stage}`: {problem}")]
+    File {
         /// The stage.
         stage: String,
+        /// Which setting names it, and what is wrong.
+        problem: String,
         /// The cause.
         #[source]
         source: Box<FileError>,
     },
-    /// Nothing is where raw data or weights should be.
-    #[error("{problems}")]
-    Missing {
-        /// Each stage, the path, and where it comes from.
-        problems: String,
-    },
-    /// A stage needs weights that are not there.
+    /// A stage's weights are there, and cannot be used.
     #[error("stage `{stage}`: {source}")]
     Weights {
         /// The stage.
@@ -61,6 +55,9 @@ pub enum SpecifyError {
         #[source]
         source: Box<patchwork_weights::WeightsError>,
     },
+    /// What was read cannot be remembered.
+    #[error(transparent)]
+    Remember(#[from] FileError),
     /// A stage's device does not compute in its precision.
     #[error(
         "stage `{stage}`: `precision = \"float16\"` is for CUDA devices; on a CPU use `bfloat16`, `float32` or `auto`"
@@ -69,6 +66,13 @@ pub enum SpecifyError {
         /// The stage.
         stage: String,
     },
+}
+
+impl SpecifyError {
+    /// Whether another file or another setting would help.
+    pub fn is_input(&self) -> bool {
+        !matches!(self, Self::Remember(_))
+    }
 }
 
 /// Where the planner looks and remembers.
@@ -85,32 +89,44 @@ pub struct SpecifyOptions<'a> {
 /// Describes the stages to the supervisor: all of them, or those that the stage `until` needs, and it.
 ///
 /// `auto` precision is resolved here, since it changes what a stage gives; sources are digested and weights
-/// checked, so that what is missing is told before anything runs.
+/// checked. What is missing is listed with its stage, which may do without.
 pub fn specify(
     pipeline: &Pipeline,
     until: Option<&str>,
     options: &SpecifyOptions<'_>,
 ) -> Result<PipelineSpec, SpecifyError> {
-    let stages = pipeline.needed(until);
-    let missing = missing(&stages, options.weights);
-    if !missing.is_empty() {
-        let problems: Vec<String> = missing
-            .iter()
-            .map(|missing| format!("stage `{}`: {}", missing.stage, missing.problem))
-            .collect();
-        return Err(SpecifyError::Missing {
-            problems: problems.join("\n"),
-        });
-    }
-    let stages = stages
+    let stages = pipeline
+        .needed(until)
         .into_iter()
-        .map(|stage| specify_stage(stage, pipeline.seed, options))
-        .collect::<Result<Vec<_>, _>>()?;
+        .map(|stage| {
+            let mut spec = specify_stage(stage, pipeline.seed, options)?;
+            if let Some(reference) = reference_of_evaluation(stage, pipeline) {
+                spec.lacks
+                    .extend(missing_weights(reference, options.weights));
+            }
+            Ok(spec)
+        })
+        .collect::<Result<Vec<_>, SpecifyError>>()?;
     let definition = serde_json::to_value(pipeline).expect("a resolved pipeline is plain data");
     Ok(PipelineSpec {
         name: pipeline.name.clone(),
         definition,
         stages,
+    })
+}
+
+/// The reference whose extractors an evaluate stage uses.
+fn reference_of_evaluation<'a>(
+    stage: &Stage,
+    pipeline: &'a Pipeline,
+) -> Option<&'a ReferenceSettings> {
+    if stage.kind() != Kind::Evaluate {
+        return None;
+    }
+    let mut needs = stage.needs.iter().filter_map(|need| pipeline.stage(need));
+    needs.find_map(|need| match &need.settings {
+        StageSettings::Reference(reference) => Some(reference),
+        _ => None,
     })
 }
 
@@ -121,57 +137,41 @@ pub fn specify_stage(
     options: &SpecifyOptions<'_>,
 ) -> Result<StageSpec, SpecifyError> {
     let mut settings = stage.settings.clone();
+    let mut outside = Outside::of(stage, options);
     let mut source_digest: Option<Digest> = None;
     let mut places: Vec<(&str, String)> = Vec::new();
     let mut extra = Vec::new();
     match &mut settings {
         StageSettings::Prepare(prepare) => {
+            source_digest = outside.source(prepare)?;
             prepare.obtain = None;
-            let digest = source::source_digest(prepare, options.cache, options.rehash).map_err(
-                |source| SpecifyError::Source {
-                    stage: stage.name.clone(),
-                    source: Box::new(source),
-                },
-            )?;
-            source_digest = Some(digest);
             // The path tells where the data lies; what it holds is told by the digest.
             extra.push(("source", Value::Null));
         }
         StageSettings::Reference(reference) => {
-            let weights = extractor_weights(stage, reference, options)?;
+            let weights = outside.weights(reference)?;
             extra.push(("extractor_weights", json!(weights)));
             if let Some(statistics) = &reference.statistics {
-                let digest =
-                    Digest::of_file(statistics).map_err(|source| SpecifyError::Statistics {
-                        stage: stage.name.clone(),
-                        source: Box::new(source),
-                    })?;
-                source_digest = Some(digest);
+                source_digest = outside.statistics(statistics)?;
                 extra.push(("statistics", Value::Null));
             }
         }
         StageSettings::Train(train) => {
             train.precision = resolved_precision(train.precision, stage)?;
             if let Some(evaluation) = &train.snapshot_evaluation {
-                let weights = extractor_weights(stage, &evaluation.reference(), options)?;
+                let weights = outside.weights(&evaluation.reference())?;
                 extra.push(("extractor_weights", json!(weights)));
             }
             extra.push(("seed", json!(seed)));
-            let files = [
-                ("init_from", "init_file", &mut train.init_from),
-                ("resume_from", "resume_file", &mut train.resume_from),
-            ];
-            // As with raw data: where the file lies is no part of the fingerprint, its digest is.
-            for (key, place, setting) in files {
-                let Some(path) = setting else { continue };
-                let digest =
-                    Digest::of_file(Path::new(path)).map_err(|source| SpecifyError::Network {
-                        stage: stage.name.clone(),
-                        key,
-                        source,
-                    })?;
-                let path = std::mem::replace(path, digest.to_string());
-                places.push((place, path));
+            if let Some(path) = train.init_from.take() {
+                let digest = outside.network(Path::new(&path))?;
+                train.init_from = digest.map(|digest| digest.to_string());
+                places.push(("init_file", path));
+            }
+            if let Some(path) = train.resume_from.take() {
+                let digest = outside.checkpoint(Path::new(&path))?;
+                train.resume_from = digest.map(|digest| digest.to_string());
+                places.push(("resume_file", path));
             }
         }
         StageSettings::Sample(sample) => {
@@ -220,6 +220,7 @@ pub fn specify_stage(
         execution,
         source: source_digest,
         given: None,
+        lacks: outside.lacks,
         demand: demand(&stage.execution),
         retries: stage.execution.retries,
         timeout: stage
@@ -257,22 +258,6 @@ fn cuda_environment(tf32: bool) -> Value {
 /// 300,000 before they sleep, because the lanes of a round need the cores meanwhile.
 fn lanes_environment() -> Value {
     json!({"GOMP_SPINCOUNT": "2000"})
-}
-
-/// The digests of the weights of a reference's extractors, which must be there.
-fn extractor_weights(
-    stage: &Stage,
-    reference: &ReferenceSettings,
-    options: &SpecifyOptions<'_>,
-) -> Result<Vec<Digest>, SpecifyError> {
-    extractor::extractors(reference)
-        .iter()
-        .map(|extractor| Ok(extractor.check(options.weights)?.digest))
-        .collect::<Result<Vec<_>, WeightsError>>()
-        .map_err(|source| SpecifyError::Weights {
-            stage: stage.name.clone(),
-            source: Box::new(source),
-        })
 }
 
 /// The version of what a stage makes of the same settings and inputs; it is raised when those bytes change.

@@ -55,6 +55,7 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Run a pipeline; what is done already is not done again.
     #[command(after_help = "Examples:\n  patchwork run pipelines/demo.toml\n  \
+        patchwork run pipelines/celeba.toml --device cuda:0\n  \
         patchwork run pipelines/celeba.toml --set stages.train.batch_size=64 --until train\n  \
         patchwork run pipelines/celeba.toml --dry-run")]
     Run(RunArguments),

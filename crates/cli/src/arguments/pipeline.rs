@@ -28,6 +28,9 @@ pub(crate) struct PipelineArguments {
 pub(crate) struct RunArguments {
     #[command(flatten)]
     pub(crate) pipeline: PipelineArguments,
+    /// The device of every stage that computes and has none of its own by the file or `--set`, such as `cuda:0`.
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) device: Option<String>,
     /// Do this stage again even if its artifact is there; may be given often.
     #[arg(long, value_name = "STAGE")]
     pub(crate) force: Vec<String>,
@@ -40,6 +43,14 @@ pub(crate) struct RunArguments {
     /// How results are printed.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
+}
+
+impl RunArguments {
+    /// All that is laid over the file.
+    pub(crate) fn overrides(&self) -> Vec<String> {
+        let device = self.device.iter().map(|device| format!("device={device}"));
+        self.pipeline.set.iter().cloned().chain(device).collect()
+    }
 }
 
 #[derive(Debug, clap::Args)]

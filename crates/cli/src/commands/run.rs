@@ -1,25 +1,30 @@
 //! `patchwork run`: a pipeline, or every combination of its matrix, from its file to its last artifact.
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use patchwork_config::Variant;
-use patchwork_pipeline::{Plan, RunOutcome, Scope};
-use patchwork_planner::missing::missing;
-use patchwork_weights::weights_folder;
+use patchwork_config::{Kind, Variant};
+use patchwork_pipeline::{PipelineError, Plan, RunOutcome, Scope};
 use serde_json::json;
 
 use super::request::Request;
 use crate::arguments::{Arguments, PipelineArguments, RunArguments};
 use crate::console::Console;
 use crate::error::{CliError, EXIT_FAILED, EXIT_PAUSED, exit_signalled};
+use crate::gpu::has_nvidia_gpu;
 use crate::output::{Report, Rows};
 
 /// The columns of `--dry-run`.
 const DRY_RUN: [&str; 4] = ["stage", "kind", "would be", "fingerprint"];
 
 pub(crate) async fn run(arguments: &Arguments, run: &RunArguments) -> Result<ExitCode, CliError> {
-    let variants = patchwork_config::load(&run.pipeline.file, &run.pipeline.set)?;
+    let variants = patchwork_config::load(&run.pipeline.file, &run.overrides())?;
     let mut report = Report::new(run.format);
+    if has_nvidia_gpu(Path::new("/")) && computes_on_cpu_alone(&variants, scope(&run.pipeline)) {
+        let idle = "warning: this machine has an NVIDIA GPU, and all that this run computes it computes on the CPU; \
+                    `--device cuda:0` gives the GPU to the stages";
+        report.console().remark(idle.to_owned());
+    }
     let end = run_all(arguments, run, &variants, &mut report).await;
     // What was done is told whatever came after it.
     report.conclude(end)
@@ -47,13 +52,13 @@ async fn run_all(
             rehash: run.pipeline.rehash && number == 0,
         };
         if run.dry_run {
-            request.check_names()?;
-            let rows = match missing_rows(arguments, &request, report.console()) {
-                Some(rows) => rows,
-                None => plan_rows(&request.plan(arguments)?.plan, &run.force),
-            };
+            let rows = dry_run(arguments, &request, report.console())?;
             report.add(rows);
             continue;
+        }
+        if !run.force.is_empty() {
+            // What is done again is given up first: what it is made of has to be there.
+            plan(arguments, &request)?;
         }
         let outcome = request.carry_out(arguments, report).await?;
         tally.count(&outcome);
@@ -118,6 +123,18 @@ impl Tally {
     }
 }
 
+/// Whether stages of the run compute, and each of them on the CPU.
+fn computes_on_cpu_alone(variants: &[Variant], scope: Scope<'_>) -> bool {
+    let mut devices = variants
+        .iter()
+        .flat_map(|variant| variant.pipeline.needed(scope.last()))
+        .filter(|stage| stage.kind() != Kind::Prepare)
+        .filter(|stage| !matches!(scope, Scope::Only(only) if stage.name != only))
+        .map(|stage| stage.execution.device.as_str())
+        .peekable();
+    devices.peek().is_some() && devices.all(|device| device == "cpu")
+}
+
 fn headline(number: usize, count: usize, variant: &Variant) -> String {
     let values: Vec<String> = variant
         .values
@@ -140,45 +157,43 @@ pub(crate) fn scope(arguments: &PipelineArguments) -> Scope<'_> {
     }
 }
 
-/// Where raw data or weights are missing nothing can be looked up: says what to get, and what would wait for it.
-fn missing_rows(arguments: &Arguments, request: &Request<'_>, console: &Console) -> Option<Rows> {
-    let stages = request.pipeline.needed(request.scope.last());
-    let missing = missing(&stages, &weights_folder(arguments.weights.clone()));
-    if missing.is_empty() {
-        return None;
+/// The plan in which the stages of `--force` are not done.
+fn plan(arguments: &Arguments, request: &Request<'_>) -> Result<Plan, CliError> {
+    let planned = request.plan(arguments)?;
+    Ok(planned.plan.doing_again(request.force)?)
+}
+
+/// What would be done. A pipeline that lacks what it reads is sound all the same: it is said what to get, and what would
+/// wait for it.
+fn dry_run(
+    arguments: &Arguments,
+    request: &Request<'_>,
+    console: &Console,
+) -> Result<Rows, CliError> {
+    match plan(arguments, request) {
+        Ok(plan) => Ok(plan_rows(&plan, request.force)),
+        Err(CliError::Pipeline(PipelineError::Lacking { problems, plan })) => {
+            console.remark(problems);
+            Ok(plan_rows(&plan, request.force))
+        }
+        Err(error) => Err(error),
     }
-    for missing in &missing {
-        console.remark(format!("stage `{}`: {}", missing.stage, missing.problem));
-    }
-    let mut rows = Rows::new(&DRY_RUN);
-    for stage in stages {
-        let lacks = missing.iter().find(|missing| missing.stage == stage.name);
-        rows.push(vec![
-            json!(stage.name),
-            json!(stage.kind().to_string()),
-            json!(lacks.map_or("run".to_owned(), |lacks| format!(
-                "missing its {}",
-                lacks.what
-            ))),
-            json!(null),
-        ]);
-    }
-    Some(rows)
 }
 
 fn plan_rows(plan: &Plan, force: &[String]) -> Rows {
     let mut rows = Rows::new(&DRY_RUN);
     for stage in &plan.stages {
         let forced = force.contains(&stage.spec.name);
+        let would_be = match stage.spec.lacks.first() {
+            _ if stage.cached.is_some() && !forced => "cached".to_owned(),
+            Some(lack) => format!("missing its {}", lack.what),
+            None => "run".to_owned(),
+        };
         rows.push(vec![
             json!(stage.spec.name),
             json!(stage.spec.kind),
-            json!(if stage.cached.is_some() && !forced {
-                "cached"
-            } else {
-                "run"
-            }),
-            json!(stage.fingerprint),
+            json!(would_be),
+            json!(stage.is_known.then_some(stage.fingerprint)),
         ]);
     }
     rows

@@ -55,19 +55,22 @@ pub(super) async fn repair(
         weights: &weights_folder(arguments.weights.clone()),
         rehash: true,
     };
-    let specified = match specify_stage(&stage, 0, &options) {
-        Ok(specified) => specified,
+    let specified = specify_stage(&stage, 0, &options).map_err(CliError::from);
+    let planned = specified.and_then(|specified| {
+        let spec = PipelineSpec {
+            name: "repair".to_owned(),
+            definition: json!({ "stage": stage }),
+            stages: vec![specified],
+        };
+        Planned::new(store.clone(), spec, Scope::All)
+    });
+    let planned = match planned {
+        Ok(planned) => planned,
         Err(error) => {
             durable::remove_dir_all(&home)?;
-            return Err(error.into());
+            return Err(error);
         }
     };
-    let spec = PipelineSpec {
-        name: "repair".to_owned(),
-        definition: json!({ "stage": stage }),
-        stages: vec![specified],
-    };
-    let planned = Planned::new(store.clone(), spec, Scope::All)?;
     let planned_stage = planned
         .plan
         .stage(&stage.name)

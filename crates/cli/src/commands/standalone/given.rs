@@ -122,6 +122,7 @@ impl Given {
             execution: json!({}),
             source: self.manifest.source,
             given: Some(self.manifest.fingerprint),
+            lacks: Vec::new(),
             demand: Demand::default(),
             retries: 0,
             timeout: None,

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use patchwork_config::{Kind, Stage, load_stage};
+use patchwork_planner::network::check_format;
 
 use super::given::Given;
 use super::{Standalone, work_home};
@@ -18,6 +19,7 @@ pub(crate) async fn sample(
     let network = if sample.network.is_dir() {
         Given::open(NAME, &sample.network, &[Kind::Train])?
     } else {
+        check_format(&sample.network)?;
         Given::network(NAME, &sample.network, &work_home(&sample.out))?
     };
     let above: Vec<Stage> = network.stage().into_iter().collect();

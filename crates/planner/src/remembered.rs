@@ -1,0 +1,125 @@
+//! Digests of what plans have read, so that what was made from it is found when it is gone.
+//!
+//! One file in the home's cache, by path and by what was read there. `sources.json` beside it, which the data set's
+//! crate keeps, is about files that are there: it saves hashing them again.
+
+use std::path::Path;
+
+use patchwork_core::file_error::{self, FileError};
+use patchwork_core::lock::FileLock;
+use patchwork_core::{Digest, durable};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+const FORMAT: &str = "patchwork.remembered/1";
+const FILE: &str = "remembered.json";
+
+#[derive(Serialize, Deserialize)]
+struct Remembered {
+    format: String,
+    /// One for each place and way of reading, the newest last.
+    readings: Vec<Reading>,
+}
+
+#[derive(PartialEq, Serialize, Deserialize)]
+struct Reading {
+    /// As it was typed.
+    path: String,
+    /// The same from the root.
+    place: String,
+    /// What it was read as, with the settings that say what of it.
+    read_as: Value,
+    digest: Digest,
+}
+
+/// Remembers, in the folder `cache`, the digest of what was read at a path.
+pub(crate) fn remember(
+    cache: &Path,
+    path: &str,
+    read_as: &Value,
+    digest: Digest,
+) -> Result<(), FileError> {
+    let reading = Reading {
+        path: path.to_owned(),
+        place: place(path),
+        read_as: read_as.clone(),
+        digest,
+    };
+    if load(cache).readings.contains(&reading) {
+        return Ok(());
+    }
+    let file = cache.join(FILE);
+    let _lock = FileLock::acquire(&file.with_extension("lock"))?;
+    let mut remembered = load(cache);
+    remembered
+        .readings
+        .retain(|known| known.place != reading.place || known.read_as != reading.read_as);
+    remembered.readings.push(reading);
+    durable::write_json(&file, &remembered)
+}
+
+/// The digest of what was last read at a path; where nothing was ever read at that place, at the same path from
+/// another folder, as after a project's move to another machine.
+pub(crate) fn recall(cache: &Path, path: &str, read_as: &Value) -> Option<Digest> {
+    let mut readings = load(cache).readings;
+    readings.retain(|reading| reading.read_as == *read_as);
+    let place = place(path);
+    readings
+        .iter()
+        .rfind(|reading| reading.place == place)
+        .or_else(|| readings.iter().rfind(|reading| reading.path == path))
+        .map(|reading| reading.digest)
+}
+
+/// A memory that is missing or damaged is an empty one.
+fn load(cache: &Path) -> Remembered {
+    file_error::read_json::<Remembered>(&cache.join(FILE))
+        .ok()
+        .filter(|remembered| remembered.format == FORMAT)
+        .unwrap_or_else(|| Remembered {
+            format: FORMAT.to_owned(),
+            readings: Vec::new(),
+        })
+}
+
+fn place(path: &str) -> String {
+    std::path::absolute(path).map_or_else(
+        |_| path.to_owned(),
+        |place| place.to_string_lossy().into_owned(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_was_read_last_is_remembered_by_place_and_by_path() {
+        let cache = tempfile::tempdir().unwrap();
+        let cache = cache.path();
+        let (first, second) = (Digest::of(b"first"), Digest::of(b"second"));
+        let (all, part) = (json!({ "split": null }), json!({ "split": "test" }));
+        assert_eq!(recall(cache, "data/raw.zip", &all), None);
+        for digest in [first, second, second] {
+            remember(cache, "data/raw.zip", &all, digest).unwrap();
+        }
+        assert_eq!(recall(cache, "data/raw.zip", &all), Some(second));
+        assert_eq!(recall(cache, &place("data/raw.zip"), &all), Some(second));
+        assert_eq!(recall(cache, "data/raw.zip", &part), None);
+        assert_eq!(recall(cache, "raw.zip", &all), None);
+
+        // As on a machine that the project was copied to: the same path below another folder.
+        let file = cache.join(FILE);
+        let text = file_error::read_to_string(&file).unwrap();
+        std::fs::write(&file, text.replace(&place("data"), "/elsewhere/data")).unwrap();
+        assert_eq!(recall(cache, "data/raw.zip", &all), Some(second));
+        assert_eq!(recall(cache, &place("data/raw.zip"), &all), None);
+
+        std::fs::write(&file, "no JSON").unwrap();
+        assert_eq!(recall(cache, "data/raw.zip", &all), None);
+        remember(cache, "data/raw.zip", &all, first).unwrap();
+        assert_eq!(recall(cache, "data/raw.zip", &all), Some(first));
+    }
+}
