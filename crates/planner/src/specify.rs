@@ -264,7 +264,9 @@ fn lanes_environment() -> Value {
 fn format_version(kind: Kind) -> u32 {
     match kind {
         Kind::Prepare => 1,
-        Kind::Reference | Kind::Evaluate => 2,
+        Kind::Reference => 2,
+        // Samples of one network are told apart by their settings.
+        Kind::Evaluate => 3,
         // Train: a patch's corner is drawn by its own position. Sample: no image depends on the number drawn beside it.
         // Both: the networks' sums are made in another order, twice so far; below float32, normalisation and the first
         // convolution keep their weights.

@@ -198,9 +198,19 @@ fn report_outcome(outcome: &RunOutcome, report: &mut Report) {
         return;
     }
     let console = report.console();
-    for stage in &outcome.stages {
-        for line in stage.outcome.iter().flat_map(score_lines) {
-            console.result(line);
+    let scores: Vec<(&str, Vec<String>)> = (outcome.stages.iter())
+        .map(|stage| {
+            let lines = stage.outcome.iter().flat_map(score_lines).collect();
+            (stage.stage.as_str(), lines)
+        })
+        .filter(|(_, lines): &(_, Vec<String>)| !lines.is_empty())
+        .collect();
+    for (stage, lines) in &scores {
+        for line in lines {
+            console.result(match scores.len() {
+                1 => line.clone(),
+                _ => format!("{stage}: {line}"),
+            });
         }
     }
     for picture in outcome.stages.iter().flat_map(pictures) {

@@ -103,7 +103,9 @@ fn put_below(pipeline: &mut Pipeline, folder: &Path) {
                 reference.statistics = reference.statistics.as_deref().map(below);
             }
             StageSettings::Train(train) => {
-                train.init_from = train.init_from.as_deref().map(text_below);
+                for path in [&mut train.init_from, &mut train.resume_from] {
+                    *path = path.as_deref().map(text_below);
+                }
             }
             _ => {}
         }
