@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::program::{Program, with};
+use crate::program::{Program, with, workspace};
 
 /// Rates and averages that do not depend on the duration.
 const TRAIN: &[&str] = &[
@@ -174,4 +174,34 @@ fn a_run_says_which_unfinished_training_it_does_not_go_on_with() {
         output.status.success() && !said.contains("begins anew"),
         "{said}"
     );
+}
+
+#[test]
+fn combinations_of_a_matrix_do_not_remind_of_each_other() {
+    let program = Program::new();
+    let sweep = program.home().join("sweep.toml");
+    let smoke = workspace().join("pipelines/smoke.toml");
+    let text = format!(
+        "name = \"sweep\"\nextends = \"{}\"\n[matrix]\n\"stages.train.full_image_ratio\" = [0.5, 1.0]\n",
+        smoke.display()
+    );
+    std::fs::write(&sweep, text).unwrap();
+    let train = ["run", sweep.to_str().unwrap(), "--until", "train"];
+    let limit = "stages.train.max_kimg=0.3";
+    for (settings, reminders) in [
+        (vec![limit], 0),
+        // Each combination is told what became of itself under other settings.
+        (vec![limit, "stages.train.learning_rate=0.0005"], 2),
+    ] {
+        let output = program.run(&with(&train, &settings));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(130), "{said}");
+        assert_eq!(said.matches("begins anew").count(), reminders, "{said}");
+        assert_eq!(
+            said.matches("learning_rate is").count(),
+            reminders,
+            "{said}"
+        );
+        assert!(!said.contains("full_image_ratio is"), "{said}");
+    }
 }

@@ -55,6 +55,13 @@ pub struct Variant {
     pub pipeline: Pipeline,
 }
 
+impl Variant {
+    /// The dotted keys of its matrix.
+    pub fn varied(&self) -> Vec<&str> {
+        self.values.iter().map(|(key, _)| key.as_str()).collect()
+    }
+}
+
 /// One stage of a pipeline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "StageRecord", into = "StageRecord")]

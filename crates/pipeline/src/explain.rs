@@ -68,8 +68,8 @@ pub struct Change {
     pub is: Option<String>,
 }
 
-/// Explains every stage of a plan, in its order.
-pub fn explain(plan: &Plan, store: &Store) -> Result<Vec<Explanation>, FileError> {
+/// Explains every stage of a plan, in its order. `varied` are the dotted keys of the matrix that the plan is of.
+pub fn explain(plan: &Plan, store: &Store, varied: &[&str]) -> Result<Vec<Explanation>, FileError> {
     plan.stages
         .iter()
         .map(|planned| {
@@ -81,10 +81,6 @@ pub fn explain(plan: &Plan, store: &Store) -> Result<Vec<Explanation>, FileError
                 (Fate::Run, nearest(planned, store)?)
             };
             let (nearest, changes) = nearest.unzip();
-            let unfinished = match fate {
-                Fate::Run => nearest_unfinished(planned, store)?,
-                Fate::Cached | Fate::GoOn => None,
-            };
             Ok(Explanation {
                 stage: planned.spec.name.clone(),
                 kind: planned.spec.kind.clone(),
@@ -92,7 +88,7 @@ pub fn explain(plan: &Plan, store: &Store) -> Result<Vec<Explanation>, FileError
                 fate,
                 nearest,
                 changes: changes.unwrap_or_default(),
-                unfinished,
+                unfinished: unfinished_beside(planned, store, varied)?,
             })
         })
         .collect()
@@ -124,12 +120,21 @@ fn nearest(
     Ok(best.map(|(_, fingerprint, changes)| (fingerprint, changes)))
 }
 
-/// The unfinished work of a stage's kind with the fewest differences.
-fn nearest_unfinished(
+/// The unfinished work of a stage's kind with the fewest differences, for a stage that begins anew. What differs from it by
+/// `varied` settings alone does not count: that is another combination of the matrix.
+pub fn unfinished_beside(
     planned: &PlannedStage,
     store: &Store,
+    varied: &[&str],
 ) -> Result<Option<UnfinishedWork>, FileError> {
+    if planned.cached.is_some() || store.work(planned.fingerprint).is_dir() {
+        return Ok(None);
+    }
     let wanted = of_plan(planned);
+    let is_varied = |change: &Change| {
+        let key = format!("stages.{}.{}", planned.spec.name, change.what);
+        varied.contains(&key.as_str())
+    };
     let found = unfinished::find(store, &planned.spec.kind)?.into_iter();
     let works = found.map(|work| {
         let source = work.source.map(|source| source.to_string());
@@ -140,7 +145,9 @@ fn nearest_unfinished(
             changes: changes(&had, &wanted),
         }
     });
-    Ok(works.min_by_key(|work| work.changes.len()))
+    Ok(works
+        .filter(|work| !work.changes.iter().all(is_varied))
+        .min_by_key(|work| work.changes.len()))
 }
 
 type Facts = BTreeMap<String, String>;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use patchwork_config::Kind;
 use patchwork_core::{FileError, durable};
-use patchwork_pipeline::explain::{Change, Explanation, Fate, explain};
+use patchwork_pipeline::explain::{Change, Explanation, Fate, explain, unfinished_beside};
 use patchwork_pipeline::{Plan, Store};
 use serde_json::json;
 
@@ -28,9 +28,10 @@ pub(crate) fn explain_pipeline(
             force: &[],
             jobs: None,
             rehash: options.pipeline.rehash,
+            varied: variant.varied(),
         };
         let planned = request.plan(arguments)?;
-        explanations.extend(explain(&planned.plan, &planned.store)?);
+        explanations.extend(explain(&planned.plan, &planned.store, &request.varied)?);
     }
     match options.format {
         Format::Json => {
@@ -72,16 +73,15 @@ fn because(explanation: &Explanation) -> String {
 pub(crate) fn tell_unfinished(
     plan: &Plan,
     store: &Store,
+    varied: &[&str],
     console: &Console,
 ) -> Result<(), FileError> {
-    for explanation in explain(plan, store)? {
-        let Some(work) = explanation.unfinished else {
+    let train = Kind::Train.to_string();
+    for planned in plan.stages.iter().filter(|stage| stage.spec.kind == train) {
+        let Some(work) = unfinished_beside(planned, store, varied)? else {
             continue;
         };
-        if explanation.kind != Kind::Train.to_string() {
-            continue;
-        }
-        let stage = &explanation.stage;
+        let stage = &planned.spec.name;
         let resume = newest_checkpoint(&work.folder).map_or(String::new(), |path| {
             format!(
                 "; from its last checkpoint under the new ones: --set stages.{stage}.resume_from={}",

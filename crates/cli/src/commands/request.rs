@@ -30,6 +30,8 @@ pub(crate) struct Request<'a> {
     /// None = as many stages at once as there is room for.
     pub(crate) jobs: Option<usize>,
     pub(crate) rehash: bool,
+    /// The dotted keys of the matrix that the pipeline is a combination of.
+    pub(crate) varied: Vec<&'a str>,
 }
 
 /// A request that can be carried out.
@@ -80,7 +82,7 @@ impl Request<'_> {
     ) -> Result<RunOutcome, CliError> {
         let planned = self.plan(arguments)?;
         let console = report.console();
-        tell_unfinished(&planned.plan, &planned.store, console)?;
+        tell_unfinished(&planned.plan, &planned.store, &self.varied, console)?;
         let outcome = planned.carry_out(self.force, self.jobs, console).await?;
         report_outcome(&outcome, report);
         Ok(outcome)

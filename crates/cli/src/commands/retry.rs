@@ -55,6 +55,7 @@ pub(crate) async fn retry(
         force: &[],
         jobs: retry.jobs.map(usize::from),
         rehash: false,
+        varied: Vec::new(),
     };
     let mut report = Report::new(retry.format);
     let outcome = request.carry_out(arguments, &mut report).await?;

@@ -50,6 +50,7 @@ async fn run_all(
             force: &run.force,
             jobs: run.jobs.map(usize::from),
             rehash: run.pipeline.rehash && number == 0,
+            varied: variant.varied(),
         };
         if run.dry_run {
             let rows = dry_run(arguments, &request, report.console())?;
