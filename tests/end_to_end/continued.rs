@@ -44,11 +44,15 @@ fn a_training_made_longer_is_the_longer_training() {
     let resume = format!("stages.train.resume_from={}", checkpoint.display());
     program.succeed(&with(TRAIN, &[LONG, &resume]));
 
-    // Its snapshots are those after the checkpoint.
+    // Its snapshots are those from the checkpoint on.
     let long = artifact_with(&program, "snapshot-000000500.safetensors");
     assert!(!long.join("snapshot-000000200.safetensors").exists());
     let expected = undisturbed.artifact("train");
-    for file in ["network.safetensors", "snapshot-000000500.safetensors"] {
+    for file in [
+        "network.safetensors",
+        "snapshot-000000300.safetensors",
+        "snapshot-000000500.safetensors",
+    ] {
         assert!(
             bytes(&long.join(file)) == bytes(&expected.join(file)),
             "{file}"
@@ -73,6 +77,26 @@ fn a_training_made_longer_is_the_longer_training() {
     program.succeed(&trained);
     assert!(bytes(&out) != bytes(&short.join("network.safetensors")));
 
+    // An average more, which half-lives would not know what to do with; one that was set aside.
+    program.succeed(&with(
+        TRAIN,
+        &[
+            SHORT,
+            "stages.train.keep_checkpoint=true",
+            "stages.train.ema=power",
+        ],
+    ));
+    let folders = std::fs::read_dir(program.home().join("artifacts/train")).unwrap();
+    let mut files = folders.map(|folder| folder.unwrap().path().join("checkpoint.safetensors"));
+    let power = files
+        .find(|file| file.exists() && *file != checkpoint)
+        .unwrap();
+    let power = format!("stages.train.resume_from={}", power.display());
+    let aside = program.home().join("aside.safetensors");
+    std::fs::copy(&checkpoint, &aside).unwrap();
+    std::fs::write(aside.with_extension("unusable"), "{}").unwrap();
+    let aside = format!("stages.train.resume_from={}", aside.display());
+
     let network = short.join("network.safetensors");
     let other = format!("stages.train.resume_from={}", network.display());
     let none = format!(
@@ -95,6 +119,17 @@ fn a_training_made_longer_is_the_longer_training() {
             vec![LONG, &resume, "stages.train.ema=power"],
             1,
             vec!["resume_from", "`ema`"],
+        ),
+        (vec![LONG, &power], 1, vec!["more averages than 1"]),
+        (
+            vec![LONG, &aside, "stages.train.learning_rate=0.0005"],
+            1,
+            vec!["set it aside"],
+        ),
+        (
+            vec![LONG, &resume, "stages.train.preconditioning=vp"],
+            1,
+            vec!["`preconditioning` is"],
         ),
         (
             vec![LONG, &other],
@@ -158,10 +193,24 @@ fn a_run_says_which_unfinished_training_it_does_not_go_on_with() {
     ] {
         assert!(said.contains(words), "`{words}` is missing in: {said}");
     }
-    // What it proposes goes on from there; what is its own, too, without a word.
+    // Half of that, killed there by the limit: from then on the other one's file is not needed.
     let resume = format!("stages.train.resume_from={}", checkpoint.display());
-    let slower = [LONG, "stages.train.learning_rate=0.0005", resume.as_str()];
-    program.succeed(&with(TRAIN, &slower));
+    let slower = "stages.train.learning_rate=0.0005";
+    let output = program.run(&with(
+        TRAIN,
+        &[LONG, slower, &resume, "stages.train.max_kimg=0.45"],
+    ));
+    assert_eq!(output.status.code(), Some(130));
+    let aside = program.home().join("aside");
+    std::fs::rename(&checkpoint, &aside).unwrap();
+    program.succeed(&with(TRAIN, &[LONG, slower, &resume]));
+    let refused = program.run(&with(
+        TRAIN,
+        &[LONG, "stages.train.learning_rate=0.0004", &resume],
+    ));
+    assert_eq!(refused.status.code(), Some(2));
+    std::fs::rename(&aside, &checkpoint).unwrap();
+    // What it proposes goes on from there; what is its own, too, without a word.
     let loss: serde_json::Value =
         serde_json::from_slice(&bytes(&program.artifact("train").join("loss.json"))).unwrap();
     assert!(

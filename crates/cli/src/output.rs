@@ -142,21 +142,12 @@ impl Report {
         }
     }
 
-    /// Prints what was gathered, and waits until everything is printed.
-    pub(crate) fn finish(self) -> Result<(), CliError> {
-        self.with_gathered().finish()
-    }
-
-    /// The same, with what came of the command.
+    /// Prints what was gathered, and waits until everything is printed; `end` is what came of the command.
     pub(crate) fn conclude(self, end: Result<ExitCode, CliError>) -> Result<ExitCode, CliError> {
-        self.with_gathered().conclude(end)
-    }
-
-    fn with_gathered(self) -> Console {
         if let Some(gathered) = self.gathered {
             self.console.result(gathered.text(self.format));
         }
-        self.console
+        self.console.conclude(end)
     }
 }
 

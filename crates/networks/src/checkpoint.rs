@@ -130,7 +130,8 @@ pub fn read_safetensors(path: &Path) -> Result<BTreeMap<String, Tensor>, Network
     read_safetensors_under("", path)
 }
 
-/// The same of those tensors whose names begin with a prefix; the others are not brought into memory.
+/// The same of those tensors whose names begin with a prefix; the others are not brought into memory. The file is not to
+/// be written to meanwhile: for files of ours, which are replaced by others if anything.
 pub fn read_safetensors_under(
     prefix: &str,
     path: &Path,
@@ -139,7 +140,7 @@ pub fn read_safetensors_under(
 }
 
 /// A file's bytes, of which none is in memory before it is looked at.
-pub(crate) fn map(path: &Path) -> Result<Mmap, FileError> {
+fn map(path: &Path) -> Result<Mmap, FileError> {
     let file = file_error::open(path)?;
     file_error::map(path, &file)
 }
@@ -206,28 +207,28 @@ pub fn config_entry(config: &NetworkConfig) -> (String, String) {
 
 /// Reads a checkpoint of [`network_to_bytes`] onto a device, or the averaged network of a training's checkpoint.
 pub fn load_network(path: &Path, device: Device) -> Result<Network, NetworkError> {
-    let bytes = map(path)?;
+    let bytes = file_error::read(path)?;
     let config = stored_config(&bytes, path)?.ok_or_else(|| NetworkError::Metadata {
         file: path.display().to_string(),
         key: CONFIG_KEY,
         problem: "there is none; `patchwork checkpoint import` adds them".to_owned(),
     })?;
-    let tensors = choose_weights(parse_tensors(&bytes, "", path)?, None, path)?;
-    Network::from_tensors(&config, tensors, device)
+    Network::from_tensors(&config, parse_weights(&bytes, None, path)?, device)
 }
 
 /// The tensors of one set of weights, without its prefix: `entry` names it (`network`, `ema`, `ema.1` …), none stands for
-/// the average. What the set lacks because it is not trained is that of [`TRAINED_PREFIX`]. Files with a single set have
-/// no entries.
-pub(crate) fn choose_weights(
-    tensors: BTreeMap<String, Tensor>,
+/// the average. What the set lacks because it is not trained is that of [`TRAINED_PREFIX`]. Files that are no training's
+/// checkpoint have one set and no entries.
+pub(crate) fn parse_weights(
+    bytes: &[u8],
     entry: Option<&str>,
     path: &Path,
 ) -> Result<BTreeMap<String, Tensor>, NetworkError> {
-    let begins = |prefix: &str| tensors.keys().any(|name| name.starts_with(prefix));
-    let is_of_training = begins(TRAINED_PREFIX);
+    let file = SafeTensors::deserialize(bytes).map_err(|source| damaged(path, source))?;
+    let begins = |prefix: &str| file.names().iter().any(|name| name.starts_with(prefix));
+    let is_of_training = begins(TRAINED_PREFIX) && begins(AVERAGE_PREFIX);
     let prefix = match entry {
-        None if !is_of_training => return Ok(tensors),
+        None if !is_of_training => return parse_tensors(bytes, "", path),
         None => AVERAGE_PREFIX.to_owned(),
         Some(entry) => format!("{entry}/"),
     };
@@ -237,16 +238,17 @@ pub(crate) fn choose_weights(
             entry: prefix.trim_end_matches('/').to_owned(),
         });
     }
-    let of = |prefix: &str| {
-        let named = tensors.iter().filter_map(|(name, tensor)| {
-            let name = name.strip_prefix(prefix)?;
-            Some((name.to_owned(), tensor.shallow_clone()))
-        });
-        named.collect::<BTreeMap<_, _>>()
-    };
-    let mut chosen = of(TRAINED_PREFIX);
-    chosen.extend(of(&prefix));
-    Ok(chosen)
+    let mut weights = BTreeMap::new();
+    for prefix in [TRAINED_PREFIX, &prefix] {
+        let tensors = parse_tensors(bytes, prefix, path)?.into_iter();
+        weights.extend(tensors.map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor)));
+    }
+    Ok(weights)
+}
+
+/// The settings of the network in a safetensors file of ours, if it has any.
+pub fn read_config(path: &Path) -> Result<Option<NetworkConfig>, NetworkError> {
+    stored_config(&map(path)?, path)
 }
 
 /// The settings in the metadata of a safetensors file, if it has any.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::{
-    TRAINED_PREFIX, choose_weights, config_entry, damaged, map, network_to_bytes, parse_tensors,
+    AVERAGE_PREFIX, TRAINED_PREFIX, config_entry, damaged, network_to_bytes, parse_weights,
     published_tensors, stored_config, to_safetensors_bytes,
 };
 use crate::config::NetworkConfig;
@@ -167,14 +167,16 @@ pub fn export(
 /// # Errors
 /// [`NetworkError`]: unreadable, damaged or of no known format.
 pub fn inspect(path: &Path, entry: Option<&str>) -> Result<Summary, NetworkError> {
-    let bytes = map(path)?;
+    let bytes = file_error::read(path)?;
     let (format, settings, tensors) = if is_safetensors(&bytes) {
         let file = SafeTensors::deserialize(&bytes).map_err(|source| damaged(path, source))?;
         let prefix = entry.map_or(String::new(), |entry| format!("{entry}/"));
-        if !file.iter().any(|(name, _)| name.starts_with(&prefix)) {
+        if let Some(entry) = entry
+            && !file.iter().any(|(name, _)| name.starts_with(&prefix))
+        {
             return Err(NetworkError::NoEntry {
                 file: path.display().to_string(),
-                entry: entry.unwrap_or_default().to_owned(),
+                entry: entry.to_owned(),
             });
         }
         let tensors = file
@@ -207,9 +209,8 @@ pub fn inspect(path: &Path, entry: Option<&str>) -> Result<Summary, NetworkError
     let mut tensors: Vec<TensorSummary> = tensors;
     tensors.sort_unstable_by(|left, right| left.name.cmp(&right.name));
     // A training's checkpoint holds each of them several times.
-    let is_of_training = tensors
-        .iter()
-        .any(|tensor| tensor.name.starts_with(TRAINED_PREFIX));
+    let begins = |prefix: &str| tensors.iter().any(|tensor| tensor.name.starts_with(prefix));
+    let is_of_training = begins(TRAINED_PREFIX) && begins(AVERAGE_PREFIX);
     let parameters = tensors
         .iter()
         .filter(|tensor| !is_buffer(&tensor.name))
@@ -237,12 +238,12 @@ fn read_network(
     entry: Option<&str>,
     config: Option<NetworkConfig>,
 ) -> Result<Network, NetworkError> {
-    let bytes = map(path)?;
+    let bytes = file_error::read(path)?;
     let stored = if is_safetensors(&bytes) {
         Stored {
             format: CheckpointFormat::Safetensors,
             config: stored_config(&bytes, path)?,
-            tensors: choose_weights(parse_tensors(&bytes, "", path)?, entry, path)?,
+            tensors: parse_weights(&bytes, entry, path)?,
         }
     } else {
         read_pickle(&bytes, path, entry)?

@@ -107,8 +107,12 @@ impl Plan {
                     input: stage.name.clone(),
                 });
             }
+            let mut spec = stage.clone();
+            if is_known && has_begun(store, fingerprint) {
+                spec.lacks.retain(|lack| !lack.is_for_beginning);
+            }
             stages.push(PlannedStage {
-                spec: stage.clone(),
+                spec,
                 fingerprint,
                 is_known,
                 inputs,
@@ -187,6 +191,12 @@ impl PlannedStage {
             logs: store.logs(run),
         }
     }
+}
+
+/// Whether an earlier attempt has left something to go on from.
+fn has_begun(store: &Store, fingerprint: Fingerprint) -> bool {
+    let state = std::fs::read_dir(store.work(fingerprint).join("state"));
+    state.is_ok_and(|mut files| files.next().is_some())
 }
 
 fn fingerprint(stage: &StageSpec, inputs: &[ManifestInput]) -> Fingerprint {
@@ -388,6 +398,7 @@ mod tests {
                 what,
                 problem: format!("there is no {what}"),
                 is_known,
+                is_for_beginning: false,
             });
             let mut prepare = stage("prepare", &[], json!({}));
             prepare.lacks = lacks.collect();

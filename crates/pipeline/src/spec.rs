@@ -55,6 +55,8 @@ pub struct Lack {
     pub problem: String,
     /// Whether all that the stage's fingerprint says of it is known, as it is of what was read before.
     pub is_known: bool,
+    /// Whether an attempt that goes on from an earlier one does without.
+    pub is_for_beginning: bool,
 }
 
 /// What a stage takes of the machine: stages run at once as long as there is enough for all.

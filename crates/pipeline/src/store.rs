@@ -143,7 +143,8 @@ impl Store {
         self.home.join("logs").join(run)
     }
 
-    /// What may be deleted at any time and is made again: remembered digests of sources.
+    /// What plans remember: digests of sources, and of what they read that may be gone by now. It may be deleted; sources
+    /// are then hashed again, and those that are gone are missed.
     pub fn cache(&self) -> PathBuf {
         self.home.join("cache")
     }

@@ -55,7 +55,10 @@ pub(crate) fn find(store: &Store, kind: &str) -> Result<Vec<Unfinished>, FileErr
             let files = durable::list(&work.join(folder));
             files.is_ok_and(|files| !files.is_empty())
         };
-        let is_free = FileLock::try_acquire(&store.lock(note.fingerprint))?.is_some();
+        let is_free = matches!(
+            FileLock::try_acquire(&store.lock(note.fingerprint)),
+            Ok(Some(_))
+        );
         if is_free && (has_files("state") || has_files("artifact")) {
             found.push(note);
         }

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::Path;
 
 use patchwork_core::file_error;
+use serde_json::Value;
 
 /// A network's file in a format that stages do not read.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,24 @@ pub fn check_format(path: &Path) -> Result<(), ForeignNetwork> {
         });
     }
     Ok(())
+}
+
+/// Images that the training of a checkpoint had seen; none for a file that does not say.
+///
+/// Reads the head of the file alone: its length, then JSON, in whose metadata the train stage keeps where training stood.
+pub(crate) fn images_seen(checkpoint: &Path) -> Option<u64> {
+    const LARGEST_HEADER: u64 = 100 << 20;
+    let mut file = file_error::open(checkpoint).ok()?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length).ok()?;
+    let mut header = Vec::new();
+    file.take(u64::from_le_bytes(length).min(LARGEST_HEADER))
+        .read_to_end(&mut header)
+        .ok()?;
+    let header: Value = serde_json::from_slice(&header).ok()?;
+    let state = header["__metadata__"]["patchwork.training"].as_str()?;
+    let state: Value = serde_json::from_str(state).ok()?;
+    state["position"]["images_seen"].as_u64()
 }
 
 #[cfg(test)]

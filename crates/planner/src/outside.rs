@@ -17,7 +17,10 @@ use crate::remembered::{recall, remember};
 use crate::source;
 use crate::specify::{SpecifyError, SpecifyOptions};
 
+const SOURCE: &str = "source";
 const WEIGHTS: &str = "weights";
+const NETWORK: &str = "network";
+const CHECKPOINT: &str = "checkpoint";
 
 /// What one stage reads.
 pub(crate) struct Outside<'a> {
@@ -43,7 +46,7 @@ impl<'a> Outside<'a> {
     ) -> Result<Option<Digest>, SpecifyError> {
         let read_as = source::read_as(settings);
         if let Some(problem) = source::missing(settings) {
-            return Ok(self.recalled("source", &settings.source, &read_as, problem));
+            return Ok(self.recalled(SOURCE, &settings.source, &read_as, problem));
         }
         let (cache, rehash) = (self.options.cache, self.options.rehash);
         let digest = source::source_digest(settings, cache, rehash).map_err(|source| {
@@ -104,14 +107,12 @@ impl<'a> Outside<'a> {
             stage: self.stage.name.clone(),
             source,
         })?;
-        self.file("network", path, |error| format!("`init_from`: {error}"))
+        self.file(NETWORK, path, |error| format!("`init_from`: {error}"))
     }
 
     /// The digest of the checkpoint that a training goes on from.
     pub(crate) fn checkpoint(&mut self, path: &Path) -> Result<Option<Digest>, SpecifyError> {
-        self.file("checkpoint", path, |error| {
-            format!("`resume_from`: {error}")
-        })
+        self.file(CHECKPOINT, path, |error| format!("`resume_from`: {error}"))
     }
 
     /// The digest of a file; `tell` says what is wrong with it.
@@ -146,11 +147,16 @@ impl<'a> Outside<'a> {
         read_as: &Value,
         problem: String,
     ) -> Option<Digest> {
-        let digest = recall(self.options.cache, path, read_as);
+        let digest = match what {
+            // It was to be read again.
+            SOURCE if self.options.rehash => None,
+            _ => recall(self.options.cache, path, read_as),
+        };
         self.lacks.push(Lack {
             what,
             problem,
             is_known: digest.is_some(),
+            is_for_beginning: [NETWORK, CHECKPOINT].contains(&what),
         });
         digest
     }
@@ -165,6 +171,7 @@ pub(crate) fn missing_weights(reference: &ReferenceSettings, weights: &Path) -> 
             what: WEIGHTS,
             problem: error.to_string(),
             is_known: true,
+            is_for_beginning: false,
         })
         .collect()
 }

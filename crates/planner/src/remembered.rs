@@ -17,7 +17,7 @@ const FILE: &str = "remembered.json";
 #[derive(Serialize, Deserialize)]
 struct Remembered {
     format: String,
-    /// One for each place and way of reading, the newest last.
+    /// One for each place, path and way of reading, the newest last; those of one place have one digest.
     readings: Vec<Reading>,
 }
 
@@ -45,21 +45,42 @@ pub(crate) fn remember(
         read_as: read_as.clone(),
         digest,
     };
-    if load(cache).readings.contains(&reading) {
+    if reading.is_newest_of(&load(cache).readings) {
         return Ok(());
     }
     let file = cache.join(FILE);
     let _lock = FileLock::acquire(&file.with_extension("lock"))?;
     let mut remembered = load(cache);
-    remembered
-        .readings
-        .retain(|known| known.place != reading.place || known.read_as != reading.read_as);
-    remembered.readings.push(reading);
+    let readings = &mut remembered.readings;
+    readings.retain(|known| !known.is_at_place_of(&reading) || known.path != reading.path);
+    for known in readings
+        .iter_mut()
+        .filter(|known| known.is_at_place_of(&reading))
+    {
+        known.digest = digest;
+    }
+    readings.push(reading);
     durable::write_json(&file, &remembered)
 }
 
+impl Reading {
+    fn is_at_place_of(&self, other: &Self) -> bool {
+        self.place == other.place && self.read_as == other.read_as
+    }
+
+    /// Whether it is known, and nothing newer at the same place or of the same path.
+    fn is_newest_of(&self, readings: &[Self]) -> bool {
+        let is_of_path = |known: &&Self| known.path == self.path && known.read_as == self.read_as;
+        readings.iter().rfind(is_of_path) == Some(self)
+            && readings
+                .iter()
+                .filter(|known| known.is_at_place_of(self))
+                .all(|known| known.digest == self.digest)
+    }
+}
+
 /// The digest of what was last read at a path; where nothing was ever read at that place, at the same path from
-/// another folder, as after a project's move to another machine.
+/// another folder that is gone, as after a project's move to another machine.
 pub(crate) fn recall(cache: &Path, path: &str, read_as: &Value) -> Option<Digest> {
     let mut readings = load(cache).readings;
     readings.retain(|reading| reading.read_as == *read_as);
@@ -67,7 +88,11 @@ pub(crate) fn recall(cache: &Path, path: &str, read_as: &Value) -> Option<Digest
     readings
         .iter()
         .rfind(|reading| reading.place == place)
-        .or_else(|| readings.iter().rfind(|reading| reading.path == path))
+        .or_else(|| {
+            let is_elsewhere = |reading: &&Reading| !Path::new(&reading.place).exists();
+            let mut of_path = readings.iter().filter(|reading| reading.path == path);
+            of_path.rfind(is_elsewhere)
+        })
         .map(|reading| reading.digest)
 }
 
@@ -109,6 +134,13 @@ mod tests {
         assert_eq!(recall(cache, &place("data/raw.zip"), &all), Some(second));
         assert_eq!(recall(cache, "data/raw.zip", &part), None);
         assert_eq!(recall(cache, "raw.zip", &all), None);
+
+        // Typed in full, it is one place all the same, and is known as it was typed before, too.
+        remember(cache, &place("data/raw.zip"), &all, second).unwrap();
+        remember(cache, &place("data/raw.zip"), &all, first).unwrap();
+        assert_eq!(recall(cache, "data/raw.zip", &all), Some(first));
+        remember(cache, "data/raw.zip", &all, second).unwrap();
+        assert_eq!(recall(cache, &place("data/raw.zip"), &all), Some(second));
 
         // As on a machine that the project was copied to: the same path below another folder.
         let file = cache.join(FILE);

@@ -46,7 +46,9 @@ pub(crate) fn read_as(settings: &PrepareSettings) -> Value {
 
 /// Why a source is not there, and where it comes from; none if something is at its path.
 pub(crate) fn missing(settings: &PrepareSettings) -> Option<String> {
-    if settings.emoji.is_some() || Path::new(&settings.source).exists() {
+    // One that cannot be looked at is not missing, and says why when it is opened.
+    let is_missing = matches!(Path::new(&settings.source).try_exists(), Ok(false));
+    if settings.emoji.is_some() || !is_missing {
         return None;
     }
     let hint = match &settings.obtain {

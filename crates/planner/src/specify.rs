@@ -10,7 +10,7 @@ use patchwork_core::{Digest, FileError};
 use patchwork_pipeline::{Demand, PipelineSpec, StageSpec};
 use serde_json::{Value, json};
 
-use crate::network::ForeignNetwork;
+use crate::network::{ForeignNetwork, images_seen};
 use crate::outside::{Outside, missing_weights};
 use crate::precision;
 
@@ -58,6 +58,19 @@ pub enum SpecifyError {
     /// What was read cannot be remembered.
     #[error(transparent)]
     Remember(#[from] FileError),
+    /// A snapshot that no training makes.
+    #[error(
+        "stage `{stage}`: `at_images` is {images}, but training goes on by `resume_from` from {seen} images, and has \
+         no snapshots before; draw those of the training that the checkpoint is of"
+    )]
+    EarlierSnapshot {
+        /// The stage that samples.
+        stage: String,
+        /// The snapshot's images.
+        images: u64,
+        /// The checkpoint's images.
+        seen: u64,
+    },
     /// A stage's device does not compute in its precision.
     #[error(
         "stage `{stage}`: `precision = \"float16\"` is for CUDA devices; on a CPU use `bfloat16`, `float32` or `auto`"
@@ -100,6 +113,7 @@ pub fn specify(
         .into_iter()
         .map(|stage| {
             let mut spec = specify_stage(stage, pipeline.seed, options)?;
+            check_snapshot(stage, pipeline)?;
             if let Some(reference) = reference_of_evaluation(stage, pipeline) {
                 spec.lacks
                     .extend(missing_weights(reference, options.weights));
@@ -113,6 +127,27 @@ pub fn specify(
         definition,
         stages,
     })
+}
+
+/// Refuses samples of a snapshot that lies before the checkpoint from which its training goes on.
+fn check_snapshot(stage: &Stage, pipeline: &Pipeline) -> Result<(), SpecifyError> {
+    let StageSettings::Sample(sample) = &stage.settings else {
+        return Ok(());
+    };
+    let mut needs = stage.needs.iter().filter_map(|need| pipeline.stage(need));
+    let resume_from = needs.find_map(|need| match &need.settings {
+        StageSettings::Train(train) => train.resume_from.as_ref(),
+        _ => None,
+    });
+    let seen = resume_from.and_then(|path| images_seen(Path::new(path)));
+    match (sample.at_images, seen) {
+        (Some(images), Some(seen)) if images < seen => Err(SpecifyError::EarlierSnapshot {
+            stage: stage.name.clone(),
+            images,
+            seen,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// The reference whose extractors an evaluate stage uses.

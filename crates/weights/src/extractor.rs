@@ -224,7 +224,7 @@ impl ExtractorSpec {
             Network::InceptionV3 => INCEPTION_V3.missing_from(weights_folder),
             Network::TorchScript(network) => {
                 let path = weights_folder.join(&network.file);
-                (!path.exists()).then(|| network.missing(path))
+                matches!(path.try_exists(), Ok(false)).then(|| network.missing(path))
             }
         }
     }

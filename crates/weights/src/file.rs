@@ -96,7 +96,7 @@ impl WeightsFile {
     /// What is to be done if nothing of its name lies in a folder; nothing is read.
     pub(crate) fn missing_from(&self, weights_folder: &Path) -> Option<WeightsError> {
         let path = weights_folder.join(self.file_name);
-        (!path.exists()).then(|| self.missing(path))
+        matches!(path.try_exists(), Ok(false)).then(|| self.missing(path))
     }
 
     fn missing(&self, path: PathBuf) -> WeightsError {

@@ -70,7 +70,7 @@ pub(crate) enum Command {
     Train(TrainArguments),
     /// Draw images from a network, without a pipeline.
     ///
-    /// The network is a folder that training made, or a file that `patchwork checkpoint import` made. The images
+    /// The network is a folder that training made, a checkpoint of one on its way, or a file of `patchwork checkpoint import`. The images
     /// become a set of shards with a picture of the first ones.
     #[command(
         after_help = "Examples:\n  patchwork sample network --seeds 0-63 --steps 18 --out samples\n  \

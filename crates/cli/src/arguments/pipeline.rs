@@ -13,6 +13,9 @@ pub(crate) struct PipelineArguments {
     /// Override a setting, such as `stages.train.batch_size=64`; may be given often.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
+    /// The device of every stage that computes and has none of its own by the file or `--set`, such as `cuda:0`.
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) device: Option<String>,
     /// Stop after this stage; only it and what it needs is run.
     #[arg(long, value_name = "STAGE")]
     pub(crate) until: Option<String>,
@@ -28,9 +31,6 @@ pub(crate) struct PipelineArguments {
 pub(crate) struct RunArguments {
     #[command(flatten)]
     pub(crate) pipeline: PipelineArguments,
-    /// The device of every stage that computes and has none of its own by the file or `--set`, such as `cuda:0`.
-    #[arg(long, value_name = "DEVICE")]
-    pub(crate) device: Option<String>,
     /// Do this stage again even if its artifact is there; may be given often.
     #[arg(long, value_name = "STAGE")]
     pub(crate) force: Vec<String>,
@@ -45,11 +45,11 @@ pub(crate) struct RunArguments {
     pub(crate) format: Format,
 }
 
-impl RunArguments {
+impl PipelineArguments {
     /// All that is laid over the file.
     pub(crate) fn overrides(&self) -> Vec<String> {
         let device = self.device.iter().map(|device| format!("device={device}"));
-        self.pipeline.set.iter().cloned().chain(device).collect()
+        self.set.iter().cloned().chain(device).collect()
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct TrainArguments {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct SampleArguments {
-    /// The folder of a training, or a network's file.
+    /// The folder of a training, a network's file, or a training's checkpoint.
     pub(crate) network: PathBuf,
     /// The folder to make.
     #[arg(long, value_name = "DIR")]

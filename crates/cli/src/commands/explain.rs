@@ -19,7 +19,7 @@ pub(crate) fn explain_pipeline(
     arguments: &Arguments,
     options: &ExplainArguments,
 ) -> Result<(), CliError> {
-    let variants = patchwork_config::load(&options.pipeline.file, &options.pipeline.set)?;
+    let variants = patchwork_config::load(&options.pipeline.file, &options.pipeline.overrides())?;
     let mut explanations = Vec::new();
     for variant in &variants {
         let request = Request {
@@ -103,7 +103,8 @@ fn newest_checkpoint(work: &Path) -> Option<PathBuf> {
     let mut files = durable::list(&work.join("state")).unwrap_or_default();
     files.retain(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with("checkpoint-") && name.ends_with(".safetensors")
+        let is_whole = path.with_extension("json").is_file();
+        name.starts_with("checkpoint-") && name.ends_with(".safetensors") && is_whole
     });
     files.pop()
 }

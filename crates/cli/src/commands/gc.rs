@@ -53,7 +53,6 @@ pub(crate) async fn collect_garbage(
             json!(garbage.path.display().to_string()),
         ]);
     }
-    rows.print(options.format)?;
     if options.apply {
         let registry = Registry::open(&store.registry()).await?;
         registry
@@ -61,6 +60,7 @@ pub(crate) async fn collect_garbage(
             .await?;
         registry.close().await;
     }
+    rows.print(options.format)?;
     if options.format == Format::Table {
         let size = bytes as f64 / f64::from(1 << 20);
         remark(&match (options.apply, busy) {

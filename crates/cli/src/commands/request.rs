@@ -71,7 +71,10 @@ impl Request<'_> {
             rehash: self.rehash,
         };
         let spec = specify(self.pipeline, self.scope.last(), &options)?;
-        Planned::new(store, spec, self.scope)
+        let mut planned = Planned::new(store, spec, self.scope)?;
+        // What is done again is given up first: what it is made of has to be there.
+        planned.plan = planned.plan.doing_again(self.force)?;
+        Ok(planned)
     }
 
     /// Plans and carries out the request, and reports what became of it.
@@ -121,10 +124,7 @@ impl Planned {
             planning,
         } = self;
         let worker = worker_program::path()?;
-        let runs = |stage: &patchwork_pipeline::PlannedStage| {
-            stage.cached.is_none() || force.contains(&stage.spec.name)
-        };
-        if plan.stages.iter().any(runs) {
+        if plan.stages.iter().any(|stage| stage.cached.is_none()) {
             worker_program::probe(&worker)?;
         }
         let registry = Registry::open(&store.registry()).await?;

@@ -10,7 +10,7 @@ use patchwork_registry::{Registry, UnfinishedRun};
 use super::request::{Request, exit_code};
 use crate::arguments::{Arguments, RetryArguments};
 use crate::error::CliError;
-use crate::output::{Report, remark};
+use crate::output::Report;
 
 /// So many runs are named at most.
 const MOST_NAMED: usize = 5;
@@ -59,23 +59,23 @@ pub(crate) async fn retry(
     };
     let mut report = Report::new(retry.format);
     let outcome = request.carry_out(arguments, &mut report).await?;
-    report.finish()?;
-    remark_on_others(&path, &outcome.run).await?;
-    Ok(exit_code(&outcome))
+    if let Some(others) = others(&path, &outcome.run).await {
+        report.console().remark(others);
+    }
+    report.conclude(Ok(exit_code(&outcome)))
 }
 
-/// Says which runs, other than the one that was just carried out, can be gone on with too.
-async fn remark_on_others(registry: &Path, run: &str) -> Result<(), CliError> {
-    let registry = Registry::open_read_only(registry).await?;
-    let mut others = registry.unfinished_runs().await?;
+/// Which runs, other than the one that was just carried out, can be gone on with too; none where nobody can say.
+async fn others(registry: &Path, run: &str) -> Option<String> {
+    let registry = Registry::open_read_only(registry).await.ok()?;
+    let unfinished = registry.unfinished_runs().await;
     registry.close().await;
+    let mut others = unfinished.ok()?;
     others.retain(|other| other.run != run);
-    if let Some(others) = named(&others) {
-        remark(&format!(
-            "other runs have unfinished stages: {others}; `patchwork retry RUN` goes on with one"
-        ));
-    }
-    Ok(())
+    let others = named(&others)?;
+    Some(format!(
+        "other runs have unfinished stages: {others}; `patchwork retry RUN` goes on with one"
+    ))
 }
 
 /// The first of some runs, with where they stand; none where there are none.

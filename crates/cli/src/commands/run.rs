@@ -18,7 +18,7 @@ use crate::output::{Report, Rows};
 const DRY_RUN: [&str; 4] = ["stage", "kind", "would be", "fingerprint"];
 
 pub(crate) async fn run(arguments: &Arguments, run: &RunArguments) -> Result<ExitCode, CliError> {
-    let variants = patchwork_config::load(&run.pipeline.file, &run.overrides())?;
+    let variants = patchwork_config::load(&run.pipeline.file, &run.pipeline.overrides())?;
     let mut report = Report::new(run.format);
     if has_nvidia_gpu(Path::new("/")) && computes_on_cpu_alone(&variants, scope(&run.pipeline)) {
         let idle = "warning: this machine has an NVIDIA GPU, and all that this run computes it computes on the CPU; \
@@ -56,10 +56,6 @@ async fn run_all(
             let rows = dry_run(arguments, &request, report.console())?;
             report.add(rows);
             continue;
-        }
-        if !run.force.is_empty() {
-            // What is done again is given up first: what it is made of has to be there.
-            plan(arguments, &request)?;
         }
         let outcome = request.carry_out(arguments, report).await?;
         tally.count(&outcome);
@@ -158,12 +154,6 @@ pub(crate) fn scope(arguments: &PipelineArguments) -> Scope<'_> {
     }
 }
 
-/// The plan in which the stages of `--force` are not done.
-fn plan(arguments: &Arguments, request: &Request<'_>) -> Result<Plan, CliError> {
-    let planned = request.plan(arguments)?;
-    Ok(planned.plan.doing_again(request.force)?)
-}
-
 /// What would be done. A pipeline that lacks what it reads is sound all the same: it is said what to get, and what would
 /// wait for it.
 fn dry_run(
@@ -171,22 +161,21 @@ fn dry_run(
     request: &Request<'_>,
     console: &Console,
 ) -> Result<Rows, CliError> {
-    match plan(arguments, request) {
-        Ok(plan) => Ok(plan_rows(&plan, request.force)),
+    match request.plan(arguments) {
+        Ok(planned) => Ok(plan_rows(&planned.plan)),
         Err(CliError::Pipeline(PipelineError::Lacking { problems, plan })) => {
             console.remark(problems);
-            Ok(plan_rows(&plan, request.force))
+            Ok(plan_rows(&plan))
         }
         Err(error) => Err(error),
     }
 }
 
-fn plan_rows(plan: &Plan, force: &[String]) -> Rows {
+fn plan_rows(plan: &Plan) -> Rows {
     let mut rows = Rows::new(&DRY_RUN);
     for stage in &plan.stages {
-        let forced = force.contains(&stage.spec.name);
         let would_be = match stage.spec.lacks.first() {
-            _ if stage.cached.is_some() && !forced => "cached".to_owned(),
+            _ if stage.cached.is_some() => "cached".to_owned(),
             Some(lack) => format!("missing its {}", lack.what),
             None => "run".to_owned(),
         };

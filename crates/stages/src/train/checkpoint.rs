@@ -177,6 +177,21 @@ fn number(record: &Path) -> Option<u32> {
         .ok()
 }
 
+/// The checkpoint of another training in a file, which may have its record beside it.
+pub(crate) fn of_another(path: &Path, digest: Digest) -> Result<Checkpoint, CheckpointError> {
+    let record = path.with_extension(RECORD);
+    if record.is_file() {
+        let recorded = file_error::read_json::<Record>(&record)?.blake3;
+        if recorded != digest {
+            let found = digest;
+            return Err(CheckpointError::Digest { recorded, found });
+        }
+    } else if path.with_extension(SET_ASIDE).is_file() {
+        return Err(CheckpointError::SetAside);
+    }
+    Checkpoint::open(path, digest)
+}
+
 /// Takes an unusable checkpoint out of the way of others, and keeps it for whoever wants to look.
 fn set_aside(record: &Path) -> Result<(), FileError> {
     durable::rename_file(record, &record.with_extension(SET_ASIDE))

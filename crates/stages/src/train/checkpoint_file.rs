@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use patchwork_core::digest::DigestWriter;
 use patchwork_core::durable::DurableFile;
 use patchwork_core::{Digest, FileError, file_error};
-use patchwork_networks::checkpoint::{config_entry, read_safetensors_under, write_safetensors};
+use patchwork_networks::checkpoint::{
+    config_entry, read_config, read_safetensors_under, write_safetensors,
+};
 use patchwork_networks::{NetworkConfig, NetworkError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -83,6 +85,11 @@ impl Checkpoint {
         })
     }
 
+    /// The settings of its network; none in checkpoints of earlier versions.
+    pub(crate) fn network_config(&self) -> Result<Option<NetworkConfig>, NetworkError> {
+        read_config(&self.path)
+    }
+
     /// The tensors whose names begin with a prefix.
     pub(crate) fn tensors_under(
         &self,
@@ -148,6 +155,8 @@ pub(crate) enum CheckpointError {
     Tensors(#[from] NetworkError),
     #[error("its tensors' digest is {found}, the record says {recorded}")]
     Digest { recorded: Digest, found: Digest },
+    #[error("its training found it unusable and set it aside")]
+    SetAside,
     #[error("its format is `{found}`, this version reads `{known}`")]
     Format { found: String, known: &'static str },
     #[error("it does not say where training stood: {0}")]

@@ -14,8 +14,8 @@ use patchwork_pipeline::worker::{Context, StageError};
 const WAIT: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(500);
 
-/// How long to go on waiting once asked to stop: less than a supervisor that died leaves its workers.
-const LAST_WAIT: Duration = Duration::from_secs(40);
+/// How long to go on waiting once asked to stop: less than clusters leave between asking and killing.
+const LAST_WAIT: Duration = Duration::from_secs(20);
 
 /// Does what training can do without. Its failure, a panic of libtorch's included, is told and goes no further: none.
 ///

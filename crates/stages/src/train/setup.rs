@@ -11,8 +11,8 @@ use patchwork_diffusion::{
     AdamOptions, EmaProfile, ImageClock, Lanes, LearningRate, NetworkDenoiser, TrainOptions,
     TrainStep,
 };
-use patchwork_networks::Network;
 use patchwork_networks::checkpoint::load_network;
+use patchwork_networks::{Network, NetworkConfig};
 use patchwork_pipeline::protocol::Job;
 use patchwork_pipeline::worker::{Context, StageError};
 use serde_json::json;
@@ -70,6 +70,25 @@ pub(super) fn initialise(
     Ok(())
 }
 
+/// Says what differs of the settings that neither names nor shapes of weights tell.
+pub(super) fn check_surroundings(
+    given: &NetworkConfig,
+    wanted: &NetworkConfig,
+) -> Result<(), String> {
+    let [given, wanted] = [given, wanted].map(|config| {
+        [
+            ("resample_filter", json!(config.resample_filter)),
+            ("preconditioning", json!(config.preconditioning)),
+            ("sigma_data", json!(config.sigma_data)),
+        ]
+    });
+    let mut pairs = given.into_iter().zip(wanted);
+    match pairs.find(|((_, given), (_, wanted))| given != wanted) {
+        Some(((key, given), (_, wanted))) => Err(format!("its `{key}` is {given}, not {wanted}")),
+        None => Ok(()),
+    }
+}
+
 /// Whether a network without coordinates, such as EDM's, is to learn them.
 fn has_no_coordinates(source: &Network, target: &Network) -> bool {
     target.config().position_channels && !source.config().position_channels
@@ -79,19 +98,7 @@ fn has_no_coordinates(source: &Network, target: &Network) -> bool {
 /// or says why it will not do. Weights of coordinates that the source does not have are zero, so that the target starts as
 /// the source.
 fn copy_weights(source: &Network, target: &Network) -> Result<Vec<String>, String> {
-    let [given, wanted] = [source, target].map(|network| {
-        let config = network.config();
-        [
-            ("resample_filter", json!(config.resample_filter)),
-            ("preconditioning", json!(config.preconditioning)),
-            ("sigma_data", json!(config.sigma_data)),
-        ]
-    });
-    for ((key, given), (_, wanted)) in given.into_iter().zip(wanted) {
-        if given != wanted {
-            return Err(format!("its `{key}` is {given}, not {wanted}"));
-        }
-    }
+    check_surroundings(source.config(), target.config())?;
     let given: BTreeMap<String, Tensor> = source
         .named_tensors()
         .into_iter()
@@ -207,7 +214,6 @@ pub(super) fn train_step(
 mod tests {
     use super::*;
     use crate::train::batch::tests::GENERATOR;
-    use patchwork_networks::NetworkConfig;
 
     fn network(changes: &str, seed: u64) -> Network {
         let mut config = serde_json::json!({

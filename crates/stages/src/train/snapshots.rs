@@ -59,9 +59,9 @@ impl Snapshots {
         self.thin_out(settings);
     }
 
-    /// None so far; the next one is due after `images`.
+    /// None so far; the next one is due at `images` or after.
     pub(crate) fn go_on_from(&mut self, images: u64) {
-        self.last = Some(images);
+        self.last = images.checked_sub(1);
     }
 
     /// Notes what was measured of a snapshot: the best one stays.

@@ -10,10 +10,12 @@ use patchwork_pipeline::worker::StageError;
 use tch::Tensor;
 
 use super::CHECKPOINT_FILE;
+use super::checkpoint;
 use super::checkpoint_file::{self, Checkpoint, CheckpointError, State};
 use super::divergence::Rollback;
-use super::failures::{dispensable, once_there_is_space};
+use super::failures::{dispensable, is_of_files, once_there_is_space};
 use super::pulse::Doing;
+use super::setup::check_surroundings;
 use super::training::Training;
 
 /// What the names of the optimiser's tensors begin with in a checkpoint.
@@ -69,7 +71,7 @@ impl Training<'_> {
     /// and position, under this one's settings. What was measured and kept there is not taken along.
     pub(super) fn take_over(&mut self, path: &Path, digest: Digest) -> Result<(), StageError> {
         let checkpoint =
-            Checkpoint::open(path, digest).map_err(|problem| ResumeError::Unusable {
+            checkpoint::of_another(path, digest).map_err(|problem| ResumeError::Unusable {
                 path: path.to_owned(),
                 problem: Box::new(problem),
             })?;
@@ -85,19 +87,35 @@ impl Training<'_> {
             }
             .into());
         }
+        let unlike = |problem| {
+            let path = path.to_owned();
+            StageError::from(ResumeError::Unlike { path, problem })
+        };
+        if let Some(problem) = self.unlikeness(&checkpoint)? {
+            return Err(unlike(problem.into()));
+        }
         self.take_tensors(&checkpoint)
             .map_err(|problem| match problem {
-                StageError::Failed(problem) => StageError::from(ResumeError::Unlike {
-                    path: path.to_owned(),
-                    problem,
-                }),
-                stop => stop,
+                StageError::Failed(problem) if !is_of_files(&*problem) => unlike(problem),
+                other => other,
             })?;
         self.state.position = checkpoint.state.position;
         self.state.snapshots.go_on_from(seen);
         self.step.clock.images_seen = seen;
         // From here on the file is not needed.
         self.save_checkpoint()
+    }
+
+    /// In what a checkpoint is of another network or of other averages, as far as its weights do not tell.
+    fn unlikeness(&self, checkpoint: &Checkpoint) -> Result<Option<String>, StageError> {
+        let given = checkpoint.network_config()?;
+        let surroundings = given.map_or(Ok(()), |given| check_surroundings(&given, self.config));
+        if let Err(problem) = surroundings {
+            return Ok(Some(problem));
+        }
+        let averages = self.step.averages.len();
+        let others = checkpoint.tensors_under(&average_prefix(averages))?;
+        Ok((!others.is_empty()).then(|| format!("it has more averages than {averages}")))
     }
 
     fn take_tensors(&mut self, checkpoint: &Checkpoint) -> Result<(), StageError> {

@@ -108,11 +108,22 @@ fn kinds(history: &[HistoryRow]) -> String {
 /// Each score of each evaluation once: runs that found an evaluation made have its scores too.
 fn ranked(history: Vec<HistoryRow>) -> Vec<Ranked> {
     let mut ranked: Vec<Ranked> = Vec::new();
-    let mut places: BTreeMap<(String, u64), usize> = BTreeMap::new();
+    let mut places: BTreeMap<(String, u64, usize), usize> = BTreeMap::new();
+    // An evaluation may have found one value several times, of other subjects.
+    let mut equals: BTreeMap<(String, String, String, u64), usize> = BTreeMap::new();
     for row in history {
+        let bits = row.score.value.to_bits();
+        let of_run = (
+            row.run.clone(),
+            row.score.stage.clone(),
+            row.artifact.clone(),
+            bits,
+        );
+        let number = equals.entry(of_run).or_default();
         let place = *places
-            .entry((row.artifact, row.score.value.to_bits()))
+            .entry((row.artifact, bits, *number))
             .or_insert(ranked.len());
+        *number += 1;
         match ranked.get_mut(place) {
             Some(known) if known.run == row.run || known.also.contains(&row.run) => {}
             Some(known) => known.also.push(row.run),
@@ -157,7 +168,11 @@ fn table(ranked: &[Ranked], settings: &SettingsApart, format: Format) -> Rows {
         }
         let mut row = vec![
             json!(position + 1),
-            json!(run),
+            if is_table {
+                json!(with_others(run, also))
+            } else {
+                json!(run)
+            },
             json!(of),
             number(score.value),
             score.deviation.map_or(Value::Null, number),
@@ -175,6 +190,15 @@ fn table(ranked: &[Ranked], settings: &SettingsApart, format: Format) -> Rows {
         rows.push(row);
     }
     rows
+}
+
+/// A run with those that found its evaluation made.
+fn with_others(run: &str, also: &[String]) -> String {
+    match also {
+        [] => run.to_owned(),
+        [other] => format!("{run}, {other}"),
+        [others @ .., newest] => format!("{run}, {} more, {newest}", others.len()),
+    }
 }
 
 /// For scores that stand in one row of a comparison: a sentence for each metric whose scores do not compare.
