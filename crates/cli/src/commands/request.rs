@@ -85,6 +85,9 @@ impl Request<'_> {
     ) -> Result<RunOutcome, CliError> {
         let planned = self.plan(arguments)?;
         let console = report.console();
+        for remark in done_without(&planned.plan) {
+            console.remark(remark);
+        }
         tell_unfinished(&planned.plan, &planned.store, &self.varied, console)?;
         let outcome = planned.carry_out(self.force, self.jobs, console).await?;
         report_outcome(&outcome, report);
@@ -167,6 +170,22 @@ impl Planned {
         }
         Ok(outcome)
     }
+}
+
+/// Which stages are done whose raw data is not there: their artifacts are of what was there before.
+fn done_without(plan: &Plan) -> Vec<String> {
+    let done = plan.stages.iter().filter(|stage| stage.cached.is_some());
+    done.flat_map(|stage| {
+        let sources = stage.spec.lacks.iter().filter(|lack| lack.what == "source");
+        sources.map(|lack| {
+            let problem = lack.problem.lines().next().unwrap_or_default();
+            format!(
+                "stage `{}` is done, of what was read before: {problem}",
+                stage.spec.name
+            )
+        })
+    })
+    .collect()
 }
 
 /// The exit code that says what became of a run.
