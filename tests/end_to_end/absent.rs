@@ -70,6 +70,8 @@ fn what_is_done_needs_neither_its_raw_data_nor_its_weights() {
     };
     let again = run_in(&program, &here, &weights, &run);
     assert!(is_all_cached(&again, "status"), "{}", said(&again));
+    let remark = "stage `prepare` is done, of what was read before: there is no source";
+    assert!(said(&again).contains(remark), "{}", said(&again));
     std::fs::rename(&here, &there).unwrap();
     let elsewhere = run_in(&program, &there, &none, &run);
     assert!(is_all_cached(&elsewhere, "status"), "{}", said(&elsewhere));
