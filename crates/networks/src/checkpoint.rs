@@ -72,14 +72,20 @@ pub fn write_safetensors(
     // The widest elements first, so that all lie aligned.
     entries.sort_unstable_by(|left, right| right.0.cmp(&left.0).then(left.1.cmp(right.1)));
     write(&header(&entries, metadata))?;
+    // One buffer for all: pieces of every size, each time, would leave the allocator's memory in pieces too.
+    let largest = tensors.iter().map(|(_, tensor)| bytes_of(tensor)).max();
+    let mut buffer = vec![0; largest.unwrap_or(0)];
     for (_, _, tensor) in entries {
         let tensor = tensor.detach().to_device(Device::Cpu).contiguous();
-        let elements = tensor.numel();
-        let mut bytes = vec![0; elements * tensor.kind().elt_size_in_bytes()];
-        tensor.f_copy_data_u8(&mut bytes, elements)?;
-        write(&bytes)?;
+        let bytes = &mut buffer[..bytes_of(&tensor)];
+        tensor.f_copy_data_u8(bytes, tensor.numel())?;
+        write(bytes)?;
     }
     Ok(())
+}
+
+fn bytes_of(tensor: &Tensor) -> usize {
+    tensor.numel() * tensor.kind().elt_size_in_bytes()
 }
 
 /// The header with its length before it: metadata in the order of its keys, then the tensors in that of their bytes.
@@ -92,7 +98,7 @@ fn header(entries: &[(Dtype, &String, &Tensor)], metadata: &BTreeMap<String, Str
     }
     let mut offset = 0;
     for (dtype, name, tensor) in entries {
-        let end = offset + tensor.numel() * tensor.kind().elt_size_in_bytes();
+        let end = offset + bytes_of(tensor);
         let info = Info {
             dtype: *dtype,
             shape: tensor.size(),
