@@ -1,6 +1,6 @@
 //! Artifacts and what they were made from.
 
-use crate::database::Registry;
+use crate::database::{Registry, commit};
 use crate::error::RegistryError;
 use crate::record::NewArtifact;
 
@@ -40,10 +40,7 @@ impl Registry {
             .await
             .map_err(RegistryError::during(ACTION))?;
         }
-        transaction
-            .commit()
-            .await
-            .map_err(RegistryError::during(ACTION))
+        commit(transaction, ACTION).await
     }
 
     /// Records as 0 the bytes of artifacts that are gone. `is_there` is asked with an artifact's folder below the home
@@ -67,9 +64,6 @@ impl Registry {
                 .await
                 .map_err(RegistryError::during(ACTION))?;
         }
-        transaction
-            .commit()
-            .await
-            .map_err(RegistryError::during(ACTION))
+        commit(transaction, ACTION).await
     }
 }

@@ -3,7 +3,7 @@
 //! What is recorded may have happened before: its time is told, as [`now`] gives it.
 
 use crate::clock::now;
-use crate::database::Registry;
+use crate::database::{Registry, commit};
 use crate::error::RegistryError;
 use crate::record::AttemptEnd;
 use crate::status::StageStatus;
@@ -53,10 +53,7 @@ impl Registry {
         .await
         .map_err(RegistryError::during(ACTION))?
         .last_insert_rowid();
-        transaction
-            .commit()
-            .await
-            .map_err(RegistryError::during(ACTION))?;
+        commit(transaction, ACTION).await?;
         Ok(id)
     }
 

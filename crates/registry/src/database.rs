@@ -178,11 +178,19 @@ impl Registry {
             .execute(&mut *transaction)
             .await
             .map_err(RegistryError::during(action))?;
-        transaction
-            .commit()
-            .await
-            .map_err(RegistryError::during(action))
+        commit(transaction, action).await
     }
+}
+
+/// Makes what a transaction wrote permanent.
+pub(crate) async fn commit(
+    transaction: Transaction<'static, Sqlite>,
+    action: &'static str,
+) -> Result<(), RegistryError> {
+    transaction
+        .commit()
+        .await
+        .map_err(RegistryError::during(action))
 }
 
 /// The highest version that this program knows.

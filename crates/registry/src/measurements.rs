@@ -3,7 +3,7 @@
 use sqlx::{Sqlite, Transaction};
 
 use crate::clock::milliseconds;
-use crate::database::Registry;
+use crate::database::{Registry, commit};
 use crate::error::RegistryError;
 use crate::record::{MetricPoint, NewScore};
 
@@ -30,10 +30,7 @@ impl Registry {
                 .await
                 .map_err(RegistryError::during(ACTION))?;
         }
-        transaction
-            .commit()
-            .await
-            .map_err(RegistryError::during(ACTION))
+        commit(transaction, ACTION).await
     }
 
     /// Drops the points of a stage's series after `step`, and series that have no others.
@@ -71,10 +68,7 @@ impl Registry {
                 .await
                 .map_err(RegistryError::during(ACTION))?;
         }
-        transaction
-            .commit()
-            .await
-            .map_err(RegistryError::during(ACTION))
+        commit(transaction, ACTION).await
     }
 
     /// Records a distance that the stage measured; one recorded before of the same subject and

@@ -2,7 +2,7 @@
 
 use sqlx::{Sqlite, Transaction};
 
-use crate::database::Registry;
+use crate::database::{Registry, commit};
 use crate::error::RegistryError;
 use crate::record::{EventLevel, NewRun};
 use crate::status::{RunStatus, StageStatus};
@@ -82,10 +82,7 @@ impl Registry {
         let id = insert(&mut transaction, past, number)
             .await
             .map_err(RegistryError::during(ACTION))?;
-        transaction
-            .commit()
-            .await
-            .map_err(RegistryError::during(ACTION))?;
+        commit(transaction, ACTION).await?;
         Ok(id)
     }
 }

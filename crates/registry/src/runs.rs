@@ -5,7 +5,7 @@
 use patchwork_core::Fingerprint;
 
 use crate::clock::now;
-use crate::database::Registry;
+use crate::database::{Registry, commit};
 use crate::error::RegistryError;
 use crate::record::{EventLevel, NewRun, RunRecord};
 use crate::status::{RunStatus, StageStatus};
@@ -73,10 +73,7 @@ impl Registry {
                 .await
                 .map_err(RegistryError::during(ACTION))?;
         }
-        transaction
-            .commit()
-            .await
-            .map_err(RegistryError::during(ACTION))?;
+        commit(transaction, ACTION).await?;
         Ok(RunRecord { id, name, started })
     }
 
@@ -114,10 +111,7 @@ impl Registry {
                 stage: stage.to_owned(),
             });
         }
-        transaction
-            .commit()
-            .await
-            .map_err(RegistryError::during(ACTION))
+        commit(transaction, ACTION).await
     }
 
     /// Records how a run ended at `time`.

@@ -1,6 +1,6 @@
 //! Rows that say `running` of processes that are gone.
 
-use crate::database::Registry;
+use crate::database::{Registry, commit};
 use crate::error::RegistryError;
 use crate::status::{RunStatus, StageStatus};
 
@@ -114,10 +114,7 @@ impl Registry {
                 .map_err(RegistryError::during(ACTION))?;
             }
         }
-        transaction
-            .commit()
-            .await
-            .map_err(RegistryError::during(ACTION))?;
+        commit(transaction, ACTION).await?;
         Ok(stale)
     }
 }
