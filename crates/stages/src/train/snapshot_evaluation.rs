@@ -274,26 +274,17 @@ impl Training<'_> {
         images_seen: u64,
     ) -> Result<Option<f64>, StageError> {
         let context = self.context;
-        let mut failed = None;
-        let measured = dispensable(context, "measuring a network", || {
-            match caught(|| self.measure(file, images_seen)) {
-                Ok(Err(StageError::Failed(error))) if is_of_files(&*error) => {
-                    failed = Some(Err(StageError::Failed(error)));
-                    Ok(None)
-                }
-                Err(panic) if says_it_may_pass(&panic) => {
-                    failed = Some(Ok(panic));
-                    Ok(None)
-                }
-                Ok(measured) => measured,
-                Err(panic) => panic!("{panic}"),
+        let measured = match caught(|| self.measure(file, images_seen)) {
+            Ok(Err(StageError::Failed(error))) if is_of_files(&*error) => {
+                return Err(StageError::Failed(error));
             }
+            Err(panic) if says_it_may_pass(&panic) => panic!("{panic}"),
+            measured => measured,
+        };
+        let measured = dispensable(context, "measuring a network", || {
+            measured.unwrap_or_else(|panic| panic!("{panic}"))
         })?;
-        match failed {
-            Some(Ok(panic)) => panic!("{panic}"),
-            Some(Err(error)) => Err(error),
-            None => Ok(measured.flatten()),
-        }
+        Ok(measured.flatten())
     }
 }
 
