@@ -88,7 +88,7 @@ fn a_full_disk_and_a_home_that_cannot_be_written_are_told_and_made_up_for() {
     for words in [
         "waits for space",
         "No space left",
-        "there is space on the disk again",
+        "the disk takes what is written again",
         "Read-only file system",
     ] {
         assert!(messages.contains(words), "`{words}`: {messages}");

@@ -18,7 +18,8 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
     chain
 }
 
-/// Whether the cause is a full disk or quota, where there may be room later.
+/// Whether the cause is a full disk or quota, where there may be room later, or a disk or file server that does not answer
+/// now.
 ///
 /// The cause is the system's own error: what stands around it may be skipped on the way there, as
 /// `#[error(transparent)]` does.
@@ -26,7 +27,7 @@ pub fn may_pass(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(error) = error.downcast_ref::<io::Error>()
-            && (is_full(error) || error.get_ref().is_some_and(|inner| may_pass(inner)))
+            && (is_passing(error) || error.get_ref().is_some_and(|inner| may_pass(inner)))
         {
             return true;
         }
@@ -38,16 +39,32 @@ pub fn may_pass(error: &(dyn Error + 'static)) -> bool {
 /// Whether an error of libtorch's tells of what another process may not meet: memory that others hold now, a device that
 /// was lost.
 pub fn says_it_may_pass(text: &str) -> bool {
-    ["can't allocate memory", "out of memory", "CUDA error"]
-        .iter()
-        .any(|words| text.contains(words))
+    [
+        "can't allocate memory",
+        "out of memory",
+        "CUDA error",
+        "cuDNN error",
+        "cuDNN Frontend error",
+    ]
+    .iter()
+    .any(|words| text.contains(words))
 }
 
-fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
+fn is_passing(error: &io::Error) -> bool {
+    // What soft mounts and disks that were pulled out give.
+    const EIO: i32 = 5;
+    error.raw_os_error() == Some(EIO)
+        || matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull
+                | io::ErrorKind::QuotaExceeded
+                | io::ErrorKind::StaleNetworkFileHandle
+                | io::ErrorKind::TimedOut
+                | io::ErrorKind::NotConnected
+                | io::ErrorKind::HostUnreachable
+                | io::ErrorKind::NetworkUnreachable
+                | io::ErrorKind::NetworkDown
+        )
 }
 
 #[cfg(test)]
@@ -77,8 +94,12 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_passes_whatever_stands_around_it() {
-        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+    fn a_full_or_absent_disk_passes_whatever_stands_around_it() {
+        for kind in [
+            io::ErrorKind::StorageFull,
+            io::ErrorKind::QuotaExceeded,
+            io::ErrorKind::StaleNetworkFileHandle,
+        ] {
             let inner = || Inner::from(file_error(kind));
             let errors: [Box<dyn Error>; 6] = [
                 Box::new(io::Error::from(kind)),
@@ -92,6 +113,7 @@ mod tests {
                 assert!(may_pass(error.as_ref()), "{error:?}");
             }
         }
+        assert!(may_pass(&io::Error::from_raw_os_error(5)));
         let denied = Outer::from(Inner::from(file_error(io::ErrorKind::PermissionDenied)));
         assert!(!may_pass(&denied));
     }

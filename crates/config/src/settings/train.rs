@@ -347,6 +347,10 @@ impl TrainSettings {
             loss_scaling: section.positive("loss_scaling", 1.0)?,
             network: NetworkSettings::read(network.as_ref())?,
         };
+        if settings.precision == Precision::Float16 && !section.has("loss_scaling") {
+            let problem = "is left out, and float16 loses small gradients without it; a power of two such as 1024 suits";
+            return Err(section.invalid("loss_scaling", problem));
+        }
         settings.check_durations(section)?;
         settings.check_snapshots(section)?;
         let (batch, rounds) = (settings.batch_size, settings.gradient_accumulation);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use patchwork_pipeline::failure::may_pass;
 use patchwork_pipeline::worker::{Context, StageError};
 
-/// How long to wait before a full disk is written to again, and between two looks for a wish to stop meanwhile.
+/// How long to wait before a disk that took nothing is written to again, and between two looks for a wish to stop meanwhile.
 const WAIT: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -38,11 +38,11 @@ pub(super) fn dispensable<T>(
     Ok(None)
 }
 
-/// Does what training cannot do without; where the disk is full it waits for space, and not for long once asked to stop.
+/// Does what training cannot do without; where the disk is full or does not answer it waits, and not for long once asked to stop.
 ///
 /// # Errors
-/// Those of `work`; [`StageError::Interrupted`] where it was asked to stop and there still was no space.
-pub(super) fn once_there_is_space<T>(
+/// Those of `work`; [`StageError::Interrupted`] where it was asked to stop and the disk still took nothing.
+pub(super) fn once_the_disk_takes_it<T>(
     context: &Context,
     mut work: impl FnMut() -> Result<T, StageError>,
 ) -> Result<T, StageError> {
@@ -53,13 +53,13 @@ pub(super) fn once_there_is_space<T>(
             Err(StageError::Failed(error)) if may_pass(&*error) => error,
             result => {
                 if is_told {
-                    context.warn("there is space on the disk again".to_owned());
+                    context.warn("the disk takes what is written again".to_owned());
                 }
                 return result;
             }
         };
         if !is_told {
-            context.warn(format!("training waits for space on the disk: {error}"));
+            context.warn(format!("training waits for the disk: {error}"));
             is_told = true;
         }
         let failed_at = Instant::now();
@@ -68,7 +68,7 @@ pub(super) fn once_there_is_space<T>(
                 let asked_at = *asked_at.get_or_insert_with(Instant::now);
                 if asked_at.elapsed() >= LAST_WAIT {
                     context.warn(format!(
-                        "asked to stop while there is no space; what was trained since the last checkpoint is lost: {error}"
+                        "asked to stop while the disk takes nothing; what was trained since the last checkpoint is lost: {error}"
                     ));
                     return Err(StageError::Interrupted);
                 }
@@ -94,7 +94,10 @@ pub(super) fn is_of_files(error: &(dyn Error + 'static)) -> bool {
 pub(super) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| ()));
-    let result = catch_unwind(AssertUnwindSafe(work));
+    // A panic within `tch::no_grad` leaves gradients off for the thread; the guard remembers that they were on.
+    let gradients = tch::no_grad_guard();
+    let result = catch_unwind(AssertUnwindSafe(|| tch::with_grad(work)));
+    drop(gradients);
     std::panic::set_hook(hook);
     result.map_err(|panic| message(&*panic))
 }
@@ -112,6 +115,7 @@ mod tests {
 
     use patchwork_core::FileError;
     use patchwork_networks::NetworkError;
+    use tch::{Device, Kind, Tensor};
 
     use super::*;
 
@@ -135,5 +139,10 @@ mod tests {
             caught(|| panic!("{} is not a side", 7)),
             Err::<(), _>("7 is not a side".to_owned())
         );
+        // Gradients are computed after it as before.
+        assert!(caught(|| tch::no_grad(|| panic!("in vain"))).is_err());
+        let weight = Tensor::ones([1], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        (&weight * 2.0).sum(Kind::Float).backward();
+        assert_eq!(weight.grad().double_value(&[0]), 2.0);
     }
 }

@@ -174,7 +174,8 @@ fn try_round(step: &mut TrainStep, images: u64, side: Side) {
 fn is_survived(work: impl FnOnce()) -> bool {
     match caught(work) {
         Ok(()) => true,
-        Err(panic) if panic.contains("out of memory") => false,
+        // cuBLAS and cuDNN say so in words of their own, such as CUBLAS_STATUS_ALLOC_FAILED.
+        Err(panic) if panic.contains("out of memory") || panic.contains("ALLOC_FAILED") => false,
         Err(panic) => panic!("{panic}"),
     }
 }

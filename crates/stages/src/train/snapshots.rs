@@ -17,7 +17,7 @@ use patchwork_pipeline::worker::StageError;
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
-use super::failures::{dispensable, once_there_is_space};
+use super::failures::{dispensable, once_the_disk_takes_it};
 use super::kept::{self, KeptAverage, KeptAverages, record_file};
 use super::training::Training;
 use super::{SNAPSHOT_PREFIX, snapshot_file};
@@ -129,7 +129,7 @@ impl Training<'_> {
             self.pulse.rest();
             let file = snapshot_file(due);
             let context = self.context;
-            once_there_is_space(context, || self.save_networks(&file))?;
+            once_the_disk_takes_it(context, || self.save_networks(&file))?;
             dispensable(context, "drawing a snapshot's images", || {
                 self.save_samples(&file, due)
             })?;

@@ -13,7 +13,7 @@ use super::CHECKPOINT_FILE;
 use super::checkpoint;
 use super::checkpoint_file::{self, Checkpoint, CheckpointError, State};
 use super::divergence::Rollback;
-use super::failures::{dispensable, is_of_files, once_there_is_space};
+use super::failures::{dispensable, is_of_files, once_the_disk_takes_it};
 use super::pulse::Doing;
 use super::setup::check_surroundings;
 use super::training::Training;
@@ -147,7 +147,7 @@ impl Training<'_> {
     /// A checkpoint without which what was trained since the last one would be lost.
     pub(super) fn save_needed_checkpoint(&mut self) -> Result<(), StageError> {
         let context = self.context;
-        once_there_is_space(context, || self.save_checkpoint())
+        once_the_disk_takes_it(context, || self.save_checkpoint())
     }
 
     pub(super) fn save_checkpoint(&mut self) -> Result<(), StageError> {

@@ -18,7 +18,7 @@ use tch::Device;
 use super::batch::Batches;
 use super::checkpoint::Checkpoints;
 use super::checkpoint_file::{Position, State};
-use super::failures::once_there_is_space;
+use super::failures::once_the_disk_takes_it;
 use super::health::Health;
 use super::pulse::{self, Doing, Pulse};
 use super::snapshot_evaluation::SnapshotEvaluation;
@@ -272,13 +272,13 @@ impl Training<'_> {
         self.save_needed_checkpoint()?;
         self.save_due_snapshots()?;
         let context = self.context;
-        once_there_is_space(context, || self.save_networks(NETWORK_FILE))?;
+        once_the_disk_takes_it(context, || self.save_networks(NETWORK_FILE))?;
         self.make_up_for_failures()?;
         self.save_samples(NETWORK_FILE, self.state.position.images_seen)?;
         self.measure_at_last(NETWORK_FILE, self.state.position.images_seen)?;
         self.remove_snapshots_but(std::slice::from_ref(&self.state.snapshots))?;
         if self.settings.keep_checkpoint {
-            once_there_is_space(context, || self.keep_checkpoint())?;
+            once_the_disk_takes_it(context, || self.keep_checkpoint())?;
         }
         let State {
             position, curve, ..
