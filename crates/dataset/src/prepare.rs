@@ -25,11 +25,13 @@ use crate::transform::{Size, Transform, mirror};
 /// Images between two reports of progress.
 const IMAGES_PER_REPORT: usize = 256;
 
-/// Bytes of files that are held at once, unless one alone has more.
+/// Bytes of files that are held at once, unless one alone has more: the larger of these, and of those for each thread.
 const BYTES_PER_REPORT: u64 = 32 << 20;
+const BYTES_PER_REPORT_A_THREAD: u64 = 8 << 20;
 
-/// What decoders of large images take together, at most.
+/// What decoders of large images take together, at most: the larger of these, and of those for each thread.
 const DECODER_BYTES: u64 = 400 << 20;
+const DECODER_BYTES_A_THREAD: u64 = 64 << 20;
 
 /// What the shards of a source depend on, beside the source.
 #[derive(Clone, Debug, PartialEq)]
@@ -110,7 +112,7 @@ pub fn prepare(
             ),
         });
     }
-    let gate = MemoryGate::new(DECODER_BYTES);
+    let gate = MemoryGate::new(for_threads(&pool, DECODER_BYTES, DECODER_BYTES_A_THREAD));
     let writer = ShardSetWriter::open(folder, spec(settings, source))?;
     let shards_reused = writer.complete_shards();
     let writer = std::thread::scope(|scope| {
@@ -254,16 +256,17 @@ fn make_shard(
     let (mut rows, mut rejected) = (Vec::new(), Vec::new());
     let mut start = range.start;
     while start < range.end {
-        let end = end_of_chunk(source, start, range.end);
-        let made: Vec<Result<Row, Rejection>> = pool.install(|| {
-            source
-                .fetch(start..end)
+        let bytes = for_threads(pool, BYTES_PER_REPORT, BYTES_PER_REPORT_A_THREAD);
+        let end = end_of_chunk(source, start, range.end, bytes);
+        let made = pool.install(|| -> Result<Vec<Result<Row, Rejection>>, DatasetError> {
+            Ok(source
+                .fetch(start..end)?
                 .into_par_iter()
                 .enumerate()
                 .map(|(offset, payload)| make_row(settings, source, gate, start + offset, payload?))
-                .collect()
+                .collect())
         });
-        for (index, made) in (start..end).zip(made) {
+        for (index, made) in (start..end).zip(made?) {
             match made {
                 Ok(row) => {
                     let mirrored = settings.mirror.then(|| mirror_row(settings, &row));
@@ -284,13 +287,18 @@ fn make_shard(
     Ok((rows, rejected))
 }
 
-/// How far from `start` images are read together, within their number and bytes.
-fn end_of_chunk(source: &dyn Source, start: usize, end: usize) -> usize {
+/// A bound of memory that many threads raise.
+fn for_threads(pool: &ThreadPool, least: u64, a_thread: u64) -> u64 {
+    u64::max(least, a_thread * pool.current_num_threads() as u64)
+}
+
+/// How far from `start` images are read together, within their number and `most` bytes.
+fn end_of_chunk(source: &dyn Source, start: usize, end: usize, most: u64) -> usize {
     let end = usize::min(end, start + IMAGES_PER_REPORT);
     let mut bytes = source.stored_bytes(start);
     let more = (start + 1..end).take_while(|index| {
         bytes = bytes.saturating_add(source.stored_bytes(*index));
-        bytes <= BYTES_PER_REPORT
+        bytes <= most
     });
     start + 1 + more.count()
 }

@@ -4,9 +4,9 @@
 use std::ops::{ControlFlow, Range};
 
 use patchwork_core::Digest;
-use patchwork_dataset::source::{Entry, Payload, PixelFormat, RawImage, Rejection};
+use patchwork_dataset::source::{Entry, Fetched, Payload, PixelFormat, RawImage};
 use patchwork_dataset::transform::{Size, Transform};
-use patchwork_dataset::{Channels, PrepareSettings, ShardSet, Source, prepare};
+use patchwork_dataset::{Channels, DatasetError, PrepareSettings, ShardSet, Source, prepare};
 
 const IMAGES: usize = 200_000;
 const SIDE: usize = 44;
@@ -33,15 +33,16 @@ impl Source for Endless {
         (SIDE * SIDE * 3) as u64
     }
 
-    fn fetch(&self, range: Range<usize>) -> Vec<Result<Payload<'_>, Rejection>> {
+    fn fetch(&self, range: Range<usize>) -> Result<Fetched<'_>, DatasetError> {
         let side = SIDE as u32;
-        range
+        let images = range
             .map(|index| {
                 let mut pixels = vec![(index % 251) as u8; SIDE * SIDE * 3];
                 pixels[..8].copy_from_slice(&(index as u64).to_le_bytes());
                 RawImage::new(side, side, PixelFormat::Rgb, pixels).map(Payload::Pixels)
             })
-            .collect()
+            .collect();
+        Ok(images)
     }
 
     fn class_names(&self) -> &[String] {

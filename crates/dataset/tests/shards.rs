@@ -355,6 +355,31 @@ fn bad_images_are_listed_and_counted_and_too_many_stop_the_work() {
 }
 
 #[test]
+fn a_file_that_cannot_be_reached_now_is_no_bad_image() {
+    let root = tempfile::tempdir().unwrap();
+    let (raw, set) = (root.path().join("raw"), root.path().join("set"));
+    fs::create_dir(&raw).unwrap();
+    for number in 0..120 {
+        fs::write(raw.join(format!("{number:03}.png")), png(24, number)).unwrap();
+    }
+    let source = folder_source(&raw, Labels::None, &SourceCache::default());
+    let settings = PrepareSettings {
+        max_rejected: 1.0,
+        ..SETTINGS
+    };
+    // The mount goes away behind the first shard.
+    let (away, lost) = (root.path().join("away"), raw.join("075.png"));
+    fs::rename(&lost, &away).unwrap();
+    let error = run(&settings, &*source, &set, 2).unwrap_err();
+    assert!(matches!(error, DatasetError::File(_)), "{error}");
+    assert!(error.to_string().contains("075.png"), "{error}");
+    fs::rename(&away, &lost).unwrap();
+    let summary = run(&settings, &*source, &set, 2).unwrap();
+    assert_eq!((summary.images, summary.rejected), (120, 0));
+    assert_eq!(summary.shards_reused, 1);
+}
+
+#[test]
 fn damaged_sets_and_wrong_sources_are_refused() {
     let root = tempfile::tempdir().unwrap();
     let raw = root.path().join("raw");

@@ -14,14 +14,26 @@ use serde_json::json;
 use crate::device;
 use crate::job::{execution, settings};
 
+/// The raw data are not those that the run was planned with.
+#[derive(Debug, thiserror::Error)]
+#[error("the source `{path}` has changed since the run was planned; run again once it is complete")]
+struct SourceChanged {
+    path: String,
+}
+
 pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let settings: PrepareSettings = settings(job)?;
     let source = open_source(&settings, &job.home.join("cache"), false)?;
+    if job.source.is_some_and(|planned| planned != source.digest()) {
+        let path = settings.source;
+        return Err(SourceChanged { path }.into());
+    }
+    let mut resumed = None;
     let mut report = |progress: patchwork_dataset::Progress| {
         context.progress(Progress {
             done: progress.done,
             total: progress.total,
-            resumed: 0,
+            resumed: *resumed.get_or_insert(progress.done),
             unit: "images".to_owned(),
             note: match progress.rejected {
                 0 => String::new(),
@@ -48,6 +60,15 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         context.warn(format!(
             "{} images were left out; `rejected.parquet` in the artifact names each with its cause",
             summary.rejected
+        ));
+    }
+    let unlabelled = (0..source.len())
+        .filter(|index| source.entry(*index).label.is_none())
+        .count();
+    if unlabelled > 0 && !summary.class_names.is_empty() {
+        context.warn(format!(
+            "{unlabelled} of {} images have no class: the labels are for other names",
+            source.len()
         ));
     }
     let summary = json!({

@@ -80,9 +80,11 @@ impl Lists {
         attributes: &[String],
     ) -> Result<Selection, DatasetError> {
         let mut selection = Selection::all(store);
-        let file_name = |member: &Member| {
+        // The images are distributed as PNG files too, which the lists name by the JPEG files' endings.
+        let number = |member: &Member| {
             let name = store.name(member.file as usize);
-            name.rsplit('/').next().unwrap_or(name)
+            let file = name.rsplit('/').next().unwrap_or(name);
+            file.rsplit_once('.').map_or(file, |(number, _)| number)
         };
         if let (Some(path), Some(split)) = (&self.partition, split) {
             let table = Table::read(path)?;
@@ -94,7 +96,7 @@ impl Lists {
             };
             selection.members.retain(|member| {
                 table
-                    .row(file_name(member))
+                    .row(number(member))
                     .is_some_and(|row| row.first() == Some(&wanted))
             });
         }
@@ -105,7 +107,7 @@ impl Lists {
                 .map(|attribute| table.column(path, attribute))
                 .collect::<Result<Vec<usize>, _>>()?;
             for member in &mut selection.members {
-                let row = table.row(file_name(member));
+                let row = table.row(number(member));
                 member.label = row.map_or(UNLABELLED, |row| {
                     columns.iter().fold(0, |class, column| {
                         let has = row.get(*column) == Some(&"1");
@@ -155,7 +157,7 @@ fn locate(source: &Path, stem: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// A list: a row an image, by its file name; columns separated by spaces or commas.
+/// A list: a row an image, by its file name without the ending; columns separated by spaces or commas.
 struct Table {
     text: String,
     /// Names of the columns after the file's, where the list has a heading.
@@ -172,8 +174,11 @@ impl Table {
         for line in text.split_inclusive('\n') {
             let mut cells = cells(line);
             let first = cells.next().unwrap_or_default();
-            if first.strip_suffix(".jpg").is_some() {
-                rows.insert(first.to_owned(), (start, start + line.len()));
+            let number = [".jpg", ".png"]
+                .iter()
+                .find_map(|ending| first.strip_suffix(ending));
+            if let Some(number) = number {
+                rows.insert(number.to_owned(), (start, start + line.len()));
             } else if rows.is_empty() {
                 // The number of images, or a heading with or without a name for the files' column.
                 let rest: Vec<String> = cells.map(str::to_owned).collect();
@@ -199,8 +204,8 @@ impl Table {
         })
     }
 
-    fn row(&self, file: &str) -> Option<Vec<&str>> {
-        let (start, end) = self.rows.get(file)?;
+    fn row(&self, number: &str) -> Option<Vec<&str>> {
+        let (start, end) = self.rows.get(number)?;
         Some(cells(&self.text[*start..*end]).skip(1).collect())
     }
 

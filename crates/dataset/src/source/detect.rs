@@ -101,10 +101,9 @@ fn detect_folder(folder: &Path) -> Format {
         return Format::CelebA;
     }
     if has("afhq_v2.zip")
-        || has("afhq_v2/train/cat")
-        || ["cat", "dog", "wild"]
-            .iter()
-            .any(|class| has(&format!("train/{class}")))
+        || [folder, &folder.join("afhq_v2")]
+            .into_iter()
+            .any(afhq::is_there)
     {
         return Format::AfhqV2;
     }

@@ -5,8 +5,9 @@ use std::ops::Range;
 
 use patchwork_core::Digest;
 
-use super::raw::{Entry, Payload, Rejection, Source};
+use super::raw::{Entry, Fetched, Payload, Source};
 use super::store::Store;
+use crate::error::DatasetError;
 
 /// No class.
 pub(super) const UNLABELLED: i32 = -1;
@@ -101,15 +102,16 @@ impl Source for FileSource {
         self.store.bytes(self.members[index].file as usize)
     }
 
-    fn fetch(&self, range: Range<usize>) -> Vec<Result<Payload<'_>, Rejection>> {
+    fn fetch(&self, range: Range<usize>) -> Result<Fetched<'_>, DatasetError> {
         let files: Vec<usize> = self.members[range]
             .iter()
             .map(|member| member.file as usize)
             .collect();
-        let read = self.store.read(&files);
-        read.into_iter()
+        let read = self.store.read(&files)?;
+        Ok(read
+            .into_iter()
             .map(|bytes| bytes.map(Payload::File))
-            .collect()
+            .collect())
     }
 
     fn class_names(&self) -> &[String] {

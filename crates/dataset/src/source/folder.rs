@@ -13,8 +13,7 @@ use rayon::prelude::*;
 
 use super::cache::SourceCache;
 use super::listing::{Listing, is_image_name};
-use super::raw::Rejection;
-use super::store::{DATASET_JSON, Store, check_size, unreadable};
+use super::store::{DATASET_JSON, ReadFailure, ReadFiles, Store, check_size, sort_out};
 use crate::error::DatasetError;
 
 pub(super) struct FolderStore {
@@ -59,14 +58,14 @@ impl FolderStore {
         })
     }
 
-    fn read_file(&self, file: usize) -> Result<Cow<'_, [u8]>, Rejection> {
+    fn read_file(&self, file: usize) -> Result<Cow<'_, [u8]>, ReadFailure> {
         if let Some(refused) = self.files.refused(file) {
-            return Err(refused.clone());
+            return Err(refused.clone().into());
         }
         let path = self.folder.join(self.files.name(file));
-        check_size(std::fs::metadata(&path).map_err(unreadable)?.len())?;
-        let bytes = file_error::read(&path).map_err(|error| unreadable(error.source))?;
-        Ok(Cow::Owned(bytes))
+        let failed = |error| ReadFailure::of_reader(&path, error);
+        check_size(std::fs::metadata(&path).map_err(failed)?.len())?;
+        Ok(Cow::Owned(std::fs::read(&path).map_err(failed)?))
     }
 }
 
@@ -84,8 +83,9 @@ impl Store for FolderStore {
         std::fs::metadata(path).map_or(0, |metadata| metadata.len())
     }
 
-    fn read(&self, files: &[usize]) -> Vec<Result<Cow<'_, [u8]>, Rejection>> {
-        files.par_iter().map(|file| self.read_file(*file)).collect()
+    fn read(&self, files: &[usize]) -> ReadFiles<'_> {
+        let read: Vec<_> = files.par_iter().map(|file| self.read_file(*file)).collect();
+        sort_out(read)
     }
 
     fn dataset_json(&self) -> Option<&[u8]> {

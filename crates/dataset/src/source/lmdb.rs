@@ -1,7 +1,7 @@
 //! Image files in an LMDB database, as LSUN distributes its scenes: a key and the file, for each image.
 
 use std::borrow::Cow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use heed::types::Bytes;
 use heed::{Database, Env, EnvFlags, EnvOpenOptions, WithoutTls};
@@ -9,14 +9,14 @@ use patchwork_core::Digest;
 
 use super::cache::SourceCache;
 use super::listing::Listing;
-use super::raw::Rejection;
-use super::store::{Store, check_size, unreadable};
+use super::store::{ReadFailure, ReadFiles, Store, check_size, sort_out, unreadable};
 use crate::error::DatasetError;
 
 /// The file that holds a database.
 pub(super) const DATA_FILE: &str = "data.mdb";
 
 pub(super) struct LmdbStore {
+    data: PathBuf,
     environment: Env<WithoutTls>,
     images: Database<Bytes, Bytes>,
     files: Listing<u32>,
@@ -56,23 +56,27 @@ impl LmdbStore {
         let data = folder.join(DATA_FILE);
         Ok(Self {
             digest: cache.digest(folder, &[(DATA_FILE, &data)])?,
+            data,
             environment,
             images,
             files,
         })
     }
 
-    fn read_file(&self, file: usize) -> Result<Cow<'_, [u8]>, Rejection> {
+    fn read_file(&self, file: usize) -> Result<Cow<'_, [u8]>, ReadFailure> {
         if let Some(refused) = self.files.refused(file) {
-            return Err(refused.clone());
+            return Err(refused.clone().into());
         }
         check_size(self.bytes(file))?;
-        let transaction = self.environment.read_txn().map_err(unreadable)?;
+        let failed = |error| match error {
+            heed::Error::Io(error) => ReadFailure::of_reader(&self.data, error),
+            error => unreadable(error).into(),
+        };
+        let transaction = self.environment.read_txn().map_err(failed)?;
         let key = self.files.name(file).as_bytes();
-        let bytes = self.images.get(&transaction, key).map_err(unreadable)?;
-        match bytes {
+        match self.images.get(&transaction, key).map_err(failed)? {
             Some(bytes) => Ok(Cow::Owned(bytes.to_vec())),
-            None => Err(unreadable("the database has lost its key")),
+            None => Err(unreadable("the database has lost its key").into()),
         }
     }
 }
@@ -90,8 +94,8 @@ impl Store for LmdbStore {
         self.files.place(file).into()
     }
 
-    fn read(&self, files: &[usize]) -> Vec<Result<Cow<'_, [u8]>, Rejection>> {
-        files.iter().map(|file| self.read_file(*file)).collect()
+    fn read(&self, files: &[usize]) -> ReadFiles<'_> {
+        sort_out(files.iter().map(|file| self.read_file(*file)))
     }
 
     fn digest(&self) -> Digest {

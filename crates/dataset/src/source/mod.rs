@@ -37,6 +37,6 @@ mod cache;
 
 pub use cache::SourceCache;
 pub use open::open;
-pub use raw::{Entry, Payload, PixelFormat, RawImage, Rejection, Source};
+pub use raw::{Entry, Fetched, Payload, PixelFormat, RawImage, Rejection, Source};
 pub use settings::{Format, Labels, SourceSettings, Split};
 pub use twemoji::EmojiFilter;

@@ -64,12 +64,22 @@ pub fn open(
         _ => open_files(settings, format, cache)?,
     };
     if source.is_empty() {
+        let problem = if settings.split.is_some() || settings.classes.is_some() {
+            "no image in it or below it is of the part and the classes that `split` and `classes` name"
+        } else {
+            "no file in it or below it ends as an image's name does (.png, .jpg, .webp, ...)"
+        };
         return Err(DatasetError::EmptySource {
             source_name: settings.source.clone(),
-            problem:
-                "no file in it or below it ends as an image's name does (.png, .jpg, .webp, ...)"
-                    .to_owned(),
+            problem: problem.to_owned(),
         });
+    }
+    if settings.labels != Labels::None
+        && (0..source.len()).all(|index| source.entry(index).label.is_none())
+    {
+        let problem = "nothing gives any of its images a class: no name of theirs is among those that the labels are for, \
+                       in";
+        return Err(wrong_labels(settings, problem));
     }
     Ok(source)
 }
@@ -143,7 +153,12 @@ fn open_files(
             let part = split.unwrap_or(Split::Train);
             (
                 Vec::new(),
-                Box::new(move |store| Ok(afhq::select(store, part))),
+                Box::new(move |store| {
+                    if settings.format.is_none() {
+                        afhq::refuse_others(settings, store)?;
+                    }
+                    Ok(afhq::select(store, part))
+                }),
             )
         }
         _ => (

@@ -1,6 +1,7 @@
 //! Images in Parquet files, as the Hugging Face Hub keeps them: a column of `struct<bytes, path>`, and labels.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, AsArray, BinaryArray, LargeBinaryArray, StructArray};
@@ -17,7 +18,7 @@ use serde_json::Value;
 use super::cache::SourceCache;
 use super::listing::Listing;
 use super::raw::Rejection;
-use super::store::{Store, check_size, unreadable};
+use super::store::{ReadFiles, Store, check_size};
 use crate::error::DatasetError;
 
 /// Rows of a batch: images are held as they are stored.
@@ -119,6 +120,7 @@ impl ParquetStore {
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
+        let mut keys = HashSet::with_capacity(rows as usize);
         let mut row = 0;
         for batch in builder
             .with_projection(mask)
@@ -140,11 +142,13 @@ impl ParquetStore {
                     .as_ref()
                     .map(arrow::array::AsArray::as_string::<i32>)
                     .filter(|paths| paths.is_valid(index) && !paths.value(index).is_empty());
-                // Many data sets name no file, or give one name in each of their files.
+                // Many data sets name no file, or give one name in each of their files, or to many of their rows.
                 let key = match named {
                     Some(paths) => format!("{stem}/{}", paths.value(index)),
                     None => format!("{stem}/{row}"),
                 };
+                let is_new = keys.insert(Digest::of(key.as_bytes()));
+                let key = if is_new { key } else { format!("{key}#{row}") };
                 self.names.push(key.as_bytes(), Place { file, row });
                 let class = labels
                     .as_ref()
@@ -206,7 +210,8 @@ impl Store for ParquetStore {
         self.files[self.names.place(file).file as usize].image_bytes
     }
 
-    fn read(&self, files: &[usize]) -> Vec<Result<Cow<'_, [u8]>, Rejection>> {
+    // A damaged page holds many images, so that whatever is wrong with a file stops the work: it is to be fetched again.
+    fn read(&self, files: &[usize]) -> ReadFiles<'_> {
         let mut read = Vec::with_capacity(files.len());
         let places: Vec<Place> = files.iter().map(|file| self.names.place(*file)).collect();
         for (group, files) in places
@@ -218,24 +223,25 @@ impl Store for ParquetStore {
             })
         {
             let rows: Vec<usize> = group.iter().map(|place| place.row as usize).collect();
-            let images = self.read_rows(group[0].file as usize, &rows);
-            match images {
-                Ok(images) if images.len() == rows.len() => {
-                    for (image, file) in images.into_iter().zip(files) {
-                        read.push(match (self.names.refused(*file), image) {
-                            (Some(refused), _) => Err(refused.clone()),
-                            (None, None) => Err(Rejection::new("the row holds no image")),
-                            (None, Some(bytes)) => {
-                                check_size(bytes.len() as u64).map(|()| Cow::Owned(bytes))
-                            }
-                        });
+            let file = group[0].file as usize;
+            let images = self.read_rows(file, &rows)?;
+            if images.len() != rows.len() {
+                return Err(DatasetError::Archive {
+                    path: self.files[file].path.clone(),
+                    problem: "rows are missing from it".to_owned(),
+                });
+            }
+            for (image, file) in images.into_iter().zip(files) {
+                read.push(match (self.names.refused(*file), image) {
+                    (Some(refused), _) => Err(refused.clone()),
+                    (None, None) => Err(Rejection::new("the row holds no image")),
+                    (None, Some(bytes)) => {
+                        check_size(bytes.len() as u64).map(|()| Cow::Owned(bytes))
                     }
-                }
-                Ok(_) => read.extend(rows.iter().map(|_| Err(unreadable("rows are missing")))),
-                Err(error) => read.extend(rows.iter().map(|_| Err(unreadable(&error)))),
+                });
             }
         }
-        read
+        Ok(read)
     }
 
     fn label(&self, file: usize) -> Option<u32> {

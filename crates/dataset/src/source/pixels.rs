@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use patchwork_core::Digest;
 
-use super::raw::{Entry, Payload, PixelFormat, RawImage, Rejection, Source};
+use super::raw::{Entry, Fetched, Payload, PixelFormat, RawImage, Rejection, Source};
+use crate::error::DatasetError;
 
 /// Images of one size and their classes.
 #[derive(Debug)]
@@ -92,9 +93,9 @@ impl Source for PixelSource {
         self.image_bytes() as u64
     }
 
-    fn fetch(&self, range: Range<usize>) -> Vec<Result<Payload<'_>, Rejection>> {
+    fn fetch(&self, range: Range<usize>) -> Result<Fetched<'_>, DatasetError> {
         let bytes = self.image_bytes();
-        range
+        let images = range
             .map(|index| {
                 let known = self.labels[index] as usize;
                 if self.labelled && known >= self.class_names.len() {
@@ -103,7 +104,8 @@ impl Source for PixelSource {
                 let pixels = self.pixels[index * bytes..][..bytes].to_vec();
                 RawImage::new(self.side, self.side, self.format, pixels).map(Payload::Pixels)
             })
-            .collect()
+            .collect();
+        Ok(images)
     }
 
     fn class_names(&self) -> &[String] {

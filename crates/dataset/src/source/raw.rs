@@ -7,6 +7,7 @@ use std::ops::Range;
 use patchwork_core::Digest;
 
 use crate::decode::MAX_PIXELS;
+use crate::error::DatasetError;
 
 /// A list of raw images, read in any order from many threads.
 pub trait Source: Send + Sync {
@@ -27,14 +28,17 @@ pub trait Source: Send + Sync {
     /// About how many bytes [`fetch`](Self::fetch) holds of an image; 0 where that is not known.
     fn stored_bytes(&self, index: usize) -> u64;
 
-    /// Reads a range of images, or says of each why it cannot be used; nothing is decoded.
+    /// Reads a range of images, or says of each why it can never be used; nothing is decoded.
     ///
     /// Any range can be read, but a compressed archive is read from its start unless the range lies behind the last
     /// one.
     ///
+    /// # Errors
+    /// If the disk or the connection to it failed, so that nothing is known of the images.
+    ///
     /// # Panics
     /// If the range ends beyond [`len`](Self::len).
-    fn fetch(&self, range: Range<usize>) -> Vec<Result<Payload<'_>, Rejection>>;
+    fn fetch(&self, range: Range<usize>) -> Result<Fetched<'_>, DatasetError>;
 
     /// The names of the classes, by label; empty where images have none.
     fn class_names(&self) -> &[String];
@@ -45,6 +49,9 @@ pub trait Source: Send + Sync {
     /// The credit that the licence of the images asks for.
     fn credit(&self) -> Option<&str>;
 }
+
+/// What a source holds of some images, in their order, or why each is left out.
+pub type Fetched<'a> = Vec<Result<Payload<'a>, Rejection>>;
 
 /// The name and class of a raw image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,11 +1,20 @@
 //! What folders and archives have in common: files that are listed by name and read by number.
 
 use std::borrow::Cow;
+use std::io;
+use std::path::Path;
 
-use patchwork_core::Digest;
+use patchwork_core::{Digest, FileError};
 
 use super::raw::Rejection;
 use crate::decode::MAX_FILE_BYTES;
+use crate::error::DatasetError;
+
+/// What became of reading some files, in their order: each file's bytes, or why it is left out.
+///
+/// # Errors
+/// If the disk or the connection to it failed, which says nothing about the files: they are to be read another time.
+pub(super) type ReadFiles<'a> = Result<Vec<Result<Cow<'a, [u8]>, Rejection>>, DatasetError>;
 
 /// The image files of a folder or an archive, and its few other files that tell about them.
 pub(super) trait Store: Send + Sync {
@@ -19,7 +28,7 @@ pub(super) trait Store: Send + Sync {
     fn bytes(&self, file: usize) -> u64;
 
     /// Reads files, given in ascending order.
-    fn read(&self, files: &[usize]) -> Vec<Result<Cow<'_, [u8]>, Rejection>>;
+    fn read(&self, files: &[usize]) -> ReadFiles<'_>;
 
     /// A class that the store itself knows of a file.
     fn label(&self, _file: usize) -> Option<u32> {
@@ -56,7 +65,46 @@ pub(super) fn check_size(bytes: u64) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// Why a file could not be read.
+/// Why a file has not been read.
+pub(super) enum ReadFailure {
+    /// Of what it holds, now and at any other time.
+    Rejected(Rejection),
+    /// Of the disk or the connection to it.
+    Failed(DatasetError),
+}
+
+impl ReadFailure {
+    /// The failure behind an error of a reader or decoder over the file at `path`.
+    pub(super) fn of_reader(path: &Path, error: io::Error) -> Self {
+        // Decoders and checks of sums have errors of their own, and hand on those of the system as they are.
+        if error.raw_os_error().is_some() {
+            Self::Failed(FileError::new("read", path, error).into())
+        } else {
+            Self::Rejected(unreadable(error))
+        }
+    }
+}
+
+impl From<Rejection> for ReadFailure {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+}
+
+/// Each file's bytes or rejection, or the first failure that is neither.
+pub(super) fn sort_out<'a>(
+    read: impl IntoIterator<Item = Result<Cow<'a, [u8]>, ReadFailure>>,
+) -> ReadFiles<'a> {
+    read.into_iter()
+        .map(|file| match file {
+            Ok(bytes) => Ok(Ok(bytes)),
+            Err(ReadFailure::Rejected(rejection)) => Ok(Err(rejection)),
+            Err(ReadFailure::Failed(error)) => Err(error),
+        })
+        .collect()
+}
+
+/// Why a file cannot be read, whenever one tries.
 pub(super) fn unreadable(error: impl std::fmt::Display) -> Rejection {
     Rejection::new(format!("not readable: {error}"))
 }

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 
@@ -20,7 +20,9 @@ use rayon::prelude::*;
 use super::cache::SourceCache;
 use super::listing::{Listing, is_image_name};
 use super::raw::Rejection;
-use super::store::{DATASET_JSON, MAX_JSON_BYTES, Store, check_size, unreadable};
+use super::store::{
+    DATASET_JSON, MAX_JSON_BYTES, ReadFailure, ReadFiles, Store, check_size, sort_out,
+};
 use crate::error::DatasetError;
 
 /// The most bytes of headers before a file: names and attributes are far shorter.
@@ -35,6 +37,7 @@ pub(super) enum Compression {
 }
 
 pub(super) struct TarStore {
+    path: PathBuf,
     contents: Contents,
     files: Listing<Place>,
     dataset_json: Option<Vec<u8>>,
@@ -178,6 +181,7 @@ impl TarStore {
         let mut hashed = vec![("archive", path)];
         hashed.extend(beside);
         Ok(Self {
+            path: path.to_owned(),
             contents: match compression {
                 Compression::None => Contents::File(file),
                 compression => Contents::Stream {
@@ -216,37 +220,38 @@ impl Store for TarStore {
         self.files.place(file).bytes
     }
 
-    fn read(&self, files: &[usize]) -> Vec<Result<Cow<'_, [u8]>, Rejection>> {
+    fn read(&self, files: &[usize]) -> ReadFiles<'_> {
+        let failed = |error| ReadFailure::of_reader(&self.path, error);
         match &self.contents {
-            Contents::File(archive) => files
-                .par_iter()
-                .map(|file| {
-                    let place = self.usable(*file)?;
-                    let mut bytes = vec![0; place.bytes as usize];
-                    archive
-                        .read_exact_at(&mut bytes, place.start)
-                        .map_err(unreadable)?;
-                    Ok(Cow::Owned(bytes))
-                })
-                .collect(),
+            Contents::File(archive) => {
+                let read: Vec<_> = files
+                    .par_iter()
+                    .map(|file| {
+                        let place = self.usable(*file)?;
+                        let mut bytes = vec![0; place.bytes as usize];
+                        archive
+                            .read_exact_at(&mut bytes, place.start)
+                            .map_err(failed)?;
+                        Ok(Cow::Owned(bytes))
+                    })
+                    .collect();
+                sort_out(read)
+            }
             Contents::Stream {
                 file,
                 compression,
                 stream,
             } => {
                 let mut stream = stream.lock().unwrap_or_else(PoisonError::into_inner);
-                files
-                    .iter()
-                    .map(|number| {
-                        let place = self.usable(*number)?;
-                        let bytes = read_forward(&mut stream, file, *compression, place);
-                        bytes.map(Cow::Owned).map_err(|error| {
-                            // What the stream is worth after an error is not known.
-                            *stream = None;
-                            unreadable(error)
-                        })
+                sort_out(files.iter().map(|number| {
+                    let place = self.usable(*number)?;
+                    let bytes = read_forward(&mut stream, file, *compression, place);
+                    bytes.map(Cow::Owned).map_err(|error| {
+                        // What the stream is worth after an error is not known.
+                        *stream = None;
+                        failed(error)
                     })
-                    .collect()
+                }))
             }
         }
     }

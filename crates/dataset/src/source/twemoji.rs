@@ -11,7 +11,7 @@ use patchwork_core::Digest;
 use twemoji_assets::png::PngTwemojiAsset;
 
 use super::listing::digest_listing;
-use super::raw::{Entry, Payload, Rejection, Source};
+use super::raw::{Entry, Fetched, Payload, Source};
 use super::settings::Labels;
 use crate::error::DatasetError;
 
@@ -111,11 +111,11 @@ impl Source for TwemojiSource {
         self.pictures[index].png.len() as u64
     }
 
-    fn fetch(&self, range: Range<usize>) -> Vec<Result<Payload<'_>, Rejection>> {
-        self.pictures[range]
+    fn fetch(&self, range: Range<usize>) -> Result<Fetched<'_>, DatasetError> {
+        Ok(self.pictures[range]
             .iter()
             .map(|picture| Ok(Payload::File(Cow::Borrowed(picture.png))))
-            .collect()
+            .collect())
     }
 
     fn class_names(&self) -> &[String] {
@@ -335,7 +335,7 @@ mod tests {
             "mixed",
         ];
         assert_eq!(tones.class_names(), names);
-        assert_eq!(source.fetch(0..2).len(), 2);
+        assert_eq!(source.fetch(0..2).unwrap().len(), 2);
     }
 
     #[test]

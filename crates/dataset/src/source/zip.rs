@@ -8,13 +8,15 @@ use std::path::{Path, PathBuf};
 use flate2::read::DeflateDecoder;
 use patchwork_core::Digest;
 use patchwork_core::file_error;
-use rawzip::{CompressionMethod, FileReader, ZipArchive, ZipArchiveEntryWayfinder};
+use rawzip::{CompressionMethod, ErrorKind, FileReader, ZipArchive, ZipArchiveEntryWayfinder};
 use rayon::prelude::*;
 
 use super::cache::SourceCache;
 use super::listing::{Listing, is_image_name};
 use super::raw::Rejection;
-use super::store::{DATASET_JSON, MAX_JSON_BYTES, Store, check_size, unreadable};
+use super::store::{
+    DATASET_JSON, MAX_JSON_BYTES, ReadFailure, ReadFiles, Store, check_size, sort_out, unreadable,
+};
 use crate::error::DatasetError;
 
 pub(super) struct ZipStore {
@@ -99,20 +101,30 @@ impl ZipStore {
         };
         store.dataset_json = match json {
             None => None,
-            Some(place) => Some(store.unpack(place, MAX_JSON_BYTES).map_err(|problem| {
-                DatasetError::Archive {
-                    path: store.path.clone(),
-                    problem: format!("its `{DATASET_JSON}` is {problem}"),
-                }
-            })?),
+            Some(place) => Some(store.unpack(place, MAX_JSON_BYTES).map_err(
+                |failure| match failure {
+                    ReadFailure::Failed(error) => error,
+                    ReadFailure::Rejected(problem) => DatasetError::Archive {
+                        path: store.path.clone(),
+                        problem: format!("its `{DATASET_JSON}` is {problem}"),
+                    },
+                },
+            )?),
         };
         Ok(store)
     }
 
     /// Reads a file and checks it against its size and checksum.
-    fn unpack(&self, place: Place, most: u64) -> Result<Vec<u8>, Rejection> {
+    fn unpack(&self, place: Place, most: u64) -> Result<Vec<u8>, ReadFailure> {
+        let failed = |error| ReadFailure::of_reader(&self.path, error);
         let size = place.data.uncompressed_size_hint();
-        let entry = self.archive.get_entry(place.data).map_err(unreadable)?;
+        let entry =
+            self.archive
+                .get_entry(place.data)
+                .map_err(|error| match error.into_kind() {
+                    ErrorKind::IO(error) => failed(error),
+                    other => unreadable(rawzip::Error::from(other)).into(),
+                })?;
         let mut bytes = Vec::with_capacity(u64::min(size, most) as usize);
         // One byte more than promised is enough to tell a file that does not end there.
         let limit = u64::min(size, most) + 1;
@@ -126,7 +138,7 @@ impl ZipStore {
                 .take(limit)
                 .read_to_end(&mut bytes),
             CompressionMethod::ZSTD => {
-                let decoder = zstd::Decoder::new(entry.reader()).map_err(unreadable)?;
+                let decoder = zstd::Decoder::new(entry.reader()).map_err(failed)?;
                 entry
                     .verifying_reader(decoder)
                     .take(limit)
@@ -134,24 +146,24 @@ impl ZipStore {
             }
             other => {
                 let name = other.name().unwrap_or("of an unknown kind");
-                return Err(Rejection::new(format!(
-                    "its compression is {name}, not deflate, zstd or none"
-                )));
+                let cause = format!("its compression is {name}, not deflate, zstd or none");
+                return Err(Rejection::new(cause).into());
             }
         };
-        outcome.map_err(unreadable)?;
+        outcome.map_err(failed)?;
         if bytes.len() as u64 != size {
-            return Err(Rejection::new(format!(
-                "not readable: it has {} bytes or more, and the archive promises {size}",
+            let cause = format!(
+                "it has {} bytes or more, and the archive promises {size}",
                 bytes.len()
-            )));
+            );
+            return Err(unreadable(cause).into());
         }
         Ok(bytes)
     }
 
-    fn read_file(&self, file: usize) -> Result<Cow<'_, [u8]>, Rejection> {
+    fn read_file(&self, file: usize) -> Result<Cow<'_, [u8]>, ReadFailure> {
         if let Some(refused) = self.files.refused(file) {
-            return Err(refused.clone());
+            return Err(refused.clone().into());
         }
         check_size(self.bytes(file))?;
         self.unpack(self.files.place(file), crate::decode::MAX_FILE_BYTES)
@@ -172,8 +184,9 @@ impl Store for ZipStore {
         self.files.place(file).data.uncompressed_size_hint()
     }
 
-    fn read(&self, files: &[usize]) -> Vec<Result<Cow<'_, [u8]>, Rejection>> {
-        files.par_iter().map(|file| self.read_file(*file)).collect()
+    fn read(&self, files: &[usize]) -> ReadFiles<'_> {
+        let read: Vec<_> = files.par_iter().map(|file| self.read_file(*file)).collect();
+        sort_out(read)
     }
 
     fn dataset_json(&self) -> Option<&[u8]> {

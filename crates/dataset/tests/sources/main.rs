@@ -110,7 +110,7 @@ fn every_data_set_is_read_as_it_is_distributed() {
     let made = readers::python(include_str!("make.py"), &[root.path().as_os_str()]);
     let expected: Expected = serde_json::from_str(&made).unwrap();
     to_lmdb(&root.path().join("lsun"));
-    assert_eq!(expected.len(), 17);
+    assert_eq!(expected.len(), 18);
     let cache = SourceCache {
         path: Some(root.path().join("cache.json")),
         rehash: false,
@@ -118,13 +118,13 @@ fn every_data_set_is_read_as_it_is_distributed() {
     for (name, (path, images)) in &expected {
         let labels = match name.as_str() {
             "celeba" | "ffhq" | "lsun" => Labels::None,
-            "celeba-attributes" => Labels::Attributes,
+            "celeba-attributes" | "celeba-png" => Labels::Attributes,
             "plain.tar" | "packed.tar.gz" => Labels::Folder,
             _ => Labels::Source,
         };
         let mut settings = source(path, labels);
         match name.as_str() {
-            "celeba-attributes" => {
+            "celeba-attributes" | "celeba-png" => {
                 settings.split = Some(Split::Train);
                 settings.attributes = vec!["Male".to_owned(), "Smiling".to_owned()];
             }
@@ -165,7 +165,7 @@ fn every_data_set_is_read_as_it_is_distributed() {
     let archive = open(&source(path, Labels::None), &cache).unwrap();
     for range in [1..3, 2..3, 0..1, 0..3] {
         let count = range.len();
-        let read = archive.fetch(range);
+        let read = archive.fetch(range).unwrap();
         assert!(read.len() == count && read.iter().all(Result::is_ok));
     }
 
@@ -182,6 +182,37 @@ fn every_data_set_is_read_as_it_is_distributed() {
     let mut validation = source(afhq, Labels::None);
     validation.split = Some(Split::Validation);
     assert!(refused(validation).contains("no such part"));
+    let mut nobody = source(celeba, Labels::None);
+    nobody.split = Some(Split::Validation);
+    let list = root.path().join("celeba/list_eval_partition.txt");
+    fs::write(
+        &list,
+        fs::read_to_string(&list).unwrap().replace(" 1", " 0"),
+    )
+    .unwrap();
+    assert!(refused(nobody).contains("of the part"));
+
+    // What looks like AFHQv2 by its cats and dogs, and is not all of it.
+    let (afhq, images) = &expected["afhqv2-folder"];
+    let bird = |split: &str| {
+        let folder = Path::new(afhq).join(split).join("bird");
+        fs::create_dir_all(&folder).unwrap();
+        fs::copy(Path::new(afhq).join(&images[0].0), folder.join("1.png")).unwrap();
+    };
+    bird("test");
+    assert!(refused(source(afhq, Labels::None)).contains("`test/bird/1.png` besides"));
+    bird("train");
+    let all = open(&source(afhq, Labels::None), &cache).unwrap();
+    assert_eq!(all.len(), images.len() + 2);
+
+    // Labels of other files.
+    let (thumbnails, _) = &expected["ffhq"];
+    let labels = r#"{"labels": [["00000/7.png", 1]]}"#;
+    fs::write(Path::new(thumbnails).join("dataset.json"), labels).unwrap();
+    assert!(
+        refused(source(thumbnails, Labels::Source)).contains("nothing gives any of its images")
+    );
+
     fs::remove_file(root.path().join("celeba/list_attr_celeba.txt")).unwrap();
     let mut without = source(celeba, Labels::Attributes);
     without.attributes = vec!["Male".to_owned()];

@@ -82,6 +82,12 @@ put("celeba/list_attr_celeba.txt", f"6\nMale Smiling Young \n{lines}".encode())
 note("celeba", "celeba/img_align_celeba.zip", [[k, None, seen(d)] for k, d in images])
 train = [[k, ["not Male, ", "Male, "][m > 0] + ["not Smiling", "Smiling"][s > 0], seen(d)] for (k, d), m, s in zip(images, male, smile)]
 note("celeba-attributes", "celeba", train[:3])
+# The same as PNG files, for which the lists keep the endings of the JPEG files.
+for (k, d) in images:
+    put(f"celeba-png/{k[:-4]}.png", encode(Image.open(io.BytesIO(d)), "PNG"))
+for name in ("list_eval_partition", "list_attr_celeba"):
+    put(f"celeba-png/{name}.txt", open(os.path.join(root, f"celeba/{name}.txt"), "rb").read())
+note("celeba-png", "celeba-png", [[k.split("/")[1][:-4] + ".png", c, p] for k, c, p in train[:3]])
 
 # AFHQv2
 files = [(f"{split}/{kind}/flickr_{kind}_{n:06}.png", png()) for split in ("train", "test") for kind in ("cat", "dog", "wild") for n in range(2)]
@@ -202,11 +208,14 @@ wanted = []
 for part in range(2):
     data = [jpeg() for _ in range(5)]
     labels = [int(l) for l in rng.integers(0, 2, 5)]
-    columns = {"image": pa.array([{"bytes": d, "path": None} for d in data], kind), "label": pa.array(labels, pa.int64())}
+    # In the second file two rows have one name.
+    paths = ["one.jpg" if part == 1 and n in (0, 3) else None for n in range(5)]
+    names = ["one.jpg", 1, 2, "one.jpg#3", 4] if part == 1 else range(5)
+    columns = {"image": pa.array([{"bytes": d, "path": p} for d, p in zip(data, paths)], kind), "label": pa.array(labels, pa.int64())}
     stem = f"train-{part:05}-of-00002"
     os.makedirs(os.path.join(root, "hub/data"), exist_ok=True)
     pq.write_table(pa.table(columns).replace_schema_metadata({"huggingface": json.dumps(about)}), os.path.join(root, f"hub/data/{stem}.parquet"), row_group_size=2)
-    wanted += [[f"{stem}/{n}", ["cat", "dog"][l], seen(d)] for n, (d, l) in enumerate(zip(data, labels))]
+    wanted += [[f"{stem}/{n}", ["cat", "dog"][l], seen(d)] for n, d, l in zip(names, data, labels)]
 note("hub", "hub", wanted)
 
 # LSUN: the WebP files go into a database on the other side

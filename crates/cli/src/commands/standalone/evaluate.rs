@@ -133,14 +133,12 @@ fn size_of_first(
     let StageSettings::Prepare(settings) = &prepare.stage.settings else {
         unreachable!("it was read as the settings of a prepare stage")
     };
-    let source = open_source(settings, &store.cache(), false).map_err(|source| {
-        let stage = prepare.stage.name.clone();
-        SpecifyError::Source {
-            stage,
-            source: Box::new(source),
-        }
-    })?;
-    let first = first_readable(source.as_ref());
+    let failed = |source| SpecifyError::Source {
+        stage: prepare.stage.name.clone(),
+        source: Box::new(source),
+    };
+    let source = open_source(settings, &store.cache(), false).map_err(failed)?;
+    let first = first_readable(source.as_ref()).map_err(failed)?;
     let refuse = |problem: String| CliError::Sizes {
         path: path.to_owned(),
         problem,
