@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::program::{Program, workspace};
+use crate::program::{Program, text, workspace};
+use crate::readers::python;
 
 /// A small TorchScript program measures the smoke pipeline's samples in every way; `more` is appended.
 fn pipeline(program: &Program, name: &str, reference: &str) -> PathBuf {
@@ -109,6 +110,23 @@ fn every_distance_is_recorded_and_compares_only_with_its_like() {
         !refused.status.success() && message.contains("origin of the reference"),
         "{message}"
     );
+
+    // The picture is of the distance, whatever else was measured.
+    let picture = || {
+        let path = program.home().join("curves.png");
+        program.succeed(&["compare", "own-1", "own-2", "--plot", text(&path)]);
+        std::fs::read(path).unwrap()
+    };
+    let before = picture();
+    let distance_alone = "import sqlite3, sys\n\
+        registry = sqlite3.connect(sys.argv[1])\n\
+        registry.execute(\"DELETE FROM scores WHERE metric <> 'fd_tiny'\")\n\
+        registry.commit()";
+    python(
+        distance_alone,
+        &[program.home().join("registry.db").as_os_str()],
+    );
+    assert!(picture() == before);
 }
 
 #[test]
