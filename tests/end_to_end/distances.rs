@@ -43,7 +43,7 @@ fn every_distance_is_recorded_and_compares_only_with_its_like() {
     let own = pipeline(&program, "own", "crops = [\"half\", \"quarter\"]");
     let own = own.to_str().unwrap();
     let all = "stages.evaluate.metrics=[\"confidence\", \"kernel\", \"manifold\"]";
-    program.succeed(&["run", own, "--set", all]);
+    let told = program.succeed(&["run", own, "--set", all]);
     let recorded = scores(&program, "own-1");
     let metrics = [
         "fd_tiny",
@@ -74,6 +74,15 @@ fn every_distance_is_recorded_and_compares_only_with_its_like() {
         );
     }
     assert_eq!(program.rows(&["runs"])[0]["metric"], "fd_tiny");
+    // A kernel distance is a small number, of which people see four digits all the same.
+    let line = told.lines().find(|line| line.starts_with("kd_tiny of "));
+    let line = line.unwrap_or_else(|| panic!("no kd_tiny in {told}"));
+    let shown: f64 = line.rsplit(' ').next().unwrap().parse().unwrap();
+    let kernel = score("kd_tiny")["value"].as_f64().unwrap();
+    assert!(
+        (shown - kernel).abs() <= 1e-3 * kernel.abs(),
+        "{line}, of {kernel}"
+    );
 
     // Another run with the same reference is ranked beside it; one of fewer samples is not.
     program.succeed(&["run", own, "--set", "stages.sample.steps=3"]);

@@ -39,7 +39,7 @@ pub(crate) async fn compare(home: &Path, arguments: &CompareArguments) -> Result
     if runs.len() < 2 {
         return Err(CliError::TooFewRuns);
     }
-    let tables = side_by_side::tables(&runs)?;
+    let tables = side_by_side::tables(&runs, arguments.format)?;
     match arguments.format {
         Format::Json => {
             let object: serde_json::Map<_, _> = tables

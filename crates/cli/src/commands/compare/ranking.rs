@@ -9,7 +9,7 @@ use super::settings::SettingsApart;
 use crate::arguments::{CompareArguments, Format};
 use crate::commands::show::subject;
 use crate::error::CliError;
-use crate::output::{Rows, remark};
+use crate::output::{Rows, remark, score_text};
 
 /// So much of a fingerprint has room in a table.
 const SHORT: usize = 12;
@@ -155,10 +155,6 @@ fn table(ranked: &[Ranked], settings: &SettingsApart, format: Format) -> Rows {
     if !is_table {
         columns.extend(["stage", "also"]);
     }
-    let number = |value: f64| match format {
-        Format::Table => json!(format!("{value:.4}")),
-        Format::Json | Format::Csv => json!(value),
-    };
     let mut rows = Rows::new(&columns);
     for (position, Ranked { run, score, also }) in ranked.iter().enumerate() {
         let (mut of, mut reference) = (score.subject.clone(), score.reference.clone());
@@ -166,6 +162,10 @@ fn table(ranked: &[Ranked], settings: &SettingsApart, format: Format) -> Rows {
             of = subject(score);
             reference.truncate(SHORT);
         }
+        let number = |value: f64| match format {
+            Format::Table => json!(score_text(&score.metric, value, 4)),
+            Format::Json | Format::Csv => json!(value),
+        };
         let mut row = vec![
             json!(position + 1),
             if is_table {
