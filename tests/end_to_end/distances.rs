@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::program::{Program, text, workspace};
+use crate::program::{Program, text, with, workspace};
 use crate::readers::python;
 
 /// A small TorchScript program measures the smoke pipeline's samples in every way; `more` is appended.
@@ -119,6 +119,28 @@ fn every_distance_is_recorded_and_compares_only_with_its_like() {
         !refused.status.success() && message.contains("origin of the reference"),
         "{message}"
     );
+
+    // What depends on settings of its evaluation is ranked beside its like, too.
+    let otherwise = [
+        all,
+        "stages.evaluate.nearest_k=5",
+        "stages.evaluate.kernel_subsets=50",
+    ];
+    program.succeed(&with(&["run", own], &otherwise));
+    let both = ["compare", "own-1", "own-4", "--metric"];
+    assert_eq!(program.rows(&[&both[..], &["fd_tiny"]].concat()).len(), 2);
+    for (metric, difference) in [
+        ("recall_tiny", "nearest_k: 3 in own-1; 5 in own-4"),
+        ("kd_tiny", "kernel_subsets: 100 in own-1; 50 in own-4"),
+    ] {
+        let refused = program.run(&[&both[..], &[metric]].concat());
+        let message = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{metric}: {message}");
+        assert!(message.contains(difference), "{metric}: {message}");
+        let compared = program.run(&["compare", "own-1", "own-4"]);
+        let message = String::from_utf8(compared.stderr).unwrap();
+        assert!(message.contains(difference), "{metric}: {message}");
+    }
 
     // The picture is of the distance, whatever else was measured.
     let picture = || {

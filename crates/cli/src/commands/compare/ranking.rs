@@ -56,15 +56,16 @@ pub(super) async fn rank(
         .iter()
         .map(|ranked| (ranked.run.as_str(), &ranked.score))
         .collect();
-    let differences = differences(&scores);
+    let runs = ranked.iter().map(|ranked| ranked.run.as_str());
+    let settings = SettingsApart::look_up(registry, metric, runs).await?;
+    let setting = |run: &str, name: &str| settings.value(run, name).map(str::to_owned);
+    let differences = differences(metric, &scores, setting);
     if !differences.is_empty() && !arguments.incomparable {
         return Err(CliError::Incomparable {
             metric: metric.to_owned(),
             differences: differences.join("\n"),
         });
     }
-    let runs = ranked.iter().map(|ranked| ranked.run.as_str());
-    let settings = SettingsApart::look_up(registry, metric, runs).await?;
     table(&ranked, &settings, arguments.format).print(arguments.format)?;
     if !differences.is_empty() {
         remark(&warning(metric, &differences));
