@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::program::{Program, workspace};
+use crate::program::{Program, text, with, workspace};
+use crate::readers::python;
 
 /// A small TorchScript program measures the smoke pipeline's samples in every way; `more` is appended.
 fn pipeline(program: &Program, name: &str, reference: &str) -> PathBuf {
@@ -42,7 +43,7 @@ fn every_distance_is_recorded_and_compares_only_with_its_like() {
     let own = pipeline(&program, "own", "crops = [\"half\", \"quarter\"]");
     let own = own.to_str().unwrap();
     let all = "stages.evaluate.metrics=[\"confidence\", \"kernel\", \"manifold\"]";
-    program.succeed(&["run", own, "--set", all]);
+    let told = program.succeed(&["run", own, "--set", all]);
     let recorded = scores(&program, "own-1");
     let metrics = [
         "fd_tiny",
@@ -73,6 +74,15 @@ fn every_distance_is_recorded_and_compares_only_with_its_like() {
         );
     }
     assert_eq!(program.rows(&["runs"])[0]["metric"], "fd_tiny");
+    // A kernel distance is a small number, of which people see four digits all the same.
+    let line = told.lines().find(|line| line.starts_with("kd_tiny of "));
+    let line = line.unwrap_or_else(|| panic!("no kd_tiny in {told}"));
+    let shown: f64 = line.rsplit(' ').next().unwrap().parse().unwrap();
+    let kernel = score("kd_tiny")["value"].as_f64().unwrap();
+    assert!(
+        (shown - kernel).abs() <= 1e-3 * kernel.abs(),
+        "{line}, of {kernel}"
+    );
 
     // Another run with the same reference is ranked beside it; one of fewer samples is not.
     program.succeed(&["run", own, "--set", "stages.sample.steps=3"]);
@@ -109,6 +119,45 @@ fn every_distance_is_recorded_and_compares_only_with_its_like() {
         !refused.status.success() && message.contains("origin of the reference"),
         "{message}"
     );
+
+    // What depends on settings of its evaluation is ranked beside its like, too.
+    let otherwise = [
+        all,
+        "stages.evaluate.nearest_k=5",
+        "stages.evaluate.kernel_subsets=50",
+    ];
+    program.succeed(&with(&["run", own], &otherwise));
+    let both = ["compare", "own-1", "own-4", "--metric"];
+    assert_eq!(program.rows(&[&both[..], &["fd_tiny"]].concat()).len(), 2);
+    for (metric, difference) in [
+        ("recall_tiny", "nearest_k: 3 in own-1; 5 in own-4"),
+        ("kd_tiny", "kernel_subsets: 100 in own-1; 50 in own-4"),
+    ] {
+        let refused = program.run(&[&both[..], &[metric]].concat());
+        let message = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{metric}: {message}");
+        assert!(message.contains(difference), "{metric}: {message}");
+        let compared = program.run(&["compare", "own-1", "own-4"]);
+        let message = String::from_utf8(compared.stderr).unwrap();
+        assert!(message.contains(difference), "{metric}: {message}");
+    }
+
+    // The picture is of the distance, whatever else was measured.
+    let picture = || {
+        let path = program.home().join("curves.png");
+        program.succeed(&["compare", "own-1", "own-2", "--plot", text(&path)]);
+        std::fs::read(path).unwrap()
+    };
+    let before = picture();
+    let distance_alone = "import sqlite3, sys\n\
+        registry = sqlite3.connect(sys.argv[1])\n\
+        registry.execute(\"DELETE FROM scores WHERE metric <> 'fd_tiny'\")\n\
+        registry.commit()";
+    python(
+        distance_alone,
+        &[program.home().join("registry.db").as_os_str()],
+    );
+    assert!(picture() == before);
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub struct BestScore {
     pub run: String,
     /// The metric that stands for the run, as in a listing of runs.
     pub metric: String,
-    /// The lowest value of it among the run's trained networks.
+    /// The lowest value of it among the run's trained networks: what stands for a run is a Fréchet distance.
     pub value: f64,
 }
 

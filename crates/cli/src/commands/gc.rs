@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::arguments::{Arguments, Format, GcArguments};
 use crate::error::CliError;
-use crate::output::{Rows, remark};
+use crate::output::{Rows, remark, score_text};
 
 pub(crate) async fn collect_garbage(
     arguments: &Arguments,
@@ -47,7 +47,7 @@ pub(crate) async fn collect_garbage(
             json!(run),
             json!(score.map(|score| &score.metric)),
             score.map_or(Value::Null, |score| match options.format {
-                Format::Table => json!(format!("{:.3}", score.value)),
+                Format::Table => json!(score_text(&score.metric, score.value, 3)),
                 Format::Json | Format::Csv => json!(score.value),
             }),
             json!(garbage.path.display().to_string()),

@@ -19,7 +19,7 @@ use super::explain::tell_unfinished;
 use crate::arguments::{Arguments, Format};
 use crate::console::Console;
 use crate::error::{CliError, EXIT_FAILED, EXIT_PAUSED, exit_signalled};
-use crate::output::{Report, Rows, duration};
+use crate::output::{Report, Rows, duration, score_text};
 use crate::worker_program::{self, LIBTORCH_VERSION};
 
 /// A pipeline and how it is to be carried out.
@@ -249,7 +249,10 @@ pub(crate) fn score_lines(outcome: &Outcome) -> Vec<String> {
     let line = |distance: &Value| {
         let (metric, of) = (distance["metric"].as_str()?, distance["of"].as_str()?);
         let value = distance["value"].as_f64()?;
-        Some(format!("{metric} of {of}: {value:.2}"))
+        Some(format!(
+            "{metric} of {of}: {}",
+            score_text(metric, value, 2)
+        ))
     };
     distances.into_iter().flatten().filter_map(line).collect()
 }

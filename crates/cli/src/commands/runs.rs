@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::arguments::{Format, ListArguments};
 use crate::error::CliError;
-use crate::output::{Rows, duration};
+use crate::output::{Rows, duration, score_text};
 
 pub(crate) async fn runs(home: &Path, arguments: &ListArguments) -> Result<(), CliError> {
     let registry = Registry::open_read_only(&home.join("registry.db")).await?;
@@ -35,10 +35,10 @@ pub(crate) async fn runs(home: &Path, arguments: &ListArguments) -> Result<(), C
         ];
         if is_table {
             // A score says little without the number of samples behind it.
-            let score = run.value.zip(run.samples);
-            row.push(json!(
-                score.map(|(value, samples)| format!("{value:.3} ({samples})"))
-            ));
+            let score = run.metric.zip(run.value).zip(run.samples);
+            row.push(json!(score.map(|((metric, value), samples)| {
+                format!("{} ({samples})", score_text(&metric, value, 3))
+            })));
         } else {
             row.extend([json!(run.value), json!(run.samples)]);
         }

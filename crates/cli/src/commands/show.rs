@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::arguments::{Format, ShowArguments};
 use crate::error::CliError;
-use crate::output::{Rows, duration, line};
+use crate::output::{Rows, duration, line, score_text};
 
 pub(crate) async fn show(home: &Path, arguments: &ShowArguments) -> Result<(), CliError> {
     let registry = Registry::open_read_only(&home.join("registry.db")).await?;
@@ -140,11 +140,12 @@ fn scores(detail: &RunDetail) -> Rows {
         "reference images",
     ]);
     for score in &detail.scores {
+        let number = |value| score_text(&score.metric, value, 3);
         rows.push(vec![
             json!(subject(score)),
             json!(score.metric),
-            json!(format!("{:.3}", score.value)),
-            json!(score.deviation.map(|deviation| format!("{deviation:.3}"))),
+            json!(number(score.value)),
+            json!(score.deviation.map(number)),
             json!(score.images_seen),
             json!(score.samples),
             json!(score.reference_images),

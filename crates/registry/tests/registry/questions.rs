@@ -90,6 +90,40 @@ async fn a_score_is_told_with_its_artifact_and_its_run_with_its_settings() {
 }
 
 #[tokio::test]
+async fn scores_are_told_best_first_whichever_end_is_the_best() {
+    let (_folder, _, registry) = fresh().await;
+    let (low_first, high_first) = (
+        ["demo-2", "demo-1", "demo-3"],
+        ["demo-3", "demo-1", "demo-2"],
+    );
+    let metrics = [
+        ("fid", low_first),
+        ("fd_infinity_efficientnet_lite0", low_first),
+        ("kid_clean", low_first),
+        ("recall", high_first),
+        ("density_efficientnet_lite0", high_first),
+    ];
+    for value in [0.5, 0.25, 0.75] {
+        let run = registry.create_run(&new_run("demo")).await.unwrap();
+        for (metric, _) in metrics {
+            let score = NewScore {
+                metric: metric.to_owned(),
+                ..score("sample", value, Some(600))
+            };
+            registry
+                .record_score(run.id, "evaluate", &score)
+                .await
+                .unwrap();
+        }
+    }
+    for (metric, expected) in metrics {
+        let history = registry.score_history(metric, None).await.unwrap();
+        let runs: Vec<&str> = history.iter().map(|row| row.run.as_str()).collect();
+        assert_eq!(runs, expected, "{metric}");
+    }
+}
+
+#[tokio::test]
 async fn the_best_score_of_a_run_is_that_of_its_best_network() {
     let (_folder, _, registry) = fresh().await;
     let run = registry.create_run(&new_run("demo")).await.unwrap();

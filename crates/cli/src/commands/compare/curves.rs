@@ -8,7 +8,7 @@ use patchwork_registry::{Registry, RunDetail, ScoreRow};
 
 use crate::error::CliError;
 
-/// Draws both plots, for the metric of the first run's first score, beside each other in files of this name.
+/// Draws both plots of the distance that stands for the first run with scores, beside each other in files of this name.
 pub(super) async fn draw(
     registry: &Registry,
     runs: &[RunDetail],
@@ -16,9 +16,7 @@ pub(super) async fn draw(
 ) -> Result<[PathBuf; 2], CliError> {
     let metric = runs
         .iter()
-        .flat_map(trained)
-        .next()
-        .map(|score| score.metric.clone())
+        .find_map(|run| run.run.metric.clone())
         .unwrap_or_default();
     let (mut by_images, mut by_hours) = (Vec::new(), Vec::new());
     for run in runs {

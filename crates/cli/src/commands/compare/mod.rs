@@ -2,10 +2,12 @@
 //!
 //! - `side_by_side`: what differs between some runs, as tables joined by polars;
 //! - `ranking`: the scores of a metric, refused where they do not compare;
+//! - `comparable`: what makes scores incomparable;
 //! - `settings`: the settings by which ranked runs can be told apart;
 //! - `differing`: what some runs do not have in common;
 //! - `curves`: distance against training images and against hours, as pictures.
 
+mod comparable;
 mod curves;
 mod differing;
 mod ranking;
@@ -39,7 +41,7 @@ pub(crate) async fn compare(home: &Path, arguments: &CompareArguments) -> Result
     if runs.len() < 2 {
         return Err(CliError::TooFewRuns);
     }
-    let tables = side_by_side::tables(&runs)?;
+    let tables = side_by_side::tables(&runs, arguments.format)?;
     match arguments.format {
         Format::Json => {
             let object: serde_json::Map<_, _> = tables
@@ -59,7 +61,7 @@ pub(crate) async fn compare(home: &Path, arguments: &CompareArguments) -> Result
             }
         }
     }
-    for warning in ranking::warnings(&runs) {
+    for warning in comparable::warnings(&runs) {
         remark(&warning);
     }
     if let Some(path) = &arguments.plot {

@@ -1,15 +1,16 @@
-//! The scores of a metric, best first, and what makes scores incomparable.
+//! The scores of a metric, best first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use patchwork_registry::{HistoryRow, Registry, RunDetail, ScoreRow};
+use patchwork_registry::{HistoryRow, Registry, ScoreRow};
 use serde_json::{Value, json};
 
+use super::comparable::{differences, warning};
 use super::settings::SettingsApart;
 use crate::arguments::{CompareArguments, Format};
 use crate::commands::show::subject;
 use crate::error::CliError;
-use crate::output::{Rows, remark};
+use crate::output::{Rows, remark, score_text};
 
 /// So much of a fingerprint has room in a table.
 const SHORT: usize = 12;
@@ -55,15 +56,16 @@ pub(super) async fn rank(
         .iter()
         .map(|ranked| (ranked.run.as_str(), &ranked.score))
         .collect();
-    let differences = differences(&scores);
+    let runs = ranked.iter().map(|ranked| ranked.run.as_str());
+    let settings = SettingsApart::look_up(registry, metric, runs).await?;
+    let setting = |run: &str, name: &str| settings.value(run, name).map(str::to_owned);
+    let differences = differences(metric, &scores, setting);
     if !differences.is_empty() && !arguments.incomparable {
         return Err(CliError::Incomparable {
             metric: metric.to_owned(),
             differences: differences.join("\n"),
         });
     }
-    let runs = ranked.iter().map(|ranked| ranked.run.as_str());
-    let settings = SettingsApart::look_up(registry, metric, runs).await?;
     table(&ranked, &settings, arguments.format).print(arguments.format)?;
     if !differences.is_empty() {
         remark(&warning(metric, &differences));
@@ -155,10 +157,6 @@ fn table(ranked: &[Ranked], settings: &SettingsApart, format: Format) -> Rows {
     if !is_table {
         columns.extend(["stage", "also"]);
     }
-    let number = |value: f64| match format {
-        Format::Table => json!(format!("{value:.4}")),
-        Format::Json | Format::Csv => json!(value),
-    };
     let mut rows = Rows::new(&columns);
     for (position, Ranked { run, score, also }) in ranked.iter().enumerate() {
         let (mut of, mut reference) = (score.subject.clone(), score.reference.clone());
@@ -166,6 +164,10 @@ fn table(ranked: &[Ranked], settings: &SettingsApart, format: Format) -> Rows {
             of = subject(score);
             reference.truncate(SHORT);
         }
+        let number = |value: f64| match format {
+            Format::Table => json!(score_text(&score.metric, value, 4)),
+            Format::Json | Format::Csv => json!(value),
+        };
         let mut row = vec![
             json!(position + 1),
             if is_table {
@@ -199,78 +201,4 @@ fn with_others(run: &str, also: &[String]) -> String {
         [other] => format!("{run}, {other}"),
         [others @ .., newest] => format!("{run}, {} more, {newest}", others.len()),
     }
-}
-
-/// For scores that stand in one row of a comparison: a sentence for each metric whose scores do not compare.
-pub(super) fn warnings(runs: &[RunDetail]) -> Vec<String> {
-    let mut by_metric: BTreeMap<&str, Vec<(&str, &ScoreRow)>> = BTreeMap::new();
-    for run in runs {
-        for score in run
-            .scores
-            .iter()
-            .filter(|score| score.images_seen.is_some())
-        {
-            by_metric
-                .entry(&score.metric)
-                .or_default()
-                .push((&run.run.name, score));
-        }
-    }
-    by_metric
-        .into_iter()
-        .filter_map(|(metric, scores)| {
-            let differences = differences(&scores);
-            (!differences.is_empty()).then(|| warning(metric, &differences))
-        })
-        .collect()
-}
-
-fn warning(metric: &str, differences: &[String]) -> String {
-    format!(
-        "warning: the scores of `{metric}` do not compare:\n{}",
-        differences.join("\n")
-    )
-}
-
-/// One line for each circumstance in which scores differ that must not: its values, each with the runs that have it.
-fn differences(scores: &[(&str, &ScoreRow)]) -> Vec<String> {
-    type Fact = (&'static str, fn(&ScoreRow) -> String);
-    const FACTS: [Fact; 7] = [
-        ("extractor", |score| score.extractor.clone()),
-        ("extractor weights", |score| score.extractor_hash.clone()),
-        ("resize", |score| score.resize.clone()),
-        ("image codec", |score| score.codec.clone()),
-        ("reference", |score| {
-            format!("{} ({} images)", score.reference, score.reference_images)
-        }),
-        ("origin of the reference", |score| {
-            let foreign = "made elsewhere";
-            (if score.reference_foreign {
-                foreign
-            } else {
-                "own"
-            })
-            .to_owned()
-        }),
-        ("samples", |score| score.samples.to_string()),
-    ];
-    FACTS
-        .iter()
-        .filter_map(|(name, value)| {
-            let mut values: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
-            for (run, score) in scores {
-                values.entry(value(score)).or_default().insert(run);
-            }
-            (values.len() > 1).then(|| {
-                let values: Vec<String> = values
-                    .into_iter()
-                    .map(|(value, runs)| {
-                        let runs: Vec<&str> = runs.into_iter().collect();
-                        format!("{value} in {}", runs.join(", "))
-                    })
-                    .collect();
-                format!("  {name}: {}", values.join("; "))
-            })
-        })
-        .collect()
 }

@@ -44,9 +44,14 @@ impl SettingsApart {
         Ok(Self { names, by_run })
     }
 
+    /// A setting of a run by a name such as `train.batch_size`, whether other runs have the same or not.
+    pub(super) fn value(&self, run: &str, name: &str) -> Option<&str> {
+        self.by_run.get(run)?.get(name).map(String::as_str)
+    }
+
     /// Those of a run: an object for JSON, text otherwise, which leaves out what the run does not have.
     pub(super) fn of_run(&self, run: &str, format: Format) -> Value {
-        let value = |name: &String| self.by_run.get(run).and_then(|facts| facts.get(name));
+        let value = |name: &String| self.value(run, name);
         if format == Format::Json {
             let settings: Map<String, Value> = self
                 .names

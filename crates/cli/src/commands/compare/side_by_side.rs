@@ -10,8 +10,9 @@ use polars::prelude::{
 use serde_json::{Value, json};
 
 use super::differing::{Facts, differing};
+use crate::arguments::Format;
 use crate::commands::show::subject;
-use crate::output::Rows;
+use crate::output::{Rows, score_text};
 
 /// The column that runs are joined by.
 const KEY: &str = "what";
@@ -23,8 +24,10 @@ pub(super) struct Titled {
     pub(super) rows: Rows,
 }
 
-/// The settings that differ, the scores, the ends of the series, and the circumstances that differ.
-pub(super) fn tables(runs: &[RunDetail]) -> PolarsResult<[Titled; 4]> {
+/// The settings that differ, the scores, the ends of the series, and the circumstances that differ; people get scores
+/// that are rounded, programs all of their digits.
+pub(super) fn tables(runs: &[RunDetail], format: Format) -> PolarsResult<[Titled; 4]> {
+    let scores = |run: &RunDetail| scores(run, format);
     Ok([
         table(
             "settings",
@@ -45,7 +48,7 @@ pub(super) fn tables(runs: &[RunDetail]) -> PolarsResult<[Titled; 4]> {
     ])
 }
 
-fn each(runs: &[RunDetail], facts: fn(&RunDetail) -> Facts) -> Vec<Facts> {
+fn each(runs: &[RunDetail], facts: impl Fn(&RunDetail) -> Facts) -> Vec<Facts> {
     runs.iter().map(facts).collect()
 }
 
@@ -53,14 +56,15 @@ fn settings(run: &RunDetail) -> Facts {
     run.params.iter().cloned().collect()
 }
 
-fn scores(run: &RunDetail) -> Facts {
+fn scores(run: &RunDetail, format: Format) -> Facts {
     run.scores
         .iter()
         .map(|score| {
-            (
-                format!("{} of {}", score.metric, subject(score)),
-                format!("{:.3}", score.value),
-            )
+            let value = match format {
+                Format::Table => score_text(&score.metric, score.value, 3),
+                Format::Json | Format::Csv => score.value.to_string(),
+            };
+            (format!("{} of {}", score.metric, subject(score)), value)
         })
         .collect()
 }
