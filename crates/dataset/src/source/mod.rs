@@ -19,6 +19,7 @@ mod folder;
 mod lmdb;
 mod parquet;
 mod tar;
+mod tar_walk;
 mod zip;
 
 mod afhq;
