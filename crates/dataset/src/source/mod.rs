@@ -35,6 +35,7 @@ mod pixels;
 mod twemoji;
 
 mod cache;
+mod cache_file;
 
 pub use cache::SourceCache;
 pub use open::open;

@@ -202,7 +202,7 @@ fn digest_with(
     beside: &[(&str, &Path)],
 ) -> Result<patchwork_core::Digest, DatasetError> {
     let uncached = SourceCache {
-        path: None,
+        folder: None,
         rehash: cache.rehash,
     };
     let lists = uncached.digest(place, beside)?;
