@@ -287,7 +287,7 @@ fn bad_images_are_listed_and_counted_and_too_many_stop_the_work() {
     fs::write(raw.join("dog/notes.txt"), b"not an image").unwrap();
 
     let cache = SourceCache {
-        path: Some(root.path().join("cache.json")),
+        folder: Some(root.path().join("cache")),
         rehash: false,
     };
     let source = folder_source(&raw, Labels::Folder, &cache);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use patchwork_config::{EmojiSettings, Format, Labels, PrepareSettings, SkinTones, Split};
-use patchwork_core::Digest;
+use patchwork_core::{Digest, durable};
 use patchwork_dataset::source::{self, EmojiFilter};
 use patchwork_dataset::{DatasetError, Source, SourceCache, SourceSettings};
 use serde_json::{Value, json};
@@ -17,8 +17,14 @@ pub fn open_source(
     cache: &Path,
     rehash: bool,
 ) -> Result<Box<dyn Source>, DatasetError> {
+    // An earlier version remembered all sources in one file, of some hundred megabytes where they were large.
+    let former = cache.join("sources.json");
+    if former.exists() {
+        durable::remove_file(&former)?;
+        durable::remove_file(&former.with_extension("lock"))?;
+    }
     let cache = SourceCache {
-        path: Some(cache.join("sources.json")),
+        folder: Some(cache.join("sources")),
         rehash,
     };
     source::open(&source_settings(settings), &cache)

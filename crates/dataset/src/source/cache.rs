@@ -1,111 +1,345 @@
-//! The digest of a folder's content, remembered so that a large source is hashed once.
+//! The digest of a source's content, remembered file by file so that a large source is hashed once.
+//!
+//! Each source has a file of its own in the cache, written only where something was hashed or has gone. A source's
+//! files may be given in parts, such as the splits of a data set: what is known of the others stays.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use patchwork_core::file_error::{self, FileError};
-use patchwork_core::lock::FileLock;
-use patchwork_core::{Digest, durable};
+use patchwork_core::Digest;
+use patchwork_core::file_error::FileError;
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
+use super::cache_file::{CacheFile, FileState, Known};
 use super::listing::digest_listing;
 use crate::error::DatasetError;
 
-const FORMAT: &str = "patchwork.source-cache/1";
+/// How long hashing goes on before its results are saved: an interrupted one goes on from there.
+const SAVE_EVERY: Duration = Duration::from_secs(60);
 
 /// Where digests of source files are remembered, by path, size and modification time.
 #[derive(Clone, Debug, Default)]
 pub struct SourceCache {
-    /// The cache file; with `None` every file is hashed each time.
-    pub path: Option<PathBuf>,
+    /// The folder of the cache's files, made when it is needed; with `None` every file is hashed each time.
+    pub folder: Option<PathBuf>,
     /// Hash every file again, whatever the cache says.
     pub rehash: bool,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Remembered {
-    format: String,
-    /// By source folder, then by key.
-    sources: BTreeMap<String, BTreeMap<String, FileState>>,
-}
-
-#[derive(Clone, Copy, Serialize, Deserialize)]
-struct FileState {
-    bytes: u64,
-    modified_ns: u64,
-    digest: Digest,
-}
-
 impl SourceCache {
-    /// The digest over (key, size, content digest) of the files, in the order given.
+    /// The digest over (key, size, content digest) of files of a source, in the order given.
     pub(super) fn digest(
         &self,
-        folder: &Path,
+        source: &Path,
         files: &[(&str, &Path)],
     ) -> Result<Digest, DatasetError> {
-        let root = folder
-            .canonicalize()
-            .map_err(|cause| FileError::new("open", folder, cause))?;
-        let root = root.to_string_lossy().into_owned();
-        let lock = match &self.path {
-            Some(path) => Some(FileLock::acquire(&path.with_extension("lock"))?),
-            None => None,
-        };
-        let mut remembered = self.load();
-        let known = remembered.sources.remove(&root).unwrap_or_default();
-        let states = files
-            .par_iter()
-            .map(|(key, path)| {
-                let known = known.get(*key).filter(|_| !self.rehash);
-                Ok(((*key).to_owned(), state(path, known)?))
-            })
-            .collect::<Result<Vec<(String, FileState)>, FileError>>()?;
-
-        let listing = states
+        let states = self.states(source, files, SAVE_EVERY)?;
+        let listing = files
             .iter()
-            .map(|(key, state)| (key.as_str(), state.bytes, state.digest));
-        let digest = digest_listing(listing);
-        if let Some(path) = &self.path {
-            remembered
-                .sources
-                .insert(root, states.into_iter().collect());
-            durable::write_json(path, &remembered)?;
-        }
-        drop(lock);
-        Ok(digest)
+            .zip(&states)
+            .map(|((key, _), state)| (*key, state.bytes, state.digest));
+        Ok(digest_listing(listing))
     }
 
-    /// A cache that is missing or damaged is an empty one: it is made again from the files.
-    fn load(&self) -> Remembered {
-        self.path
-            .as_deref()
-            .and_then(|path| file_error::read_json::<Remembered>(path).ok())
-            .filter(|remembered| remembered.format == FORMAT)
-            .unwrap_or_else(|| Remembered {
-                format: FORMAT.to_owned(),
-                sources: BTreeMap::new(),
+    fn states(
+        &self,
+        source: &Path,
+        files: &[(&str, &Path)],
+        save_every: Duration,
+    ) -> Result<Vec<FileState>, FileError> {
+        let Some(folder) = &self.folder else {
+            return files
+                .par_iter()
+                .map(|(_, path)| FileState::of(path))
+                .collect();
+        };
+        let root = canonical(source)?;
+        let file = CacheFile::of(folder, &root);
+        let known = if self.rehash {
+            Known::new()
+        } else {
+            file.load()
+        };
+        let unsaved = Unsaved::new(&file, save_every);
+        let states = files
+            .par_iter()
+            .map(|(_, path)| {
+                let name = name_in(source, path)?;
+                if let Some(state) = known.get(&*name)
+                    && state.is_of(path)?
+                {
+                    return Ok(*state);
+                }
+                let state = FileState::of(path)?;
+                unsaved.add(name.into_owned(), state)?;
+                Ok(state)
             })
+            .collect::<Result<Vec<FileState>, FileError>>()?;
+        // Where others come as some go, these are found the next time.
+        let gone = if known.len() > files.len() {
+            gone(source, &root, files, known)?
+        } else {
+            Vec::new()
+        };
+        unsaved.save_rest(&gone)?;
+        Ok(states)
     }
 }
 
-fn state(path: &Path, known: Option<&FileState>) -> Result<FileState, FileError> {
-    let failed = |source| FileError::new("read", path, source);
-    let metadata = std::fs::metadata(path).map_err(failed)?;
-    let modified = metadata.modified().map_err(failed)?;
-    // A time before 1970 becomes 0: then only the size tells a change, as for any unset time.
-    let modified_ns = modified
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_nanos() as u64;
-    let bytes = metadata.len();
-    match known {
-        Some(known) if known.bytes == bytes && known.modified_ns == modified_ns => Ok(*known),
-        _ => Ok(FileState {
-            bytes,
-            modified_ns,
-            digest: Digest::of_file(path)?,
-        }),
+/// A file's name in the cache: its path below the source, or else its whole path.
+fn name_in<'a>(source: &Path, path: &'a Path) -> Result<Cow<'a, str>, FileError> {
+    match path.strip_prefix(source) {
+        Ok(below) if !below.as_os_str().is_empty() => Ok(below.to_string_lossy()),
+        _ => Ok(canonical(path)?.to_string_lossy().into_owned().into()),
+    }
+}
+
+fn canonical(path: &Path) -> Result<PathBuf, FileError> {
+    path.canonicalize()
+        .map_err(|cause| FileError::new("open", path, cause))
+}
+
+/// The names of known files that are not among those given and are not what they were.
+fn gone(
+    source: &Path,
+    root: &Path,
+    files: &[(&str, &Path)],
+    known: Known,
+) -> Result<Vec<String>, FileError> {
+    let given = files
+        .iter()
+        .map(|(_, path)| name_in(source, path))
+        .collect::<Result<HashSet<Cow<'_, str>>, FileError>>()?;
+    Ok(known
+        .into_iter()
+        .filter(|(name, state)| {
+            let is_there = || state.is_of(&root.join(name)).is_ok_and(|is| is);
+            !given.contains(name.as_str()) && !is_there()
+        })
+        .map(|(name, _)| name)
+        .collect())
+}
+
+/// What was hashed and is not in the cache's file yet.
+struct Unsaved<'a> {
+    file: &'a CacheFile,
+    save_every: Duration,
+    hashed: Mutex<Hashed>,
+}
+
+struct Hashed {
+    files: Vec<(String, FileState)>,
+    saved: Instant,
+}
+
+impl<'a> Unsaved<'a> {
+    fn new(file: &'a CacheFile, save_every: Duration) -> Self {
+        Self {
+            file,
+            save_every,
+            hashed: Mutex::new(Hashed {
+                files: Vec::new(),
+                saved: Instant::now(),
+            }),
+        }
+    }
+
+    /// Adds a file, and saves what there is when it is time to.
+    fn add(&self, name: String, state: FileState) -> Result<(), FileError> {
+        let mut hashed = self.hashed.lock().unwrap_or_else(PoisonError::into_inner);
+        hashed.files.push((name, state));
+        if hashed.saved.elapsed() < self.save_every {
+            return Ok(());
+        }
+        hashed.saved = Instant::now();
+        let files = std::mem::take(&mut hashed.files);
+        // Other threads go on hashing while this one writes.
+        drop(hashed);
+        self.file.change(files, &[])
+    }
+
+    /// Saves what is left, without files that have gone.
+    fn save_rest(self, gone: &[String]) -> Result<(), FileError> {
+        let hashed = self
+            .hashed
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        if hashed.files.is_empty() && gone.is_empty() {
+            return Ok(());
+        }
+        self.file.change(hashed.files, gone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::time::SystemTime;
+
+    use patchwork_core::durable;
+
+    use super::*;
+
+    /// A folder `source`, and the cache beside it.
+    struct Case(tempfile::TempDir);
+
+    impl Case {
+        fn new(names: &[&str]) -> Self {
+            let case = Self(tempfile::tempdir().unwrap());
+            fs::create_dir(case.source()).unwrap();
+            for name in names {
+                case.write(name, "old");
+            }
+            case
+        }
+
+        fn source(&self) -> PathBuf {
+            self.0.path().join("source")
+        }
+
+        fn cache(&self, rehash: bool) -> SourceCache {
+            SourceCache {
+                folder: Some(self.0.path().join("cache/sources")),
+                rehash,
+            }
+        }
+
+        /// The one file of the cache.
+        fn file(&self) -> PathBuf {
+            let mut files = durable::list(&self.0.path().join("cache/sources")).unwrap();
+            files.retain(|file| file.extension().is_some_and(|ending| ending == "json"));
+            assert_eq!(files.len(), 1);
+            files.remove(0)
+        }
+
+        /// Every file has one time, so that only its size tells a change.
+        fn write(&self, name: &str, content: &str) {
+            let path = self.source().join(name);
+            fs::write(&path, content).unwrap();
+            set_time(&path, SystemTime::UNIX_EPOCH + Duration::from_secs(1));
+        }
+
+        fn states(&self, names: &[&str]) -> Vec<FileState> {
+            self.states_with(&self.cache(false), names, SAVE_EVERY)
+                .unwrap()
+        }
+
+        fn states_with(
+            &self,
+            cache: &SourceCache,
+            names: &[&str],
+            save_every: Duration,
+        ) -> Result<Vec<FileState>, FileError> {
+            let paths: Vec<PathBuf> = names.iter().map(|name| self.source().join(name)).collect();
+            let files: Vec<(&str, &Path)> = names
+                .iter()
+                .zip(&paths)
+                .map(|(name, path)| (*name, path.as_path()))
+                .collect();
+            cache.states(&self.source(), &files, save_every)
+        }
+
+        fn remembered(&self) -> Vec<String> {
+            let folder = self.0.path().join("cache/sources");
+            let root = canonical(&self.source()).unwrap();
+            CacheFile::of(&folder, &root).load().into_keys().collect()
+        }
+    }
+
+    fn set_time(path: &Path, time: SystemTime) {
+        let file = File::options().write(true).open(path).unwrap();
+        file.set_modified(time).unwrap();
+    }
+
+    fn time(path: &Path) -> SystemTime {
+        fs::metadata(path).unwrap().modified().unwrap()
+    }
+
+    #[test]
+    fn parts_of_a_source_do_not_forget_each_other() {
+        let case = Case::new(&["a", "b", "c"]);
+        let (first, second) = (case.states(&["a", "b"]), case.states(&["c"]));
+        assert_eq!(case.remembered(), ["a", "b", "c"]);
+
+        for name in ["a", "b", "c"] {
+            case.write(name, "new");
+        }
+        assert_eq!(case.states(&["a", "b"]), first);
+        assert_eq!(case.states(&["c"]), second);
+        let again = case.states_with(&case.cache(true), &["c"], SAVE_EVERY);
+        assert_ne!(again.unwrap(), second);
+
+        // What has gone or changed is forgotten, and the rest of the part stays.
+        fs::remove_file(case.source().join("a")).unwrap();
+        assert_ne!(case.states(&["c"]), second);
+        assert_eq!(case.remembered(), ["b", "c"]);
+        case.write("b", "longer");
+        case.states(&["c"]);
+        assert_eq!(case.remembered(), ["c"]);
+    }
+
+    #[test]
+    fn a_source_that_did_not_change_leaves_the_cache_as_it_is() {
+        let case = Case::new(&["a", "b"]);
+        let states = case.states(&["a", "b"]);
+        let file = case.file();
+        set_time(&file, SystemTime::UNIX_EPOCH);
+        assert_eq!(case.states(&["a", "b"]), states);
+        assert_eq!(case.states(&["a"]), states[..1]);
+        assert_eq!(time(&file), SystemTime::UNIX_EPOCH);
+        case.write("b", "longer");
+        assert_ne!(case.states(&["a", "b"]), states);
+        assert_ne!(time(&file), SystemTime::UNIX_EPOCH);
+    }
+
+    #[test]
+    fn an_interrupted_hashing_goes_on_from_what_was_saved() {
+        let one_thread = rayon::ThreadPoolBuilder::new()
+            .num_threads(1)
+            .build()
+            .unwrap();
+        for (save_every, saved) in [
+            (Duration::ZERO, vec!["a", "b"]),
+            (Duration::MAX, Vec::new()),
+        ] {
+            let case = Case::new(&["a", "b"]);
+            let cache = case.cache(false);
+            let stopped =
+                one_thread.install(|| case.states_with(&cache, &["a", "b", "missing"], save_every));
+            assert!(stopped.is_err());
+            assert_eq!(case.remembered(), saved);
+        }
+    }
+
+    #[test]
+    fn a_damaged_cache_is_made_again() {
+        let case = Case::new(&["a", "b"]);
+        let states = case.states(&["a", "b"]);
+        let whole = fs::read(case.file()).unwrap();
+        for damaged in [&b""[..], b"no JSON", &whole[..whole.len() / 2]] {
+            fs::write(case.file(), damaged).unwrap();
+            assert_eq!(case.states(&["a", "b"]), states);
+            assert_eq!(fs::read(case.file()).unwrap(), whole);
+        }
+    }
+
+    #[test]
+    fn an_archive_and_the_lists_beside_it_are_known_by_their_paths() {
+        let case = Case::new(&["a", "list", "other"]);
+        let archive = case.source().join("a");
+        let cache = case.cache(false);
+        for list in ["list", "other", "list"] {
+            let list = case.source().join(list);
+            let files = [("archive", archive.as_path()), ("list", list.as_path())];
+            cache.states(&archive, &files, SAVE_EVERY).unwrap();
+        }
+        let folder = case.0.path().join("cache/sources");
+        let known = CacheFile::of(&folder, &canonical(&archive).unwrap()).load();
+        let paths = ["a", "list", "other"].map(|name| canonical(&case.source().join(name)));
+        let names = paths.map(|path| path.unwrap().to_str().unwrap().to_owned());
+        assert!(known.into_keys().eq(names));
     }
 }

@@ -10,7 +10,7 @@ use super::cache::SourceCache;
 use super::pixels::PixelSource;
 use super::raw::PixelFormat;
 use super::settings::{Format, Split};
-use super::tar::{Compression, walk};
+use super::tar_walk::{Compression, walk};
 use crate::error::DatasetError;
 
 const SIDE: u32 = 32;

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::lmdb::DATA_FILE;
 use super::open::{tables, unknown_kind};
 use super::settings::Format;
-use super::tar::{Compression, walk};
+use super::tar_walk::{Compression, walk};
 use super::{afhq, celeba, cifar, flowers, mnist, zip};
 use crate::error::DatasetError;
 

@@ -19,6 +19,7 @@ mod folder;
 mod lmdb;
 mod parquet;
 mod tar;
+mod tar_walk;
 mod zip;
 
 mod afhq;
@@ -34,6 +35,7 @@ mod pixels;
 mod twemoji;
 
 mod cache;
+mod cache_file;
 
 pub use cache::SourceCache;
 pub use open::open;

@@ -14,7 +14,8 @@ use super::parquet::ParquetStore;
 use super::raw::Source;
 use super::settings::{Format, Labels, SourceSettings, Split};
 use super::store::Store;
-use super::tar::{Compression, TarStore};
+use super::tar::TarStore;
+use super::tar_walk::Compression;
 use super::twemoji::TwemojiSource;
 use super::zip::ZipStore;
 use super::{afhq, celeba, cifar, flowers, images, mnist};
@@ -216,7 +217,7 @@ fn digest_with(
     beside: &[(&str, &Path)],
 ) -> Result<patchwork_core::Digest, DatasetError> {
     let uncached = SourceCache {
-        path: None,
+        folder: None,
         rehash: cache.rehash,
     };
     let lists = uncached.digest(place, beside)?;

@@ -1,18 +1,15 @@
 //! Image files in a tar archive, plain or compressed by gzip or zstd, read where they lie.
 //!
-//! The order is the archive's. A compressed archive can only be read forward: it is unpacked once to list it, and
-//! once, in memory, for its images.
+//! The order is the archive's. A compressed archive can only be read forward: each time that it is opened it is
+//! unpacked to list it, and then, in memory, for its images.
 
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 
-use flate2::read::MultiGzDecoder;
 use patchwork_core::Digest;
 use patchwork_core::file_error::{self, FileError};
 use rayon::prelude::*;
@@ -23,18 +20,8 @@ use super::raw::Rejection;
 use super::store::{
     DATASET_JSON, MAX_JSON_BYTES, ReadFailure, ReadFiles, Store, check_size, sort_out,
 };
+use super::tar_walk::{Compression, walk};
 use crate::error::DatasetError;
-
-/// The most bytes of headers before a file: names and attributes are far shorter.
-const MAX_HEADER_BYTES: u64 = 1 << 20;
-
-/// How an archive is compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Compression {
-    None,
-    Gzip,
-    Zstd,
-}
 
 pub(super) struct TarStore {
     path: PathBuf,
@@ -66,91 +53,6 @@ enum Contents {
 struct Stream {
     reader: Box<dyn Read + Send>,
     position: u64,
-}
-
-impl Compression {
-    /// The compression of a tar archive, or none if the file is no such archive.
-    pub(super) fn of_tar(path: &Path) -> Result<Option<Self>, FileError> {
-        let failed = |error| FileError::new("read", path, error);
-        let file = file_error::open(path)?;
-        let mut head = [0; 4];
-        let read = file.read_at(&mut head, 0).map_err(failed)?;
-        let compression = match head {
-            _ if read < head.len() => return Ok(None),
-            [0x1F, 0x8B, ..] => Self::Gzip,
-            [0x28, 0xB5, 0x2F, 0xFD] => Self::Zstd,
-            _ => Self::None,
-        };
-        // A header of 512 bytes has a mark in every archive since POSIX; one that cannot be unpacked is none.
-        let mut header = Vec::with_capacity(512);
-        let unpacked = compression
-            .reader(&file)
-            .and_then(|reader| reader.take(512).read_to_end(&mut header));
-        let is_tar = unpacked.is_ok() && header.get(257..262) == Some(b"ustar");
-        Ok(is_tar.then_some(compression))
-    }
-
-    fn reader(self, file: &File) -> io::Result<Box<dyn Read + Send>> {
-        let mut file = file.try_clone()?;
-        io::Seek::rewind(&mut file)?;
-        let file = BufReader::with_capacity(1 << 18, file);
-        Ok(match self {
-            Self::None => Box::new(file),
-            Self::Gzip => Box::new(MultiGzDecoder::new(file)),
-            Self::Zstd => Box::new(zstd::Decoder::new(file)?),
-        })
-    }
-}
-
-/// Is given a file's path, the place of its content, its size, and the content.
-pub(super) type Take<'a> =
-    &'a mut dyn FnMut(&[u8], u64, u64, &mut dyn Read) -> Result<(), DatasetError>;
-
-/// Reads the files of an archive one after the other: path, size, place and content.
-pub(super) fn walk(
-    path: &Path,
-    compression: Compression,
-    take: Take<'_>,
-) -> Result<(), DatasetError> {
-    let malformed = |error: io::Error| DatasetError::Archive {
-        path: path.to_owned(),
-        problem: format!("it is no whole tar archive: {error}"),
-    };
-    let file = file_error::open(path)?;
-    let allowed = Rc::new(Cell::new(MAX_HEADER_BYTES));
-    let reader = Allowance {
-        reader: compression.reader(&file).map_err(malformed)?,
-        allowed: allowed.clone(),
-    };
-    let mut archive = tar::Archive::new(reader);
-    for entry in archive.entries().map_err(malformed)? {
-        let mut entry = entry.map_err(malformed)?;
-        let bytes = entry.size();
-        // What is left of this file is skipped before the next one's headers.
-        allowed.set(bytes.saturating_add(MAX_HEADER_BYTES));
-        if entry.header().entry_type().is_file() {
-            let name = entry.path_bytes().into_owned();
-            let start = entry.raw_file_position();
-            take(&name, start, bytes, &mut entry)?;
-        }
-    }
-    Ok(())
-}
-
-/// A reader that ends in an error where more is read than is allowed, so that a header cannot claim all memory.
-struct Allowance {
-    reader: Box<dyn Read + Send>,
-    allowed: Rc<Cell<u64>>,
-}
-
-impl Read for Allowance {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.reader.read(buffer)?;
-        let allowed = self.allowed.get().checked_sub(read as u64);
-        self.allowed
-            .set(allowed.ok_or_else(|| io::Error::other("a header is longer than any name"))?);
-        Ok(read)
-    }
 }
 
 impl TarStore {

@@ -112,7 +112,7 @@ fn every_data_set_is_read_as_it_is_distributed() {
     to_lmdb(&root.path().join("lsun"));
     assert_eq!(expected.len(), 18);
     let cache = SourceCache {
-        path: Some(root.path().join("cache.json")),
+        folder: Some(root.path().join("cache")),
         rehash: false,
     };
     for (name, (path, images)) in &expected {

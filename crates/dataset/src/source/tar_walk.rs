@@ -1,0 +1,303 @@
+//! The files of a tar archive, plain or compressed by gzip or zstd, one after the other.
+//!
+//! Of a plain archive the headers are read, and what nobody asks for is skipped: listing one of 100 GB reads a small
+//! part of it. A compressed one is unpacked from its start to its end.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::rc::Rc;
+
+use flate2::read::MultiGzDecoder;
+use patchwork_core::file_error::{self, FileError};
+
+use crate::error::DatasetError;
+
+/// The most bytes of headers before a file: names and attributes are far shorter.
+const MAX_HEADER_BYTES: u64 = 1 << 20;
+
+/// How an archive is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Compression {
+    None,
+    Gzip,
+    Zstd,
+}
+
+impl Compression {
+    /// The compression of a tar archive, or none if the file is no such archive.
+    pub(super) fn of_tar(path: &Path) -> Result<Option<Self>, FileError> {
+        let failed = |error| FileError::new("read", path, error);
+        let file = file_error::open(path)?;
+        let mut head = [0; 4];
+        let read = file.read_at(&mut head, 0).map_err(failed)?;
+        let compression = match head {
+            _ if read < head.len() => return Ok(None),
+            [0x1F, 0x8B, ..] => Self::Gzip,
+            [0x28, 0xB5, 0x2F, 0xFD] => Self::Zstd,
+            _ => Self::None,
+        };
+        // A header of 512 bytes has a mark in every archive since POSIX; one that cannot be unpacked is none.
+        let mut header = Vec::with_capacity(512);
+        let unpacked = compression
+            .reader(&file)
+            .and_then(|reader| reader.take(512).read_to_end(&mut header));
+        let is_tar = unpacked.is_ok() && header.get(257..262) == Some(b"ustar");
+        Ok(is_tar.then_some(compression))
+    }
+
+    /// Reads what is uncompressed from the start of the archive.
+    pub(super) fn reader(self, file: &File) -> io::Result<Box<dyn Read + Send>> {
+        let mut file = file.try_clone()?;
+        file.rewind()?;
+        let file = BufReader::with_capacity(1 << 18, file);
+        Ok(match self {
+            Self::None => Box::new(file),
+            Self::Gzip => Box::new(MultiGzDecoder::new(file)),
+            Self::Zstd => Box::new(zstd::Decoder::new(file)?),
+        })
+    }
+}
+
+/// Is given a file's path, the place of its content, its size, and the content.
+pub(super) type Take<'a> =
+    &'a mut dyn FnMut(&[u8], u64, u64, &mut dyn Read) -> Result<(), DatasetError>;
+
+/// Goes through the files of an archive one after the other: path, place, size and content.
+pub(super) fn walk(
+    path: &Path,
+    compression: Compression,
+    take: Take<'_>,
+) -> Result<(), DatasetError> {
+    let malformed = |error: io::Error| DatasetError::Archive {
+        path: path.to_owned(),
+        problem: format!("it is no whole tar archive: {error}"),
+    };
+    let file = file_error::open(path)?;
+    let allowed = Rc::new(Cell::new(MAX_HEADER_BYTES));
+    if compression == Compression::None {
+        let mut archive = tar::Archive::new(Allowance {
+            reader: PlainFile::new(file).map_err(malformed)?,
+            allowed: allowed.clone(),
+        });
+        let entries = archive.entries_with_seek().map_err(malformed)?;
+        take_files(entries, &allowed, malformed, take)
+    } else {
+        let mut archive = tar::Archive::new(Allowance {
+            reader: compression.reader(&file).map_err(malformed)?,
+            allowed: allowed.clone(),
+        });
+        let entries = archive.entries().map_err(malformed)?;
+        take_files(entries, &allowed, malformed, take)
+    }
+}
+
+fn take_files<R: Read>(
+    entries: tar::Entries<'_, R>,
+    allowed: &Cell<u64>,
+    malformed: impl Fn(io::Error) -> DatasetError,
+    take: Take<'_>,
+) -> Result<(), DatasetError> {
+    for entry in entries {
+        let mut entry = entry.map_err(&malformed)?;
+        let bytes = entry.size();
+        // What is left of this file is skipped before the next one's headers.
+        allowed.set(bytes.saturating_add(MAX_HEADER_BYTES));
+        if entry.header().entry_type().is_file() {
+            let name = entry.path_bytes().into_owned();
+            let start = entry.raw_file_position();
+            take(&name, start, bytes, &mut entry)?;
+        }
+    }
+    Ok(())
+}
+
+/// A reader that ends in an error where more is read than is allowed, so that a header cannot claim all memory.
+struct Allowance<R> {
+    reader: R,
+    allowed: Rc<Cell<u64>>,
+}
+
+impl<R> Allowance<R> {
+    fn count(&self, bytes: u64) -> io::Result<()> {
+        let allowed = self.allowed.get().checked_sub(bytes);
+        self.allowed
+            .set(allowed.ok_or_else(|| io::Error::other("a header is longer than any name"))?);
+        Ok(())
+    }
+}
+
+impl<R: Read> Read for Allowance<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        self.count(read as u64)?;
+        Ok(read)
+    }
+}
+
+impl<R: Seek> Seek for Allowance<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        // What is skipped of a file was allowed for that file, and not for the next one's headers.
+        if let SeekFrom::Current(skipped) = to {
+            self.count(skipped.unsigned_abs())?;
+        }
+        self.reader.seek(to)
+    }
+}
+
+/// A file of which parts are skipped, in the buffer where they end there, and never beyond its end.
+struct PlainFile {
+    reader: BufReader<File>,
+    position: u64,
+    bytes: u64,
+}
+
+impl PlainFile {
+    fn new(file: File) -> io::Result<Self> {
+        Ok(Self {
+            bytes: file.metadata()?.len(),
+            // A small buffer: where files are large, all of it but a header is read in vain.
+            reader: BufReader::new(file),
+            position: 0,
+        })
+    }
+}
+
+impl Read for PlainFile {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        self.position += read as u64;
+        Ok(read)
+    }
+}
+
+impl Seek for PlainFile {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let SeekFrom::Current(skipped) = to else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        // A file may be sought beyond its end, where an archive that is cut off would seem to be over.
+        let position = self
+            .position
+            .checked_add_signed(skipped)
+            .filter(|position| *position <= self.bytes)
+            .ok_or_else(|| io::Error::other("it ends within a file"))?;
+        self.reader.seek_relative(skipped)?;
+        self.position = position;
+        Ok(position)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression as Level;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    /// Path, place, size and what was read of each file.
+    type Files = Vec<(Vec<u8>, u64, u64, Vec<u8>)>;
+
+    /// Of each file in turn nothing, half or all is read.
+    fn files(path: &Path, compression: Compression) -> Result<Files, DatasetError> {
+        let mut files = Files::new();
+        walk(path, compression, &mut |name, start, bytes, content| {
+            let wanted = [0, bytes / 2, bytes][files.len() % 3];
+            let mut read = Vec::new();
+            content.take(wanted).read_to_end(&mut read).unwrap();
+            files.push((name.to_owned(), start, bytes, read));
+            Ok(())
+        })?;
+        Ok(files)
+    }
+
+    fn add(builder: &mut tar::Builder<impl Write>, name: &str, content: &[u8]) {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        builder.append_data(&mut header, name, content).unwrap();
+    }
+
+    #[test]
+    fn a_plain_archive_is_skipped_through_as_it_is_read_through() {
+        let folder = tempfile::tempdir().unwrap();
+        let (plain, packed) = (folder.path().join("plain"), folder.path().join("packed"));
+        let mut builder = tar::Builder::new(Vec::new());
+        for (number, bytes) in [0, 1, 511, 512, 513, 9_000, 40_000, 700, 20_000, 3]
+            .into_iter()
+            .enumerate()
+        {
+            // A name of more than 100 bytes has a header of its own.
+            let name = format!("{}{number}.png", "long/".repeat(30 * (number % 2)));
+            let content: Vec<u8> = (0..bytes).map(|byte| (byte % 251) as u8).collect();
+            add(&mut builder, &name, &content);
+        }
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Directory);
+        header.set_size(0);
+        let nothing = io::empty();
+        builder.append_data(&mut header, "folder", nothing).unwrap();
+        add(&mut builder, "last.png", &[7; 5_000]);
+        let archive = builder.into_inner().unwrap();
+
+        // Whole, and cut off in headers, contents and between files.
+        let cuts = (0..archive.len()).step_by(256);
+        let mut sound = 0;
+        for bytes in cuts.chain([archive.len() - 1, archive.len()]) {
+            std::fs::write(&plain, &archive[..bytes]).unwrap();
+            let mut encoder = GzEncoder::new(Vec::new(), Level::fast());
+            encoder.write_all(&archive[..bytes]).unwrap();
+            std::fs::write(&packed, encoder.finish().unwrap()).unwrap();
+            let skipped = files(&plain, Compression::None).ok();
+            let read = files(&packed, Compression::Gzip).ok();
+            assert_eq!(skipped, read, "{bytes} bytes");
+            sound += usize::from(skipped.is_some());
+        }
+        assert!(sound > 10, "{sound}");
+        let whole = files(&plain, Compression::None).unwrap();
+        assert_eq!(whole.len(), 11);
+        for (name, start, bytes, read) in whole {
+            let content = &archive[start as usize..][..bytes as usize];
+            assert!(content.starts_with(&read), "{}", name.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn what_nobody_asks_for_is_not_read() {
+        const HOLE: u64 = 1 << 40;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plain");
+        // A file of a tebibyte that takes no room, which would be read for minutes.
+        let mut file = File::create(&path).unwrap();
+        let mut header = tar::Header::new_gnu();
+        header.set_path("large.png").unwrap();
+        header.set_size(HOLE);
+        header.set_cksum();
+        file.write_all(header.as_bytes()).unwrap();
+        file.seek(SeekFrom::Start(512 + HOLE)).unwrap();
+        let mut builder = tar::Builder::new(file);
+        add(&mut builder, "small.png", b"small");
+        builder.finish().unwrap();
+
+        let mut names = Vec::new();
+        walk(&path, Compression::None, &mut |name, start, bytes, _| {
+            names.push((name.to_owned(), start, bytes));
+            Ok(())
+        })
+        .unwrap();
+        let small = (b"small.png".to_vec(), HOLE + 1024, 5);
+        assert_eq!(names, [(b"large.png".to_vec(), 512, HOLE), small]);
+
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_len(HOLE).unwrap();
+        let cut = walk(&path, Compression::None, &mut |_, _, _, _| Ok(()));
+        assert!(
+            cut.unwrap_err()
+                .to_string()
+                .contains("no whole tar archive")
+        );
+    }
+}
