@@ -235,12 +235,10 @@ pub fn patch_positions(
     device: Device,
 ) -> Tensor {
     let images = rows.len() as i64;
-    // Without waiting for what the device has to do before: libtorch has read the numbers when the call returns.
-    let bring = |axis: Tensor| axis.to_device_(device, Kind::Double, true, false);
-    let x = bring(axis(cols, side_w, resolution_w))
+    let x = bring(&axis(cols, side_w, resolution_w), device)
         .reshape([images, 1, 1, side_w])
         .expand([images, 1, side_h, side_w], false);
-    let y = bring(axis(rows, side_h, resolution_h))
+    let y = bring(&axis(rows, side_h, resolution_h), device)
         .reshape([images, 1, side_h, 1])
         .expand([images, 1, side_h, side_w], false);
     Tensor::cat(&[x, y], 1).to_kind(Kind::Float)
@@ -278,6 +276,15 @@ pub fn crop(images: &Tensor, rows: &[i64], cols: &[i64], side_h: i64, side_w: i6
         })
         .collect();
     Tensor::stack(&patches, 0)
+}
+
+/// Numbers of the host on a device, without waiting for what the device has to do before.
+///
+/// They may be given up at once: the copy is libtorch's `non_blocking` one, and CUDA has read ordinary host memory when
+/// the call returns. For that it may wait where there is much to read (its documentation, "API synchronization
+/// behavior"), so that whole batches go by page-locked memory instead, which libtorch keeps until the copy is through.
+pub fn bring(numbers: &Tensor, device: Device) -> Tensor {
+    numbers.to_device_(device, numbers.kind(), true, false)
 }
 
 /// Coordinates of `side` pixels from each start along an axis of `resolution` pixels: `[n, side]`, f64.

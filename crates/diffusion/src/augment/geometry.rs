@@ -5,7 +5,8 @@ use tch::{Kind, Tensor};
 use super::AugmentOptions;
 use super::draws::{Gated, Labels};
 use super::matrix::{Matrix, identity, product, rotate, scale, translate};
-use super::wavelet::{CENTRE_SHIFT, SUPPORT, double, halve};
+use super::wavelet::{CENTRE_SHIFT, SUPPORT, double, filter, halve};
+use crate::patches::bring;
 
 /// Standard deviation of the logarithm (base 2) of a scaling, isotropic or not.
 const SCALE_STD: f64 = 0.2;
@@ -94,7 +95,8 @@ fn resample(images: &Tensor, origins: &[Matrix<3>]) -> Tensor {
     let (height, width) = (size[2], size[3]);
     let [left, right, top, bottom] = margins(origins, height, width);
     let padded = images.reflection_pad2d([left, right, top, bottom]);
-    let doubled = double(&padded);
+    let filter = filter(images.device());
+    let doubled = double(&padded, &filter);
     let (padded_height, padded_width) = (doubled.size()[2] as f64, doubled.size()[3] as f64);
 
     // The warped image is made doubled and with a border, so that halving sees no edge.
@@ -126,8 +128,8 @@ fn resample(images: &Tensor, origins: &[Matrix<3>]) -> Tensor {
         .collect();
     let theta = Tensor::from_slice(&theta)
         .reshape([-1, 2, 3])
-        .to_kind(Kind::Float)
-        .to_device(images.device());
+        .to_kind(Kind::Float);
+    let theta = bring(&theta, images.device());
     let grid = Tensor::affine_grid_generator(
         &theta,
         [size[0], size[1], warped_height, warped_width],
@@ -135,7 +137,7 @@ fn resample(images: &Tensor, origins: &[Matrix<3>]) -> Tensor {
     );
     // Bilinear, zero outside.
     let warped = doubled.grid_sampler(&grid, 0, 0, false);
-    halve(&warped, border)
+    halve(&warped, &filter, border)
 }
 
 /// Pixels to reflect on the left, right, top and bottom, so that all images of the batch find their colours:

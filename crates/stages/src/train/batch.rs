@@ -5,7 +5,7 @@ use patchwork_core::Seed;
 use patchwork_dataset::{DatasetError, PatchRequest, PatchSize, PatchStream, ShardSet, Share};
 use patchwork_diffusion::augment::{AugmentOptions, GeneratorDraws, augment};
 use patchwork_diffusion::loss::drop_labels;
-use patchwork_diffusion::patches::crop;
+use patchwork_diffusion::patches::{bring, crop};
 use patchwork_diffusion::{Round, Side};
 use patchwork_pipeline::worker::StageError;
 use tch::{Cuda, Device, Kind, Tensor};
@@ -115,12 +115,13 @@ impl<'a> Batches<'a> {
         let count = requests.len() as i64;
         tch::manual_seed(self.generator_seed("noise", position));
         let float = (Kind::Float, Device::Cpu);
-        let rnd_normal = Tensor::randn([count], float).to_device(self.device);
+        let rnd_normal = bring(&Tensor::randn([count], float), self.device);
         // On the device: a host draws one number after the other, for which a GPU would wait.
         let noise = Tensor::randn(patches.size(), (Kind::Float, self.device));
         let class_labels = self.labels.map(|(classes, dropout)| {
             let one_hot = one_hot(&self.data.gather_labels(&requests), classes);
-            drop_labels(&one_hot, &Tensor::rand([count], float), dropout).to_device(self.device)
+            let kept = drop_labels(&one_hot, &Tensor::rand([count], float), dropout);
+            bring(&kept, self.device)
         });
         Ok(Round {
             patches,
