@@ -19,6 +19,10 @@ const TRANSLATE_STD: f64 = 0.125;
 /// many, which in three channels takes 0.2 GB at most, however many images a step has.
 const PIXELS_AT_ONCE: i64 = 1 << 18;
 
+/// What margins are multiples of on a GPU. They follow from the draws of a step, and cuDNN keeps a plan of each
+/// convolution for every size that it meets.
+const MARGIN_STEP: u64 = 8;
+
 /// Scales, rotates, stretches and shifts the images in one warp.
 pub(super) fn warp(
     images: &Tensor,
@@ -96,19 +100,23 @@ pub(super) fn warp(
 /// Draws every image anew with the colours from the given places, reflected beyond the borders.
 fn resample(images: &Tensor, origins: &[Matrix<3>]) -> Tensor {
     let size = images.size();
-    let at_once = match images.device() {
+    let (at_once, margin_step) = match images.device() {
         // All: how libtorch computes a convolution there may depend on their number, and its bits on that.
-        Device::Cpu => size[0],
-        _ => i64::max(PIXELS_AT_ONCE / (size[2] * size[3]), 1),
+        Device::Cpu => (size[0], 1),
+        _ => (
+            i64::max(PIXELS_AT_ONCE / (size[2] * size[3]), 1),
+            MARGIN_STEP,
+        ),
     };
-    resample_by(images, origins, at_once)
+    resample_by(images, origins, at_once, margin_step)
 }
 
-/// The same, of so many images at once. Margins are those that all of them need.
-fn resample_by(images: &Tensor, origins: &[Matrix<3>], at_once: i64) -> Tensor {
+/// The same, of so many images at once. Margins are those that all of them need, in steps of `margin_step`: wider ones
+/// change an image by rounding, and at a corner whose filter reaches beyond its margin by what lies there.
+fn resample_by(images: &Tensor, origins: &[Matrix<3>], at_once: i64, margin_step: u64) -> Tensor {
     let size = images.size();
     let (channels, height, width) = (size[1], size[2], size[3]);
-    let [left, right, top, bottom] = margins(origins, height, width);
+    let [left, right, top, bottom] = margins(origins, height, width, margin_step);
     let padded_height = (2 * (height + top + bottom)) as f64;
     let padded_width = (2 * (width + left + right)) as f64;
 
@@ -161,8 +169,9 @@ fn resample_by(images: &Tensor, origins: &[Matrix<3>], at_once: i64) -> Tensor {
 }
 
 /// Pixels to reflect on the left, right, top and bottom, so that all images of the batch find their colours:
-/// as far as their corners reach and the filter around them, at most what one reflection gives.
-fn margins(origins: &[Matrix<3>], height: i64, width: i64) -> [i64; 4] {
+/// as far as their corners reach and the filter around them, rounded up to a multiple of `step`, at most what one
+/// reflection gives.
+fn margins(origins: &[Matrix<3>], height: i64, width: i64, step: u64) -> [i64; 4] {
     let (x_end, y_end) = ((width - 1) as f64 / 2.0, (height - 1) as f64 / 2.0);
     let mut reach = [0.0_f64; 4];
     for origin in origins {
@@ -181,9 +190,10 @@ fn margins(origins: &[Matrix<3>], height: i64, width: i64) -> [i64; 4] {
     }
     let [left, right, top, bottom] = reach;
     let margin = |reach: f64, end: f64, side: i64| {
-        (reach - end + SUPPORT as f64)
+        let least = (reach - end + SUPPORT as f64)
             .clamp(0.0, (side - 1) as f64)
-            .ceil() as i64
+            .ceil() as u64;
+        i64::min(least.next_multiple_of(step) as i64, side - 1)
     };
     [
         margin(left, x_end, width),
@@ -234,7 +244,22 @@ mod tests {
         let images = smooth(5);
         let at_once = resample(&images, &turned());
         assert!(largest(&(&at_once - &images)) > 0.1);
-        let in_parts = resample_by(&images, &turned(), 2);
+        let in_parts = resample_by(&images, &turned(), 2, 1);
         assert!(largest(&(at_once - in_parts)) < 1e-5);
+    }
+
+    #[test]
+    fn wider_margins_change_nothing_inside() {
+        let here = [identity()];
+        assert_eq!(margins(&here, 24, 64, 1), [6; 4]);
+        assert_eq!(margins(&here, 24, 64, 8), [8; 4]);
+        let far = [translate(-40.0, 0.0)];
+        assert_eq!(margins(&far, 24, 64, 8), [48, 0, 8, 8]);
+        assert_eq!(margins(&far, 24, 32, 8), [31, 0, 8, 8]);
+
+        let images = smooth(5);
+        let inside = |images: &Tensor| images.narrow(2, 4, 16).narrow(3, 4, 16);
+        let [narrow, wide] = [1, 8].map(|step| inside(&resample_by(&images, &turned(), 5, step)));
+        assert!(largest(&(narrow - wide)) < 1e-4);
     }
 }
