@@ -166,12 +166,13 @@ impl Training<'_> {
             images_drawn: position.images_drawn + images,
             ..position
         };
-        self.batches.expect(&next, self.plan(&next).side);
         self.step.measures_update = is_recorded;
         self.step.begin();
         for part in self.batches.parts(&round) {
             self.step.accumulate(&part, plan.side);
         }
+        // While a GPU works on what it has been told so far, and before the wait for its report.
+        self.batches.expect(&next, self.plan(&next).side);
         let report = self.step.finish(plan);
         self.pulse.stepped(begin.elapsed().as_secs_f64());
         let after = &mut self.state.position;
