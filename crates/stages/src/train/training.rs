@@ -156,9 +156,10 @@ impl Training<'_> {
         let is_recorded = is_last || self.health.is_due();
         self.pulse.set(Doing::ReadingData);
         let begin = Instant::now();
-        let round = self.batches.round(&position, plan.side)?;
+        let images = self.batches.read(&position, plan.side)?;
         self.health.waited_for_data(begin.elapsed().as_secs_f64());
         self.pulse.set(Doing::Computing);
+        let round = self.batches.round(&position, images)?;
         let images = round.rows.len() as u64;
         let next = Position {
             step: position.step + 1,
