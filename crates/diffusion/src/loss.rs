@@ -5,6 +5,7 @@
 use patchwork_networks::Preconditioning;
 use tch::{Kind, Tensor};
 
+use crate::patches::bring;
 use crate::precondition::{IDDPM_LEVELS, STEPS, VE_RANGE, VP_EPSILON};
 use crate::process::VpProcess;
 use crate::{Conditioning, Denoiser};
@@ -65,9 +66,7 @@ impl LossOptions {
                     .floor()
                     .clamp(0.0, (STEPS - 1) as f64)
                     .to_kind(Kind::Int64);
-                Tensor::from_slice(&IDDPM_LEVELS)
-                    .to_device(rnd_normal.device())
-                    .take(&drawn)
+                bring(&Tensor::from_slice(&IDDPM_LEVELS), rnd_normal.device()).take(&drawn)
             }
         };
         sigma.to_kind(Kind::Float)

@@ -235,12 +235,10 @@ pub fn patch_positions(
     device: Device,
 ) -> Tensor {
     let images = rows.len() as i64;
-    // Without waiting for what the device has to do before: libtorch has read the numbers when the call returns.
-    let bring = |axis: Tensor| axis.to_device_(device, Kind::Double, true, false);
-    let x = bring(axis(cols, side_w, resolution_w))
+    let x = bring(&axis(cols, side_w, resolution_w), device)
         .reshape([images, 1, 1, side_w])
         .expand([images, 1, side_h, side_w], false);
-    let y = bring(axis(rows, side_h, resolution_h))
+    let y = bring(&axis(rows, side_h, resolution_h), device)
         .reshape([images, 1, side_h, 1])
         .expand([images, 1, side_h, side_w], false);
     Tensor::cat(&[x, y], 1).to_kind(Kind::Float)
@@ -266,6 +264,9 @@ pub fn full_positions(resolution_h: i64, resolution_w: i64) -> Tensor {
 /// - `rows`, `cols`: `n` top-left corners, each at most the image's side less the patch's
 /// - returns: `[n, channels, side_h, side_w]`
 pub fn crop(images: &Tensor, rows: &[i64], cols: &[i64], side_h: i64, side_w: i64) -> Tensor {
+    if images.device().is_cuda() {
+        return crop_by_index(images, rows, cols, side_h, side_w);
+    }
     let patches: Vec<Tensor> = rows
         .iter()
         .zip(cols)
@@ -278,6 +279,33 @@ pub fn crop(images: &Tensor, rows: &[i64], cols: &[i64], side_h: i64, side_w: i6
         })
         .collect();
     Tensor::stack(&patches, 0)
+}
+
+/// What [`crop`] gives, in the same few operations however many images there are: a GPU would wait to be told of each.
+fn crop_by_index(images: &Tensor, rows: &[i64], cols: &[i64], side_h: i64, side_w: i64) -> Tensor {
+    let (size, device) = (images.size(), images.device());
+    let (count, channels, width) = (size[0], size[1], size[3]);
+    // [n, side]
+    let places = |starts: &[i64], side: i64| {
+        bring(&Tensor::from_slice(starts), device).unsqueeze(1)
+            + Tensor::arange(side, (Kind::Int64, device)).unsqueeze(0)
+    };
+    let rows = places(rows, side_h)
+        .reshape([count, 1, side_h, 1])
+        .expand([count, channels, side_h, width], false);
+    let cols = places(cols, side_w)
+        .reshape([count, 1, 1, side_w])
+        .expand([count, channels, side_h, side_w], false);
+    images.gather(2, &rows, false).gather(3, &cols, false)
+}
+
+/// Numbers of the host on a device, without waiting for what the device has to do before.
+///
+/// They may be given up at once: the copy is libtorch's `non_blocking` one, and CUDA has read ordinary host memory when
+/// the call returns. For that it may wait where there is much to read (its documentation, "API synchronization
+/// behavior"), so that whole batches go by page-locked memory instead, which libtorch keeps until the copy is through.
+pub fn bring(numbers: &Tensor, device: Device) -> Tensor {
+    numbers.to_device_(device, numbers.kind(), true, false)
 }
 
 /// Coordinates of `side` pixels from each start along an axis of `resolution` pixels: `[n, side]`, f64.
@@ -347,10 +375,10 @@ mod tests {
                 let whole = full.expand([rows.len() as i64, 2, height, width], false);
                 let positions =
                     patch_positions(&rows, &cols, side, side, height, width, Device::Cpu);
-                assert!(
-                    crop(&whole, &rows, &cols, side, side).equal(&positions),
-                    "{side}"
-                );
+                for crop in [crop, crop_by_index] {
+                    let cropped = crop(&whole, &rows, &cols, side, side);
+                    assert!(cropped.equal(&positions), "{side}");
+                }
             }
         }
     }

@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 pub use patchwork_networks::Preconditioning;
 use tch::{Kind, Tensor};
 
+use crate::patches::bring;
 use crate::process::{VpProcess, iddpm_levels};
 
 /// M: steps that VP and improved DDPM were defined with, on which their networks' noise labels count.
@@ -124,7 +125,7 @@ fn vp_time(sigma: &Tensor) -> Tensor {
 
 /// Improved DDPM counts its levels from the smallest: M - 1 less the index of the nearest u_j.
 fn iddpm_label(sigma: &Tensor) -> Tensor {
-    let levels = Tensor::from_slice(&IDDPM_LEVELS).to_device(sigma.device());
+    let levels = bring(&Tensor::from_slice(&IDDPM_LEVELS), sigma.device());
     let nearest = (sigma.reshape([-1, 1]) - levels.unsqueeze(0))
         .abs()
         .argmin(1, false);

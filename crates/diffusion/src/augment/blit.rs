@@ -7,6 +7,7 @@ use tch::{Kind, Tensor};
 use super::AugmentOptions;
 use super::draws::{Gated, Labels};
 use crate::DiffusionError;
+use crate::patches::bring;
 
 /// Largest shift as a share of the image.
 const TRANSLATE_MAX: f64 = 0.125;
@@ -71,11 +72,8 @@ pub(super) fn blit(
 
 /// Which images have this value, `[n, 1, 1, 1]`.
 fn chosen(values: &[f64], value: f64, images: &Tensor) -> Tensor {
-    (Tensor::from_slice(values) - value)
-        .abs()
-        .lt(0.5)
-        .to_device(images.device())
-        .reshape([-1, 1, 1, 1])
+    let chosen = (Tensor::from_slice(values) - value).abs().lt(0.5);
+    bring(&chosen, images.device()).reshape([-1, 1, 1, 1])
 }
 
 /// Shifts each image by its number of pixels along a dimension, reflected at the borders.
@@ -93,9 +91,8 @@ fn shift(images: &Tensor, shifts: &[f64], dimension: i64) -> Tensor {
         .collect();
     let mut shape = [size[0], 1, 1, 1];
     shape[dimension as usize] = side;
-    let sources = Tensor::from_slice(&sources)
-        .to_kind(Kind::Int64)
-        .to_device(images.device())
+    let sources = Tensor::from_slice(&sources).to_kind(Kind::Int64);
+    let sources = bring(&sources, images.device())
         .reshape(shape)
         .expand(&size, false);
     images.gather(dimension, &sources, false)

@@ -6,6 +6,7 @@ use super::AugmentOptions;
 use super::draws::{Gated, Labels};
 use super::matrix::{Matrix, identity, product};
 use crate::DiffusionError;
+use crate::patches::bring;
 
 const BRIGHTNESS_STD: f64 = 0.2;
 const CONTRAST_STD: f64 = 0.5;
@@ -91,8 +92,8 @@ pub(super) fn transform(
     let flat: Vec<f64> = maps.iter().flat_map(|map| map[..3].concat()).collect();
     let maps = Tensor::from_slice(&flat)
         .reshape([-1, 3, 4])
-        .to_kind(Kind::Float)
-        .to_device(images.device());
+        .to_kind(Kind::Float);
+    let maps = bring(&maps, images.device());
     let pixels = images.reshape([size[0], 3, -1]);
     let transformed = maps.narrow(2, 0, 3).matmul(&pixels) + maps.narrow(2, 3, 1);
     Ok(transformed.reshape(&size))

@@ -1,11 +1,12 @@
 //! Warping of images.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::AugmentOptions;
 use super::draws::{Gated, Labels};
 use super::matrix::{Matrix, identity, product, rotate, scale, translate};
-use super::wavelet::{CENTRE_SHIFT, SUPPORT, double, halve};
+use super::wavelet::{CENTRE_SHIFT, SUPPORT, double, filter, halve};
+use crate::patches::bring;
 
 /// Standard deviation of the logarithm (base 2) of a scaling, isotropic or not.
 const SCALE_STD: f64 = 0.2;
@@ -13,6 +14,14 @@ const SCALE_STD: f64 = 0.2;
 const ANISO_ROTATE_PROBABILITY: f64 = 0.5;
 /// Standard deviation of a translation, as a share of the image.
 const TRANSLATE_STD: f64 = 0.125;
+
+/// Pixels of images that a GPU warps at once: 64 images of 64×64. Doubled, with their margins, they are up to 36 times as
+/// many, which in three channels takes 0.2 GB at most, however many images a step has.
+const PIXELS_AT_ONCE: i64 = 1 << 18;
+
+/// What margins are multiples of on a GPU. They follow from the draws of a step, and cuDNN keeps a plan of each
+/// convolution for every size that it meets.
+const MARGIN_STEP: u64 = 8;
 
 /// Scales, rotates, stretches and shifts the images in one warp.
 pub(super) fn warp(
@@ -91,11 +100,25 @@ pub(super) fn warp(
 /// Draws every image anew with the colours from the given places, reflected beyond the borders.
 fn resample(images: &Tensor, origins: &[Matrix<3>]) -> Tensor {
     let size = images.size();
-    let (height, width) = (size[2], size[3]);
-    let [left, right, top, bottom] = margins(origins, height, width);
-    let padded = images.reflection_pad2d([left, right, top, bottom]);
-    let doubled = double(&padded);
-    let (padded_height, padded_width) = (doubled.size()[2] as f64, doubled.size()[3] as f64);
+    let (at_once, margin_step) = match images.device() {
+        // All: how libtorch computes a convolution there may depend on their number, and its bits on that.
+        Device::Cpu => (size[0], 1),
+        _ => (
+            i64::max(PIXELS_AT_ONCE / (size[2] * size[3]), 1),
+            MARGIN_STEP,
+        ),
+    };
+    resample_by(images, origins, at_once, margin_step)
+}
+
+/// The same, of so many images at once. Margins are those that all of them need, in steps of `margin_step`: wider ones
+/// change an image by rounding, and at a corner whose filter reaches beyond its margin by what lies there.
+fn resample_by(images: &Tensor, origins: &[Matrix<3>], at_once: i64, margin_step: u64) -> Tensor {
+    let size = images.size();
+    let (channels, height, width) = (size[1], size[2], size[3]);
+    let [left, right, top, bottom] = margins(origins, height, width, margin_step);
+    let padded_height = (2 * (height + top + bottom)) as f64;
+    let padded_width = (2 * (width + left + right)) as f64;
 
     // The warped image is made doubled and with a border, so that halving sees no edge.
     let border = 2 * SUPPORT;
@@ -126,21 +149,29 @@ fn resample(images: &Tensor, origins: &[Matrix<3>]) -> Tensor {
         .collect();
     let theta = Tensor::from_slice(&theta)
         .reshape([-1, 2, 3])
-        .to_kind(Kind::Float)
-        .to_device(images.device());
-    let grid = Tensor::affine_grid_generator(
-        &theta,
-        [size[0], size[1], warped_height, warped_width],
-        false,
-    );
-    // Bilinear, zero outside.
-    let warped = doubled.grid_sampler(&grid, 0, 0, false);
-    halve(&warped, border)
+        .to_kind(Kind::Float);
+    let theta = bring(&theta, images.device());
+    let filter = filter(images.device());
+    let warped: Vec<Tensor> = images
+        .split(at_once, 0)
+        .iter()
+        .zip(theta.split(at_once, 0))
+        .map(|(images, theta)| {
+            let padded = images.reflection_pad2d([left, right, top, bottom]);
+            let doubled = double(&padded, &filter);
+            let shape = [images.size()[0], channels, warped_height, warped_width];
+            let grid = Tensor::affine_grid_generator(&theta, shape, false);
+            // Bilinear, zero outside.
+            halve(&doubled.grid_sampler(&grid, 0, 0, false), &filter, border)
+        })
+        .collect();
+    Tensor::cat(&warped, 0)
 }
 
 /// Pixels to reflect on the left, right, top and bottom, so that all images of the batch find their colours:
-/// as far as their corners reach and the filter around them, at most what one reflection gives.
-fn margins(origins: &[Matrix<3>], height: i64, width: i64) -> [i64; 4] {
+/// as far as their corners reach and the filter around them, rounded up to a multiple of `step`, at most what one
+/// reflection gives.
+fn margins(origins: &[Matrix<3>], height: i64, width: i64, step: u64) -> [i64; 4] {
     let (x_end, y_end) = ((width - 1) as f64 / 2.0, (height - 1) as f64 / 2.0);
     let mut reach = [0.0_f64; 4];
     for origin in origins {
@@ -159,9 +190,10 @@ fn margins(origins: &[Matrix<3>], height: i64, width: i64) -> [i64; 4] {
     }
     let [left, right, top, bottom] = reach;
     let margin = |reach: f64, end: f64, side: i64| {
-        (reach - end + SUPPORT as f64)
+        let least = (reach - end + SUPPORT as f64)
             .clamp(0.0, (side - 1) as f64)
-            .ceil() as i64
+            .ceil() as u64;
+        i64::min(least.next_multiple_of(step) as i64, side - 1)
     };
     [
         margin(left, x_end, width),
@@ -174,18 +206,60 @@ fn margins(origins: &[Matrix<3>], height: i64, width: i64) -> [i64; 4] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::Device;
+
+    /// So many smooth images of 24 × 24, no two alike.
+    fn smooth(count: i64) -> Tensor {
+        let options = (Kind::Float, Device::Cpu);
+        let ramp = Tensor::arange(24, options) / 4.0;
+        let phase = Tensor::arange(count, options).reshape([count, 1, 1, 1]);
+        let rows = (ramp.reshape([1, 1, 24, 1]) + phase).sin();
+        (rows * ramp.sin().reshape([1, 1, 1, 24])).contiguous()
+    }
+
+    fn largest(tensor: &Tensor) -> f64 {
+        tensor.abs().max().double_value(&[])
+    }
 
     #[test]
     fn the_identity_and_whole_shifts_keep_smooth_images() {
-        let options = (Kind::Float, Device::Cpu);
-        let ramp = (Tensor::arange(24, options) / 4.0).sin();
-        let image = (ramp.reshape([1, 1, 24, 1]) * ramp.reshape([1, 1, 1, 24])).contiguous();
+        let image = smooth(1);
         let same = resample(&image, &[identity()]);
-        assert!((same - &image).abs().max().double_value(&[]) < 0.01);
+        assert!(largest(&(same - &image)) < 0.01);
         // Colours come from two columns to the left: the image moves to the right.
         let moved = resample(&image, &[translate(-2.0, 0.0)]);
         let difference = moved.narrow(3, 2, 22) - image.narrow(3, 0, 22);
-        assert!(difference.abs().max().double_value(&[]) < 0.01);
+        assert!(largest(&difference) < 0.01);
+    }
+
+    /// The origins of five images, each turned and shifted in its own way.
+    fn turned() -> [Matrix<3>; 5] {
+        std::array::from_fn(|index| {
+            let index = index as f64;
+            product(&rotate(0.3 * index), &translate(index - 2.0, 1.5))
+        })
+    }
+
+    #[test]
+    fn images_warped_in_parts_are_those_warped_at_once() {
+        let images = smooth(5);
+        let at_once = resample(&images, &turned());
+        assert!(largest(&(&at_once - &images)) > 0.1);
+        let in_parts = resample_by(&images, &turned(), 2, 1);
+        assert!(largest(&(at_once - in_parts)) < 1e-5);
+    }
+
+    #[test]
+    fn wider_margins_change_nothing_inside() {
+        let here = [identity()];
+        assert_eq!(margins(&here, 24, 64, 1), [6; 4]);
+        assert_eq!(margins(&here, 24, 64, 8), [8; 4]);
+        let far = [translate(-40.0, 0.0)];
+        assert_eq!(margins(&far, 24, 64, 8), [48, 0, 8, 8]);
+        assert_eq!(margins(&far, 24, 32, 8), [31, 0, 8, 8]);
+
+        let images = smooth(5);
+        let inside = |images: &Tensor| images.narrow(2, 4, 16).narrow(3, 4, 16);
+        let [narrow, wide] = [1, 8].map(|step| inside(&resample_by(&images, &turned(), 5, step)));
+        assert!(largest(&(narrow - wide)) < 1e-4);
     }
 }

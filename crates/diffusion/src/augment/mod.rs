@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use crate::DiffusionError;
+use crate::patches::bring;
 
 /// Which transformations are drawn: a multiplier of 0 leaves one out, together with its labels.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -114,6 +115,6 @@ pub fn augment(
     let warped = geometry::warp(&moved, options, &mut gated, &mut labels);
     let colored = color::transform(&warped, options, &mut gated, &mut labels)?;
 
-    let labels = labels.into_tensor(count).to_device(images.device());
+    let labels = bring(&labels.into_tensor(count), images.device());
     Ok((colored, labels.to_kind(Kind::Float)))
 }

@@ -1,6 +1,8 @@
 //! Doubling and halving of images with the sym6 wavelet, which keeps warped images free of aliasing.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
+
+use crate::patches::bring;
 
 /// The scaling filter of the symlet of order 6 (Daubechies 1992, Table 6.3); it sums to √2.
 const SYM6: [f64; 12] = [
@@ -24,9 +26,9 @@ const TAPS: i64 = SYM6.len() as i64;
 /// Pixels of the image beyond its border that a doubled and halved pixel may see.
 pub(super) const SUPPORT: i64 = TAPS / 2;
 
-/// Twice the width and height: `[n, c, h, w]` to `[n, c, 2h, 2w]`, both grids with the same centre
+/// Twice the width and height by [`filter`]: `[n, c, h, w]` to `[n, c, 2h, 2w]`, both grids with the same centre
 /// but for [`CENTRE_SHIFT`].
-pub(super) fn double(images: &Tensor) -> Tensor {
+pub(super) fn double(images: &Tensor, filter: &Tensor) -> Tensor {
     let size = images.size();
     let planes = images.reshape([-1, 1, size[2], size[3]]);
     // A transposed convolution spreads each pixel by the filter: output 2j + k - 5 takes tap k of pixel j.
@@ -49,14 +51,14 @@ pub(super) fn double(images: &Tensor) -> Tensor {
             [1, 1],
         )
     };
-    let filter = filter(&planes) * 2.0;
+    let filter = filter * 2.0;
     let doubled = along(&planes, &filter.reshape([1, 1, 1, TAPS]), false);
     let doubled = along(&doubled, &filter.reshape([1, 1, TAPS, 1]), true);
     doubled.reshape([size[0], size[1], 2 * size[2], 2 * size[3]])
 }
 
-/// Half the width and height of an image with a border of `border` pixels to be left out.
-pub(super) fn halve(images: &Tensor, border: i64) -> Tensor {
+/// Half the width and height, by [`filter`], of an image with a border of `border` pixels to be left out.
+pub(super) fn halve(images: &Tensor, filter: &Tensor, border: i64) -> Tensor {
     let size = images.size();
     let (height, width) = (size[2] - 2 * border, size[3] - 2 * border);
     // Output i sees the pixels 2i - 5 … 2i + 6 inside the border.
@@ -65,7 +67,6 @@ pub(super) fn halve(images: &Tensor, border: i64) -> Tensor {
         .reshape([-1, 1, size[2], size[3]])
         .narrow(2, start, height + TAPS - 2)
         .narrow(3, start, width + TAPS - 2);
-    let filter = filter(&planes);
     let halved = planes
         .conv2d(
             &filter.reshape([1, 1, 1, TAPS]),
@@ -91,9 +92,9 @@ pub(super) fn halve(images: &Tensor, border: i64) -> Tensor {
 /// the warp turns about the pixels' true places only if it counts this in.
 pub(super) const CENTRE_SHIFT: f64 = 0.5;
 
-/// The filter with sum one, like `planes` in type and device.
-fn filter(planes: &Tensor) -> Tensor {
+/// The filter with sum one, f32.
+pub(super) fn filter(device: Device) -> Tensor {
     let taps = Tensor::from_slice(&SYM6);
     let sum: f64 = SYM6.iter().sum();
-    (taps / sum).to_kind(Kind::Float).to_device(planes.device())
+    bring(&(taps / sum).to_kind(Kind::Float), device)
 }

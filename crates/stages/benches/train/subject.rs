@@ -139,7 +139,7 @@ pub(crate) fn training(
     TrainStep::new(denoiser, options, &[average], clock)
 }
 
-/// A batch as a training stage makes it.
+/// A batch as a training stage makes it on a CPU, without augmentation.
 pub(crate) fn round(data: &ShardSet, step: u64, side: Side, images: u64, device: Device) -> Round {
     let size = PatchSize::square(side.side() as usize);
     let requests = PatchStream::new(data, Seed::new(1), 0.5).patches(

@@ -5,7 +5,7 @@ use patchwork_core::Seed;
 use patchwork_dataset::{DatasetError, PatchRequest, PatchSize, PatchStream, ShardSet, Share};
 use patchwork_diffusion::augment::{AugmentOptions, GeneratorDraws, augment};
 use patchwork_diffusion::loss::drop_labels;
-use patchwork_diffusion::patches::crop;
+use patchwork_diffusion::patches::{bring, crop};
 use patchwork_diffusion::{Round, Side};
 use patchwork_pipeline::worker::StageError;
 use tch::{Cuda, Device, Kind, Tensor};
@@ -30,6 +30,14 @@ pub(crate) struct Batches<'a> {
     ahead: Option<Ahead>,
     /// Whether cuDNN times its algorithms for each new shape.
     is_autotuned: bool,
+}
+
+/// The images of a step, as they were read.
+pub(crate) struct StepImages {
+    requests: Vec<PatchRequest>,
+    side: Side,
+    /// Their patches; where there is augmentation, which comes before cropping, the whole images.
+    values: HostBatch,
 }
 
 impl<'a> Batches<'a> {
@@ -84,27 +92,46 @@ impl<'a> Batches<'a> {
         self.seed.derive("side").at(step).stream().uniform()
     }
 
-    /// The images of a step, cropped, with all its noise.
-    pub(crate) fn round(&self, position: &Position, side: Side) -> Result<Round, StageError> {
+    /// Reads the images of a step, or waits until they have been.
+    pub(crate) fn read(&self, position: &Position, side: Side) -> Result<StepImages, DatasetError> {
         let requests = self.requests(position, side);
+        let values = match &self.augmentation {
+            None => self.gather(&requests, patch_size(side))?,
+            Some(_) => self.gather(&whole(&requests), self.whole_size())?,
+        };
+        Ok(StepImages {
+            requests,
+            side,
+            values,
+        })
+    }
+
+    /// The images of a step, cropped, with all its noise.
+    pub(crate) fn round(
+        &self,
+        position: &Position,
+        images: StepImages,
+    ) -> Result<Round, StageError> {
+        let StepImages {
+            requests,
+            side,
+            values,
+        } = images;
+        let values = values.into_device();
         let rows: Vec<i64> = requests.iter().map(|request| request.row as i64).collect();
         let cols: Vec<i64> = requests
             .iter()
             .map(|request| request.column as i64)
             .collect();
         let (patches, augment_labels) = match &self.augmentation {
-            None => {
-                let size = patch_size(side);
-                (self.gather(&requests, size)?, None)
-            }
+            None => (values, None),
             Some(options) => {
-                let images = self.gather(&whole(&requests), self.whole_size())?;
                 tch::manual_seed(self.generator_seed("augment", position));
                 // A warp's shapes change with every step, and timing algorithms for each would take longer than it.
                 if self.is_autotuned {
                     Cuda::cudnn_set_benchmark(false);
                 }
-                let (images, labels) = augment(&images, options, &mut GeneratorDraws)?;
+                let (images, labels) = augment(&values, options, &mut GeneratorDraws)?;
                 if self.is_autotuned {
                     Cuda::cudnn_set_benchmark(true);
                 }
@@ -115,12 +142,13 @@ impl<'a> Batches<'a> {
         let count = requests.len() as i64;
         tch::manual_seed(self.generator_seed("noise", position));
         let float = (Kind::Float, Device::Cpu);
-        let rnd_normal = Tensor::randn([count], float).to_device(self.device);
+        let rnd_normal = bring(&Tensor::randn([count], float), self.device);
         // On the device: a host draws one number after the other, for which a GPU would wait.
         let noise = Tensor::randn(patches.size(), (Kind::Float, self.device));
         let class_labels = self.labels.map(|(classes, dropout)| {
             let one_hot = one_hot(&self.data.gather_labels(&requests), classes);
-            drop_labels(&one_hot, &Tensor::rand([count], float), dropout).to_device(self.device)
+            let kept = drop_labels(&one_hot, &Tensor::rand([count], float), dropout);
+            bring(&kept, self.device)
         });
         Ok(Round {
             patches,
@@ -152,17 +180,20 @@ impl<'a> Batches<'a> {
         }
     }
 
-    /// `[requests, channels, height, width]`, f32 in [-1, 1], on the device.
-    fn gather(&self, requests: &[PatchRequest], size: PatchSize) -> Result<Tensor, DatasetError> {
+    /// `[requests, channels, height, width]`, f32 in [-1, 1].
+    fn gather(
+        &self,
+        requests: &[PatchRequest],
+        size: PatchSize,
+    ) -> Result<HostBatch, DatasetError> {
         let ahead = match &self.ahead {
             Some(ahead) => ahead.take(requests, size)?,
             None => None,
         };
-        let batch = match ahead {
-            Some(batch) => batch,
-            None => HostBatch::gather(self.data, requests, size, self.device)?,
-        };
-        Ok(batch.into_device())
+        match ahead {
+            Some(batch) => Ok(batch),
+            None => HostBatch::gather(self.data, requests, size, self.device),
+        }
     }
 
     /// Which images, and where the patches lie: corners uniform on the integers of `0..=R - s`.
@@ -280,6 +311,12 @@ pub(crate) mod tests {
         }
     }
 
+    /// The round of a step, from its reading on.
+    fn round_of(batches: &Batches<'_>, position: &Position, side: Side) -> Round {
+        let images = batches.read(position, side).unwrap();
+        batches.round(position, images).unwrap()
+    }
+
     fn tensors(round: &Round) -> Vec<Tensor> {
         let own = [&round.patches, &round.rnd_normal, &round.noise];
         own.into_iter()
@@ -302,7 +339,7 @@ pub(crate) mod tests {
             let settings = settings(probability);
             let round = |seed, step| {
                 let batches = Batches::new(&data, &settings, Seed::new(seed), Device::Cpu);
-                tensors(&batches.round(&position(step), HALF).unwrap())
+                tensors(&round_of(&batches, &position(step), HALF))
             };
             let first = round(1, 3);
             assert_eq!(first.len(), if probability > 0.0 { 7 } else { 6 });
@@ -346,8 +383,8 @@ pub(crate) mod tests {
                 if let Some(guess) = guess {
                     ahead.expect(&position(guess), if step == 1 { whole } else { HALF });
                 }
-                let expected = tensors(&plain.round(&position(step), HALF).unwrap());
-                let found = tensors(&ahead.round(&position(step), HALF).unwrap());
+                let expected = tensors(&round_of(&plain, &position(step), HALF));
+                let found = tensors(&round_of(&ahead, &position(step), HALF));
                 assert!(
                     expected
                         .iter()
@@ -366,8 +403,7 @@ pub(crate) mod tests {
         let mut settings = settings(0.15);
         let round = |settings: &TrainSettings| {
             let batches = Batches::new(&data, settings, Seed::new(5), Device::Cpu);
-            let position = Position::default();
-            let round = batches.round(&position, HALF).unwrap();
+            let round = round_of(&batches, &Position::default(), HALF);
             batches.parts(&round).collect::<Vec<Round>>()
         };
         let whole = round(&settings).pop().unwrap();
@@ -403,7 +439,7 @@ pub(crate) mod tests {
             images_drawn: 70,
             ..Position::default()
         };
-        let round = |position| tensors(&batches.round(&position, HALF).unwrap());
+        let round = |position| tensors(&round_of(&batches, &position, HALF));
         let undisturbed = round(at(7, 0));
         for (one, other) in undisturbed.iter().zip(round(at(3, 4))) {
             assert!(one.equal(&other));
@@ -426,7 +462,7 @@ pub(crate) mod tests {
             .retain(|operation| operation.name() == "yflip");
         let round = |settings| {
             let batches = Batches::new(&data, settings, Seed::new(5), Device::Cpu);
-            batches.round(&Position::default(), HALF).unwrap()
+            round_of(&batches, &Position::default(), HALF)
         };
         let (plain, quiet) = (round(&plain), round(&quiet));
         assert!(plain.patches.equal(&quiet.patches));

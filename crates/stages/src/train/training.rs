@@ -156,9 +156,10 @@ impl Training<'_> {
         let is_recorded = is_last || self.health.is_due();
         self.pulse.set(Doing::ReadingData);
         let begin = Instant::now();
-        let round = self.batches.round(&position, plan.side)?;
+        let images = self.batches.read(&position, plan.side)?;
         self.health.waited_for_data(begin.elapsed().as_secs_f64());
         self.pulse.set(Doing::Computing);
+        let round = self.batches.round(&position, images)?;
         let images = round.rows.len() as u64;
         let next = Position {
             step: position.step + 1,
@@ -166,12 +167,13 @@ impl Training<'_> {
             images_drawn: position.images_drawn + images,
             ..position
         };
-        self.batches.expect(&next, self.plan(&next).side);
         self.step.measures_update = is_recorded;
         self.step.begin();
         for part in self.batches.parts(&round) {
             self.step.accumulate(&part, plan.side);
         }
+        // While a GPU works on what it has been told so far, and before the wait for its report.
+        self.batches.expect(&next, self.plan(&next).side);
         let report = self.step.finish(plan);
         self.pulse.stepped(begin.elapsed().as_secs_f64());
         let after = &mut self.state.position;
