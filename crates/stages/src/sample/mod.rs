@@ -137,7 +137,7 @@ fn draw_all(
     execution: &Execution,
     context: &Context,
 ) -> Result<(), StageError> {
-    let spec = ShardSpec {
+    let mut spec = ShardSpec {
         width: sampler.width(),
         height: sampler.height(),
         channels,
@@ -145,6 +145,15 @@ fn draw_all(
         class_names: classes.names().to_vec(),
         metadata: BTreeMap::from([("source".to_owned(), "samples".to_owned())]),
     };
+    // Planning sees to it, but for a network that was not trained here.
+    let images_per_shard = usize::min(spec.images_per_shard, spec.most_images_per_shard());
+    if images_per_shard < spec.images_per_shard {
+        context.warn(format!(
+            "`images_per_shard` = {} is more than a shard holds of images of {} x {} pixels: it is {images_per_shard}",
+            spec.images_per_shard, spec.width, spec.height
+        ));
+        spec.images_per_shard = images_per_shard;
+    }
     let mut writer = ShardSetWriter::open(context.artifact(), spec)?;
     let (resumed, total) = (writer.images(), count(&settings.seeds));
     let progress = |done: u64| {
@@ -168,10 +177,7 @@ fn draw_all(
     }
     let batch_size = batch_size(sampler, settings, execution, context);
     while seeds.peek().is_some() {
-        let shard: Vec<u64> = seeds
-            .by_ref()
-            .take(settings.images_per_shard as usize)
-            .collect();
+        let shard: Vec<u64> = seeds.by_ref().take(images_per_shard).collect();
         let mut rows: Vec<Row> = Vec::with_capacity(shard.len());
         for batch in shard.chunks(batch_size) {
             if context.is_interrupted() {
