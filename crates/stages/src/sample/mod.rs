@@ -38,7 +38,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let device = device::configure(&execution)?;
     let trained = input(job, Kind::Train)?;
     let network = network(trained, &settings, device, context)?;
-    let classes = Classes::of_stage(job, &settings, network.config().label_dim)?;
+    let classes = Classes::of_stage(job, &settings, network.config().label_dim, context)?;
     check_region(&settings, network.config())?;
     let sampler = ImageSampler::new(
         &network,
