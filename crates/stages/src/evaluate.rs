@@ -166,13 +166,13 @@ impl Images for Noise {
         self.count
     }
 
-    fn batch(&self, range: std::ops::Range<usize>) -> Tensor {
+    fn batch(&self, range: std::ops::Range<usize>) -> Result<Tensor, StageError> {
         let seed = Seed::new(0).derive("noise").at(range.start as u64);
         tch::manual_seed(seed.value().cast_signed());
         let [channels, height, width] = self.shape;
         let shape = [range.len() as i64, channels, height, width];
         let images = Tensor::randint(256, shape, (Number::Int64, Device::Cpu));
-        in_color(&images.to_kind(Number::Uint8))
+        Ok(in_color(&images.to_kind(Number::Uint8)))
     }
 }
 
@@ -188,7 +188,7 @@ struct Evaluation<'a> {
 
 impl Evaluation<'_> {
     fn measure(&mut self, number: usize, measured: &Measured) -> Result<(), StageError> {
-        self.check_sides(measured);
+        self.check_sides(measured)?;
         let before = self.done;
         let note = names(&self.comparison.extraction).join(", ");
         let mut report = |done: usize, resumed: usize| {
@@ -227,8 +227,8 @@ impl Evaluation<'_> {
     }
 
     /// Sides differ where a pipeline says so; a distance is still defined, and mostly measures the difference in size.
-    fn check_sides(&self, measured: &Measured) {
-        let shape = measured.images.batch(0..0).size();
+    fn check_sides(&self, measured: &Measured) -> Result<(), StageError> {
+        let shape = measured.images.batch(0..0)?.size();
         if let Some((height, width)) = self.sides
             && (shape[2] as u64, shape[3] as u64) != (height, width)
         {
@@ -239,6 +239,7 @@ impl Evaluation<'_> {
                 shape[3]
             ));
         }
+        Ok(())
     }
 
     /// One half of the real images against the other: what a perfect model of as few images would get.

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use patchwork_core::durable;
 use patchwork_dataset::grid::grid_png;
 use patchwork_dataset::{Channels, ShardSet};
-use patchwork_metrics::{Extractor, MetricsError, Neighbours};
+use patchwork_metrics::{Extractor, Neighbours};
 use patchwork_networks::checkpoint::{read_safetensors, to_safetensors_bytes};
 use patchwork_pipeline::protocol::Progress;
 use patchwork_pipeline::worker::{Context, StageError};
@@ -50,10 +50,10 @@ pub(crate) fn write_neighbours(
         .step_by(comparison.batch_size)
         .map(|start| {
             let end = usize::min(start + comparison.batch_size, shown);
-            let images = comparison.samples.batch(start..end);
+            let images = comparison.samples.batch(start..end)?;
             Ok(comparison.extractor.features(&images)?.pooled)
         })
-        .collect::<Result<Vec<_>, MetricsError>>()?;
+        .collect::<Result<Vec<_>, StageError>>()?;
     let nearest = Neighbours::new(&Tensor::cat(&queries, 0), comparison.neighbours as i64)?;
     let found = search(comparison, nearest, context)?.found();
     let folder = context.artifact();
@@ -81,7 +81,7 @@ fn search(
     while done < total {
         for _ in 0..BATCHES_PER_STRETCH {
             let end = usize::min(done + comparison.batch_size, total);
-            let images = comparison.training.batch(done..end);
+            let images = comparison.training.batch(done..end)?;
             nearest.offer(&comparison.extractor.features(&images)?.pooled)?;
             done = end;
             context.progress(Progress {

@@ -25,7 +25,7 @@ use crate::job::{execution, input, settings, summary_of};
 use crate::reconstruct::network_of_width;
 use crate::train::{BEST_FILE, NETWORK_FILE, snapshot_file};
 pub(crate) use classes::Classes;
-pub use draw::ImageSampler;
+pub use draw::{ImageSampler, NotFinite};
 
 /// The error of an average's profile, as a share, above which a person is told.
 pub(crate) const WIDTH_ERROR: f64 = 0.1;
@@ -184,7 +184,7 @@ fn draw_all(
                 return Err(StageError::Interrupted);
             }
             let labels = classes.of(batch);
-            let images = sampler.draw(batch, labels.as_deref());
+            let images = sampler.draw(batch, labels.as_deref())?;
             rows.extend(to_rows(batch, labels.as_deref(), &images));
             progress(writer.images() + rows.len() as u64);
         }

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use patchwork_pipeline::failure::may_pass;
+use patchwork_pipeline::failure::{may_pass, says_it_may_pass};
 use patchwork_pipeline::worker::{Context, StageError};
 
 /// How long to wait before a full disk is written to again, and between two looks for a wish to stop meanwhile.
@@ -36,6 +36,30 @@ pub(super) fn dispensable<T>(
         "{what} failed ({problem}); training goes on without it"
     ));
     Ok(None)
+}
+
+/// The same at the end of training, which then is to be kept whatever comes of it: a failure of files or for lack of memory
+/// counts, since it may pass; any other is told and goes no further: none.
+///
+/// # Errors
+/// [`StageError::Interrupted`], [`StageError::Paused`], and failures of files.
+/// # Panics
+/// For lack of memory.
+pub(super) fn dispensable_at_last<T>(
+    context: &Context,
+    what: &str,
+    work: impl FnOnce() -> Result<T, StageError>,
+) -> Result<Option<T>, StageError> {
+    let done = match caught(work) {
+        Ok(Err(StageError::Failed(error))) if is_of_files(&*error) => {
+            return Err(StageError::Failed(error));
+        }
+        Err(panic) if says_it_may_pass(&panic) => panic!("{panic}"),
+        done => done,
+    };
+    dispensable(context, what, || {
+        done.unwrap_or_else(|panic| panic!("{panic}"))
+    })
 }
 
 /// Does what training cannot do without; where the disk is full it waits for space, and not for long once asked to stop.
