@@ -68,10 +68,14 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
             settings: settings.clone(),
         },
         done: 0,
+        warnings: Warnings::default(),
         scores: Vec::new(),
     };
     for (number, measured) in measured.iter().enumerate() {
         evaluation.measure(number, measured)?;
+    }
+    for warning in std::mem::take(&mut evaluation.warnings).told(measured.len()) {
+        context.warn(warning);
     }
     if settings.baselines.contains(&Baseline::RealHalves) {
         evaluation.compare_halves()?;
@@ -116,6 +120,8 @@ fn sides(summary: &serde_json::Map<String, Value>) -> Option<(u64, u64)> {
 
 /// A set of images to measure.
 struct Measured {
+    /// The stage that made them, or the baseline.
+    name: String,
     subject: Subject,
     seeds: String,
     images_seen: Option<u64>,
@@ -130,6 +136,7 @@ fn measured(job: &Job, settings: &EvaluateSettings) -> Result<Vec<Measured>, Sta
         }
         let seeds: Option<String> = summary_of(samples, "seeds")?;
         measured.push(Measured {
+            name: samples.stage.clone(),
             subject: Subject::Input(position),
             seeds: seeds.unwrap_or_default(),
             images_seen: summary_of(samples, "images_seen")?,
@@ -139,6 +146,7 @@ fn measured(job: &Job, settings: &EvaluateSettings) -> Result<Vec<Measured>, Sta
     if settings.baselines.contains(&Baseline::Noise) {
         let data = ShardSet::open(&first_images(job)?.folder)?;
         measured.push(Measured {
+            name: Baseline::Noise.name().to_owned(),
             subject: Subject::Baseline(Baseline::Noise.name().to_owned()),
             seeds: String::new(),
             images_seen: None,
@@ -183,7 +191,37 @@ struct Evaluation<'a> {
     sides: Option<(u64, u64)>,
     comparison: Comparison,
     done: usize,
+    warnings: Warnings,
     scores: Vec<Score>,
+}
+
+/// What the reader of the scores should know, each with the sets of images that it holds of.
+#[derive(Debug, Default)]
+struct Warnings(Vec<(String, Vec<String>)>);
+
+impl Warnings {
+    fn add(&mut self, set: &str, texts: Vec<String>) {
+        for text in texts {
+            match self.0.iter_mut().find(|(known, _)| *known == text) {
+                // Several extractors may say the same of a set.
+                Some((_, sets)) if sets.last().is_some_and(|last| last == set) => {}
+                Some((_, sets)) => sets.push(set.to_owned()),
+                None => self.0.push((text, vec![set.to_owned()])),
+            }
+        }
+    }
+
+    /// Each once, with the names of its sets where it does not hold of all.
+    fn told(self, sets: usize) -> Vec<String> {
+        let told = self.0.into_iter().map(|(text, of)| {
+            if of.len() == sets {
+                text
+            } else {
+                format!("`{}`: {text}", of.join("`, `"))
+            }
+        });
+        told.collect()
+    }
 }
 
 impl Evaluation<'_> {
@@ -212,11 +250,7 @@ impl Evaluation<'_> {
         self.done += measured.images.count();
         let is_baseline = matches!(measured.subject, Subject::Baseline(_));
         let mut compared = self.comparison.scores(&store, is_baseline)?;
-        if number == 0 {
-            for warning in compared.warnings {
-                self.context.warn(warning);
-            }
-        }
+        self.warnings.add(&measured.name, compared.warnings);
         for score in &mut compared.scores {
             score.subject.clone_from(&measured.subject);
             score.seeds.clone_from(&measured.seeds);
@@ -233,8 +267,8 @@ impl Evaluation<'_> {
             && (shape[2] as u64, shape[3] as u64) != (height, width)
         {
             self.context.warn(format!(
-                "the reference's images have {height} × {width} pixels and {} {} × {}: the distance measures that too",
-                of_subject(&measured.subject),
+                "the reference's images have {height} × {width} pixels and those of `{}` {} × {}: the distance measures that too",
+                measured.name,
                 shape[2],
                 shape[3]
             ));
@@ -337,4 +371,23 @@ fn plot_curve(
         &line_plot(&labels, &lines, true)?,
     )?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Warnings;
+
+    #[test]
+    fn every_sets_warnings_are_told_once() {
+        let mut warnings = Warnings::default();
+        let measured: [(&str, &[&str]); 3] = [
+            ("sample", &["few", "singular", "few"]),
+            ("sample-more", &["few"]),
+            ("noise", &["few", "singular"]),
+        ];
+        for (set, texts) in measured {
+            warnings.add(set, texts.iter().copied().map(str::to_owned).collect());
+        }
+        assert_eq!(warnings.told(3), ["few", "`sample`, `noise`: singular"]);
+    }
 }
