@@ -35,19 +35,14 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let extraction = open_extraction(&reference_settings, weights_folder(job), device)?;
     check_weights(&extraction, &manifest)?;
     let measured = measured(job, &settings)?;
-    if settings.neighbours > 0 {
-        write_neighbours(
-            &neighbours::Comparison {
-                samples: &ShardSet::open(&first_images(job)?.folder)?,
-                training: &ShardSet::open(&images_of_reference(job, reference)?)?,
-                shown: settings.neighbour_samples as usize,
-                neighbours: settings.neighbours as usize,
-                batch_size: reference_settings.batch_size as usize,
-                extractor: extraction.extractors()[0].extractor.as_ref(),
-            },
-            context,
-        )?;
-    }
+    // What the search for neighbours lacks is told before anything is measured.
+    let looked_at = if settings.neighbours > 0 {
+        let samples = ShardSet::open(&first_images(job)?.folder)?;
+        let training = ShardSet::open(&images_of_reference(job, reference)?)?;
+        Some((samples, training))
+    } else {
+        None
+    };
     let mut evaluation = Evaluation {
         context,
         batch_size: reference_settings.batch_size as usize,
@@ -79,6 +74,20 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     }
     if settings.baselines.contains(&Baseline::RealHalves) {
         evaluation.compare_halves()?;
+    }
+    if let Some((samples, training)) = &looked_at {
+        let extractor = &evaluation.comparison.extraction.extractors()[0].extractor;
+        write_neighbours(
+            &neighbours::Comparison {
+                samples,
+                training,
+                shown: settings.neighbour_samples as usize,
+                neighbours: settings.neighbours as usize,
+                batch_size: reference_settings.batch_size as usize,
+                extractor: extractor.as_ref(),
+            },
+            context,
+        )?;
     }
     let primary = evaluation.comparison.primary_metric();
     let scores = evaluation.scores;

@@ -40,11 +40,21 @@ pub(crate) struct Comparison<'a> {
 }
 
 /// Writes `neighbours.png`, a row a sample: the sample, then the training images nearest to it, and `neighbours.json`
-/// with their distances. Goes on where an earlier attempt stopped.
+/// with their distances. Images of another size than the samples stand in no picture with them. Goes on where an earlier
+/// attempt stopped.
 pub(crate) fn write_neighbours(
     comparison: &Comparison<'_>,
     context: &Context,
 ) -> Result<(), StageError> {
+    let [own, theirs] =
+        [comparison.samples, comparison.training].map(|set| (set.width(), set.height()));
+    if own != theirs {
+        context.warn(format!(
+            "the samples have {} x {} pixels and the images among which their neighbours are looked for {} x {}: \
+             `neighbours.json` tells them, and there is no picture",
+            own.0, own.1, theirs.0, theirs.1
+        ));
+    }
     let shown = usize::min(comparison.shown, comparison.samples.len());
     let queries = (0..shown)
         .step_by(comparison.batch_size)
@@ -57,10 +67,10 @@ pub(crate) fn write_neighbours(
     let nearest = Neighbours::new(&Tensor::cat(&queries, 0), comparison.neighbours as i64)?;
     let found = search(comparison, nearest, context)?.found();
     let folder = context.artifact();
-    durable::write(
-        &folder.join("neighbours.png"),
-        &picture(comparison, &found)?,
-    )?;
+    if own == theirs {
+        let picture = picture(comparison, &found)?;
+        durable::write(&folder.join("neighbours.png"), &picture)?;
+    }
     durable::write_json(&folder.join("neighbours.json"), &table(&found))?;
     Ok(())
 }
