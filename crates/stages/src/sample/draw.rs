@@ -120,7 +120,7 @@ impl ImageSampler {
                 self.denoiser.network.config().img_channels,
                 self.part.height,
                 self.part.width,
-                self.options.noisy_steps(),
+                &self.options.noisy_steps(&self.denoiser),
             );
             sample(
                 &self.denoiser,
@@ -132,6 +132,15 @@ impl ImageSampler {
         });
         check_finite(seeds, &images)?;
         Ok(to_pixels(&images).to_device(Device::Cpu))
+    }
+
+    /// Bytes of fresh noise that lie ready for an image when its first step is taken.
+    pub(super) fn noise_bytes(&self) -> u64 {
+        const BYTES: i64 = size_of::<f64>() as i64;
+        let noisy_steps = self.options.noisy_steps(&self.denoiser);
+        let steps = noisy_steps.iter().filter(|is_noisy| **is_noisy).count();
+        let channels = self.denoiser.network.config().img_channels;
+        steps as u64 * (channels * self.part.height * self.part.width * BYTES) as u64
     }
 
     /// Has the network look at `images` images of nothing, once: what that takes of memory, a step takes.

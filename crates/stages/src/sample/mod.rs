@@ -211,7 +211,10 @@ fn batch_size(
         return wished as usize;
     };
     let multiple = sampler.images_multiple();
-    let fitting = memory::fitting_batch(wished, multiple, free, |images| sampler.try_out(images));
+    let noise = sampler.noise_bytes();
+    let fitting = memory::fitting_batch(wished, multiple, free, noise, |images| {
+        sampler.try_out(images);
+    });
     if fitting < wished {
         context.warn(format!(
             "`batch_size` = {wished} does not fit into {:.1} GiB of free memory: drawing {fitting} images at once; \
