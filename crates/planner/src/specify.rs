@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use patchwork_config::{
-    Execution, Kind, Pipeline, Precision, ReferenceSettings, Resize, Stage, StageSettings,
+    Execution, Export, Kind, Pipeline, Precision, ReferenceSettings, Resize, SampleLabels, Stage,
+    StageSettings,
 };
 use patchwork_core::{Digest, FileError};
 use patchwork_pipeline::{Demand, PipelineSpec, StageSpec};
@@ -308,6 +309,12 @@ fn format_version(settings: &StageSettings) -> u32 {
         StageSettings::Reference(_) => 2,
         // Samples of one network are told apart by their settings.
         StageSettings::Evaluate(_) => 3,
+        // PNG files of images that are drawn without a class lie in no folder of their own.
+        StageSettings::Sample(sample)
+            if sample.export == Export::Folder && sample.labels == SampleLabels::None =>
+        {
+            6
+        }
         // Train: a patch's corner is drawn by its own position. Sample: no image depends on the number drawn beside it.
         // Both: the networks' sums are made in another order, twice so far; below float32, normalisation and the first
         // convolution keep their weights.

@@ -206,7 +206,7 @@ choice! {
         /// Not at all.
         #[default]
         None = "none",
-        /// A folder of PNG files, named by seed.
+        /// A folder of PNG files, numbered from 0 in the order of the seeds, in a folder a class where images have one.
         Folder = "folder",
         /// A zip of PNG files, uncompressed, with the labels in `dataset.json`, as EDM's tools read it.
         Zip = "zip",
