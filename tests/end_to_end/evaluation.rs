@@ -140,6 +140,7 @@ def folder(name, images):
 grey = [Image.fromarray(rng.integers(0, 256, (16, 16), np.uint8)) for _ in range(12)]
 folder('grey', grey)
 folder('colour', [image.convert('RGB') for image in grey])
+folder('large', [image.resize((32, 24)) for image in grey])
 folder('one', grey[:1])
 folder('dark', [Image.new('RGB', (16, 16), (20, 20, 20))] * 8)
 folder('light', [Image.new('RGB', (16, 16), (230, 230, 230))] * 8)
@@ -170,6 +171,12 @@ fn unusual_sets_have_sensible_answers() {
         said.contains("12 images"),
         "few images are warned of: {said}"
     );
+    // Images of two sizes have a distance and neighbours, which stand in no picture.
+    let (apart, said) = evaluate("colour", "large", &["--neighbours", "1"]);
+    assert!(apart.unwrap() > 0.0);
+    for words in ["16 × 16", "32 x 24 pixels", "there is no picture"] {
+        assert!(said.contains(words), "`{words}` is missing in: {said}");
+    }
     // Sets without any spread are as far apart as their means.
     let (apart, _) = evaluate("dark", "light", &[]);
     assert!(apart.unwrap() > 1.0, "{apart:?}");

@@ -353,6 +353,30 @@ fn a_divergence_is_dealt_with_as_wished() {
     let (code, said) = attempt("stages.train.on_divergence=continue");
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(said.matches("going on, as").count(), 1, "{said}");
+
+    // What the network draws then is no image. Training says so and ends; sampling fails.
+    let drawn = [
+        "stages.train.on_divergence=continue",
+        "stages.train.snapshot_samples=4",
+        "stages.train.snapshot_evaluation={samples = 8, steps = 2, reference_images = 8}",
+    ];
+    let sample = ["run", "pipelines/smoke.toml", "--until", "sample"];
+    let output = program.run(&with(&with(&sample, ASTRAY), &drawn));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for words in [
+        "drawing a network's images failed (the image of seed 0 has values that are no finite numbers",
+        "measuring a network failed (the image of seed 0 has",
+        "no network could be measured",
+    ] {
+        assert!(said.contains(words), "`{words}` is missing in: {said}");
+    }
+    let artifacts = program.home().join("artifacts");
+    let trained = std::fs::read_dir(artifacts.join("train")).unwrap();
+    assert_eq!(
+        (trained.count(), artifacts.join("sample").exists()),
+        (2, false)
+    );
 }
 
 /// The newest checkpoint has weights that are no numbers, and a right digest: they had gone astray before it was written.

@@ -106,7 +106,7 @@ fn resolve(table: &Table, start: Location) -> Result<Pipeline, ConfigError> {
         })
         .collect::<Result<Vec<_>, ConfigError>>()?;
     let needs = resolve_needs(&drafts)?;
-    let stages: Vec<Stage> = drafts
+    let mut stages: Vec<Stage> = drafts
         .iter()
         .zip(settings)
         .zip(needs)
@@ -117,6 +117,7 @@ fn resolve(table: &Table, start: Location) -> Result<Pipeline, ConfigError> {
             execution,
         })
         .collect();
+    rules::fit(&drafts, &mut stages)?;
     rules::check(&drafts, &stages)?;
     Ok(Pipeline {
         name,

@@ -7,9 +7,33 @@ use crate::section::Section;
 use crate::settings::evaluate::{Baseline, EvaluateSettings};
 use crate::settings::network::KEYS as NETWORK_KEYS;
 use crate::settings::prepare::{ImageChannels, Labels, PrepareSettings};
-use crate::settings::sample::{SampleLabels, SampleSettings};
+use crate::settings::sample::{Region, SampleLabels, SampleSettings};
+use crate::settings::shards;
 use crate::settings::train::{AugmentOperation, EmaKind, TrainSettings};
 use crate::settings::{Kind, StageSettings};
+
+/// Fits every stage to those that it reads, where its defaults depend on them. `drafts` and `stages` are in the same order.
+pub(crate) fn fit(drafts: &[Draft<'_>], stages: &mut [Stage]) -> Result<(), ConfigError> {
+    (drafts.iter().enumerate()).try_for_each(|(place, draft)| fit_stage(draft, place, stages))
+}
+
+/// Fits the stage at `place` to those of `stages` that it reads: samples come to a shard as their size allows.
+pub(crate) fn fit_stage(
+    draft: &Draft<'_>,
+    place: usize,
+    stages: &mut [Stage],
+) -> Result<(), ConfigError> {
+    let Some(data) = data_of_samples(&stages[place], stages) else {
+        return Ok(());
+    };
+    let channels = data.channels.count();
+    let size = region_of_samples(&stages[place]).unwrap_or(data.image_size());
+    if let StageSettings::Sample(sample) = &mut stages[place].settings {
+        sample.images_per_shard =
+            shards::fitting(&draft.section, sample.images_per_shard, size, channels)?;
+    }
+    Ok(())
+}
 
 /// Checks every stage against those that it reads. `drafts` and `stages` are in the same order.
 pub(crate) fn check(drafts: &[Draft<'_>], stages: &[Stage]) -> Result<(), ConfigError> {
@@ -252,19 +276,13 @@ fn check_evaluate<'a>(
     stage: &'a Stage,
     stages: &'a [Stage],
 ) -> Result<(), ConfigError> {
-    let data = |stage: Option<&'a Stage>| stage.and_then(|stage| prepare_above(stage, stages));
-    let Some(reference) = data(needed(stage, Kind::Reference, stages).next()) else {
+    let reference = needed(stage, Kind::Reference, stages).next();
+    let Some(reference) = reference.and_then(|stage| prepare_above(stage, stages)) else {
         return Ok(());
     };
     for sample in needed(stage, Kind::Sample, stages) {
-        let train = data(needed(sample, Kind::Train, stages).next());
-        let region = match &sample.settings {
-            StageSettings::Sample(settings) => settings.region.map(|region| region.side),
-            _ => None,
-        };
-        let sampled = region
-            .map(|side| (side, side))
-            .or(train.map(PrepareSettings::image_size));
+        let train = data_of_samples(sample, stages);
+        let sampled = region_of_samples(sample).or(train.map(PrepareSettings::image_size));
         if let Some(sampled) = sampled
             && reference.image_size() != sampled
         {
@@ -289,6 +307,20 @@ fn check_evaluate<'a>(
         }
     }
     Ok(())
+}
+
+/// The data set that the network of a sample stage was trained on.
+fn data_of_samples<'a>(sample: &'a Stage, stages: &'a [Stage]) -> Option<&'a PrepareSettings> {
+    let train = needed(sample, Kind::Train, stages).next()?;
+    prepare_above(train, stages)
+}
+
+/// Width and height of the part of the canvas that a sample stage draws, where it is not the whole.
+fn region_of_samples(sample: &Stage) -> Option<(u32, u32)> {
+    match &sample.settings {
+        StageSettings::Sample(settings) => settings.region.map(|Region { side, .. }| (side, side)),
+        _ => None,
+    }
 }
 
 /// The size of images, width and height.

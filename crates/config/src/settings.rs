@@ -7,6 +7,7 @@ pub(crate) mod prepare;
 pub(crate) mod reference;
 pub(crate) mod sample;
 pub(crate) mod seeds;
+pub(crate) mod shards;
 pub(crate) mod snapshot_evaluation;
 pub(crate) mod train;
 

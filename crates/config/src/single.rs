@@ -71,7 +71,9 @@ pub fn load_stage(
         settings: StageSettings::read(kind, &draft.section)?,
         execution: execution(&draft, &device)?,
     });
-    rules::check_stage(&draft, &stages[stages.len() - 1], &stages)?;
+    let place = given.len();
+    rules::fit_stage(&draft, place, &mut stages)?;
+    rules::check_stage(&draft, &stages[place], &stages)?;
     Ok(SingleStage {
         seed,
         stage: stages.pop().expect("it was pushed above"),

@@ -122,6 +122,34 @@ fn defaults_fill_in_what_was_not_typed() {
     assert_eq!(pipeline.stages[2].execution.device, "cpu");
 }
 
+/// The number of images in a shard, which is part of fingerprints.
+#[test]
+fn shards_of_large_images_hold_fewer() {
+    let images_per_shard = |overrides: &[&str]| {
+        let pipeline = resolved(SMALL, overrides);
+        let StageSettings::Prepare(prepare) = &pipeline.stages[0].settings else {
+            panic!()
+        };
+        let StageSettings::Sample(sample) = &pipeline.stages[3].settings else {
+            panic!()
+        };
+        (prepare.images_per_shard, sample.images_per_shard)
+    };
+    assert_eq!(images_per_shard(&[]), (1024, 1000));
+    let cases: [(&[&str], (u32, u32)); 3] = [
+        (&["stages.prepare.resolution=256"], (1024, 1000)),
+        (&["stages.prepare.resolution=512"], (256, 256)),
+        (
+            &["stages.prepare.resolution=512", "stages.prepare.channels=1"],
+            (768, 768),
+        ),
+    ];
+    for (set, expected) in cases {
+        let attention = "stages.train.network.attn_resolutions=[128]";
+        assert_eq!(images_per_shard(&[set, &[attention]].concat()), expected);
+    }
+}
+
 #[test]
 fn settings_serialise_without_their_kind_and_stages_come_back_whole() {
     let pipeline = resolved(
@@ -640,6 +668,14 @@ fn rules_between_settings_name_both() {
         "[stages.sample]\nlabels = \"dataset\"",
         "are `dataset`, but training is not `class_conditional`",
     );
+    for stage in ["prepare", "sample"] {
+        let typed = format!("stages.{stage}.images_per_shard=70000");
+        let message = refusal(SMALL, None, &[&typed]);
+        assert!(
+            message.contains("is 70000, but a shard holds at most 192 MiB, which are 65536 images of 32 x 32 pixels"),
+            "{message}"
+        );
+    }
     // A network that draws with a class and without has no default.
     let conditional = [
         "stages.prepare.labels=group",

@@ -1,4 +1,4 @@
-//! The ground that every other crate stands on: digests, fingerprints, seeds,
+//! The ground that every other crate stands on: digests, fingerprints, seeds, limits that several of them keep,
 //! and the one place that makes bytes permanent.
 //!
 //! Knows nothing of images, tensors, SQL or the command line, and builds without libtorch.
@@ -10,6 +10,7 @@ pub mod fault;
 pub mod file_error;
 pub mod fingerprint;
 pub mod hex;
+pub mod limits;
 pub mod lock;
 pub mod seed;
 

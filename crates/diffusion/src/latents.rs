@@ -26,31 +26,44 @@ pub(crate) fn seeded(seed: u64) -> std::sync::MutexGuard<'static, ()> {
 /// The draws of a seed are those of a fresh CPU generator of that seed, whatever the other seeds are.
 /// Leaves libtorch's global generator somewhere else.
 pub fn seeded_latents(seeds: &[u64], channels: i64, height: i64, width: i64) -> Tensor {
-    seeded_draws(seeds, channels, height, width, 0).0
+    seeded_draws(seeds, channels, height, width, &[]).0
 }
 
-/// Starting noise as [`seeded_latents`], and the noise of `churn_steps` steps from the same streams:
+/// Starting noise as [`seeded_latents`], and the noise of a sampler's steps from the same streams:
 /// each image's generator gives its latent (f32), then the noise of its steps in order (f64).
+///
+/// Of a step that is not among `noisy_steps` the draws are made, since those of later steps follow on them, and not kept.
 pub fn seeded_draws(
     seeds: &[u64],
     channels: i64,
     height: i64,
     width: i64,
-    churn_steps: usize,
+    noisy_steps: &[bool],
 ) -> (Tensor, RecordedNoise) {
-    let shape = [channels, height, width];
+    let room = |kind| {
+        let shape = [seeds.len() as i64, channels, height, width];
+        Tensor::empty(shape, (kind, Device::Cpu))
+    };
+    let draw = |kind| Tensor::randn([channels, height, width], (kind, Device::Cpu));
+    let latents = room(Kind::Float);
+    let last = noisy_steps.iter().rposition(|is_noisy| *is_noisy);
+    let drawn = last.map_or(0, |last| last + 1);
+    let steps: Vec<Option<Tensor>> = noisy_steps[..drawn]
+        .iter()
+        .map(|is_noisy| is_noisy.then(|| room(Kind::Double)))
+        .collect();
     let _guard = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut latents = Vec::with_capacity(seeds.len());
-    let mut steps: Vec<Vec<Tensor>> = (0..churn_steps).map(|_| Vec::new()).collect();
-    for &seed in seeds {
+    for (image, &seed) in (0..).zip(seeds) {
         tch::manual_seed(seed.cast_signed());
-        latents.push(Tensor::randn(shape, (Kind::Float, Device::Cpu)));
-        for step in &mut steps {
-            step.push(Tensor::randn(shape, (Kind::Double, Device::Cpu)));
+        latents.get(image).copy_(&draw(Kind::Float));
+        for step in &steps {
+            let noise = draw(Kind::Double);
+            if let Some(step) = step {
+                step.get(image).copy_(&noise);
+            }
         }
     }
-    let steps = steps.iter().map(|step| Tensor::stack(step, 0)).collect();
-    (Tensor::stack(&latents, 0), RecordedNoise::new(steps))
+    (latents, RecordedNoise::of_steps(steps))
 }
 
 /// Pixels of samples in [-1, 1]: `clip(x · 127.5 + 128, 0, 255)`, truncated to u8, same shape.
@@ -67,11 +80,15 @@ mod tests {
 
     #[test]
     fn draws_do_not_depend_on_the_split() {
-        let (latents, mut noise) = seeded_draws(&[5, 6, 7], 2, 4, 4, 2);
-        let (single, mut own) = seeded_draws(&[6], 2, 4, 4, 2);
+        let (latents, mut noise) = seeded_draws(&[5, 6, 7], 2, 4, 4, &[true, true]);
+        let (single, mut own) = seeded_draws(&[6], 2, 4, 4, &[true, true]);
+        // Nor on the steps whose noise is kept.
+        let (_, mut late) = seeded_draws(&[6], 2, 4, 4, &[false, true, false]);
         assert!(latents.narrow(0, 1, 1).equal(&single));
         for step in 0..2 {
-            assert!(noise.draw(step).narrow(0, 1, 1).equal(&own.draw(step)));
+            let draw = own.draw(step);
+            assert!(noise.draw(step).narrow(0, 1, 1).equal(&draw));
+            assert!(step == 0 || late.draw(step).equal(&draw));
         }
         assert!(latents.equal(&seeded_latents(&[5, 6, 7], 2, 4, 4)));
     }

@@ -155,12 +155,12 @@ pub struct Confidence {
 }
 
 impl Confidence {
-    /// For the smaller of the two sets.
-    pub fn of(reference: &Gaussian, generated: &Gaussian) -> Self {
-        let images = std::cmp::min(reference.count(), generated.count());
+    /// For the smaller of the two sets; of a reference of so many images, none where nobody knows.
+    pub fn of(reference_images: Option<i64>, generated: &Gaussian) -> Self {
+        let images = [Some(generated.count()), reference_images];
         Self {
-            images,
-            dimension: reference.dimension(),
+            images: images.into_iter().flatten().fold(i64::MAX, i64::min),
+            dimension: generated.dimension(),
         }
     }
 
@@ -274,5 +274,10 @@ mod tests {
             .len()
         };
         assert_eq!([960, 1500, 2048].map(confidence), [2, 1, 0]);
+        // The other set counts alone where the reference's images are not known, however narrow the features.
+        let generated = Gaussian::new(&Tensor::zeros([4], DOUBLE), &Tensor::eye(4, DOUBLE), 50_000);
+        let generated = generated.unwrap();
+        let images = |reference| Confidence::of(reference, &generated).images;
+        assert_eq!([None, Some(1000)].map(images), [50_000, 1000]);
     }
 }

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use patchwork_config::{
-    Execution, Kind, Pipeline, Precision, ReferenceSettings, Stage, StageSettings,
+    Execution, Export, Kind, Pipeline, Precision, ReferenceSettings, Resize, SampleLabels, Stage,
+    StageSettings,
 };
 use patchwork_core::{Digest, FileError};
 use patchwork_pipeline::{Demand, PipelineSpec, StageSpec};
@@ -249,7 +250,7 @@ pub fn specify_stage(
     Ok(StageSpec {
         name: stage.name.clone(),
         kind: stage.kind().to_string(),
-        format_version: format_version(stage.kind()),
+        format_version: format_version(&stage.settings),
         needs: stage.needs.clone(),
         settings,
         execution,
@@ -296,18 +297,30 @@ fn lanes_environment() -> Value {
 }
 
 /// The version of what a stage makes of the same settings and inputs; it is raised when those bytes change.
-fn format_version(kind: Kind) -> u32 {
-    match kind {
-        Kind::Prepare => 1,
-        Kind::Reference => 2,
+fn format_version(settings: &StageSettings) -> u32 {
+    match settings {
+        StageSettings::Prepare(_) => 1,
+        // For `inception-v3/torch`, NVIDIA's program is given pixels that come out normalised as pytorch-fid does.
+        StageSettings::Reference(reference)
+            if (reference.extractor.iter()).any(|choice| choice.resize == Some(Resize::Torch)) =>
+        {
+            3
+        }
+        StageSettings::Reference(_) => 2,
         // Samples of one network are told apart by their settings.
-        Kind::Evaluate => 3,
+        StageSettings::Evaluate(_) => 3,
+        // PNG files of images that are drawn without a class lie in no folder of their own.
+        StageSettings::Sample(sample)
+            if sample.export == Export::Folder && sample.labels == SampleLabels::None =>
+        {
+            6
+        }
         // Train: a patch's corner is drawn by its own position. Sample: no image depends on the number drawn beside it.
         // Both: the networks' sums are made in another order, twice so far; below float32, normalisation and the first
         // convolution keep their weights.
-        Kind::Sample => 5,
+        StageSettings::Sample(_) => 5,
         // A round's images are shared out among threads, and dropout has draws of its own.
-        Kind::Train => 6,
+        StageSettings::Train(_) => 6,
     }
 }
 

@@ -35,19 +35,14 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let extraction = open_extraction(&reference_settings, weights_folder(job), device)?;
     check_weights(&extraction, &manifest)?;
     let measured = measured(job, &settings)?;
-    if settings.neighbours > 0 {
-        write_neighbours(
-            &neighbours::Comparison {
-                samples: &ShardSet::open(&first_images(job)?.folder)?,
-                training: &ShardSet::open(&images_of_reference(job, reference)?)?,
-                shown: settings.neighbour_samples as usize,
-                neighbours: settings.neighbours as usize,
-                batch_size: reference_settings.batch_size as usize,
-                extractor: extraction.extractors()[0].extractor.as_ref(),
-            },
-            context,
-        )?;
-    }
+    // What the search for neighbours lacks is told before anything is measured.
+    let looked_at = if settings.neighbours > 0 {
+        let samples = ShardSet::open(&first_images(job)?.folder)?;
+        let training = ShardSet::open(&images_of_reference(job, reference)?)?;
+        Some((samples, training))
+    } else {
+        None
+    };
     let mut evaluation = Evaluation {
         context,
         batch_size: reference_settings.batch_size as usize,
@@ -68,13 +63,31 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
             settings: settings.clone(),
         },
         done: 0,
+        warnings: Warnings::default(),
         scores: Vec::new(),
     };
     for (number, measured) in measured.iter().enumerate() {
         evaluation.measure(number, measured)?;
     }
+    for warning in std::mem::take(&mut evaluation.warnings).told(measured.len()) {
+        context.warn(warning);
+    }
     if settings.baselines.contains(&Baseline::RealHalves) {
         evaluation.compare_halves()?;
+    }
+    if let Some((samples, training)) = &looked_at {
+        let extractor = &evaluation.comparison.extraction.extractors()[0].extractor;
+        write_neighbours(
+            &neighbours::Comparison {
+                samples,
+                training,
+                shown: settings.neighbour_samples as usize,
+                neighbours: settings.neighbours as usize,
+                batch_size: reference_settings.batch_size as usize,
+                extractor: extractor.as_ref(),
+            },
+            context,
+        )?;
     }
     let primary = evaluation.comparison.primary_metric();
     let scores = evaluation.scores;
@@ -116,6 +129,8 @@ fn sides(summary: &serde_json::Map<String, Value>) -> Option<(u64, u64)> {
 
 /// A set of images to measure.
 struct Measured {
+    /// The stage that made them, or the baseline.
+    name: String,
     subject: Subject,
     seeds: String,
     images_seen: Option<u64>,
@@ -130,6 +145,7 @@ fn measured(job: &Job, settings: &EvaluateSettings) -> Result<Vec<Measured>, Sta
         }
         let seeds: Option<String> = summary_of(samples, "seeds")?;
         measured.push(Measured {
+            name: samples.stage.clone(),
             subject: Subject::Input(position),
             seeds: seeds.unwrap_or_default(),
             images_seen: summary_of(samples, "images_seen")?,
@@ -139,6 +155,7 @@ fn measured(job: &Job, settings: &EvaluateSettings) -> Result<Vec<Measured>, Sta
     if settings.baselines.contains(&Baseline::Noise) {
         let data = ShardSet::open(&first_images(job)?.folder)?;
         measured.push(Measured {
+            name: Baseline::Noise.name().to_owned(),
             subject: Subject::Baseline(Baseline::Noise.name().to_owned()),
             seeds: String::new(),
             images_seen: None,
@@ -166,13 +183,13 @@ impl Images for Noise {
         self.count
     }
 
-    fn batch(&self, range: std::ops::Range<usize>) -> Tensor {
+    fn batch(&self, range: std::ops::Range<usize>) -> Result<Tensor, StageError> {
         let seed = Seed::new(0).derive("noise").at(range.start as u64);
         tch::manual_seed(seed.value().cast_signed());
         let [channels, height, width] = self.shape;
         let shape = [range.len() as i64, channels, height, width];
         let images = Tensor::randint(256, shape, (Number::Int64, Device::Cpu));
-        in_color(&images.to_kind(Number::Uint8))
+        Ok(in_color(&images.to_kind(Number::Uint8)))
     }
 }
 
@@ -183,12 +200,42 @@ struct Evaluation<'a> {
     sides: Option<(u64, u64)>,
     comparison: Comparison,
     done: usize,
+    warnings: Warnings,
     scores: Vec<Score>,
+}
+
+/// What the reader of the scores should know, each with the sets of images that it holds of.
+#[derive(Debug, Default)]
+struct Warnings(Vec<(String, Vec<String>)>);
+
+impl Warnings {
+    fn add(&mut self, set: &str, texts: Vec<String>) {
+        for text in texts {
+            match self.0.iter_mut().find(|(known, _)| *known == text) {
+                // Several extractors may say the same of a set.
+                Some((_, sets)) if sets.last().is_some_and(|last| last == set) => {}
+                Some((_, sets)) => sets.push(set.to_owned()),
+                None => self.0.push((text, vec![set.to_owned()])),
+            }
+        }
+    }
+
+    /// Each once, with the names of its sets where it does not hold of all.
+    fn told(self, sets: usize) -> Vec<String> {
+        let told = self.0.into_iter().map(|(text, of)| {
+            if of.len() == sets {
+                text
+            } else {
+                format!("`{}`: {text}", of.join("`, `"))
+            }
+        });
+        told.collect()
+    }
 }
 
 impl Evaluation<'_> {
     fn measure(&mut self, number: usize, measured: &Measured) -> Result<(), StageError> {
-        self.check_sides(measured);
+        self.check_sides(measured)?;
         let before = self.done;
         let note = names(&self.comparison.extraction).join(", ");
         let mut report = |done: usize, resumed: usize| {
@@ -212,11 +259,7 @@ impl Evaluation<'_> {
         self.done += measured.images.count();
         let is_baseline = matches!(measured.subject, Subject::Baseline(_));
         let mut compared = self.comparison.scores(&store, is_baseline)?;
-        if number == 0 {
-            for warning in compared.warnings {
-                self.context.warn(warning);
-            }
-        }
+        self.warnings.add(&measured.name, compared.warnings);
         for score in &mut compared.scores {
             score.subject.clone_from(&measured.subject);
             score.seeds.clone_from(&measured.seeds);
@@ -227,18 +270,19 @@ impl Evaluation<'_> {
     }
 
     /// Sides differ where a pipeline says so; a distance is still defined, and mostly measures the difference in size.
-    fn check_sides(&self, measured: &Measured) {
-        let shape = measured.images.batch(0..0).size();
+    fn check_sides(&self, measured: &Measured) -> Result<(), StageError> {
+        let shape = measured.images.batch(0..0)?.size();
         if let Some((height, width)) = self.sides
             && (shape[2] as u64, shape[3] as u64) != (height, width)
         {
             self.context.warn(format!(
-                "the reference's images have {height} × {width} pixels and {} {} × {}: the distance measures that too",
-                of_subject(&measured.subject),
+                "the reference's images have {height} × {width} pixels and those of `{}` {} × {}: the distance measures that too",
+                measured.name,
                 shape[2],
                 shape[3]
             ));
         }
+        Ok(())
     }
 
     /// One half of the real images against the other: what a perfect model of as few images would get.
@@ -336,4 +380,23 @@ fn plot_curve(
         &line_plot(&labels, &lines, true)?,
     )?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Warnings;
+
+    #[test]
+    fn every_sets_warnings_are_told_once() {
+        let mut warnings = Warnings::default();
+        let measured: [(&str, &[&str]); 3] = [
+            ("sample", &["few", "singular", "few"]),
+            ("sample-more", &["few"]),
+            ("noise", &["few", "singular"]),
+        ];
+        for (set, texts) in measured {
+            warnings.add(set, texts.iter().copied().map(str::to_owned).collect());
+        }
+        assert_eq!(warnings.told(3), ["few", "`sample`, `noise`: singular"]);
+    }
 }

@@ -27,7 +27,10 @@ pub(crate) trait Images {
     ///
     /// # Shapes
     /// - returns: `[range.len(), 3, height, width]`, u8
-    fn batch(&self, range: Range<usize>) -> Tensor;
+    ///
+    /// # Errors
+    /// Where images are made as they are asked for, and making them fails.
+    fn batch(&self, range: Range<usize>) -> Result<Tensor, StageError>;
 }
 
 impl Images for ShardSet {
@@ -35,7 +38,7 @@ impl Images for ShardSet {
         self.len()
     }
 
-    fn batch(&self, range: Range<usize>) -> Tensor {
+    fn batch(&self, range: Range<usize>) -> Result<Tensor, StageError> {
         let count = range.len() as i64;
         let pixels: Vec<u8> = range
             .flat_map(|index| self.pixels(index))
@@ -48,7 +51,7 @@ impl Images for ShardSet {
             self.channels().count() as i64,
         ];
         let images = Tensor::from_slice(&pixels).reshape(shape);
-        in_color(&images.permute([0, 3, 1, 2]))
+        Ok(in_color(&images.permute([0, 3, 1, 2])))
     }
 }
 
@@ -114,7 +117,8 @@ impl FeatureStore {
         for number in done..batches {
             let range = store.range(number..number + 1);
             let end = range.end;
-            let features = extraction.features(&images.batch(range.clone()), range.start as u64)?;
+            let images = images.batch(range.clone())?;
+            let features = extraction.features(&images, range.start as u64)?;
             let named: Vec<(String, Tensor)> = (store.streams.iter())
                 .map(|(name, _)| name.clone())
                 .zip(features)

@@ -20,7 +20,7 @@ mod statistics;
 mod train;
 mod variants;
 
-pub use sample::ImageSampler;
+pub use sample::{ImageSampler, NotFinite};
 
 /// The allocator of every program that computes, libtorch's part of it included.
 #[global_allocator]

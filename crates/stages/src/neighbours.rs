@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use patchwork_core::durable;
 use patchwork_dataset::grid::grid_png;
 use patchwork_dataset::{Channels, ShardSet};
-use patchwork_metrics::{Extractor, MetricsError, Neighbours};
+use patchwork_metrics::{Extractor, Neighbours};
 use patchwork_networks::checkpoint::{read_safetensors, to_safetensors_bytes};
 use patchwork_pipeline::protocol::Progress;
 use patchwork_pipeline::worker::{Context, StageError};
@@ -40,27 +40,37 @@ pub(crate) struct Comparison<'a> {
 }
 
 /// Writes `neighbours.png`, a row a sample: the sample, then the training images nearest to it, and `neighbours.json`
-/// with their distances. Goes on where an earlier attempt stopped.
+/// with their distances. Images of another size than the samples stand in no picture with them. Goes on where an earlier
+/// attempt stopped.
 pub(crate) fn write_neighbours(
     comparison: &Comparison<'_>,
     context: &Context,
 ) -> Result<(), StageError> {
+    let [own, theirs] =
+        [comparison.samples, comparison.training].map(|set| (set.width(), set.height()));
+    if own != theirs {
+        context.warn(format!(
+            "the samples have {} x {} pixels and the images among which their neighbours are looked for {} x {}: \
+             `neighbours.json` tells them, and there is no picture",
+            own.0, own.1, theirs.0, theirs.1
+        ));
+    }
     let shown = usize::min(comparison.shown, comparison.samples.len());
     let queries = (0..shown)
         .step_by(comparison.batch_size)
         .map(|start| {
             let end = usize::min(start + comparison.batch_size, shown);
-            let images = comparison.samples.batch(start..end);
+            let images = comparison.samples.batch(start..end)?;
             Ok(comparison.extractor.features(&images)?.pooled)
         })
-        .collect::<Result<Vec<_>, MetricsError>>()?;
+        .collect::<Result<Vec<_>, StageError>>()?;
     let nearest = Neighbours::new(&Tensor::cat(&queries, 0), comparison.neighbours as i64)?;
     let found = search(comparison, nearest, context)?.found();
     let folder = context.artifact();
-    durable::write(
-        &folder.join("neighbours.png"),
-        &picture(comparison, &found)?,
-    )?;
+    if own == theirs {
+        let picture = picture(comparison, &found)?;
+        durable::write(&folder.join("neighbours.png"), &picture)?;
+    }
     durable::write_json(&folder.join("neighbours.json"), &table(&found))?;
     Ok(())
 }
@@ -81,7 +91,7 @@ fn search(
     while done < total {
         for _ in 0..BATCHES_PER_STRETCH {
             let end = usize::min(done + comparison.batch_size, total);
-            let images = comparison.training.batch(done..end);
+            let images = comparison.training.batch(done..end)?;
             nearest.offer(&comparison.extractor.features(&images)?.pooled)?;
             done = end;
             context.progress(Progress {

@@ -71,7 +71,8 @@ impl Comparison {
             if stream.view != View::Whole {
                 continue;
             }
-            let confidence = Confidence::of(&reference, &generated);
+            let reference_images = self.identity.images.map(|images| images as i64);
+            let confidence = Confidence::of(reference_images, &generated);
             compared.warnings.extend(confidence.warnings());
             if is_baseline {
                 continue;

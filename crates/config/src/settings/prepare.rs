@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ConfigError;
 use crate::section::Section;
+use crate::settings::shards;
 use crate::value::choice;
 
 pub(crate) const KEYS: &[&str] = &[
@@ -18,7 +19,7 @@ pub(crate) const KEYS: &[&str] = &[
     "transform",
     "channels",
     "background",
-    "images_per_shard",
+    shards::KEY,
     "max_rejected",
     "labels",
     "mirror",
@@ -63,7 +64,7 @@ pub struct PrepareSettings {
     pub channels: ImageChannels,
     /// Red, green and blue behind transparent pixels.
     pub background: [u8; 3],
-    /// At most so many images in one shard file.
+    /// At most so many images in one shard file; the default is less for large images.
     pub images_per_shard: u32,
     /// The share of unusable images, in [0, 1], above which the stage fails.
     pub max_rejected: f64,
@@ -262,7 +263,7 @@ impl PrepareSettings {
             }
             (false, None) => None,
         };
-        let settings = Self {
+        let mut settings = Self {
             source,
             format: section.optional("format")?,
             split: section.optional("split")?,
@@ -279,7 +280,7 @@ impl PrepareSettings {
             channels: ImageChannels::try_from(section.or("channels", 3_u32)?)
                 .map_err(|problem| section.invalid("channels", problem))?,
             background: background(section)?,
-            images_per_shard: section.integer("images_per_shard", Some(1024), 1..=1_000_000)?,
+            images_per_shard: section.integer(shards::KEY, Some(1024), 1..=1_000_000)?,
             max_rejected: section.number("max_rejected", Some(0.001), 0.0..=1.0)?,
             labels: section.or("labels", Labels::None)?,
             mirror: section.or("mirror", false)?,
@@ -287,6 +288,12 @@ impl PrepareSettings {
         };
         settings.check_labels(section)?;
         settings.check_size(section)?;
+        settings.images_per_shard = shards::fitting(
+            section,
+            settings.images_per_shard,
+            settings.image_size(),
+            settings.channels.count(),
+        )?;
         Ok(settings)
     }
 

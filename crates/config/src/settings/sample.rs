@@ -6,6 +6,7 @@ use crate::error::ConfigError;
 use crate::section::Section;
 use crate::settings::grid::Grid;
 use crate::settings::seeds::{SeedRange, seeds};
+use crate::settings::shards;
 use crate::settings::train::Precision;
 use crate::value::choice;
 
@@ -28,7 +29,7 @@ pub(crate) const KEYS: &[&str] = &[
     "labels",
     "region",
     "batch_size",
-    "images_per_shard",
+    shards::KEY,
     "precision",
     "at_images",
     "best_snapshot",
@@ -77,7 +78,7 @@ pub struct SampleSettings {
     pub region: Option<Region>,
     /// Images at once; fewer where memory does not suffice, which changes no image.
     pub batch_size: u32,
-    /// Images in one shard file.
+    /// At most so many images in one shard file; the default is less for large images.
     pub images_per_shard: u32,
     /// The number type that the network computes in.
     pub precision: Precision,
@@ -205,7 +206,7 @@ choice! {
         /// Not at all.
         #[default]
         None = "none",
-        /// A folder of PNG files, named by seed.
+        /// A folder of PNG files, numbered from 0 in the order of the seeds, in a folder a class where images have one.
         Folder = "folder",
         /// A zip of PNG files, uncompressed, with the labels in `dataset.json`, as EDM's tools read it.
         Zip = "zip",
@@ -252,7 +253,7 @@ impl SampleSettings {
             labels: section.or("labels", SampleLabels::None)?,
             region: region(section)?,
             batch_size: section.integer("batch_size", Some(64), 1..=65_536)?,
-            images_per_shard: section.integer("images_per_shard", Some(1000), 1..=1_000_000)?,
+            images_per_shard: section.integer(shards::KEY, Some(1000), 1..=1_000_000)?,
             precision: section.or("precision", Precision::Auto)?,
             at_images: section.optional("at_images")?,
             best_snapshot: section.or("best_snapshot", false)?,

@@ -23,7 +23,7 @@ use selection::Selection;
 pub enum ExportFormat {
     /// An uncompressed zip of PNG files with a `dataset.json` of labels, as the tools of EDM and StyleGAN read it.
     EdmZip,
-    /// A folder of PNG files, in a folder a class where there are classes.
+    /// A folder of PNG files, in a folder a class where images have classes.
     PngFolder,
     /// A folder of Parquet files with an `image` (`struct<bytes, path>`) and a `label` column, as Hugging Face's
     /// `datasets` reads it.

@@ -1,4 +1,4 @@
-//! A folder of PNG files by id, below a folder a class where there are classes.
+//! A folder of PNG files by id, below a folder a class where images have classes.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -9,7 +9,7 @@ use super::ExportProgress;
 use super::selection::Selection;
 use crate::error::DatasetError;
 
-/// The folder of images without a class, in a set that has classes.
+/// The folder of images without a class, where others have one.
 const NO_CLASS: &str = "unlabelled";
 
 pub(super) fn write(
@@ -18,10 +18,12 @@ pub(super) fn write(
     progress: &mut ExportProgress<'_>,
 ) -> Result<(), DatasetError> {
     let names = folder_names(selection.set.class_names());
+    let has_class = |image: &usize| selection.set.label(*image).is_some();
+    let has_classes = selection.images.iter().any(has_class);
     let mut made = HashSet::new();
     selection.for_each_png(progress, |_, image, png| {
         let place = match selection.set.label(image) {
-            _ if names.is_empty() => folder.to_owned(),
+            _ if !has_classes => folder.to_owned(),
             Some(label) => folder.join(&names[label as usize]),
             None => folder.join(NO_CLASS),
         };

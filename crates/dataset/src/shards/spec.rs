@@ -6,6 +6,7 @@ use std::path::Path;
 use parquet::file::metadata::{FileMetaData, KeyValue};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use patchwork_core::file_error;
+use patchwork_core::limits::LARGEST_SHARD_BYTES;
 use serde::{Deserialize, Serialize};
 
 use super::channels::Channels;
@@ -19,9 +20,6 @@ pub const INDEX_FILE: &str = "index.parquet";
 
 /// The list of images that were left out.
 pub const REJECTED_FILE: &str = "rejected.parquet";
-
-/// The most pixel bytes in a shard, which bounds the memory that writing one takes.
-pub(super) const MAX_SHARD_BYTES: usize = 192 << 20;
 
 const FORMAT_KEY: &str = "format";
 const RESOLUTION_KEY: &str = "resolution";
@@ -67,6 +65,11 @@ impl ShardSpec {
         self.width * self.height * self.channels.count()
     }
 
+    /// How many images of this size a shard can hold.
+    pub fn most_images_per_shard(&self) -> usize {
+        LARGEST_SHARD_BYTES as usize / self.image_bytes()
+    }
+
     /// Reads what a file of a set says of the set.
     pub(super) fn read(path: &Path) -> Result<Self, DatasetError> {
         let failed = |error| DatasetError::parquet("read", path, error);
@@ -87,7 +90,7 @@ impl ShardSpec {
                 problem: "a side lies between 1 and 65535 pixels".to_owned(),
             });
         }
-        let most = MAX_SHARD_BYTES / self.image_bytes();
+        let most = self.most_images_per_shard();
         if self.images_per_shard == 0 || self.images_per_shard > most {
             return Err(DatasetError::Setting {
                 setting: "images_per_shard",
@@ -96,7 +99,7 @@ impl ShardSpec {
                     "at {} x {} pixels it lies between 1 and {most}, which keeps a shard within {} MiB",
                     self.width,
                     self.height,
-                    MAX_SHARD_BYTES >> 20
+                    LARGEST_SHARD_BYTES >> 20
                 ),
             });
         }

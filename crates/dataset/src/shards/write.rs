@@ -15,8 +15,9 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPrope
 use parquet::schema::types::ColumnPath;
 use patchwork_core::Digest;
 use patchwork_core::durable::DurableFile;
+use patchwork_core::limits::LARGEST_SHARD_BYTES;
 
-use super::spec::{MAX_SHARD_BYTES, Row};
+use super::spec::Row;
 use crate::error::DatasetError;
 
 /// Bytes of an image's digest.
@@ -46,7 +47,7 @@ pub(super) fn write_shard_file(
     let image = || ColumnPath::from(IMAGE);
     // The limits on rows and bytes of a page are what else would cut the pixels into several pages.
     let properties = properties(metadata)
-        .set_column_data_page_size_limit(image(), 2 * MAX_SHARD_BYTES)
+        .set_column_data_page_size_limit(image(), 2 * LARGEST_SHARD_BYTES as usize)
         .set_column_data_page_row_count_limit(image(), usize::MAX)
         .set_column_statistics_enabled(image(), EnabledStatistics::None)
         .set_max_row_group_row_count(Some(usize::max(1, batch.num_rows())));

@@ -1,10 +1,11 @@
 //! What is written, read back by pyarrow, NumPy and Pillow, byte for byte.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use patchwork_dataset::export::{ExportFormat, ExportOptions, Exported, export};
 use patchwork_dataset::inspect::{inspect, stats};
-use patchwork_dataset::{Channels, verify};
+use patchwork_dataset::{Channels, Row, ShardSetWriter, ShardSpec, verify};
 use serde_json::{Value, json};
 
 use super::readers::python;
@@ -193,6 +194,50 @@ fn an_export_is_the_same_again_and_one_broken_off_leaves_nothing() {
         std::fs::read(out).unwrap()
     });
     assert!(archives[0] == archives[1]);
+}
+
+/// As of samples of a network that is told no class, though its training images have some.
+#[test]
+fn a_folder_a_class_is_made_where_images_have_one() {
+    let root = tempfile::tempdir().unwrap();
+    for (labels, expected) in [
+        ([None, None], ["00000000.png", "00000001.png"]),
+        ([None, Some(1)], ["a_b", "unlabelled"]),
+    ] {
+        let folder = root.path().join(expected[0]);
+        let spec = ShardSpec {
+            width: 4,
+            height: 4,
+            channels: Channels::Grey,
+            images_per_shard: labels.len(),
+            class_names: CLASSES.map(str::to_owned).to_vec(),
+            metadata: BTreeMap::new(),
+        };
+        let rows = labels.map(|label| Row {
+            key: String::new(),
+            label,
+            pixels: vec![0; 16],
+            source_width: 4,
+            source_height: 4,
+        });
+        let mut writer = ShardSetWriter::open(&folder, spec).unwrap();
+        writer.write_shard(rows.to_vec(), Vec::new()).unwrap();
+        writer.finish().unwrap();
+        let out = folder.join("png");
+        let options = ExportOptions {
+            folder: &folder,
+            out: &out,
+            format: ExportFormat::PngFolder,
+            drop_duplicates: false,
+        };
+        export(&options, &mut |_, _| ControlFlow::Continue(())).unwrap();
+        let mut names: Vec<String> = std::fs::read_dir(out)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names, expected);
+    }
 }
 
 #[test]

@@ -183,18 +183,8 @@ pub fn sample(
     conditioning: &Conditioning,
     options: &AblationOptions,
 ) -> Tensor {
-    let (sigma_min, sigma_max) = options.sigma_range(denoiser);
-    let schedule = match options.schedule {
-        ScheduleKind::Vp => {
-            Schedule::Vp(VpProcess::between(sigma_min, sigma_max, options.epsilon_s))
-        }
-        ScheduleKind::Ve => Schedule::Ve,
-        ScheduleKind::Linear => Schedule::Linear,
-    };
-    let process = Process {
-        schedule,
-        scaling: options.scaling,
-    };
+    let (process, times) = options.visited(denoiser);
+    let schedule = process.schedule;
     let guidance = options.guidance.as_ref();
     let slope = |x: &Tensor, t: f64| {
         let (sigma, scale) = (schedule.sigma(t), process.scale(t));
@@ -203,12 +193,6 @@ pub fn sample(
         x * (growth + process.scale_derivative(t) / scale) - denoised * (growth * scale)
     };
     tch::no_grad(|| {
-        let times: Vec<f64> = options
-            .noise_levels(denoiser, sigma_min, sigma_max)
-            .into_iter()
-            .map(|sigma| schedule.time(denoiser.round_sigma(sigma)))
-            .chain([0.0])
-            .collect();
         let mut x =
             latents.to_kind(Kind::Double) * (schedule.sigma(times[0]) * process.scale(times[0]));
         for (step, pair) in times.windows(2).enumerate() {
@@ -241,6 +225,39 @@ pub fn sample(
 }
 
 impl AblationOptions {
+    /// Whether each step adds noise.
+    pub(super) fn noisy_steps(&self, denoiser: &dyn Denoiser) -> Vec<bool> {
+        let (process, times) = self.visited(denoiser);
+        let levels = times.into_iter().map(|t| process.schedule.sigma(t));
+        levels
+            .take(self.num_steps)
+            .map(|sigma| self.churn.gamma(sigma, self.num_steps) > 0.0)
+            .collect()
+    }
+
+    /// The equation that is solved, and the times that are visited, the last of which is zero.
+    fn visited(&self, denoiser: &dyn Denoiser) -> (Process, Vec<f64>) {
+        let (sigma_min, sigma_max) = self.sigma_range(denoiser);
+        let schedule = match self.schedule {
+            ScheduleKind::Vp => {
+                Schedule::Vp(VpProcess::between(sigma_min, sigma_max, self.epsilon_s))
+            }
+            ScheduleKind::Ve => Schedule::Ve,
+            ScheduleKind::Linear => Schedule::Linear,
+        };
+        let times = self
+            .noise_levels(denoiser, sigma_min, sigma_max)
+            .into_iter()
+            .map(|sigma| schedule.time(denoiser.round_sigma(sigma)))
+            .chain([0.0])
+            .collect();
+        let process = Process {
+            schedule,
+            scaling: self.scaling,
+        };
+        (process, times)
+    }
+
     /// Smallest and largest noise level, within what the denoiser supports.
     fn sigma_range(&self, denoiser: &dyn Denoiser) -> (f64, f64) {
         let (low, high) = match self.discretization {

@@ -30,6 +30,15 @@ impl Default for HeunOptions {
     }
 }
 
+impl HeunOptions {
+    /// Whether each step adds noise.
+    pub(super) fn noisy_steps(&self, denoiser: &dyn Denoiser) -> Vec<bool> {
+        let steps = self.levels.num_steps;
+        let levels = self.levels.levels(denoiser).into_iter().take(steps);
+        levels.map(|t| self.churn.gamma(t, steps) > 0.0).collect()
+    }
+}
+
 /// Samples one batch; see [`super::sample`] for shapes.
 pub fn sample(
     denoiser: &dyn Denoiser,

@@ -36,14 +36,14 @@ pub enum SamplerOptions {
 }
 
 impl SamplerOptions {
-    /// Number of steps that may ask for noise: zero for a deterministic sampler.
-    pub fn noisy_steps(&self) -> usize {
-        let (churn, steps) = match self {
-            Self::Heun(options) => (&options.churn, options.levels.num_steps),
-            Self::Ablation(options) => (&options.churn, options.num_steps),
-            Self::DpmSolver(_) => return 0,
-        };
-        if churn.amount > 0.0 { steps } else { 0 }
+    /// Whether each step, in order, asks for noise when images are drawn by a denoiser; of a deterministic sampler, which
+    /// may list no step, none does.
+    pub fn noisy_steps(&self, denoiser: &dyn Denoiser) -> Vec<bool> {
+        match self {
+            Self::Heun(options) => options.noisy_steps(denoiser),
+            Self::Ablation(options) => options.noisy_steps(denoiser),
+            Self::DpmSolver(_) => Vec::new(),
+        }
     }
 }
 

@@ -10,27 +10,30 @@ pub trait NoiseSource {
     fn draw(&mut self, step: usize) -> Tensor;
 }
 
-/// Draws made beforehand, one for each step.
+/// Draws made beforehand, each handed out once.
 #[derive(Debug)]
 pub struct RecordedNoise {
-    steps: Vec<Tensor>,
+    steps: Vec<Option<Tensor>>,
 }
 
 impl RecordedNoise {
     /// Takes the draws of the steps in order, each shaped like the latents.
     pub fn new(steps: Vec<Tensor>) -> Self {
+        Self::of_steps(steps.into_iter().map(Some).collect())
+    }
+
+    /// The same without those of steps that add no noise.
+    pub(crate) fn of_steps(steps: Vec<Option<Tensor>>) -> Self {
         Self { steps }
     }
 }
 
 impl NoiseSource for RecordedNoise {
     /// # Panics
-    /// When fewer steps were recorded than the sampler makes.
+    /// When the draw of a step was not recorded, or was handed out already.
     fn draw(&mut self, step: usize) -> Tensor {
-        self.steps
-            .get(step)
-            .expect("one draw is recorded for each step that adds noise")
-            .shallow_clone()
+        let recorded = self.steps.get_mut(step).and_then(Option::take);
+        recorded.expect("one draw is recorded for each step that adds noise")
     }
 }
 

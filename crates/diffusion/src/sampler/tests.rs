@@ -64,7 +64,7 @@ fn error(latents: &Tensor, options: &SamplerOptions) -> f64 {
 
 /// Order of convergence between two numbers of steps, one four times the other.
 fn order(options: impl Fn(usize) -> SamplerOptions) -> f64 {
-    let (latents, _) = seeded_draws(&[1, 2], 1, 8, 8, 0);
+    let (latents, _) = seeded_draws(&[1, 2], 1, 8, 8, &[]);
     let coarse = error(&latents, &options(128));
     let fine = error(&latents, &options(512));
     (coarse / fine).log(4.0)
@@ -98,7 +98,7 @@ fn solvers_converge_at_their_order() {
 
 #[test]
 fn every_combination_of_the_general_sampler_reaches_the_data() {
-    let (latents, _) = seeded_draws(&[3], 1, 8, 8, 0);
+    let (latents, _) = seeded_draws(&[3], 1, 8, 8, &[]);
     for discretization in [
         Discretization::Vp,
         Discretization::Ve,
@@ -146,7 +146,13 @@ fn samples_do_not_depend_on_the_batch_split() {
         guidance: None,
     });
     let run = |seeds: &[u64]| {
-        let (latents, mut noise) = seeded_draws(seeds, 2, 8, 8, options.noisy_steps());
+        let noisy_steps = options.noisy_steps(&DATA);
+        // Neither above `sigma_max` nor below `sigma_min`.
+        assert_eq!(
+            noisy_steps,
+            [0, 1, 1, 1, 1, 1, 0, 0].map(|noisy| noisy == 1)
+        );
+        let (latents, mut noise) = seeded_draws(seeds, 2, 8, 8, &noisy_steps);
         sample(
             &DATA,
             &latents,
@@ -166,7 +172,7 @@ fn samples_do_not_depend_on_the_batch_split() {
 #[test]
 #[expect(clippy::float_cmp, reason = "these values are exact")]
 fn guidance_extrapolates_inside_its_interval_only() {
-    let (latents, _) = seeded_draws(&[4], 1, 8, 8, 0);
+    let (latents, _) = seeded_draws(&[4], 1, 8, 8, &[]);
     let conditioning = Conditioning {
         class_labels: Some(Tensor::from_slice(&[1.0_f32]).reshape([1, 1])),
         ..Conditioning::default()
@@ -209,7 +215,7 @@ impl Denoiser for Limited {
 
 #[test]
 fn every_preconditionings_levels_lead_to_the_data() {
-    let (latents, _) = seeded_draws(&[5], 1, 8, 8, 0);
+    let (latents, _) = seeded_draws(&[5], 1, 8, 8, &[]);
     for (preconditioning, discretization) in [
         (Preconditioning::Edm, Discretization::Edm),
         (Preconditioning::Vp, Discretization::Vp),

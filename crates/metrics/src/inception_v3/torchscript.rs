@@ -1,7 +1,8 @@
 //! NVIDIA's TorchScript program of Inception-v3, run by libtorch.
 //!
-//! It resizes as TensorFlow 1 does and normalises by itself; `forward(images, return_features)` gives `[batch, 2048]`.
-//! Images that have its side already pass its resize unchanged.
+//! It resizes as TensorFlow 1 does and normalises by itself, to (x − 128) / 128; `forward(images, return_features)` gives
+//! `[batch, 2048]`. Images that have its side already pass its resize unchanged; those that are resized as pytorch-fid does,
+//! which normalises to x / 127.5 − 1, come stretched by 128 / 127.5, of which the program makes just that.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -70,6 +71,7 @@ impl Extractor for InceptionV3TorchScript {
         let pooled = call(images, self.device, CHUNK_IMAGES, FEATURES, |chunk| {
             let pixels = match self.resize {
                 Resize::Tf1 => chunk.to_kind(Kind::Float),
+                Resize::Torch => resize(chunk, self.resize, SIDE) * (128.0 / 127.5),
                 way => resize(chunk, way, SIDE),
             };
             let arguments = [IValue::Tensor(pixels), IValue::Bool(true)];

@@ -5,7 +5,7 @@ use patchwork_core::Seed;
 use patchwork_dataset::ShardSet;
 use patchwork_pipeline::Manifest;
 use patchwork_pipeline::protocol::{Job, JobInput};
-use patchwork_pipeline::worker::StageError;
+use patchwork_pipeline::worker::{Context, StageError};
 
 use crate::job::{input, summary_of};
 
@@ -44,10 +44,13 @@ impl Classes {
         job: &Job,
         settings: &SampleSettings,
         classes: i64,
+        context: &Context,
     ) -> Result<Self, StageError> {
         let trained = input(job, Kind::Train)?;
+        let label_dropout = label_dropout(trained)?;
         match (classes > 0, settings.labels) {
-            (true, SampleLabels::None) if !knows_no_class(trained)? => {
+            // A network of which nobody knows is taken for one that always had its class, as most have.
+            (true, SampleLabels::None) if label_dropout.unwrap_or(0.0) == 0.0 => {
                 return Err(ClassError::LabelsWanted { classes }.into());
             }
             (false, SampleLabels::Dataset | SampleLabels::Balanced) => {
@@ -55,8 +58,10 @@ impl Classes {
             }
             _ => {}
         }
-        if settings.guidance.is_some() && classes == 0 {
-            return Err(ClassError::GuidanceUnwanted.into());
+        if settings.guidance.is_some()
+            && let Some(warning) = check_guidance(classes, label_dropout)?
+        {
+            context.warn(warning);
         }
         // A network that was not trained here comes without names and counts.
         let names: Option<Vec<String>> = summary_of(trained, "class_names")?;
@@ -112,10 +117,28 @@ impl Classes {
     }
 }
 
-/// Whether a network was trained without its class at times, and so draws without one.
-fn knows_no_class(trained: &JobInput) -> Result<bool, StageError> {
+/// How often a network was trained without its class, so that it draws without one; not known of a network that was not
+/// trained here.
+fn label_dropout(trained: &JobInput) -> Result<Option<f64>, StageError> {
     let settings = Manifest::read(&trained.folder)?.settings;
-    Ok(settings["label_dropout"].as_f64().unwrap_or(0.0) > 0.0)
+    Ok(settings["label_dropout"].as_f64())
+}
+
+/// Guidance leads away from what a network draws without a class, which it has to have learnt. Settings are checked
+/// against those of training before a run; here against the network, which may come from elsewhere. Gives a warning where
+/// it cannot be known.
+fn check_guidance(
+    classes: i64,
+    label_dropout: Option<f64>,
+) -> Result<Option<&'static str>, ClassError> {
+    match label_dropout {
+        Some(share) if classes > 0 && share > 0.0 => Ok(None),
+        None if classes > 0 => Ok(Some(
+            "`guidance` is right only for a network that was trained with `label_dropout` above 0, which a network's \
+             file does not tell: of any other the images mean nothing",
+        )),
+        _ => Err(ClassError::GuidanceUnwanted),
+    }
 }
 
 #[cfg(test)]
@@ -135,6 +158,15 @@ mod tests {
         (0..3)
             .map(|class| drawn.iter().filter(|&&drawn| drawn == class).count())
             .collect()
+    }
+
+    #[test]
+    fn guidance_wants_a_network_that_learnt_to_draw_without_a_class() {
+        assert_eq!(check_guidance(3, Some(0.1)).unwrap(), None);
+        assert!(check_guidance(3, None).unwrap().is_some());
+        for (classes, label_dropout) in [(3, Some(0.0)), (0, Some(0.0)), (0, None)] {
+            assert!(check_guidance(classes, label_dropout).is_err());
+        }
     }
 
     #[test]

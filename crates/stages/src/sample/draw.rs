@@ -18,6 +18,16 @@ pub struct ImageSampler {
     device: Device,
 }
 
+/// An image that came out as something else than numbers.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the image of seed {seed} has values that are no finite numbers: use `precision = \"float32\"`, whose numbers are \
+     large enough for any sound network; where it changes nothing, the network itself is broken"
+)]
+pub struct NotFinite {
+    seed: u64,
+}
+
 /// A part of the canvas, in pixels.
 #[derive(Clone, Copy, Debug)]
 struct Part {
@@ -87,7 +97,10 @@ impl ImageSampler {
     ///
     /// # Determinism
     /// On the processor an image is a function of its seed and class alone, whatever is drawn beside it.
-    pub fn draw(&self, seeds: &[u64], labels: Option<&[i64]>) -> Tensor {
+    ///
+    /// # Errors
+    /// [`NotFinite`] for the first image that has a value which is no finite number.
+    pub fn draw(&self, seeds: &[u64], labels: Option<&[i64]>) -> Result<Tensor, NotFinite> {
         let images = seeds.len() as i64;
         let multiple = self.images_multiple() as usize;
         let lacking = seeds.len().next_multiple_of(multiple) - seeds.len();
@@ -96,28 +109,38 @@ impl ImageSampler {
         }
         let seeds = [seeds, &vec![seeds[0]; lacking]].concat();
         let labels = labels.map(|labels| [labels, &vec![labels[0]; lacking]].concat());
-        self.draw_together(&seeds, labels.as_deref())
-            .narrow(0, 0, images)
+        let drawn = self.draw_together(&seeds, labels.as_deref())?;
+        Ok(drawn.narrow(0, 0, images))
     }
 
-    fn draw_together(&self, seeds: &[u64], labels: Option<&[i64]>) -> Tensor {
-        tch::no_grad(|| {
+    fn draw_together(&self, seeds: &[u64], labels: Option<&[i64]>) -> Result<Tensor, NotFinite> {
+        let images = tch::no_grad(|| {
             let (latents, mut noise) = seeded_draws(
                 seeds,
                 self.denoiser.network.config().img_channels,
                 self.part.height,
                 self.part.width,
-                self.options.noisy_steps(),
+                &self.options.noisy_steps(&self.denoiser),
             );
-            let images = sample(
+            sample(
                 &self.denoiser,
                 &latents.to_device(self.device),
                 &mut noise,
                 &self.conditioning(labels),
                 &self.options,
-            );
-            to_pixels(&images).to_device(Device::Cpu)
-        })
+            )
+        });
+        check_finite(seeds, &images)?;
+        Ok(to_pixels(&images).to_device(Device::Cpu))
+    }
+
+    /// Bytes of fresh noise that lie ready for an image when its first step is taken.
+    pub(super) fn noise_bytes(&self) -> u64 {
+        const BYTES: i64 = size_of::<f64>() as i64;
+        let noisy_steps = self.options.noisy_steps(&self.denoiser);
+        let steps = noisy_steps.iter().filter(|is_noisy| **is_noisy).count();
+        let channels = self.denoiser.network.config().img_channels;
+        steps as u64 * (channels * self.part.height * self.part.width * BYTES) as u64
     }
 
     /// Has the network look at `images` images of nothing, once: what that takes of memory, a step takes.
@@ -165,6 +188,35 @@ impl ImageSampler {
             class_labels: labels
                 .map(|labels| one_hot(labels, config.label_dim).to_device(self.device)),
             augment_labels: None,
+        }
+    }
+}
+
+/// As pixels, what is no finite number would be black, white or anything.
+fn check_finite(seeds: &[u64], images: &Tensor) -> Result<(), NotFinite> {
+    let finite = images.isfinite().flatten(1, -1).all_dim(1, false); // [seeds]
+    let finite = Vec::<bool>::try_from(finite.to_device(Device::Cpu))
+        .expect("a flat tensor of truth values is a vector of them");
+    match seeds.iter().zip(finite).find(|(_, finite)| !finite) {
+        Some((&seed, _)) => Err(NotFinite { seed }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_image_that_is_not_finite_is_named() {
+        let check = |value: f64| {
+            let images = Tensor::zeros([3, 1, 2, 2], (Kind::Double, Device::Cpu));
+            let _ = images.narrow(0, 1, 2).select(3, 1).fill_(value);
+            check_finite(&[7, 8, 9], &images).map_err(|error| error.seed)
+        };
+        assert_eq!(check(1e300), Ok(()));
+        for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(check(value), Err(8));
         }
     }
 }

@@ -1,8 +1,8 @@
 //! How many images fit into memory at once.
 //!
-//! Drawing takes what one evaluation of the network takes. That is found out by having it look at few images and at
-//! twice as many, and reading from Linux the most that was resident; elsewhere, and on other devices than the processor, it is
-//! not known and nothing is bounded.
+//! Drawing takes what one evaluation of the network takes, and the noise of stochastic steps, which is drawn ahead. The
+//! former is found out by having it look at few images and at twice as many, and reading from Linux the most that was
+//! resident; elsewhere, and on other devices than the processor, it is not known and nothing is bounded.
 
 use patchwork_pipeline::resources::{free_memory_bytes, memory, peak_memory_bytes_of};
 
@@ -26,8 +26,14 @@ fn fitting(wished: u32, multiple: u32, free: u64, each: u64) -> u32 {
 }
 
 /// The largest batch of at most `wished` images that fits into `free` bytes; `try_out` evaluates the network on so
-/// many images, which come in multiples of `multiple`.
-pub(super) fn fitting_batch(wished: u32, multiple: u32, free: u64, try_out: impl Fn(u32)) -> u32 {
+/// many images, which come in multiples of `multiple`, and each takes `noise` bytes beside that.
+pub(super) fn fitting_batch(
+    wished: u32,
+    multiple: u32,
+    free: u64,
+    noise: u64,
+    try_out: impl Fn(u32),
+) -> u32 {
     if wished <= multiple {
         return wished;
     }
@@ -38,7 +44,7 @@ pub(super) fn fitting_batch(wished: u32, multiple: u32, free: u64, try_out: impl
     match (peak(multiple), peak(more)) {
         (Some(few), Some(many)) => {
             let each = many.saturating_sub(few) / u64::from(more - multiple);
-            fitting(wished, multiple, free, each)
+            fitting(wished, multiple, free, each + noise)
         }
         _ => wished,
     }

@@ -25,7 +25,7 @@ use crate::job::{execution, input, settings, summary_of};
 use crate::reconstruct::network_of_width;
 use crate::train::{BEST_FILE, NETWORK_FILE, snapshot_file};
 pub(crate) use classes::Classes;
-pub use draw::ImageSampler;
+pub use draw::{ImageSampler, NotFinite};
 
 /// The error of an average's profile, as a share, above which a person is told.
 pub(crate) const WIDTH_ERROR: f64 = 0.1;
@@ -38,7 +38,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let device = device::configure(&execution)?;
     let trained = input(job, Kind::Train)?;
     let network = network(trained, &settings, device, context)?;
-    let classes = Classes::of_stage(job, &settings, network.config().label_dim)?;
+    let classes = Classes::of_stage(job, &settings, network.config().label_dim, context)?;
     check_region(&settings, network.config())?;
     let sampler = ImageSampler::new(
         &network,
@@ -137,7 +137,7 @@ fn draw_all(
     execution: &Execution,
     context: &Context,
 ) -> Result<(), StageError> {
-    let spec = ShardSpec {
+    let mut spec = ShardSpec {
         width: sampler.width(),
         height: sampler.height(),
         channels,
@@ -145,6 +145,15 @@ fn draw_all(
         class_names: classes.names().to_vec(),
         metadata: BTreeMap::from([("source".to_owned(), "samples".to_owned())]),
     };
+    // Planning sees to it, but for a network that was not trained here.
+    let images_per_shard = usize::min(spec.images_per_shard, spec.most_images_per_shard());
+    if images_per_shard < spec.images_per_shard {
+        context.warn(format!(
+            "`images_per_shard` = {} is more than a shard holds of images of {} x {} pixels: it is {images_per_shard}",
+            spec.images_per_shard, spec.width, spec.height
+        ));
+        spec.images_per_shard = images_per_shard;
+    }
     let mut writer = ShardSetWriter::open(context.artifact(), spec)?;
     let (resumed, total) = (writer.images(), count(&settings.seeds));
     let progress = |done: u64| {
@@ -168,17 +177,14 @@ fn draw_all(
     }
     let batch_size = batch_size(sampler, settings, execution, context);
     while seeds.peek().is_some() {
-        let shard: Vec<u64> = seeds
-            .by_ref()
-            .take(settings.images_per_shard as usize)
-            .collect();
+        let shard: Vec<u64> = seeds.by_ref().take(images_per_shard).collect();
         let mut rows: Vec<Row> = Vec::with_capacity(shard.len());
         for batch in shard.chunks(batch_size) {
             if context.is_interrupted() {
                 return Err(StageError::Interrupted);
             }
             let labels = classes.of(batch);
-            let images = sampler.draw(batch, labels.as_deref());
+            let images = sampler.draw(batch, labels.as_deref())?;
             rows.extend(to_rows(batch, labels.as_deref(), &images));
             progress(writer.images() + rows.len() as u64);
         }
@@ -205,7 +211,10 @@ fn batch_size(
         return wished as usize;
     };
     let multiple = sampler.images_multiple();
-    let fitting = memory::fitting_batch(wished, multiple, free, |images| sampler.try_out(images));
+    let noise = sampler.noise_bytes();
+    let fitting = memory::fitting_batch(wished, multiple, free, noise, |images| {
+        sampler.try_out(images);
+    });
     if fitting < wished {
         context.warn(format!(
             "`batch_size` = {wished} does not fit into {:.1} GiB of free memory: drawing {fitting} images at once; \

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use patchwork_pipeline::failure::may_pass;
+use patchwork_pipeline::failure::{may_pass, says_it_may_pass};
 use patchwork_pipeline::worker::{Context, StageError};
 
 /// How long to wait before a disk that took nothing is written to again, and between two looks for a wish to stop meanwhile.
@@ -38,7 +38,32 @@ pub(super) fn dispensable<T>(
     Ok(None)
 }
 
-/// Does what training cannot do without; where the disk is full or does not answer it waits, and not for long once asked to stop.
+/// The same at the end of training, which then is to be kept whatever comes of it: a failure of files or for lack of memory
+/// counts, since it may pass; any other is told and goes no further: none.
+///
+/// # Errors
+/// [`StageError::Interrupted`], [`StageError::Paused`], and failures of files.
+/// # Panics
+/// For lack of memory.
+pub(super) fn dispensable_at_last<T>(
+    context: &Context,
+    what: &str,
+    work: impl FnOnce() -> Result<T, StageError>,
+) -> Result<Option<T>, StageError> {
+    let done = match caught(work) {
+        Ok(Err(StageError::Failed(error))) if is_of_files(&*error) => {
+            return Err(StageError::Failed(error));
+        }
+        Err(panic) if says_it_may_pass(&panic) => panic!("{panic}"),
+        done => done,
+    };
+    dispensable(context, what, || {
+        done.unwrap_or_else(|panic| panic!("{panic}"))
+    })
+}
+
+/// Does what training cannot do without; where the disk is full or does not answer it waits, and not for long once asked to
+/// stop.
 ///
 /// # Errors
 /// Those of `work`; [`StageError::Interrupted`] where it was asked to stop and the disk still took nothing.

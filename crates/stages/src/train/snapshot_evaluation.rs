@@ -13,7 +13,6 @@ use patchwork_dataset::ShardSet;
 use patchwork_diffusion::sampler::{HeunOptions, NoiseLevels, SamplerOptions};
 use patchwork_metrics::{Extraction, Gaussian, frechet_distance};
 use patchwork_networks::checkpoint::load_network;
-use patchwork_pipeline::failure::says_it_may_pass;
 use patchwork_pipeline::protocol::{Job, Progress};
 use patchwork_pipeline::worker::{Context, StageError};
 use patchwork_plot::{Labels, Line, line_plot};
@@ -22,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
-use super::failures::{caught, dispensable, is_of_files};
+use super::failures::dispensable_at_last;
 use super::training::Training;
 use super::{NETWORK_FILE, snapshot_file};
 use crate::device;
@@ -263,26 +262,15 @@ impl Training<'_> {
             .transpose()
     }
 
-    /// The same at the end of training, which then is to be kept whatever its measurement comes to: a failure of files or
-    /// for lack of memory counts, since it may pass; any other is told and leaves the network without a distance.
-    ///
-    /// # Panics
-    /// For lack of memory.
+    /// The same at the end of training, as [`dispensable_at_last`].
     pub(super) fn measure_at_last(
         &mut self,
         file: &str,
         images_seen: u64,
     ) -> Result<Option<f64>, StageError> {
         let context = self.context;
-        let measured = match caught(|| self.measure(file, images_seen)) {
-            Ok(Err(StageError::Failed(error))) if is_of_files(&*error) => {
-                return Err(StageError::Failed(error));
-            }
-            Err(panic) if says_it_may_pass(&panic) => panic!("{panic}"),
-            measured => measured,
-        };
-        let measured = dispensable(context, "measuring a network", || {
-            measured.unwrap_or_else(|panic| panic!("{panic}"))
+        let measured = dispensable_at_last(context, "measuring a network", || {
+            self.measure(file, images_seen)
         })?;
         Ok(measured.flatten())
     }
@@ -310,14 +298,14 @@ impl Images for Evenly<'_> {
         self.count
     }
 
-    fn batch(&self, range: Range<usize>) -> Tensor {
-        let images: Vec<Tensor> = range
+    fn batch(&self, range: Range<usize>) -> Result<Tensor, StageError> {
+        let images = range
             .map(|number| {
                 let index = number * self.data.len() / self.count;
                 self.data.batch(index..index + 1)
             })
-            .collect();
-        Tensor::cat(&images, 0)
+            .collect::<Result<Vec<Tensor>, StageError>>()?;
+        Ok(Tensor::cat(&images, 0))
     }
 }
 
@@ -333,9 +321,10 @@ impl Images for Samples<'_> {
         self.count
     }
 
-    fn batch(&self, range: Range<usize>) -> Tensor {
+    fn batch(&self, range: Range<usize>) -> Result<Tensor, StageError> {
         let seeds: Vec<u64> = (range.start as u64..range.end as u64).collect();
         let labels = self.classes.of(&seeds);
-        in_color(&self.sampler.draw(&seeds, labels.as_deref()))
+        let images = self.sampler.draw(&seeds, labels.as_deref())?;
+        Ok(in_color(&images))
     }
 }

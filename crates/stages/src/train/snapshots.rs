@@ -17,7 +17,7 @@ use patchwork_pipeline::worker::StageError;
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
-use super::failures::{dispensable, once_the_disk_takes_it};
+use super::failures::{dispensable, dispensable_at_last, once_the_disk_takes_it};
 use super::kept::{self, KeptAverage, KeptAverages, record_file};
 use super::training::Training;
 use super::{SNAPSHOT_PREFIX, snapshot_file};
@@ -172,7 +172,7 @@ impl Training<'_> {
         for images in self.state.snapshots.images() {
             let file = snapshot_file(images);
             if !picture_of(&self.context.artifact().join(&file)).is_file() {
-                self.save_samples(&file, images)?;
+                self.save_samples_at_last(&file, images)?;
             }
             if self.state.snapshots.is_measured(images) {
                 continue;
@@ -246,9 +246,22 @@ impl Training<'_> {
         Ok(())
     }
 
+    /// [`Self::save_samples`] at the end of training, as [`dispensable_at_last`].
+    pub(super) fn save_samples_at_last(
+        &mut self,
+        file: &str,
+        images_seen: u64,
+    ) -> Result<(), StageError> {
+        let context = self.context;
+        dispensable_at_last(context, "drawing a network's images", || {
+            self.save_samples(file, images_seen)
+        })?;
+        Ok(())
+    }
+
     /// Draws images of the first seeds from the network in a file of the artifact, as a picture beside it and for
     /// TensorBoard.
-    pub(super) fn save_samples(&mut self, file: &str, images_seen: u64) -> Result<(), StageError> {
+    fn save_samples(&mut self, file: &str, images_seen: u64) -> Result<(), StageError> {
         let count = u64::from(self.settings.snapshot_samples);
         if count == 0 {
             return Ok(());
@@ -271,7 +284,7 @@ impl Training<'_> {
         for seeds in seeds.chunks(SAMPLER_BATCH) {
             let labels: Option<Vec<i64>> =
                 (classes > 0).then(|| seeds.iter().map(|&seed| seed as i64 % classes).collect());
-            let images = sampler.draw(seeds, labels.as_deref());
+            let images = sampler.draw(seeds, labels.as_deref())?;
             let pixels = images.permute([0, 2, 3, 1]).contiguous();
             pictures.extend(
                 Vec::<u8>::try_from(pixels.flatten(0, -1))

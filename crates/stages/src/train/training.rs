@@ -276,7 +276,7 @@ impl Training<'_> {
         let context = self.context;
         once_the_disk_takes_it(context, || self.save_networks(NETWORK_FILE))?;
         self.make_up_for_failures()?;
-        self.save_samples(NETWORK_FILE, self.state.position.images_seen)?;
+        self.save_samples_at_last(NETWORK_FILE, self.state.position.images_seen)?;
         self.measure_at_last(NETWORK_FILE, self.state.position.images_seen)?;
         self.remove_snapshots_but(std::slice::from_ref(&self.state.snapshots))?;
         if self.settings.keep_checkpoint {
