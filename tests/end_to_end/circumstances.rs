@@ -71,7 +71,7 @@ fn a_full_disk_and_a_home_that_cannot_be_written_are_told_and_made_up_for() {
     let copy = tempfile::tempdir().unwrap();
     let output = mounted.shell(&format!(
         "eval $RUN 2> '{copy}/said' & run=$!
-         for _ in {{1..1200}}; do ! grep -q 'waits for space' '{copy}/said' || break; sleep 0.1; done
+         for _ in {{1..1200}}; do ! grep -q 'waits for the disk' '{copy}/said' || break; sleep 0.1; done
          mount -o remount,size=400m \"$HOME_FOLDER\"
          wait $run; echo waited $?
          mount -o remount,ro \"$HOME_FOLDER\"
@@ -86,7 +86,7 @@ fn a_full_disk_and_a_home_that_cannot_be_written_are_told_and_made_up_for() {
         assert!(printed.contains(line), "`{line}`: {printed}\n{messages}");
     }
     for words in [
-        "waits for space",
+        "waits for the disk",
         "No space left",
         "the disk takes what is written again",
         "Read-only file system",

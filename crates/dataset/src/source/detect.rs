@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use patchwork_core::FileError;
+
 use super::lmdb::DATA_FILE;
 use super::open::{tables, unknown_kind};
 use super::settings::Format;
@@ -125,6 +127,9 @@ fn starts_with(path: &Path, mark: &[u8]) -> Result<bool, DatasetError> {
     use std::os::unix::fs::FileExt;
     let file = patchwork_core::file_error::open(path)?;
     let mut head = vec![0; mark.len()];
-    let read = file.read_exact_at(&mut head, 0);
-    Ok(read.is_ok() && head == mark)
+    match file.read_exact_at(&mut head, 0) {
+        Ok(()) => Ok(head == mark),
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(FileError::new("read", path, error).into()),
+    }
 }

@@ -3,6 +3,7 @@
 //! Files whose name begins with a dot and files without an image's ending are not images.
 
 use std::borrow::Cow;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -120,12 +121,15 @@ fn collect(
             continue;
         }
         let key = key(root, &path);
-        // A link that leads nowhere, or to itself, has no metadata.
-        let Ok(metadata) = std::fs::metadata(&path) else {
-            if is_image_name(name) {
-                found.push_refused(key, (), "it is a link that leads nowhere");
+        let metadata = match std::fs::metadata(&path) {
+            Ok(metadata) => metadata,
+            Err(error) if leads_nowhere(&error) => {
+                if is_image_name(name) {
+                    found.push_refused(key, (), "it is a link that leads nowhere");
+                }
+                continue;
             }
-            continue;
+            Err(error) => return Err(FileError::new("read", &path, error).into()),
         };
         if metadata.is_dir() {
             collect(root, &path, above, within, found)?;
@@ -139,6 +143,14 @@ fn collect(
     }
     above.pop();
     Ok(())
+}
+
+/// Whether the error is a link's, rather than the disk's.
+fn leads_nowhere(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::FilesystemLoop | io::ErrorKind::NotADirectory
+    )
 }
 
 /// The path below the root.

@@ -65,7 +65,8 @@ pub fn open(
         _ => open_files(settings, format, cache)?,
     };
     if source.is_empty() {
-        let problem = if settings.split.is_some() || settings.classes.is_some() {
+        let is_part = settings.split.unwrap_or(format.default_part()) != Split::All;
+        let problem = if is_part || settings.classes.is_some() {
             "no image in it or below it is of the part and the classes that `split` and `classes` name"
         } else {
             "no file in it or below it ends as an image's name does (.png, .jpg, .webp, ...)"
@@ -92,7 +93,7 @@ fn open_pixels(
 ) -> Result<Box<dyn Source>, DatasetError> {
     let path = Path::new(&settings.source);
     let labelled = settings.labels == Labels::Source;
-    let split = settings.split.unwrap_or(Split::Train);
+    let split = settings.split.unwrap_or(format.default_part());
     let mut source = match format {
         Format::Mnist => {
             let folder = if path.is_dir() {
@@ -129,7 +130,7 @@ fn open_files(
         _ => &[],
     };
     let split = settings.split;
-    let part = split.unwrap_or(Split::All);
+    let part = split.unwrap_or(format.default_part());
     let place = place_of_images(path, format);
     let celeba_lists;
     let flower_lists;
@@ -150,18 +151,15 @@ fn open_files(
                 Box::new(move |store| lists.select(store, part)),
             )
         }
-        Format::AfhqV2 => {
-            let part = split.unwrap_or(Split::Train);
-            (
-                Vec::new(),
-                Box::new(move |store| {
-                    if settings.format.is_none() {
-                        afhq::refuse_others(settings, store)?;
-                    }
-                    Ok(afhq::select(store, part))
-                }),
-            )
-        }
+        Format::AfhqV2 => (
+            Vec::new(),
+            Box::new(move |store| {
+                if settings.format.is_none() {
+                    afhq::refuse_others(settings, store)?;
+                }
+                Ok(afhq::select(store, part))
+            }),
+        ),
         _ => (
             Vec::new(),
             Box::new(move |store| {

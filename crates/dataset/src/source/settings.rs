@@ -85,6 +85,18 @@ named! {
     }
 }
 
+impl Format {
+    /// The part that users of the data set take.
+    pub(super) fn default_part(self) -> Split {
+        match self {
+            Self::AfhqV2 | Self::Cifar10 | Self::Cifar100 | Self::Mnist => Split::Train,
+            Self::Images | Self::CelebA | Self::Flowers102 | Self::Lmdb | Self::Parquet => {
+                Split::All
+            }
+        }
+    }
+}
+
 /// Which images to take, and what their classes are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceSettings {

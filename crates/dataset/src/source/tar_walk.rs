@@ -44,8 +44,11 @@ impl Compression {
         let unpacked = compression
             .reader(&file)
             .and_then(|reader| reader.take(512).read_to_end(&mut header));
-        let is_tar = unpacked.is_ok() && header.get(257..262) == Some(b"ustar");
-        Ok(is_tar.then_some(compression))
+        match unpacked {
+            Err(error) if error.raw_os_error().is_some() => Err(failed(error)),
+            Ok(_) if header.get(257..262) == Some(b"ustar") => Ok(Some(compression)),
+            _ => Ok(None),
+        }
     }
 
     /// Reads what is uncompressed from the start of the archive.
@@ -71,9 +74,14 @@ pub(super) fn walk(
     compression: Compression,
     take: Take<'_>,
 ) -> Result<(), DatasetError> {
-    let malformed = |error: io::Error| DatasetError::Archive {
-        path: path.to_owned(),
-        problem: format!("it is no whole tar archive: {error}"),
+    let malformed = |error: io::Error| {
+        if error.raw_os_error().is_some() {
+            return FileError::new("read", path, error).into();
+        }
+        DatasetError::Archive {
+            path: path.to_owned(),
+            problem: format!("it is no whole tar archive: {error}"),
+        }
     };
     let file = file_error::open(path)?;
     let allowed = Rc::new(Cell::new(MAX_HEADER_BYTES));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::DeflateDecoder;
 use patchwork_core::Digest;
-use patchwork_core::file_error;
+use patchwork_core::file_error::{self, FileError};
 use rawzip::{CompressionMethod, ErrorKind, FileReader, ZipArchive, ZipArchiveEntryWayfinder};
 use rayon::prelude::*;
 
@@ -35,7 +35,7 @@ struct Place {
 
 /// The names of the first files of an archive.
 pub(super) fn first_names(path: &Path, most: usize) -> Result<Vec<String>, DatasetError> {
-    let malformed = |error| malformed(path, &error);
+    let malformed = |error| malformed(path, error);
     let mut buffer = vec![0; rawzip::RECOMMENDED_BUFFER_SIZE];
     let archive = ZipArchive::from_file(file_error::open(path)?, &mut buffer).map_err(malformed)?;
     let mut entries = archive.entries(&mut buffer);
@@ -48,10 +48,15 @@ pub(super) fn first_names(path: &Path, most: usize) -> Result<Vec<String>, Datas
     Ok(names)
 }
 
-fn malformed(path: &Path, error: &rawzip::Error) -> DatasetError {
-    DatasetError::Archive {
-        path: path.to_owned(),
-        problem: format!("it is no whole zip archive: {error}"),
+fn malformed(path: &Path, error: rawzip::Error) -> DatasetError {
+    match error.into_kind() {
+        ErrorKind::IO(error) if error.raw_os_error().is_some() => {
+            FileError::new("read", path, error).into()
+        }
+        kind => DatasetError::Archive {
+            path: path.to_owned(),
+            problem: format!("it is no whole zip archive: {}", rawzip::Error::from(kind)),
+        },
     }
 }
 
@@ -62,7 +67,7 @@ impl ZipStore {
         beside: &[(&str, &Path)],
         cache: &SourceCache,
     ) -> Result<Self, DatasetError> {
-        let malformed = |error| malformed(path, &error);
+        let malformed = |error| malformed(path, error);
         let mut buffer = vec![0; rawzip::RECOMMENDED_BUFFER_SIZE];
         let file: File = file_error::open(path)?;
         let archive = ZipArchive::from_file(file, &mut buffer).map_err(malformed)?;
