@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::io;
 
+use rustix::io::Errno;
+
 /// The error and its causes, outermost first.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
     let mut chain: Vec<String> = Vec::new();
@@ -51,9 +53,8 @@ pub fn says_it_may_pass(text: &str) -> bool {
 }
 
 fn is_passing(error: &io::Error) -> bool {
-    // What soft mounts and disks that were pulled out give.
-    const EIO: i32 = 5;
-    error.raw_os_error() == Some(EIO)
+    // EIO is what soft mounts give, and disks that were pulled out.
+    error.raw_os_error() == Some(Errno::IO.raw_os_error())
         || matches!(
             error.kind(),
             io::ErrorKind::StorageFull
@@ -113,7 +114,7 @@ mod tests {
                 assert!(may_pass(error.as_ref()), "{error:?}");
             }
         }
-        assert!(may_pass(&io::Error::from_raw_os_error(5)));
+        assert!(may_pass(&io::Error::from(Errno::IO)));
         let denied = Outer::from(Inner::from(file_error(io::ErrorKind::PermissionDenied)));
         assert!(!may_pass(&denied));
     }

@@ -18,7 +18,7 @@ use super::listing::digest_listing;
 use crate::error::DatasetError;
 
 /// How long hashing goes on before its results are saved: an interrupted one goes on from there.
-const SAVE_EVERY: Duration = Duration::from_secs(60);
+const SAVE_EVERY: Duration = Duration::from_mins(1);
 
 /// Where digests of source files are remembered, by path, size and modification time.
 #[derive(Clone, Debug, Default)]

@@ -11,6 +11,7 @@ use patchwork_core::Digest;
 use patchwork_core::durable;
 use patchwork_core::file_error::{self, FileError};
 use rayon::prelude::*;
+use rustix::io::Errno;
 
 use super::cache::SourceCache;
 use super::listing::{Listing, is_image_name};
@@ -147,10 +148,11 @@ fn collect(
 
 /// Whether the error is a link's, rather than the disk's.
 fn leads_nowhere(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::FilesystemLoop | io::ErrorKind::NotADirectory
-    )
+    error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
+        || matches!(
+            error.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+        )
 }
 
 /// The path below the root.
