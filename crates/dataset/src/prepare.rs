@@ -255,8 +255,8 @@ fn make_shard(
 ) -> Result<(Vec<Row>, Vec<Rejected>), DatasetError> {
     let (mut rows, mut rejected) = (Vec::new(), Vec::new());
     let mut start = range.start;
+    let bytes = for_threads(pool, BYTES_PER_REPORT, BYTES_PER_REPORT_A_THREAD);
     while start < range.end {
-        let bytes = for_threads(pool, BYTES_PER_REPORT, BYTES_PER_REPORT_A_THREAD);
         let end = end_of_chunk(source, start, range.end, bytes);
         let made = pool.install(|| -> Result<Vec<Result<Row, Rejection>>, DatasetError> {
             Ok(source

@@ -9,6 +9,7 @@
 mod error;
 
 pub mod patches;
+pub mod transfer;
 
 pub mod denoiser;
 pub mod network_denoiser;

@@ -5,9 +5,9 @@
 use patchwork_networks::Preconditioning;
 use tch::{Kind, Tensor};
 
-use crate::patches::bring;
 use crate::precondition::{IDDPM_LEVELS, STEPS, VE_RANGE, VP_EPSILON};
 use crate::process::VpProcess;
+use crate::transfer::bring;
 use crate::{Conditioning, Denoiser};
 
 /// The distribution of noise levels in training, and the weight that balances them.

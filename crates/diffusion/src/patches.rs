@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::DiffusionError;
+use crate::transfer::bring;
 
 /// One size of patches and the number of times that the batch grows with it.
 ///
@@ -297,15 +298,6 @@ fn crop_by_index(images: &Tensor, rows: &[i64], cols: &[i64], side_h: i64, side_
         .reshape([count, 1, 1, side_w])
         .expand([count, channels, side_h, side_w], false);
     images.gather(2, &rows, false).gather(3, &cols, false)
-}
-
-/// Numbers of the host on a device, without waiting for what the device has to do before.
-///
-/// They may be given up at once: the copy is libtorch's `non_blocking` one, and CUDA has read ordinary host memory when
-/// the call returns. For that it may wait where there is much to read (its documentation, "API synchronization
-/// behavior"), so that whole batches go by page-locked memory instead, which libtorch keeps until the copy is through.
-pub fn bring(numbers: &Tensor, device: Device) -> Tensor {
-    numbers.to_device_(device, numbers.kind(), true, false)
 }
 
 /// Coordinates of `side` pixels from each start along an axis of `resolution` pixels: `[n, side]`, f64.

@@ -9,8 +9,8 @@ use std::sync::LazyLock;
 pub use patchwork_networks::Preconditioning;
 use tch::{Kind, Tensor};
 
-use crate::patches::bring;
 use crate::process::{VpProcess, iddpm_levels};
+use crate::transfer::bring;
 
 /// M: steps that VP and improved DDPM were defined with, on which their networks' noise labels count.
 pub(crate) const STEPS: usize = 1000;

@@ -1,6 +1,6 @@
 //! How many images a shard holds.
 
-use patchwork_core::limits::LARGEST_SHARD_BYTES;
+use patchwork_core::limits::{LARGEST_SHARD_BYTES, most_images_per_shard};
 
 use crate::error::ConfigError;
 use crate::section::Section;
@@ -18,7 +18,7 @@ pub(crate) fn fitting(
     channels: u32,
 ) -> Result<u32, ConfigError> {
     let image_bytes = u64::from(width) * u64::from(height) * u64::from(channels);
-    let most = u64::max(1, LARGEST_SHARD_BYTES / u64::max(1, image_bytes));
+    let most = u64::max(1, most_images_per_shard(image_bytes));
     if u64::from(images_per_shard) <= most {
         return Ok(images_per_shard);
     }

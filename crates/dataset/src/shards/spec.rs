@@ -6,7 +6,7 @@ use std::path::Path;
 use parquet::file::metadata::{FileMetaData, KeyValue};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use patchwork_core::file_error;
-use patchwork_core::limits::LARGEST_SHARD_BYTES;
+use patchwork_core::limits::{LARGEST_SHARD_BYTES, most_images_per_shard};
 use serde::{Deserialize, Serialize};
 
 use super::channels::Channels;
@@ -67,7 +67,7 @@ impl ShardSpec {
 
     /// How many images of this size a shard can hold.
     pub fn most_images_per_shard(&self) -> usize {
-        LARGEST_SHARD_BYTES as usize / self.image_bytes()
+        most_images_per_shard(self.image_bytes() as u64) as usize
     }
 
     /// Reads what a file of a set says of the set.

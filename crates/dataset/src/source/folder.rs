@@ -86,8 +86,8 @@ impl Store for FolderStore {
     }
 
     fn read(&self, files: &[usize]) -> ReadFiles<'_> {
-        let read: Vec<_> = files.par_iter().map(|file| self.read_file(*file)).collect();
-        sort_out(read)
+        let read = files.par_iter().map(|file| self.read_file(*file));
+        read.map(sort_out).collect()
     }
 
     fn dataset_json(&self) -> Option<&[u8]> {

@@ -95,7 +95,8 @@ impl Store for LmdbStore {
     }
 
     fn read(&self, files: &[usize]) -> ReadFiles<'_> {
-        sort_out(files.iter().map(|file| self.read_file(*file)))
+        let read = files.iter().map(|file| self.read_file(*file));
+        read.map(sort_out).collect()
     }
 
     fn digest(&self) -> Digest {

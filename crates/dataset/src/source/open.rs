@@ -65,7 +65,7 @@ pub fn open(
         _ => open_files(settings, format, cache)?,
     };
     if source.is_empty() {
-        let is_part = settings.split.unwrap_or(format.default_part()) != Split::All;
+        let is_part = settings.part(format) != Split::All;
         let problem = if is_part || settings.classes.is_some() {
             "no image in it or below it is of the part and the classes that `split` and `classes` name"
         } else {
@@ -93,7 +93,7 @@ fn open_pixels(
 ) -> Result<Box<dyn Source>, DatasetError> {
     let path = Path::new(&settings.source);
     let labelled = settings.labels == Labels::Source;
-    let split = settings.split.unwrap_or(format.default_part());
+    let split = settings.part(format);
     let mut source = match format {
         Format::Mnist => {
             let folder = if path.is_dir() {
@@ -130,7 +130,7 @@ fn open_files(
         _ => &[],
     };
     let split = settings.split;
-    let part = split.unwrap_or(format.default_part());
+    let part = settings.part(format);
     let place = place_of_images(path, format);
     let celeba_lists;
     let flower_lists;

@@ -85,18 +85,6 @@ named! {
     }
 }
 
-impl Format {
-    /// The part that users of the data set take.
-    pub(super) fn default_part(self) -> Split {
-        match self {
-            Self::AfhqV2 | Self::Cifar10 | Self::Cifar100 | Self::Mnist => Split::Train,
-            Self::Images | Self::CelebA | Self::Flowers102 | Self::Lmdb | Self::Parquet => {
-                Split::All
-            }
-        }
-    }
-}
-
 /// Which images to take, and what their classes are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceSettings {
@@ -114,6 +102,20 @@ pub struct SourceSettings {
     pub classes: Option<Vec<String>>,
     /// Which emoji to take; of no meaning for others.
     pub emoji: EmojiFilter,
+}
+
+impl SourceSettings {
+    /// The part to take of a data set of this format.
+    pub(super) fn part(&self, format: Format) -> Split {
+        self.split.unwrap_or(match format {
+            Format::AfhqV2 | Format::Cifar10 | Format::Cifar100 | Format::Mnist => Split::Train,
+            Format::Images
+            | Format::CelebA
+            | Format::Flowers102
+            | Format::Lmdb
+            | Format::Parquet => Split::All,
+        })
+    }
 }
 
 impl Default for SourceSettings {

@@ -76,8 +76,7 @@ pub(super) enum ReadFailure {
 impl ReadFailure {
     /// The failure behind an error of a reader or decoder over the file at `path`.
     pub(super) fn of_reader(path: &Path, error: io::Error) -> Self {
-        // Decoders and checks of sums have errors of their own, and hand on those of the system as they are.
-        if error.raw_os_error().is_some() {
+        if is_of_system(&error) {
             Self::Failed(FileError::new("read", path, error).into())
         } else {
             Self::Rejected(unreadable(error))
@@ -91,17 +90,32 @@ impl From<Rejection> for ReadFailure {
     }
 }
 
-/// Each file's bytes or rejection, or the first failure that is neither.
-pub(super) fn sort_out<'a>(
-    read: impl IntoIterator<Item = Result<Cow<'a, [u8]>, ReadFailure>>,
-) -> ReadFiles<'a> {
-    read.into_iter()
-        .map(|file| match file {
-            Ok(bytes) => Ok(Ok(bytes)),
-            Err(ReadFailure::Rejected(rejection)) => Ok(Err(rejection)),
-            Err(ReadFailure::Failed(error)) => Err(error),
-        })
-        .collect()
+/// A file's bytes or why it is left out, apart from a failure that says nothing about it.
+pub(super) fn sort_out(
+    read: Result<Cow<'_, [u8]>, ReadFailure>,
+) -> Result<Result<Cow<'_, [u8]>, Rejection>, DatasetError> {
+    match read {
+        Ok(bytes) => Ok(Ok(bytes)),
+        Err(ReadFailure::Rejected(rejection)) => Ok(Err(rejection)),
+        Err(ReadFailure::Failed(error)) => Err(error),
+    }
+}
+
+/// Whether an error of reading is the system's: decoders and checks of sums have errors of their own, and hand on those of
+/// the system as they are.
+pub(super) fn is_of_system(error: &io::Error) -> bool {
+    error.raw_os_error().is_some()
+}
+
+/// Why an archive of this kind cannot be listed.
+pub(super) fn not_listed(path: &Path, kind: &str, error: io::Error) -> DatasetError {
+    if is_of_system(&error) {
+        return FileError::new("read", path, error).into();
+    }
+    DatasetError::Archive {
+        path: path.to_owned(),
+        problem: format!("it is no whole {kind} archive: {error}"),
+    }
 }
 
 /// Why a file cannot be read, whenever one tries.

@@ -125,35 +125,37 @@ impl Store for TarStore {
     fn read(&self, files: &[usize]) -> ReadFiles<'_> {
         let failed = |error| ReadFailure::of_reader(&self.path, error);
         match &self.contents {
-            Contents::File(archive) => {
-                let read: Vec<_> = files
-                    .par_iter()
-                    .map(|file| {
-                        let place = self.usable(*file)?;
-                        let mut bytes = vec![0; place.bytes as usize];
-                        archive
-                            .read_exact_at(&mut bytes, place.start)
-                            .map_err(failed)?;
-                        Ok(Cow::Owned(bytes))
-                    })
-                    .collect();
-                sort_out(read)
-            }
+            Contents::File(archive) => files
+                .par_iter()
+                .map(|file| {
+                    let place = self.usable(*file)?;
+                    let mut bytes = vec![0; place.bytes as usize];
+                    archive
+                        .read_exact_at(&mut bytes, place.start)
+                        .map_err(failed)?;
+                    Ok(Cow::Owned(bytes))
+                })
+                .map(sort_out)
+                .collect(),
             Contents::Stream {
                 file,
                 compression,
                 stream,
             } => {
                 let mut stream = stream.lock().unwrap_or_else(PoisonError::into_inner);
-                sort_out(files.iter().map(|number| {
-                    let place = self.usable(*number)?;
-                    let bytes = read_forward(&mut stream, file, *compression, place);
-                    bytes.map(Cow::Owned).map_err(|error| {
-                        // What the stream is worth after an error is not known.
-                        *stream = None;
-                        failed(error)
+                files
+                    .iter()
+                    .map(|number| {
+                        let place = self.usable(*number)?;
+                        let bytes = read_forward(&mut stream, file, *compression, place);
+                        bytes.map(Cow::Owned).map_err(|error| {
+                            // What the stream is worth after an error is not known.
+                            *stream = None;
+                            failed(error)
+                        })
                     })
-                }))
+                    .map(sort_out)
+                    .collect()
             }
         }
     }

@@ -13,6 +13,7 @@ use std::rc::Rc;
 use flate2::read::MultiGzDecoder;
 use patchwork_core::file_error::{self, FileError};
 
+use super::store::{is_of_system, not_listed};
 use crate::error::DatasetError;
 
 /// The most bytes of headers before a file: names and attributes are far shorter.
@@ -45,7 +46,7 @@ impl Compression {
             .reader(&file)
             .and_then(|reader| reader.take(512).read_to_end(&mut header));
         match unpacked {
-            Err(error) if error.raw_os_error().is_some() => Err(failed(error)),
+            Err(error) if is_of_system(&error) => Err(failed(error)),
             Ok(_) if header.get(257..262) == Some(b"ustar") => Ok(Some(compression)),
             _ => Ok(None),
         }
@@ -74,15 +75,7 @@ pub(super) fn walk(
     compression: Compression,
     take: Take<'_>,
 ) -> Result<(), DatasetError> {
-    let malformed = |error: io::Error| {
-        if error.raw_os_error().is_some() {
-            return FileError::new("read", path, error).into();
-        }
-        DatasetError::Archive {
-            path: path.to_owned(),
-            problem: format!("it is no whole tar archive: {error}"),
-        }
-    };
+    let malformed = |error| not_listed(path, "tar", error);
     let file = file_error::open(path)?;
     let allowed = Rc::new(Cell::new(MAX_HEADER_BYTES));
     if compression == Compression::None {

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::read::DeflateDecoder;
 use patchwork_core::Digest;
-use patchwork_core::file_error::{self, FileError};
+use patchwork_core::file_error;
 use rawzip::{CompressionMethod, ErrorKind, FileReader, ZipArchive, ZipArchiveEntryWayfinder};
 use rayon::prelude::*;
 
@@ -15,7 +15,8 @@ use super::cache::SourceCache;
 use super::listing::{Listing, is_image_name};
 use super::raw::Rejection;
 use super::store::{
-    DATASET_JSON, MAX_JSON_BYTES, ReadFailure, ReadFiles, Store, check_size, sort_out, unreadable,
+    DATASET_JSON, MAX_JSON_BYTES, ReadFailure, ReadFiles, Store, check_size, not_listed, sort_out,
+    unreadable,
 };
 use crate::error::DatasetError;
 
@@ -49,14 +50,14 @@ pub(super) fn first_names(path: &Path, most: usize) -> Result<Vec<String>, Datas
 }
 
 fn malformed(path: &Path, error: rawzip::Error) -> DatasetError {
+    not_listed(path, "zip", as_io(error))
+}
+
+/// The error of the system behind it, or itself as one of reading.
+fn as_io(error: rawzip::Error) -> io::Error {
     match error.into_kind() {
-        ErrorKind::IO(error) if error.raw_os_error().is_some() => {
-            FileError::new("read", path, error).into()
-        }
-        kind => DatasetError::Archive {
-            path: path.to_owned(),
-            problem: format!("it is no whole zip archive: {}", rawzip::Error::from(kind)),
-        },
+        ErrorKind::IO(error) => error,
+        kind => io::Error::other(rawzip::Error::from(kind)),
     }
 }
 
@@ -123,13 +124,8 @@ impl ZipStore {
     fn unpack(&self, place: Place, most: u64) -> Result<Vec<u8>, ReadFailure> {
         let failed = |error| ReadFailure::of_reader(&self.path, error);
         let size = place.data.uncompressed_size_hint();
-        let entry =
-            self.archive
-                .get_entry(place.data)
-                .map_err(|error| match error.into_kind() {
-                    ErrorKind::IO(error) => failed(error),
-                    other => unreadable(rawzip::Error::from(other)).into(),
-                })?;
+        let found = self.archive.get_entry(place.data);
+        let entry = found.map_err(|error| failed(as_io(error)))?;
         let mut bytes = Vec::with_capacity(u64::min(size, most) as usize);
         // One byte more than promised is enough to tell a file that does not end there.
         let limit = u64::min(size, most) + 1;
@@ -190,8 +186,8 @@ impl Store for ZipStore {
     }
 
     fn read(&self, files: &[usize]) -> ReadFiles<'_> {
-        let read: Vec<_> = files.par_iter().map(|file| self.read_file(*file)).collect();
-        sort_out(read)
+        let read = files.par_iter().map(|file| self.read_file(*file));
+        read.map(sort_out).collect()
     }
 
     fn dataset_json(&self) -> Option<&[u8]> {

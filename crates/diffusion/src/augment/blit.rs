@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 use super::AugmentOptions;
 use super::draws::{Gated, Labels};
 use crate::DiffusionError;
-use crate::patches::bring;
+use crate::transfer::bring;
 
 /// Largest shift as a share of the image.
 const TRANSLATE_MAX: f64 = 0.125;

@@ -6,7 +6,7 @@ use super::AugmentOptions;
 use super::draws::{Gated, Labels};
 use super::matrix::{Matrix, identity, product};
 use crate::DiffusionError;
-use crate::patches::bring;
+use crate::transfer::bring;
 
 const BRIGHTNESS_STD: f64 = 0.2;
 const CONTRAST_STD: f64 = 0.5;

@@ -6,7 +6,7 @@ use super::AugmentOptions;
 use super::draws::{Gated, Labels};
 use super::matrix::{Matrix, identity, product, rotate, scale, translate};
 use super::wavelet::{CENTRE_SHIFT, SUPPORT, double, filter, halve};
-use crate::patches::bring;
+use crate::transfer::bring;
 
 /// Standard deviation of the logarithm (base 2) of a scaling, isotropic or not.
 const SCALE_STD: f64 = 0.2;

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use crate::DiffusionError;
-use crate::patches::bring;
+use crate::transfer::bring;
 
 /// Which transformations are drawn: a multiplier of 0 leaves one out, together with its labels.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]

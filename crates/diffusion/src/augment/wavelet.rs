@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::patches::bring;
+use crate::transfer::bring;
 
 /// The scaling filter of the symlet of order 6 (Daubechies 1992, Table 6.3); it sums to √2.
 const SYM6: [f64; 12] = [

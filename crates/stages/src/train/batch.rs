@@ -1,11 +1,14 @@
 //! The images and the draws of a step, as a function of (seed, position).
 
+use std::borrow::Cow;
+
 use patchwork_config::{Execution, TrainSettings};
 use patchwork_core::Seed;
 use patchwork_dataset::{DatasetError, PatchRequest, PatchSize, PatchStream, ShardSet, Share};
 use patchwork_diffusion::augment::{AugmentOptions, GeneratorDraws, augment};
 use patchwork_diffusion::loss::drop_labels;
-use patchwork_diffusion::patches::{bring, crop};
+use patchwork_diffusion::patches::crop;
+use patchwork_diffusion::transfer::bring;
 use patchwork_diffusion::{Round, Side};
 use patchwork_pipeline::worker::StageError;
 use tch::{Cuda, Device, Kind, Tensor};
@@ -36,7 +39,7 @@ pub(crate) struct Batches<'a> {
 pub(crate) struct StepImages {
     requests: Vec<PatchRequest>,
     side: Side,
-    /// Their patches; where there is augmentation, which comes before cropping, the whole images.
+    /// Of what [`Batches::wanted`] names.
     values: HostBatch,
 }
 
@@ -80,10 +83,8 @@ impl<'a> Batches<'a> {
     pub(crate) fn expect(&self, position: &Position, side: Side) {
         if let Some(ahead) = &self.ahead {
             let requests = self.requests(position, side);
-            match &self.augmentation {
-                None => ahead.ask(requests, patch_size(side)),
-                Some(_) => ahead.ask(whole(&requests), self.whole_size()),
-            }
+            let (wanted, size) = self.wanted(&requests, side);
+            ahead.ask(wanted.into_owned(), size);
         }
     }
 
@@ -95,10 +96,8 @@ impl<'a> Batches<'a> {
     /// Reads the images of a step, or waits until they have been.
     pub(crate) fn read(&self, position: &Position, side: Side) -> Result<StepImages, DatasetError> {
         let requests = self.requests(position, side);
-        let values = match &self.augmentation {
-            None => self.gather(&requests, patch_size(side))?,
-            Some(_) => self.gather(&whole(&requests), self.whole_size())?,
-        };
+        let (wanted, size) = self.wanted(&requests, side);
+        let values = self.gather(&wanted, size)?;
         Ok(StepImages {
             requests,
             side,
@@ -177,6 +176,18 @@ impl<'a> Batches<'a> {
         PatchSize {
             height: self.data.height(),
             width: self.data.width(),
+        }
+    }
+
+    /// What is read of a step's images: their patches or, where augmentation comes before cropping, the whole of them.
+    fn wanted<'r>(
+        &self,
+        requests: &'r [PatchRequest],
+        side: Side,
+    ) -> (Cow<'r, [PatchRequest]>, PatchSize) {
+        match &self.augmentation {
+            None => (Cow::Borrowed(requests), patch_size(side)),
+            Some(_) => (Cow::Owned(whole(requests)), self.whole_size()),
         }
     }
 

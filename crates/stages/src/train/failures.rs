@@ -26,16 +26,7 @@ pub(super) fn dispensable<T>(
     what: &str,
     work: impl FnOnce() -> Result<T, StageError>,
 ) -> Result<Option<T>, StageError> {
-    let problem = match caught(work) {
-        Ok(Ok(value)) => return Ok(Some(value)),
-        Ok(Err(StageError::Failed(error))) => error.to_string(),
-        Ok(Err(stop)) => return Err(stop),
-        Err(panic) => panic,
-    };
-    context.warn(format!(
-        "{what} failed ({problem}); training goes on without it"
-    ));
-    Ok(None)
+    told(context, what, caught(work))
 }
 
 /// The same at the end of training, which then is to be kept whatever comes of it: a failure of files or for lack of memory
@@ -50,16 +41,31 @@ pub(super) fn dispensable_at_last<T>(
     what: &str,
     work: impl FnOnce() -> Result<T, StageError>,
 ) -> Result<Option<T>, StageError> {
-    let done = match caught(work) {
+    match caught(work) {
         Ok(Err(StageError::Failed(error))) if is_of_files(&*error) => {
-            return Err(StageError::Failed(error));
+            Err(StageError::Failed(error))
         }
         Err(panic) if says_it_may_pass(&panic) => panic!("{panic}"),
-        done => done,
+        done => told(context, what, done),
+    }
+}
+
+/// What came of something that training can do without: none after a failure, which is told.
+fn told<T>(
+    context: &Context,
+    what: &str,
+    done: Result<Result<T, StageError>, String>,
+) -> Result<Option<T>, StageError> {
+    let problem = match done {
+        Ok(Ok(value)) => return Ok(Some(value)),
+        Ok(Err(StageError::Failed(error))) => error.to_string(),
+        Ok(Err(stop)) => return Err(stop),
+        Err(panic) => panic,
     };
-    dispensable(context, what, || {
-        done.unwrap_or_else(|panic| panic!("{panic}"))
-    })
+    context.warn(format!(
+        "{what} failed ({problem}); training goes on without it"
+    ));
+    Ok(None)
 }
 
 /// Does what training cannot do without; where the disk is full or does not answer it waits, and not for long once asked to

@@ -1,6 +1,7 @@
 //! The memory that a batch is gathered into on its way to the device.
 
 use patchwork_dataset::{DatasetError, PatchRequest, PatchSize, ShardSet};
+use patchwork_diffusion::transfer::bring;
 use tch::{Device, Kind, Tensor};
 
 /// A tensor on the host that patches are written into.
@@ -39,10 +40,7 @@ impl HostBatch {
 
     /// The batch on its device; on CUDA the copy may still be under way, behind which every kernel waits.
     pub(super) fn into_device(self) -> Tensor {
-        match self.device {
-            Device::Cpu => self.values,
-            device => self.values.to_device_(device, Kind::Float, true, false),
-        }
+        bring(&self.values, self.device)
     }
 }
 
