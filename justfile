@@ -30,6 +30,7 @@ readers:
 
 # what CI runs: format, clippy, all tests
 test: setup readers
+    scripts/check-links.py
     cargo fmt --all --check
     cargo clippy --release --workspace --all-targets --locked -- -D warnings
     cargo test --release --workspace --locked

@@ -1,4 +1,4 @@
-//! docs/command-line.md is kept to: each command prints the fields that the page names, and no others.
+//! docs/reference/command-line.md is kept to: each command prints the fields that the page names, and no others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -62,7 +62,7 @@ fn row(program: &Program, arguments: &[&str]) -> Fields {
 
 #[test]
 fn commands_print_the_fields_that_are_documented() {
-    let page = fs::read_to_string(workspace().join("docs/command-line.md")).unwrap();
+    let page = fs::read_to_string(workspace().join("docs/reference/command-line.md")).unwrap();
     let mut expected = documented(&page);
     // The columns of the question; and what `run` prints, by the same function.
     expected.remove("query \"SQL\"").unwrap();

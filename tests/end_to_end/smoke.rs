@@ -82,9 +82,9 @@ fn the_smoke_pipeline_runs_is_cached_and_answers_questions() {
     documented_questions_are_answered(&program);
 }
 
-/// Every question of docs/registry.md, asked of a registry with two runs that succeeded.
+/// Every question of docs/reference/registry.md, asked of a registry with two runs that succeeded.
 fn documented_questions_are_answered(program: &Program) {
-    let page = std::fs::read_to_string(workspace().join("docs/registry.md")).unwrap();
+    let page = std::fs::read_to_string(workspace().join("docs/reference/registry.md")).unwrap();
     let questions: Vec<String> = page
         .split("```sql\n")
         .skip(1)

@@ -1,4 +1,4 @@
-//! `just bench registry`: every question of docs/registry.md, asked of a registry with 10,000 runs and five million
+//! `just bench registry`: every question of docs/reference/registry.md, asked of a registry with 10,000 runs and five million
 //! points; each is to be answered within 0.2 s. Another size: `just bench registry RUNS POINTS_A_RUN`.
 
 #![expect(
@@ -81,7 +81,7 @@ async fn ask(registry: &Registry, sql: &str) -> (Duration, usize) {
 
 /// The questions of the page, with their SQL.
 fn questions() -> Vec<(String, String)> {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/registry.md");
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/registry.md");
     let page = std::fs::read_to_string(page).unwrap();
     let parts: Vec<&str> = page.split("```sql\n").collect();
     parts

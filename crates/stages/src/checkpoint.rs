@@ -55,7 +55,7 @@ impl CheckpointError {
     fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Network(NetworkError::SettingsMissing { .. }) => Some(
-                "give them as JSON with `patchwork checkpoint import FILE --config JSON --out OUT`; docs/checkpoints.md \
+                "give them as JSON with `patchwork checkpoint import FILE --config JSON --out OUT`; docs/reference/checkpoints.md \
                  lists the keys",
             ),
             Self::Network(NetworkError::SettingsTwice { .. }) => Some("leave out `--config`"),

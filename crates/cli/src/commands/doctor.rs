@@ -20,7 +20,7 @@ use crate::worker_program::{self, LIBTORCH_VERSION, Probe};
 /// Free space below which a run may fail: artifacts of the demo and its checkpoints take about 200 MiB.
 const LEAST_FREE_BYTES: u64 = 1 << 30;
 
-/// What CelebA at 64x64 takes at most, by the arithmetic in docs/datasets.md.
+/// What CelebA at 64x64 takes at most, by the arithmetic in docs/reference/data-sets.md.
 const CELEBA_BYTES: u64 = 8_000_000_000;
 
 struct Finding {
@@ -195,7 +195,7 @@ async fn registry(home: &Path) -> Result<String, String> {
 }
 
 fn space(home: &Path) -> Result<String, String> {
-    const CELEBA: &str = "one of CelebA at 64x64 takes about 8 GB (docs/datasets.md)";
+    const CELEBA: &str = "one of CelebA at 64x64 takes about 8 GB (docs/reference/data-sets.md)";
     let path = if home.exists() { home } else { Path::new(".") };
     let stat = rustix::fs::statvfs(path).map_err(|error| error.to_string())?;
     let free = stat.f_bavail * stat.f_frsize;

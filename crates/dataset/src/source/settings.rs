@@ -92,7 +92,7 @@ pub struct SourceSettings {
     pub source: String,
     /// How it lies on disk; none = what its content looks like.
     pub format: Option<Format>,
-    /// The part to take; none = what the format's users take: see `docs/datasets.md`.
+    /// The part to take; none = what the format's users take: see `docs/reference/data-sets.md`.
     pub split: Option<Split>,
     /// What gives an image its class.
     pub labels: Labels,
