@@ -12,6 +12,7 @@ mod crash;
 mod dataset;
 mod distances;
 mod documented;
+mod earlier;
 mod endurance;
 mod evaluation;
 mod faults;
