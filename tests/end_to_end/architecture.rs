@@ -8,6 +8,7 @@ use crate::program::workspace;
 /// The workspace's crates, but for the program, which may know everything.
 const CRATES: &[&str] = &[
     "core",
+    "terms",
     "config",
     "registry",
     "dataset",

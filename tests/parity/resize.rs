@@ -1,6 +1,6 @@
 //! `resize`: images made square and scaled as Pillow does, one `input/N` each with its `output/N/…`.
 
-use patchwork_dataset::transform::{Size, Transform};
+use patchwork_dataset::transform::{Size, Transform, apply};
 use tch::{Kind, Tensor};
 
 use crate::runner::{Case, Tensors};
@@ -23,8 +23,7 @@ pub(crate) fn run(case: &mut Case) -> Result<Tensors, String> {
         ] {
             let name = format!("output/{number}/{output}");
             let side = case.tensor(&name)?.size()[0];
-            let resized = transform
-                .apply(&pixels, 3, from, Size::square(side as usize))
+            let resized = apply(transform, &pixels, 3, from, Size::square(side as usize))
                 .map_err(|error| format!("{name}: {error}"))?;
             ours.insert(name, Tensor::from_slice(&resized).reshape([side, side, 3]));
         }

@@ -133,8 +133,8 @@ pub(crate) enum CliError {
     WorkerStart { path: PathBuf, cause: String },
 }
 
-/// What is wrong with a configuration can have a hint of its own.
 impl CliError {
+    /// The next step, for a line of its own.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Config(error) => error.hint(),

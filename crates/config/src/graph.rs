@@ -1,9 +1,10 @@
 //! Which stage reads which: defaults, existence, kinds, cycles.
 
+use patchwork_terms::Kind;
+
 use crate::error::ConfigError;
 use crate::nearest::nearest;
 use crate::section::Section;
-use crate::settings::Kind;
 
 /// A stage before its `needs` are known.
 pub(crate) struct Draft<'a> {

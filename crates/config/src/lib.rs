@@ -32,24 +32,14 @@ mod value;
 pub use error::{ConfigError, Location, Problem};
 pub use pipeline::{Execution, Pipeline, Stage, Variant};
 pub use resolve::load;
-pub use settings::evaluate::{Baseline, EvaluateSettings, Metric};
+pub use settings::StageSettings;
+pub use settings::evaluate::EvaluateSettings;
 pub use settings::grid::Grid;
-pub use settings::network::{Architecture, NetworkSettings};
-pub use settings::prepare::{
-    EmojiGroup, EmojiSettings, Format, ImageChannels, Labels, PrepareSettings, SkinTones, Split,
-    Transform,
-};
-pub use settings::reference::{
-    Crop, ExtractorChoice, ReferenceSettings, Resize, TorchScriptSettings,
-};
-pub use settings::sample::{
-    Discretization, Export, NoiseSchedule, Region, SampleLabels, SampleSettings, Scaling, Solver,
-};
+pub use settings::network::NetworkSettings;
+pub use settings::prepare::{EmojiSettings, PrepareSettings};
+pub use settings::reference::{ExtractorChoice, ReferenceSettings, TorchScriptSettings};
+pub use settings::sample::{Region, SampleSettings};
 pub use settings::seeds::SeedRange;
 pub use settings::snapshot_evaluation::SnapshotEvaluationSettings;
-pub use settings::train::{
-    AugmentOperation, EmaKind, OnDivergence, PatchSchedule, Precision, Preconditioning,
-    TrainSettings, images_of_kimg,
-};
-pub use settings::{Kind, StageSettings};
+pub use settings::train::{TrainSettings, images_of_kimg};
 pub use single::{SingleStage, load_stage};

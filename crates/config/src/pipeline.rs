@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use patchwork_terms::{Kind, OnDivergence};
 use serde::{Deserialize, Serialize};
 
-use crate::settings::train::OnDivergence;
-use crate::settings::{Kind, StageSettings};
+use crate::settings::StageSettings;
 
 /// A pipeline in which every setting that can change a result has its value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -3,13 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use patchwork_terms::Kind;
+
 use crate::error::{ConfigError, Location, Problem};
 use crate::graph::{Draft, resolve_needs};
 use crate::nearest::nearest;
 use crate::pipeline::{Execution, Pipeline, Stage, Variant};
 use crate::section::Section;
 use crate::settings::train::kimg;
-use crate::settings::{Kind, StageSettings};
+use crate::settings::{self, StageSettings};
 use crate::tree::{Data, Entry, Table};
 use crate::{file, matrix, overrides, rules};
 
@@ -168,7 +170,7 @@ pub(crate) fn draft(entry: &Entry) -> Result<Draft<'_>, ConfigError> {
             ))
         })?
     };
-    let mut keys = [kind.keys(), STAGE_KEYS].concat();
+    let mut keys = [settings::keys(kind), STAGE_KEYS].concat();
     if kind == Kind::Train {
         keys.extend(TRAIN_KEYS);
     }

@@ -1,16 +1,21 @@
 //! What must hold between the settings of different stages.
 
+use patchwork_terms::{
+    AugmentOperation, Baseline, Channels, EmaKind, Kind, Labels, PatchShare, SampleLabels,
+    patch_shares,
+};
+
 use crate::error::ConfigError;
 use crate::graph::Draft;
 use crate::pipeline::Stage;
 use crate::section::Section;
-use crate::settings::evaluate::{Baseline, EvaluateSettings};
+use crate::settings::StageSettings;
+use crate::settings::evaluate::EvaluateSettings;
 use crate::settings::network::KEYS as NETWORK_KEYS;
-use crate::settings::prepare::{ImageChannels, Labels, PrepareSettings};
-use crate::settings::sample::{Region, SampleLabels, SampleSettings};
+use crate::settings::prepare::PrepareSettings;
+use crate::settings::sample::{Region, SampleSettings};
 use crate::settings::shards;
-use crate::settings::train::{AugmentOperation, EmaKind, TrainSettings};
-use crate::settings::{Kind, StageSettings};
+use crate::settings::train::TrainSettings;
 
 /// Fits every stage to those that it reads, where its defaults depend on them. `drafts` and `stages` are in the same order.
 pub(crate) fn fit(drafts: &[Draft<'_>], stages: &mut [Stage]) -> Result<(), ConfigError> {
@@ -84,14 +89,14 @@ fn check_train(
     let network_section = section.table("network", NETWORK_KEYS)?;
     let network_section = network_section.as_ref().unwrap_or(section);
     let divisor = network.side_divisor();
-    let used = |probability: f64, fraction: u32| probability > 0.0 || fraction == 1;
-    for (fraction, probability) in train.patch_sides() {
-        if !used(probability, fraction) {
-            continue;
-        }
-        if !resolution.is_multiple_of(fraction) || !(resolution / fraction).is_multiple_of(divisor)
-        {
-            let side = f64::from(resolution) / f64::from(fraction);
+    let is_used = |share: &PatchShare| share.probability > 0.0 || share.divisor == 1;
+    for share in patch_shares(train.full_image_ratio)
+        .iter()
+        .filter(|share| is_used(share))
+    {
+        let part = share.divisor;
+        if !resolution.is_multiple_of(part) || !(resolution / part).is_multiple_of(divisor) {
+            let side = f64::from(resolution) / f64::from(part);
             let problem = format!(
                 "has {} levels, which need sides divisible by {divisor}, but with {images} and `full_image_ratio` = {} \
                  training uses patches of side {side}",
@@ -154,7 +159,7 @@ fn check_augmentation(
         );
         return Err(section.invalid("augment_operations", problem));
     }
-    if data.channels == ImageChannels::Grey
+    if data.channels == Channels::Grey
         && let Some(color) = chosen(AugmentOperation::COLOR)
     {
         let problem = format!(
@@ -242,7 +247,6 @@ fn check_sample(
     }
 }
 
-/// A region is drawn by coordinates, and has to pass the network's levels.
 /// Some metrics compare features themselves, which the reference has to keep.
 fn check_features(
     section: &Section<'_>,

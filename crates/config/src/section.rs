@@ -99,9 +99,10 @@ impl<'a> Section<'a> {
         };
         let data = &entry.value.data;
         T::from_data(data).map(Some).ok_or_else(|| {
-            let nearest = misspelt(data, T::words())
-                .and_then(|typed| nearest(typed, T::words().iter().copied()));
-            let found = match misspelt(data, T::words()) {
+            let words = T::words();
+            let misspelt = misspelt(data, &words);
+            let nearest = misspelt.and_then(|typed| nearest(typed, words.iter().copied()));
+            let found = match misspelt {
                 Some(typed) => format!("{typed:?}"),
                 None => data.to_string(),
             };

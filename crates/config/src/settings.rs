@@ -11,51 +11,25 @@ pub(crate) mod shards;
 pub(crate) mod snapshot_evaluation;
 pub(crate) mod train;
 
-use std::fmt;
-
+use patchwork_terms::Kind;
 use serde::Serialize;
 
 use crate::error::ConfigError;
 use crate::section::Section;
-use crate::value::choice;
 use evaluate::EvaluateSettings;
 use prepare::PrepareSettings;
 use reference::ReferenceSettings;
 use sample::SampleSettings;
 use train::TrainSettings;
 
-choice! {
-    /// What a stage does.
-    pub enum Kind {
-        /// Raw images to a sharded data set.
-        Prepare = "prepare",
-        /// A data set to the statistics of its features.
-        Reference = "reference",
-        /// A data set to a network.
-        Train = "train",
-        /// A network to images.
-        Sample = "sample",
-        /// Sampled images against reference statistics.
-        Evaluate = "evaluate",
-    }
-}
-
-impl Kind {
-    /// The keys of this kind's own settings.
-    pub(crate) fn keys(self) -> &'static [&'static str] {
-        match self {
-            Self::Prepare => prepare::KEYS,
-            Self::Reference => reference::KEYS,
-            Self::Train => train::KEYS,
-            Self::Sample => sample::KEYS,
-            Self::Evaluate => evaluate::KEYS,
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.name())
+/// The keys of a kind's own settings.
+pub(crate) fn keys(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Prepare => prepare::KEYS,
+        Kind::Reference => reference::KEYS,
+        Kind::Train => train::KEYS,
+        Kind::Sample => sample::KEYS,
+        Kind::Evaluate => evaluate::KEYS,
     }
 }
 

@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use patchwork_terms::Kind;
+
 use crate::error::{ConfigError, Location, Problem};
 use crate::pipeline::Stage;
 use crate::resolve::{CPU, device, draft, execution};
 use crate::section::Section;
-use crate::settings::{Kind, StageSettings};
+use crate::settings::StageSettings;
 use crate::tree::{Data, Entry, Node, Table};
 use crate::{file, overrides, rules};
 

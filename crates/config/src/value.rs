@@ -8,8 +8,8 @@ pub(crate) trait FromData: Sized {
     fn expected() -> String;
 
     /// The words that are allowed, where only some are.
-    fn words() -> &'static [&'static str] {
-        &[]
+    fn words() -> Vec<&'static str> {
+        Vec::new()
     }
 
     /// The value, if the data is of this type.
@@ -91,7 +91,7 @@ impl<T: FromData> FromData for Vec<T> {
         format!("a list, each item {}", T::expected())
     }
 
-    fn words() -> &'static [&'static str] {
+    fn words() -> Vec<&'static str> {
         T::words()
     }
 
@@ -113,7 +113,7 @@ impl<T: FromData> FromData for OneOrMany<T> {
         format!("{}, or a list of them", T::expected())
     }
 
-    fn words() -> &'static [&'static str] {
+    fn words() -> Vec<&'static str> {
         T::words()
     }
 
@@ -125,48 +125,51 @@ impl<T: FromData> FromData for OneOrMany<T> {
     }
 }
 
-/// Declares an enum whose values are words in files and in JSON.
-macro_rules! choice {
-    (
-        $(#[$attribute:meta])*
-        pub enum $name:ident {
-            $($(#[$variant_attribute:meta])* $variant:ident = $word:literal,)+
-        }
-    ) => {
-        $(#[$attribute])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-        pub enum $name {
-            $($(#[$variant_attribute])* #[serde(rename = $word)] $variant,)+
-        }
-
-        impl $name {
-            /// Every value, in order.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-
-            /// The word for it in pipeline files.
-            pub fn name(self) -> &'static str {
-                match self { $(Self::$variant => $word),+ }
-            }
-        }
-
-        impl crate::value::FromData for $name {
+/// Words are read from strings.
+macro_rules! read_words {
+    ($($name:ident),+) => {
+        $(impl FromData for patchwork_terms::$name {
             fn expected() -> String {
-                format!("one of {}", [$(concat!("`", $word, "`")),+].join(", "))
+                let words: Vec<String> = Self::words().iter().map(|word| format!("`{word}`")).collect();
+                format!("one of {}", words.join(", "))
             }
 
-            fn words() -> &'static [&'static str] {
-                &[$($word),+]
+            fn words() -> Vec<&'static str> {
+                Self::ALL.iter().map(|value| value.name()).collect()
             }
 
-            fn from_data(data: &crate::tree::Data) -> Option<Self> {
+            fn from_data(data: &Data) -> Option<Self> {
                 match data {
-                    crate::tree::Data::Text(text) => {
-                        Self::ALL.iter().copied().find(|value| value.name() == text)
-                    }
+                    Data::Text(text) => Self::from_name(text),
                     _ => None,
                 }
             }
-        }
+        })+
     };
 }
-pub(crate) use choice;
+read_words!(
+    Architecture,
+    AugmentOperation,
+    Baseline,
+    Crop,
+    Discretization,
+    EmaKind,
+    EmojiGroup,
+    Export,
+    Format,
+    Kind,
+    Labels,
+    Metric,
+    NoiseSchedule,
+    OnDivergence,
+    PatchSchedule,
+    Precision,
+    Preconditioning,
+    Resize,
+    SampleLabels,
+    Scaling,
+    SkinTones,
+    Solver,
+    Split,
+    Transform
+);

@@ -3,7 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use patchwork_config::{Kind, Labels, Pipeline, SeedRange, Stage, StageSettings, load, load_stage};
+use patchwork_config::{Pipeline, SeedRange, Stage, StageSettings, load, load_stage};
+use patchwork_terms::{Kind, Labels};
 
 const SMALL: &str = r#"name = "small"
 
@@ -415,6 +416,11 @@ fn refusals_say_where_and_what() {
         "builtin:twemoji",
         "data\"\nlabels = \"group",
         "`group` is for `builtin:twemoji`",
+    );
+    check(
+        "resolution = 32",
+        "resolution = 32\nemoji.groups = [\"flag\"]",
+        "did you mean `flags`?",
     );
     check(
         "resolution = 32",

@@ -7,7 +7,7 @@ use patchwork_core::Seed;
 use crate::error::DatasetError;
 use crate::loader::ShardSet;
 use crate::order::Order;
-use crate::shards::Channels;
+use crate::shards::{Channels, color_type};
 
 /// White pixels between the pictures of a set's contact sheet.
 const GAP: usize = 4;
@@ -141,7 +141,7 @@ pub fn grid_png(
             &sheet,
             sheet_width as u32,
             sheet_height as u32,
-            channels.color_type(),
+            color_type(channels),
         )
         .map_err(DatasetError::Encode)?;
     Ok(png)

@@ -6,7 +6,7 @@
 //! that [`order`] gives. [`inspect`] and [`grid`] show a folder to people, [`export`] writes it for other programs,
 //! [`verify`] finds what is damaged in it.
 //!
-//! The only crate with arrow, parquet, polars and image codecs. It knows nothing of tensors, networks,
+//! The only crate with arrow, parquet and image codecs. It knows nothing of tensors, networks,
 //! pipelines, SQL or the command line, and builds without libtorch.
 
 pub mod compose;

@@ -20,7 +20,7 @@ use crate::decode::{MemoryGate, decode, orientation};
 use crate::error::DatasetError;
 use crate::shards::{Channels, Rejected, Row, ShardSetWriter, ShardSpec};
 use crate::source::{Payload, RawImage, Rejection, Source};
-use crate::transform::{Size, Transform, mirror};
+use crate::transform::{self, Size, Transform, mirror};
 
 /// Images between two reports of progress.
 const IMAGES_PER_REPORT: usize = 256;
@@ -102,7 +102,7 @@ pub fn prepare(
         .num_threads(usize::max(1, threads))
         .build()
         .map_err(|source| DatasetError::Threads { threads, source })?;
-    if !settings.transform.suits(settings.size) {
+    if !transform::suits(settings.transform, settings.size) {
         return Err(DatasetError::Setting {
             setting: "transform",
             value: format!("\"{}\"", settings.transform.name()),
@@ -233,7 +233,7 @@ fn spec(settings: &PrepareSettings, source: &dyn Source) -> ShardSpec {
     if let Some(credit) = source.credit() {
         metadata.insert("credit".to_owned(), credit.to_owned());
     }
-    let size = settings.transform.output(settings.size);
+    let size = transform::output(settings.transform, settings.size);
     ShardSpec {
         width: size.width,
         height: size.height,
@@ -322,9 +322,7 @@ fn make_row(
         height: height as usize,
     };
     let channels = settings.channels.count();
-    let pixels = settings
-        .transform
-        .apply(&composed, channels, from, settings.size)?;
+    let pixels = transform::apply(settings.transform, &composed, channels, from, settings.size)?;
     Ok(Row {
         key: entry.key.to_owned(),
         label: entry.label,
@@ -352,7 +350,7 @@ fn to_pixels(
 }
 
 fn mirror_row(settings: &PrepareSettings, row: &Row) -> Row {
-    let width = settings.transform.output(settings.size).width;
+    let width = transform::output(settings.transform, settings.size).width;
     Row {
         key: format!("{}#mirrored", row.key),
         pixels: mirror(&row.pixels, width, settings.channels.count()),

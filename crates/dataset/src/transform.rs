@@ -1,5 +1,7 @@
 //! Bringing images to the size of the data set, with Pillow's arithmetic, and mirroring them.
 
+pub use patchwork_terms::Transform;
+
 use crate::resample::{Filter, resize};
 use crate::source::Rejection;
 
@@ -22,101 +24,56 @@ impl Size {
     }
 }
 
-/// How an image of any size comes to the wanted one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transform {
-    /// The largest centred part of the wanted proportions, by the Lanczos filter.
-    CenterCrop,
-    /// The same for a wanted size that is wider than high, on a black square of its width.
-    CenterCropWide,
-    /// As Dhariwal and Nichol (arXiv 2105.05233): halved by averaging while that leaves at least the wanted side,
-    /// then bicubic to the shorter side, then the centre. Square only.
-    CenterCropDhariwal,
-    /// The whole image, without regard to its proportions, by the Lanczos filter.
-    Stretch,
+/// The size of the images that [`apply`] gives when `wanted` is asked for.
+pub fn output(transform: Transform, wanted: Size) -> Size {
+    match transform {
+        Transform::CenterCropWide => Size::square(wanted.width),
+        _ => wanted,
+    }
 }
 
-impl Transform {
-    /// Every transform.
-    pub const ALL: [Self; 4] = [
-        Self::CenterCrop,
-        Self::CenterCropWide,
-        Self::CenterCropDhariwal,
-        Self::Stretch,
-    ];
+/// Whether the transform can give that size.
+pub fn suits(transform: Transform, wanted: Size) -> bool {
+    match transform {
+        Transform::CenterCropWide => wanted.width >= wanted.height,
+        Transform::CenterCropDhariwal => wanted.width == wanted.height,
+        Transform::CenterCrop | Transform::Stretch => true,
+    }
+}
 
-    /// The name in pipeline files and in the shards' metadata.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::CenterCrop => "center-crop",
-            Self::CenterCropWide => "center-crop-wide",
-            Self::CenterCropDhariwal => "center-crop-dhariwal",
-            Self::Stretch => "stretch",
+/// Crops and resizes an image of 1 to 4 channels.
+///
+/// # Shapes
+/// - `pixels`: `[from.height, from.width, channels]`, u8
+/// - returns: `[height, width, channels]` of [`output`]`(transform, wanted)`, u8
+pub fn apply(
+    transform: Transform,
+    pixels: &[u8],
+    channels: usize,
+    from: Size,
+    wanted: Size,
+) -> Result<Vec<u8>, Rejection> {
+    if from.width == 0 || from.height == 0 || pixels.len() != from.width * from.height * channels {
+        return Err(Rejection::new(format!(
+            "{} bytes are no image of {} x {} pixels",
+            pixels.len(),
+            from.width,
+            from.height
+        )));
+    }
+    Ok(match transform {
+        Transform::Stretch => resize(pixels, channels, from, wanted, Filter::Lanczos),
+        Transform::CenterCrop => center_crop(pixels, channels, from, wanted),
+        Transform::CenterCropWide => {
+            let scaled = center_crop(pixels, channels, from, wanted);
+            let side = wanted.width;
+            let line = side * channels;
+            let mut square = vec![0; side * line];
+            square[(side - wanted.height) / 2 * line..][..scaled.len()].copy_from_slice(&scaled);
+            square
         }
-    }
-
-    /// The transform of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|transform| transform.name() == name)
-    }
-
-    /// The size of the images that [`apply`](Self::apply) gives when `wanted` is asked for.
-    pub fn output(self, wanted: Size) -> Size {
-        match self {
-            Self::CenterCropWide => Size::square(wanted.width),
-            _ => wanted,
-        }
-    }
-
-    /// Whether the transform can give that size.
-    pub fn suits(self, wanted: Size) -> bool {
-        match self {
-            Self::CenterCropWide => wanted.width >= wanted.height,
-            Self::CenterCropDhariwal => wanted.width == wanted.height,
-            Self::CenterCrop | Self::Stretch => true,
-        }
-    }
-
-    /// Crops and resizes an image of 1 to 4 channels.
-    ///
-    /// # Shapes
-    /// - `pixels`: `[from.height, from.width, channels]`, u8
-    /// - returns: `[height, width, channels]` of [`output(wanted)`](Self::output), u8
-    pub fn apply(
-        self,
-        pixels: &[u8],
-        channels: usize,
-        from: Size,
-        wanted: Size,
-    ) -> Result<Vec<u8>, Rejection> {
-        if from.width == 0
-            || from.height == 0
-            || pixels.len() != from.width * from.height * channels
-        {
-            return Err(Rejection::new(format!(
-                "{} bytes are no image of {} x {} pixels",
-                pixels.len(),
-                from.width,
-                from.height
-            )));
-        }
-        Ok(match self {
-            Self::Stretch => resize(pixels, channels, from, wanted, Filter::Lanczos),
-            Self::CenterCrop => center_crop(pixels, channels, from, wanted),
-            Self::CenterCropWide => {
-                let scaled = center_crop(pixels, channels, from, wanted);
-                let side = wanted.width;
-                let line = side * channels;
-                let mut square = vec![0; side * line];
-                square[(side - wanted.height) / 2 * line..][..scaled.len()]
-                    .copy_from_slice(&scaled);
-                square
-            }
-            Self::CenterCropDhariwal => center_crop_dhariwal(pixels, channels, from, wanted),
-        })
-    }
+        Transform::CenterCropDhariwal => center_crop_dhariwal(pixels, channels, from, wanted),
+    })
 }
 
 fn center_crop(pixels: &[u8], channels: usize, from: Size, wanted: Size) -> Vec<u8> {
@@ -212,11 +169,11 @@ mod tests {
     fn an_image_of_the_right_size_stays_as_it_is_and_a_wide_one_loses_its_sides() {
         let pixels: Vec<u8> = (0..192).collect();
         let size = Size::square(8);
-        for transform in Transform::ALL {
-            assert_eq!(transform.apply(&pixels, 3, size, size).unwrap(), pixels);
+        for &transform in Transform::ALL {
+            assert_eq!(apply(transform, &pixels, 3, size, size).unwrap(), pixels);
             assert_eq!(Transform::from_name(transform.name()), Some(transform));
             let wrong = Size { height: 7, ..size };
-            assert!(transform.apply(&pixels, 3, wrong, size).is_err());
+            assert!(apply(transform, &pixels, 3, wrong, size).is_err());
         }
         let line: Vec<u8> = (0..12).collect();
         let from = Size {
@@ -224,9 +181,7 @@ mod tests {
             height: 1,
         };
         assert_eq!(
-            Transform::CenterCrop
-                .apply(&line, 3, from, Size::square(1))
-                .unwrap(),
+            apply(Transform::CenterCrop, &line, 3, from, Size::square(1)).unwrap(),
             [3, 4, 5]
         );
     }
@@ -243,12 +198,13 @@ mod tests {
             height: 2,
         };
         let transform = Transform::CenterCropWide;
-        assert_eq!(transform.output(wanted), Size::square(4));
-        let image = transform.apply(&white, 1, from, wanted).unwrap();
+        assert_eq!(output(transform, wanted), Size::square(4));
+        let image = apply(transform, &white, 1, from, wanted).unwrap();
         assert_eq!(image, [[0; 4], [255; 4], [255; 4], [0; 4]].concat());
-        assert!(!transform.suits(Size {
+        let high = Size {
             width: 2,
-            height: 4
-        }));
+            height: 4,
+        };
+        assert!(!suits(transform, high));
     }
 }

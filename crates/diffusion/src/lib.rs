@@ -46,7 +46,7 @@ pub use latents::{seeded_latents, to_pixels};
 pub use learning_rate::LearningRate;
 pub use network_denoiser::NetworkDenoiser;
 pub use optimizer::{Adam, AdamOptions};
-pub use patches::{PatchSides, Schedule, Side, StepPlan};
+pub use patches::{PatchSides, Side, StepPlan};
 pub use posthoc::{PowerProfile, Reconstruction, reconstruct};
 pub use precondition::Preconditioning;
 pub use round::Round;

@@ -4,6 +4,7 @@
 //! network where each of its pixels lies in the whole image, so that one network learns every part and every scale.
 //! Source: Patch Diffusion (arXiv 2304.12526), sections 3.1 to 3.3.
 
+use patchwork_terms::{PatchSchedule, patch_shares};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -60,19 +61,11 @@ pub struct PatchSides {
 }
 
 impl PatchSides {
-    /// Sides R/4 and R/2 and the whole image of a pixel model with probabilities (1-p)·2/5, (1-p)·3/5 and p, where R is
-    /// the shorter side of the image.
+    /// The sides of a pixel model ([`patch_shares`]), of which R is the shorter side of the image.
     pub fn pixel(height: i64, width: i64, full_image_ratio: f64) -> Result<Self, DiffusionError> {
-        let rest = 1.0 - full_image_ratio;
-        Self::divided(
-            [height, width],
-            full_image_ratio,
-            &[
-                (4, rest * 2.0 / 5.0),
-                (2, rest * 3.0 / 5.0),
-                (1, full_image_ratio),
-            ],
-        )
+        let shares = patch_shares(full_image_ratio);
+        let parts = shares.map(|share| (share.divisor.into(), share.probability));
+        Self::divided([height, width], full_image_ratio, &parts)
     }
 
     /// Sides R/2 and R of a latent model with probabilities 1-p and p.
@@ -124,6 +117,30 @@ impl PatchSides {
             .sum()
     }
 
+    /// The side of a step, from a uniform draw in [0, 1) and the progress (images seen / duration).
+    ///
+    /// # Determinism
+    /// A function of its arguments alone: every rank that gives the same draw gets the same side.
+    pub fn side_at(&self, schedule: PatchSchedule, uniform: f64, progress: f64) -> Side {
+        match schedule {
+            PatchSchedule::Stochastic => self.at(uniform),
+            PatchSchedule::Progressive => self.at(progress),
+        }
+    }
+
+    /// The side of a step together with what it counts on the clock.
+    pub fn plan(&self, schedule: PatchSchedule, uniform: f64, progress: f64) -> StepPlan {
+        let side = self.side_at(schedule, uniform, progress);
+        let images_multiplier = match schedule {
+            PatchSchedule::Stochastic => self.mean_multiplier(),
+            PatchSchedule::Progressive => side.multiplier as f64,
+        };
+        StepPlan {
+            side,
+            images_multiplier,
+        }
+    }
+
     fn divided(
         [height, width]: [i64; 2],
         full_image_ratio: f64,
@@ -173,16 +190,6 @@ impl PatchSides {
     }
 }
 
-/// Which side a step uses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Schedule {
-    /// A side is drawn at every step.
-    Stochastic,
-    /// The sides are used from small to large, each for its probability's share of the duration.
-    Progressive,
-}
-
 /// What one training step does: its side, and by how much the batch counts on the clock of images.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepPlan {
@@ -190,32 +197,6 @@ pub struct StepPlan {
     pub side: Side,
     /// Images counted for each image of the batch: the mean multiplier, or the side's own in a progressive run.
     pub images_multiplier: f64,
-}
-
-impl Schedule {
-    /// The side of a step, from a uniform draw in [0, 1) and the progress (images seen / duration).
-    ///
-    /// # Determinism
-    /// A function of its arguments alone: every rank that gives the same draw gets the same side.
-    pub fn side_at(self, sides: &PatchSides, uniform: f64, progress: f64) -> Side {
-        match self {
-            Self::Stochastic => sides.at(uniform),
-            Self::Progressive => sides.at(progress),
-        }
-    }
-
-    /// The side of a step together with what it counts on the clock.
-    pub fn plan(self, sides: &PatchSides, uniform: f64, progress: f64) -> StepPlan {
-        let side = self.side_at(sides, uniform, progress);
-        let images_multiplier = match self {
-            Self::Stochastic => sides.mean_multiplier(),
-            Self::Progressive => side.multiplier as f64,
-        };
-        StepPlan {
-            side,
-            images_multiplier,
-        }
-    }
 }
 
 /// The two coordinate channels of patches, column first, then row.
@@ -343,7 +324,7 @@ mod tests {
                 let count = (0..draws)
                     .filter(|&draw| {
                         let uniform = f64::from(draw) / f64::from(draws);
-                        Schedule::Stochastic.side_at(&sides, uniform, 0.0) == share.side
+                        sides.side_at(PatchSchedule::Stochastic, uniform, 0.0) == share.side
                     })
                     .count();
                 let frequency = count as f64 / f64::from(draws);
@@ -390,9 +371,9 @@ mod tests {
         ] {
             for share in sides.shares() {
                 let p = share.probability;
-                let drawn = draws
-                    .iter()
-                    .filter(|&&draw| Schedule::Stochastic.side_at(&sides, draw, 0.0) == share.side);
+                let drawn = draws.iter().filter(|&&draw| {
+                    sides.side_at(PatchSchedule::Stochastic, draw, 0.0) == share.side
+                });
                 let frequency = drawn.count() as f64 / draws.len() as f64;
                 let error = 4.0 * (p * (1.0 - p) / draws.len() as f64).sqrt();
                 assert!((frequency - p).abs() < error, "{share:?}: {frequency}");
@@ -402,7 +383,7 @@ mod tests {
             let mut seen = 0.0;
             let mut counted = vec![0.0; sides.shares().len()];
             while seen < duration {
-                let plan = Schedule::Progressive.plan(&sides, 0.5, seen / duration);
+                let plan = sides.plan(PatchSchedule::Progressive, 0.5, seen / duration);
                 let images = batch * plan.images_multiplier;
                 for (count, share) in counted.iter_mut().zip(sides.shares()) {
                     if share.side == plan.side {
@@ -425,7 +406,7 @@ mod tests {
     fn multipliers_count_the_images() {
         let sides = PatchSides::pixel(64, 64, 0.5).unwrap();
         assert_eq!(sides.mean_multiplier(), 1.9);
-        let plan = |progress| Schedule::Progressive.plan(&sides, 0.99, progress);
+        let plan = |progress| sides.plan(PatchSchedule::Progressive, 0.99, progress);
         let small = Side::square(16, 4);
         assert_eq!(plan(0.199).side, small);
         assert_eq!(plan(0.199).images_multiplier, 4.0);

@@ -1,20 +1,9 @@
 //! Which network: its architecture and sizes, and the rules between them.
 
+pub use patchwork_terms::{Architecture, Preconditioning};
 use serde::{Deserialize, Serialize};
 
 use crate::error::NetworkError;
-
-/// The family of a U-Net.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Architecture {
-    /// DDPM++ (Score-SDE, arXiv 2011.13456): positional embedding, plain encoder.
-    Ddpmpp,
-    /// NCSN++ (Score-SDE): Fourier embedding, residual encoder.
-    Ncsnpp,
-    /// ADM (arXiv 2105.05233): adaptive normalisation, attention at several resolutions.
-    Adm,
-}
 
 /// How the noise level enters the network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,21 +38,6 @@ pub enum DecoderType {
     Standard,
     /// At every level, upsampled and summed.
     Skip,
-}
-
-/// The preconditioning that a network is trained under: EDM (arXiv 2206.00364), Table 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Preconditioning {
-    /// EDM's own.
-    #[default]
-    Edm,
-    /// That of Score-SDE's variance-preserving models.
-    Vp,
-    /// That of Score-SDE's variance-exploding models.
-    Ve,
-    /// That of improved DDPM, with discrete noise levels.
-    Iddpm,
 }
 
 /// A network's settings; with its weights, all there is to know about it.

@@ -1,6 +1,6 @@
 //! The extractors that settings name.
 
-use patchwork_config::{ExtractorChoice, ReferenceSettings, Resize as Typed};
+use patchwork_config::{ExtractorChoice, ReferenceSettings};
 use patchwork_weights::{ExtractorSpec, Network, Resize, TorchScript};
 
 /// The extractors of a reference stage, in the order of its settings.
@@ -18,7 +18,7 @@ fn extractor(choice: &ExtractorChoice, settings: &ReferenceSettings) -> Extracto
         "efficientnet-lite0" => ExtractorSpec::new(Network::EfficientNetLite0),
         "inception-v3" => ExtractorSpec {
             network: Network::InceptionV3,
-            resize: choice.resize.map_or(Resize::Tf1, resize),
+            resize: choice.resize.unwrap_or(Resize::Tf1),
         },
         name => {
             let described = settings
@@ -33,17 +33,8 @@ fn extractor(choice: &ExtractorChoice, settings: &ReferenceSettings) -> Extracto
                     mean: described.mean,
                     deviation: described.std,
                 }),
-                resize: resize(described.resize),
+                resize: described.resize,
             }
         }
-    }
-}
-
-fn resize(typed: Typed) -> Resize {
-    match typed {
-        Typed::Tf1 => Resize::Tf1,
-        Typed::Torch => Resize::Torch,
-        Typed::Clean => Resize::Clean,
-        Typed::None => Resize::None,
     }
 }

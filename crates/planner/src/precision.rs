@@ -1,6 +1,6 @@
 //! What `precision = "auto"` means.
 
-use patchwork_config::Precision;
+use patchwork_terms::Precision;
 
 /// The precision that `auto` means on this machine for a device: bfloat16 where the processor computes it in hardware
 /// (or on a CUDA device, all of which of the last years do), float32 elsewhere.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use patchwork_config::{EmojiSettings, Format, Labels, PrepareSettings, SkinTones, Split};
+use patchwork_config::{EmojiSettings, PrepareSettings};
 use patchwork_core::{Digest, durable};
 use patchwork_dataset::source::{self, EmojiFilter};
 use patchwork_dataset::{DatasetError, Source, SourceCache, SourceSettings};
@@ -70,36 +70,12 @@ pub(crate) fn missing(settings: &PrepareSettings) -> Option<String> {
 fn source_settings(settings: &PrepareSettings) -> SourceSettings {
     SourceSettings {
         source: settings.source.clone(),
-        format: settings.format.map(|format| match format {
-            Format::Images => source::Format::Images,
-            Format::CelebA => source::Format::CelebA,
-            Format::AfhqV2 => source::Format::AfhqV2,
-            Format::Flowers102 => source::Format::Flowers102,
-            Format::Lmdb => source::Format::Lmdb,
-            Format::Cifar10 => source::Format::Cifar10,
-            Format::Cifar100 => source::Format::Cifar100,
-            Format::Mnist => source::Format::Mnist,
-            Format::Parquet => source::Format::Parquet,
-        }),
-        split: settings.split.map(|split| match split {
-            Split::All => source::Split::All,
-            Split::Train => source::Split::Train,
-            Split::Validation => source::Split::Validation,
-            Split::Test => source::Split::Test,
-        }),
-        labels: match settings.labels {
-            Labels::None => source::Labels::None,
-            Labels::Folder => source::Labels::Folder,
-            Labels::Source => source::Labels::Source,
-            Labels::Attributes => source::Labels::Attributes,
-            Labels::Group => source::Labels::Group,
-            Labels::SkinTone => source::Labels::SkinTone,
-        },
+        format: settings.format,
+        split: settings.split,
+        labels: settings.labels,
         attributes: settings.attributes.clone(),
         classes: settings.classes.clone(),
-        emoji: settings
-            .emoji
-            .as_ref()
+        emoji: (settings.emoji.as_ref())
             .map(emoji_filter)
             .unwrap_or_default(),
     }
@@ -107,14 +83,8 @@ fn source_settings(settings: &PrepareSettings) -> SourceSettings {
 
 fn emoji_filter(settings: &EmojiSettings) -> EmojiFilter {
     EmojiFilter {
-        groups: Some(
-            settings
-                .groups
-                .iter()
-                .map(|group| group.name().to_owned())
-                .collect(),
-        ),
-        all_skin_tones: settings.skin_tones == SkinTones::All,
+        groups: settings.groups.clone(),
+        skin_tones: settings.skin_tones,
         from: settings.from.clone(),
         to: settings.to.clone(),
     }

@@ -3,12 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use patchwork_config::{
-    Execution, Export, Kind, Pipeline, Precision, ReferenceSettings, Resize, SampleLabels, Stage,
-    StageSettings,
-};
+use patchwork_config::{Execution, Pipeline, ReferenceSettings, Stage, StageSettings};
 use patchwork_core::{Digest, FileError};
 use patchwork_pipeline::{Demand, PipelineSpec, StageSpec};
+use patchwork_terms::{Export, Kind, Precision, Resize, SampleLabels};
 use serde_json::{Value, json};
 
 use crate::network::{ForeignNetwork, images_seen};

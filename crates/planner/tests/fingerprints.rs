@@ -9,11 +9,11 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use patchwork_config::{Pipeline, Precision, StageSettings, Variant, load};
-
+use patchwork_config::{Pipeline, StageSettings, Variant, load};
 use patchwork_core::Digest;
 use patchwork_pipeline::{Plan, PlannedStage, Scope, Store};
 use patchwork_planner::{SpecifyOptions, specify};
+use patchwork_terms::Precision;
 use serde_json::{Value, json};
 
 /// What each stage reads from outside and is not there when the test runs, as an earlier plan has remembered it.

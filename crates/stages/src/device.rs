@@ -1,6 +1,7 @@
 //! The device and the threads that a stage computes with.
 
-use patchwork_config::{Execution, Precision};
+use patchwork_config::Execution;
+use patchwork_terms::Precision;
 use tch::{Device, Kind};
 
 /// What is wrong with a wished device.

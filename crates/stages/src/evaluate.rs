@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use patchwork_config::{Baseline, EvaluateSettings, Kind, ReferenceSettings};
+use patchwork_config::{EvaluateSettings, ReferenceSettings};
 use patchwork_core::{Seed, durable};
 use patchwork_dataset::ShardSet;
 use patchwork_metrics::Extraction;
@@ -11,6 +11,7 @@ use patchwork_pipeline::protocol::{Job, Progress};
 use patchwork_pipeline::worker::{Context, StageError};
 use patchwork_pipeline::{Manifest, Outcome, Score, Subject};
 use patchwork_plot::{Labels, Line, line_plot};
+use patchwork_terms::{Baseline, Kind};
 use serde_json::{Value, json};
 use tch::{Device, Kind as Number, Tensor};
 

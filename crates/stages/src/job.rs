@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use patchwork_config::{Execution, Kind};
+use patchwork_config::Execution;
 use patchwork_pipeline::protocol::{Job, JobInput};
 use patchwork_pipeline::worker::StageError;
 use patchwork_pipeline::{Manifest, Store};
+use patchwork_terms::Kind;
 use serde::de::DeserializeOwned;
 
 /// A stage was given other inputs than its kind reads.

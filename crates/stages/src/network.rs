@@ -1,41 +1,32 @@
 //! From a pipeline's settings to a network's.
 
-use patchwork_config::{Architecture, Preconditioning, TrainSettings};
+use patchwork_config::TrainSettings;
 use patchwork_dataset::ShardSet;
-use patchwork_networks::{DecoderType, EmbeddingType, EncoderType, NetworkConfig};
+use patchwork_networks::{Architecture, DecoderType, EmbeddingType, EncoderType, NetworkConfig};
 
 use crate::train::augment_options;
 
 /// The network that a train stage asks for, for images of this data set.
 pub(crate) fn network_config(settings: &TrainSettings, data: &ShardSet) -> NetworkConfig {
     let network = &settings.network;
-    let (arch, noise, embedding, encoder, filter) = match network.arch {
-        Architecture::Ddpmpp => (
-            patchwork_networks::Architecture::Ddpmpp,
+    let (noise, embedding, encoder, filter) = match network.arch {
+        Architecture::Ddpmpp | Architecture::Adm => (
             1,
             EmbeddingType::Positional,
             EncoderType::Standard,
             vec![1, 1],
         ),
         Architecture::Ncsnpp => (
-            patchwork_networks::Architecture::Ncsnpp,
             2,
             EmbeddingType::Fourier,
             EncoderType::Residual,
             vec![1, 3, 3, 1],
         ),
-        Architecture::Adm => (
-            patchwork_networks::Architecture::Adm,
-            1,
-            EmbeddingType::Positional,
-            EncoderType::Standard,
-            vec![1, 1],
-        ),
     };
     let image_channels = data.channels().count() as i64;
     let (height, width) = (data.height() as i64, data.width() as i64);
     NetworkConfig {
-        arch,
+        arch: network.arch,
         img_resolution: i64::min(height, width),
         img_size: (height != width).then_some([height, width]),
         img_channels: image_channels,
@@ -68,15 +59,6 @@ pub(crate) fn network_config(settings: &TrainSettings, data: &ShardSet) -> Netwo
         dropout: network.dropout,
         implicit_mlp: network.implicit_mlp,
         sigma_data: settings.sigma_data,
-        preconditioning: preconditioning(settings.preconditioning),
-    }
-}
-
-fn preconditioning(chosen: Preconditioning) -> patchwork_networks::Preconditioning {
-    match chosen {
-        Preconditioning::Edm => patchwork_networks::Preconditioning::Edm,
-        Preconditioning::Vp => patchwork_networks::Preconditioning::Vp,
-        Preconditioning::Ve => patchwork_networks::Preconditioning::Ve,
-        Preconditioning::Iddpm => patchwork_networks::Preconditioning::Iddpm,
+        preconditioning: settings.preconditioning,
     }
 }

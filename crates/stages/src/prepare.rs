@@ -2,9 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use patchwork_config::{ImageChannels, PrepareSettings, Transform};
+use patchwork_config::PrepareSettings;
+use patchwork_dataset::DatasetError;
 use patchwork_dataset::transform::Size;
-use patchwork_dataset::{Channels, DatasetError};
 use patchwork_pipeline::Outcome;
 use patchwork_pipeline::protocol::{Job, Progress};
 use patchwork_pipeline::worker::{Context, StageError};
@@ -88,18 +88,8 @@ fn dataset_settings(settings: &PrepareSettings) -> patchwork_dataset::PrepareSet
             height: settings.height.unwrap_or(settings.resolution) as usize,
         },
         exif_orientation: settings.exif_orientation,
-        transform: match settings.transform {
-            Transform::CenterCrop => patchwork_dataset::transform::Transform::CenterCrop,
-            Transform::CenterCropWide => patchwork_dataset::transform::Transform::CenterCropWide,
-            Transform::CenterCropDhariwal => {
-                patchwork_dataset::transform::Transform::CenterCropDhariwal
-            }
-            Transform::Stretch => patchwork_dataset::transform::Transform::Stretch,
-        },
-        channels: match settings.channels {
-            ImageChannels::Grey => Channels::Grey,
-            ImageChannels::Rgb => Channels::Rgb,
-        },
+        transform: settings.transform,
+        channels: settings.channels,
         background: settings.background,
         images_per_shard: settings.images_per_shard as usize,
         max_rejected: settings.max_rejected,

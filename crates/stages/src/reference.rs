@@ -1,12 +1,13 @@
 //! A data set to the statistics of its features, which samples are compared with.
 
-use patchwork_config::{Crop, ReferenceSettings};
+use patchwork_config::ReferenceSettings;
 use patchwork_dataset::ShardSet;
 use patchwork_metrics::{Extraction, View, npz, open_extractors};
 use patchwork_pipeline::Outcome;
 use patchwork_pipeline::protocol::{Job, Progress};
 use patchwork_pipeline::worker::{Context, StageError};
 use patchwork_planner::extractor::extractors;
+use patchwork_terms::Crop;
 use serde_json::{Value, json};
 use std::path::Path;
 use tch::Device;

@@ -3,7 +3,7 @@
 use std::cmp::min;
 use std::num::NonZeroU32;
 
-use patchwork_config::{EvaluateSettings, Metric};
+use patchwork_config::EvaluateSettings;
 use patchwork_core::{Fingerprint, Seed};
 use patchwork_metrics::{
     Confidence, Extraction, Gaussian, KidSubsets, Stream, View, frechet_distance, frechet_spread,
@@ -11,6 +11,7 @@ use patchwork_metrics::{
 };
 use patchwork_pipeline::worker::StageError;
 use patchwork_pipeline::{Score, Subject};
+use patchwork_terms::Metric;
 use patchwork_weights::Quantity;
 
 use crate::features::FeatureStore;

@@ -5,10 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use patchwork_config::Kind;
 use patchwork_pipeline::protocol::{Job, JobInput};
 use patchwork_pipeline::worker::StageError;
 use patchwork_pipeline::{Manifest, Subject};
+use patchwork_terms::Kind;
 use serde_json::Value;
 
 /// Settings of a sample stage that say which moment of training is drawn, which the images seen tell, and how images

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use patchwork_core::Digest;
+pub use patchwork_terms::Resize;
 
 use crate::error::WeightsError;
 use crate::file::{EFFICIENTNET_LITE0, INCEPTION_V3, INCEPTION_V3_TORCHSCRIPT};
@@ -14,38 +15,6 @@ pub const WEIGHTS_VARIABLE: &str = "PATCHWORK_WEIGHTS";
 /// The folder of the weights: the given one, else `weights` in the current folder, which set-up fills.
 pub fn weights_folder(given: Option<PathBuf>) -> PathBuf {
     given.unwrap_or_else(|| PathBuf::from("weights"))
-}
-
-/// How images come to the side of a network's input. Different ways give different metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Resize {
-    /// TensorFlow 1's bilinear interpolation, without antialiasing and with corners of pixels for their centres: the
-    /// original FID, and the published numbers of EDM and StyleGAN.
-    Tf1,
-    /// PyTorch's bilinear interpolation without antialiasing: pytorch-fid.
-    Torch,
-    /// Bicubic interpolation in floating point with antialiasing, as Pillow does it: clean-fid (arXiv 2104.11222).
-    Clean,
-    /// PyTorch's bicubic interpolation without antialiasing.
-    Bicubic,
-    /// None: the network takes images of any size.
-    None,
-}
-
-impl Resize {
-    /// The ways that a pipeline can ask for.
-    pub const CHOICES: [Self; 4] = [Self::Tf1, Self::Torch, Self::Clean, Self::None];
-
-    /// Its name in pipeline files and the registry.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Tf1 => "tf1",
-            Self::Torch => "torch",
-            Self::Clean => "clean",
-            Self::Bicubic => "bicubic",
-            Self::None => "none",
-        }
-    }
 }
 
 /// A network of the user's own that gives features.

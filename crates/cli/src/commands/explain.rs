@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use patchwork_config::Kind;
 use patchwork_core::{FileError, durable};
 use patchwork_pipeline::explain::{Change, Explanation, Fate, explain, unfinished_beside};
 use patchwork_pipeline::{Plan, Store};
+use patchwork_terms::Kind;
 use serde_json::json;
 
 use super::request::Request;

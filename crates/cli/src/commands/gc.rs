@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use patchwork_config::Kind;
 use patchwork_core::Fingerprint;
 use patchwork_pipeline::Store;
 use patchwork_pipeline::gc::{self, Garbage, GarbageKind, Needed};
 use patchwork_registry::{BestScore, Registry, RunNeeds, StageStatus};
+use patchwork_terms::Kind;
 use serde_json::{Value, json};
 
 use crate::arguments::{Arguments, Format, GcArguments};

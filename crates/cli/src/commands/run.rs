@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use patchwork_config::{Kind, Variant};
+use patchwork_config::Variant;
 use patchwork_pipeline::{PipelineError, Plan, RunOutcome, Scope};
+use patchwork_terms::Kind;
 use serde_json::json;
 
 use super::request::Request;

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use patchwork_config::Kind;
 use patchwork_registry::{Registry, RunDetail, ScoreRow};
+use patchwork_terms::Kind;
 use serde_json::json;
 
 use crate::arguments::{Format, ShowArguments};

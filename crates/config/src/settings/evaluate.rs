@@ -1,10 +1,10 @@
 //! Sampled images against reference statistics.
 
+use patchwork_terms::{Baseline, Metric};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ConfigError;
 use crate::section::Section;
-use crate::value::choice;
 
 pub(crate) const KEYS: &[&str] = &[
     "baselines",
@@ -42,28 +42,6 @@ pub struct EvaluateSettings {
         skip_serializing_if = "is_neighbour_samples"
     )]
     pub neighbour_samples: u32,
-}
-
-choice! {
-    /// A distance that the samples' own is compared with.
-    pub enum Baseline {
-        /// Images of uniform noise against the reference.
-        Noise = "noise",
-        /// One half of the real images against the other.
-        RealHalves = "real-halves",
-    }
-}
-
-choice! {
-    /// What is computed beside the Fréchet distance of every kind of features.
-    pub enum Metric {
-        /// The deviation of the Fréchet distance, and its limit for infinitely many samples.
-        Confidence = "confidence",
-        /// The kernel distance (KID) with its deviation.
-        Kernel = "kernel",
-        /// Precision, recall, density and coverage.
-        Manifold = "manifold",
-    }
 }
 
 impl EvaluateSettings {

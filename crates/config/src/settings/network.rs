@@ -1,10 +1,10 @@
 //! The network: its architecture and sizes, and whether these fit each other.
 
+use patchwork_terms::Architecture;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ConfigError;
 use crate::section::Section;
-use crate::value::choice;
 
 pub(crate) const KEYS: &[&str] = &[
     "arch",
@@ -33,18 +33,6 @@ pub struct NetworkSettings {
     pub dropout: f64,
     /// Whether the first convolution is three 1×1 layers and one 3×3 (Patch Diffusion's option).
     pub implicit_mlp: bool,
-}
-
-choice! {
-    /// A published architecture.
-    pub enum Architecture {
-        /// DDPM++ (Score-SDE, EDM).
-        Ddpmpp = "ddpmpp",
-        /// NCSN++ (Score-SDE, EDM).
-        Ncsnpp = "ncsnpp",
-        /// ADM (Dhariwal and Nichol).
-        Adm = "adm",
-    }
 }
 
 /// Channels of one attention head of ADM.

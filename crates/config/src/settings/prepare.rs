@@ -1,11 +1,11 @@
 //! Raw images to a data set.
 
+use patchwork_terms::{Channels, EmojiGroup, Format, Labels, SkinTones, Split, Transform};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ConfigError;
 use crate::section::Section;
 use crate::settings::shards;
-use crate::value::choice;
 
 pub(crate) const KEYS: &[&str] = &[
     "source",
@@ -60,8 +60,8 @@ pub struct PrepareSettings {
     /// How an image becomes square.
     pub transform: Transform,
     /// What a pixel of the images holds.
-    #[serde(default, skip_serializing_if = "ImageChannels::is_default")]
-    pub channels: ImageChannels,
+    #[serde(default, skip_serializing_if = "Channels::is_default")]
+    pub channels: Channels,
     /// Red, green and blue behind transparent pixels.
     pub background: [u8; 3],
     /// At most so many images in one shard file; the default is less for large images.
@@ -90,156 +90,6 @@ pub struct EmojiSettings {
     pub from: Option<String>,
     /// Unicode name of the last emoji, inclusive; none = to the end.
     pub to: Option<String>,
-}
-
-choice! {
-    /// How an image comes to the wanted size.
-    pub enum Transform {
-        /// The largest centred part of the wanted proportions is cut out, then scaled.
-        CenterCrop = "center-crop",
-        /// The same for a size wider than high, on a black square of its width.
-        CenterCropWide = "center-crop-wide",
-        /// As Dhariwal and Nichol: halved by averaging, scaled by a bicubic filter, then the centre.
-        CenterCropDhariwal = "center-crop-dhariwal",
-        /// The whole image is scaled, without regard to its proportions.
-        Stretch = "stretch",
-    }
-}
-
-/// What a pixel of an image holds, written as the number of its channels.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "u32", into = "u32")]
-pub enum ImageChannels {
-    /// Luma: 1.
-    Grey,
-    /// Red, green and blue: 3.
-    #[default]
-    Rgb,
-}
-
-impl ImageChannels {
-    /// How many there are.
-    pub fn count(self) -> u32 {
-        self.into()
-    }
-
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-impl From<ImageChannels> for u32 {
-    fn from(channels: ImageChannels) -> Self {
-        match channels {
-            ImageChannels::Grey => 1,
-            ImageChannels::Rgb => 3,
-        }
-    }
-}
-
-impl TryFrom<u32> for ImageChannels {
-    type Error = String;
-
-    fn try_from(count: u32) -> Result<Self, String> {
-        match count {
-            1 => Ok(Self::Grey),
-            3 => Ok(Self::Rgb),
-            other => Err(format!(
-                "is {other}; images have 3 channels (red, green and blue) or 1 (grey)"
-            )),
-        }
-    }
-}
-
-choice! {
-    /// How a source lies on disk.
-    pub enum Format {
-        /// A folder, zip or tar archive of image files.
-        Images = "images",
-        /// CelebA's aligned and cropped images.
-        CelebA = "celeba",
-        /// AFHQv2.
-        AfhqV2 = "afhqv2",
-        /// Oxford Flowers-102.
-        Flowers102 = "flowers102",
-        /// A database of LMDB, such as LSUN's.
-        Lmdb = "lmdb",
-        /// CIFAR-10, python or binary version.
-        Cifar10 = "cifar10",
-        /// CIFAR-100, python or binary version.
-        Cifar100 = "cifar100",
-        /// MNIST and others in IDX files.
-        Mnist = "mnist",
-        /// Parquet files with a column of images.
-        Parquet = "parquet",
-    }
-}
-
-choice! {
-    /// A part of a data set.
-    pub enum Split {
-        /// Every image.
-        All = "all",
-        /// For training.
-        Train = "train",
-        /// For validation.
-        Validation = "validation",
-        /// For testing.
-        Test = "test",
-    }
-}
-
-choice! {
-    /// Where class labels come from.
-    pub enum Labels {
-        /// No labels.
-        None = "none",
-        /// The name of the folder that an image lies in.
-        Folder = "folder",
-        /// What the data set itself says.
-        Source = "source",
-        /// The attributes of CelebA that are named.
-        Attributes = "attributes",
-        /// An emoji's Unicode group.
-        Group = "group",
-        /// An emoji's skin tone.
-        SkinTone = "skin-tone",
-    }
-}
-
-choice! {
-    /// A group of emoji, in Unicode's order and by its names.
-    pub enum EmojiGroup {
-        /// Faces, hearts and feelings.
-        SmileysAndEmotion = "smileys-and-emotion",
-        /// People, hands and gestures.
-        PeopleAndBody = "people-and-body",
-        /// Animals, plants and weather's signs of them.
-        AnimalsAndNature = "animals-and-nature",
-        /// Food, drink and dishes.
-        FoodAndDrink = "food-and-drink",
-        /// Places, vehicles, sky and weather.
-        TravelAndPlaces = "travel-and-places",
-        /// Events, sports, games and arts.
-        Activities = "activities",
-        /// Things.
-        Objects = "objects",
-        /// Signs and letters.
-        Symbols = "symbols",
-        /// Flags of countries and others.
-        Flags = "flags",
-    }
-}
-
-choice! {
-    /// Whether variants in five skin tones are images of their own.
-    pub enum SkinTones {
-        /// Only the neutral, yellow picture.
-        None = "none",
-        /// The neutral picture and each variant.
-        All = "all",
-    }
 }
 
 impl PrepareSettings {
@@ -277,8 +127,8 @@ impl PrepareSettings {
             exif_orientation: section.or("exif_orientation", false)?,
             resolution: section.integer("resolution", None, 4..=4096)?,
             transform: section.or("transform", Transform::CenterCrop)?,
-            channels: ImageChannels::try_from(section.or("channels", 3_u32)?)
-                .map_err(|problem| section.invalid("channels", problem))?,
+            channels: Channels::try_from(section.or("channels", 3_u32)?)
+                .map_err(|problem| section.invalid("channels", problem.to_string()))?,
             background: background(section)?,
             images_per_shard: section.integer(shards::KEY, Some(1024), 1..=1_000_000)?,
             max_rejected: section.number("max_rejected", Some(0.001), 0.0..=1.0)?,

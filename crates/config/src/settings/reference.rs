@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use patchwork_terms::{Crop, Resize};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::ConfigError;
 use crate::nearest::nearest;
 use crate::section::Section;
-use crate::value::{OneOrMany, choice};
+use crate::value::OneOrMany;
 
 pub(crate) const KEYS: &[&str] = &[
     "extractor",
@@ -65,30 +66,6 @@ pub struct ExtractorChoice {
     pub network: String,
     /// How images come to Inception's input; none for a network that has only one way.
     pub resize: Option<Resize>,
-}
-
-choice! {
-    /// How images come to a network's input.
-    pub enum Resize {
-        /// As TensorFlow 1 did, and so the published numbers of EDM and StyleGAN.
-        Tf1 = "tf1",
-        /// As pytorch-fid does.
-        Torch = "torch",
-        /// As clean-fid does.
-        Clean = "clean",
-        /// Not at all: the network takes any size.
-        None = "none",
-    }
-}
-
-choice! {
-    /// The side of random crops.
-    pub enum Crop {
-        /// Half of the image's side.
-        Half = "half",
-        /// A quarter of the image's side.
-        Quarter = "quarter",
-    }
 }
 
 /// A TorchScript program that gives features.
@@ -206,6 +183,7 @@ pub(crate) fn choose(
     let own = choice.network.as_str();
     if own == INCEPTION {
         return match choice.resize {
+            Some(Resize::Bicubic) => Err(unknown_resize(text)),
             Some(Resize::None) => Err(format!("is `{text}`, but `{INCEPTION}` takes one size")),
             _ => Ok(ExtractorChoice {
                 resize: choice.resize.or(Some(Resize::Tf1)),
@@ -297,16 +275,16 @@ impl TryFrom<String> for ExtractorChoice {
                 resize: None,
             });
         };
-        let resize = (Resize::ALL.iter().copied())
-            .find(|way| way.name() == resize)
-            .ok_or_else(|| {
-                format!("is `{text}`: images are resized as `tf1`, `torch` or `clean`")
-            })?;
+        let resize = Resize::from_name(resize).ok_or_else(|| unknown_resize(&text))?;
         Ok(Self {
             network: network.to_owned(),
             resize: Some(resize),
         })
     }
+}
+
+fn unknown_resize(text: &str) -> String {
+    format!("is `{text}`: images are resized as `tf1`, `torch` or `clean`")
 }
 
 /// Pipelines that were recorded with one network wrote it without a list.

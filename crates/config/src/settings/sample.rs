@@ -1,5 +1,8 @@
 //! A network to images.
 
+use patchwork_terms::{
+    Discretization, Export, NoiseSchedule, Precision, SampleLabels, Scaling, Solver,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ConfigError;
@@ -7,8 +10,6 @@ use crate::section::Section;
 use crate::settings::grid::Grid;
 use crate::settings::seeds::{SeedRange, seeds};
 use crate::settings::shards;
-use crate::settings::train::Precision;
-use crate::value::choice;
 
 pub(crate) const KEYS: &[&str] = &[
     "seeds",
@@ -92,20 +93,8 @@ pub struct SampleSettings {
     /// Shape of the picture that shows the first images.
     pub grid: Grid,
     /// As what the images are written besides the shards.
-    #[serde(default, skip_serializing_if = "Export::is_none")]
+    #[serde(default, skip_serializing_if = "is_none")]
     pub export: Export,
-}
-
-choice! {
-    /// The way from one noise level to the next.
-    pub enum Solver {
-        /// Second order (EDM, algorithm 2).
-        Heun = "heun",
-        /// First order.
-        Euler = "euler",
-        /// Second order, multistep, one evaluation a step.
-        DpmSolver2m = "dpm-solver-2m",
-    }
 }
 
 /// A square part of the canvas, in pixels.
@@ -148,75 +137,6 @@ impl Region {
         } else {
             None
         }
-    }
-}
-
-choice! {
-    /// Which noise levels are visited: EDM, Table 1, row "Time steps".
-    pub enum Discretization {
-        /// EDM's own.
-        Edm = "edm",
-        /// Evenly in the time of the variance-preserving process.
-        Vp = "vp",
-        /// Geometrically.
-        Ve = "ve",
-        /// Those of improved DDPM's cosine schedule.
-        Iddpm = "iddpm",
-    }
-}
-
-choice! {
-    /// How the noise level depends on time: EDM, Table 1, row "Schedule".
-    pub enum NoiseSchedule {
-        /// It is the time.
-        Linear = "linear",
-        /// That of the variance-preserving process.
-        Vp = "vp",
-        /// It is the root of the time.
-        Ve = "ve",
-    }
-}
-
-choice! {
-    /// How the state is scaled: EDM, Table 1, row "Scaling".
-    pub enum Scaling {
-        /// Not at all.
-        None = "none",
-        /// To unit variance, as in the variance-preserving process.
-        Vp = "vp",
-    }
-}
-
-choice! {
-    /// Which classes are drawn.
-    pub enum SampleLabels {
-        /// No class.
-        None = "none",
-        /// Classes as often as the data set has them.
-        Dataset = "dataset",
-        /// Each class as often as any other.
-        Balanced = "balanced",
-    }
-}
-
-choice! {
-    /// As what images are written for programs that do not read shards.
-    #[derive(Default)]
-    pub enum Export {
-        /// Not at all.
-        #[default]
-        None = "none",
-        /// A folder of PNG files, numbered from 0 in the order of the seeds, in a folder a class where images have one.
-        Folder = "folder",
-        /// A zip of PNG files, uncompressed, with the labels in `dataset.json`, as EDM's tools read it.
-        Zip = "zip",
-    }
-}
-
-impl Export {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
-    fn is_none(&self) -> bool {
-        *self == Self::None
     }
 }
 
@@ -381,4 +301,9 @@ fn ema_width(section: &Section<'_>) -> Result<Option<f64>, ConfigError> {
         }
         width => Ok(width),
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_none(export: &Export) -> bool {
+    *export == Export::None
 }

@@ -15,9 +15,9 @@ pub(crate) fn fitting(
     section: &Section<'_>,
     images_per_shard: u32,
     (width, height): (u32, u32),
-    channels: u32,
+    channels: usize,
 ) -> Result<u32, ConfigError> {
-    let image_bytes = u64::from(width) * u64::from(height) * u64::from(channels);
+    let image_bytes = u64::from(width) * u64::from(height) * channels as u64;
     let most = u64::max(1, most_images_per_shard(image_bytes));
     if u64::from(images_per_shard) <= most {
         return Ok(images_per_shard);

@@ -1,12 +1,12 @@
 //! A data set to a network.
 
+use patchwork_terms::{AugmentOperation, EmaKind, PatchSchedule, Precision, Preconditioning};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ConfigError;
 use crate::section::Section;
 use crate::settings::network::{self, NetworkSettings};
 use crate::settings::snapshot_evaluation::{self, SnapshotEvaluationSettings};
-use crate::value::choice;
 
 pub(crate) const KEYS: &[&str] = &[
     "batch_size",
@@ -133,120 +133,6 @@ fn one() -> u32 {
     1
 }
 
-choice! {
-    /// What training does when its loss is not finite or leaves its range for good.
-    pub enum OnDivergence {
-        /// It fails, and its last checkpoint stays.
-        Stop = "stop",
-        /// It goes back to the last checkpoint and passes over the batches since.
-        Rollback = "rollback",
-        /// It warns.
-        Continue = "continue",
-    }
-}
-
-choice! {
-    /// In what order the patch sides come in training.
-    pub enum PatchSchedule {
-        /// Drawn anew each round.
-        Stochastic = "stochastic",
-        /// From small to large, each for its share of the duration.
-        Progressive = "progressive",
-    }
-}
-
-choice! {
-    /// How the averaged network forgets.
-    pub enum EmaKind {
-        /// By halves (EDM).
-        HalfLife = "half-life",
-        /// As a power of the images seen: two widths are kept, others are made of them when sampling (EDM2,
-        /// arXiv 2312.02696).
-        Power = "power",
-    }
-}
-
-choice! {
-    /// A transformation of a training image that the network is told about (EDM, Table 6; StyleGAN2-ADA, Appendix B).
-    pub enum AugmentOperation {
-        /// Mirroring left to right, a coin's toss whatever the probability is.
-        XFlip = "xflip",
-        /// Mirroring top to bottom.
-        YFlip = "yflip",
-        /// Quarter turns.
-        RotateInt = "rotate-int",
-        /// Shifts by whole pixels.
-        TranslateInt = "translate-int",
-        /// Scaling.
-        Scale = "scale",
-        /// Rotation by any angle.
-        RotateFrac = "rotate-frac",
-        /// Stretching along an axis.
-        Aniso = "aniso",
-        /// Shifts by any distance.
-        TranslateFrac = "translate-frac",
-        /// A change of brightness.
-        Brightness = "brightness",
-        /// A change of contrast.
-        Contrast = "contrast",
-        /// Mirroring of the luma.
-        LumaFlip = "lumaflip",
-        /// A turn of the colours.
-        Hue = "hue",
-        /// A change of saturation.
-        Saturation = "saturation",
-    }
-}
-
-impl AugmentOperation {
-    /// EDM's choice, whose numbers are the nine augmentation labels of the published networks.
-    pub const EDM: &'static [Self] = &[
-        Self::XFlip,
-        Self::YFlip,
-        Self::Scale,
-        Self::RotateFrac,
-        Self::Aniso,
-        Self::TranslateFrac,
-    ];
-
-    /// Those that transform colours.
-    pub const COLOR: &'static [Self] = &[
-        Self::Brightness,
-        Self::Contrast,
-        Self::LumaFlip,
-        Self::Hue,
-        Self::Saturation,
-    ];
-}
-
-choice! {
-    /// What stands around the network: EDM, Table 1.
-    pub enum Preconditioning {
-        /// EDM's own.
-        Edm = "edm",
-        /// That of variance-preserving models (Score-SDE).
-        Vp = "vp",
-        /// That of variance-exploding models (Score-SDE).
-        Ve = "ve",
-        /// That of improved DDPM, on its discrete noise levels.
-        Iddpm = "iddpm",
-    }
-}
-
-choice! {
-    /// The number type that a network computes in; noise levels and results are always float32.
-    pub enum Precision {
-        /// What is fastest on the device without loss of quality.
-        Auto = "auto",
-        /// 32-bit floating point.
-        Float32 = "float32",
-        /// 16-bit floating point with the exponents of float32.
-        Bfloat16 = "bfloat16",
-        /// 16-bit floating point with more digits and few exponents: CUDA devices alone, and with a `loss_scaling`.
-        Float16 = "float16",
-    }
-}
-
 impl TrainSettings {
     /// Images seen at which the network is kept next, after `last`; none = before the final one there is no other.
     pub fn next_snapshot(&self, last: Option<u64>) -> Option<u64> {
@@ -279,17 +165,6 @@ impl TrainSettings {
                 && (1..=newest).contains(&number)
                 && (self.snapshots_kept == 0 || newest - number < self.snapshots_kept.into())
         })
-    }
-
-    /// Fractions of the full side that training uses, as (divisor, probability), small sides
-    /// first: R/4, R/2 and R with (1-p)·2/5, (1-p)·3/5 and p (Patch Diffusion, pixel models).
-    pub fn patch_sides(&self) -> [(u32, f64); 3] {
-        let smaller = 1.0 - self.full_image_ratio;
-        [
-            (4, smaller * 2.0 / 5.0),
-            (2, smaller * 3.0 / 5.0),
-            (1, self.full_image_ratio),
-        ]
     }
 
     pub(crate) fn read(section: &Section<'_>) -> Result<Self, ConfigError> {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use patchwork_dataset::compose::compose;
 use patchwork_dataset::decode::{MemoryGate, decode};
 use patchwork_dataset::source::{Labels, open};
-use patchwork_dataset::transform::{Size, Transform};
+use patchwork_dataset::transform::{Size, Transform, apply};
 use patchwork_dataset::{Channels, PrepareSettings, SourceCache, SourceSettings, prepare};
 
 use crate::readers::python;
@@ -136,9 +136,7 @@ fn stage_times(raw: &std::path::Path) {
         };
         let pixels = compose(image, [255; 3]);
         let decoded = Instant::now();
-        let resized = Transform::CenterCrop
-            .apply(&pixels, 3, from, Size::square(64))
-            .unwrap();
+        let resized = apply(Transform::CenterCrop, &pixels, 3, from, Size::square(64)).unwrap();
         std::hint::black_box(resized);
         spent[0] += read - start;
         spent[1] += decoded - read;

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::table::{Table, rounded};
 use super::{failed, read_frame, rows_of};
 use crate::error::DatasetError;
-use crate::shards::{Channels, INDEX_FILE, REJECTED_FILE, ShardSpec, read_index};
+use crate::shards::{Channels, INDEX_FILE, REJECTED_FILE, ShardSpec, channel_names, read_index};
 
 /// The most ids that are named of images with the same pixels.
 const MOST_IDS: usize = 5;
@@ -89,7 +89,7 @@ pub(super) fn channel_moments(
     channels: Channels,
 ) -> PolarsResult<Vec<(&'static str, f64, f64)>> {
     let mut moments = Vec::new();
-    for (name, short) in channels.names() {
+    for (name, short) in channel_names(channels) {
         let means = index
             .column(&format!("mean_{short}"))?
             .cast(&DataType::Float64)?;

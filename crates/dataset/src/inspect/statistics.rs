@@ -10,7 +10,7 @@ use super::contents::channel_moments;
 use super::table::{Table, rounded};
 use super::{failed, read_columns, read_frame};
 use crate::error::DatasetError;
-use crate::shards::{Channels, INDEX_FILE, ShardSpec, read_index, shard_file_name};
+use crate::shards::{Channels, INDEX_FILE, ShardSpec, channel_names, read_index, shard_file_name};
 
 /// Deviation in 0..=255 below which an image shows next to nothing.
 const FLAT_DEVIATION: f64 = 2.0;
@@ -196,8 +196,7 @@ fn proportions(sizes: &Sizes) -> Table {
 /// Images of next to one colour: often a placeholder for a picture that is gone.
 fn flat(index: &DataFrame, channels: Channels) -> PolarsResult<Table> {
     let ids = index.column("id")?.u64()?;
-    let deviations = channels
-        .names()
+    let deviations = channel_names(channels)
         .iter()
         .map(|(_, short)| index.column(&format!("std_{short}"))?.f32().cloned())
         .collect::<PolarsResult<Vec<_>>>()?;

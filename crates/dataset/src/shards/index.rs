@@ -15,7 +15,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use patchwork_core::file_error;
 use rayon::prelude::*;
 
-use super::channels::Channels;
+use super::channels::{Channels, channel_names};
 use super::file::ShardFile;
 use super::spec::{Rejected, ShardSpec, from_key_values, to_key_values};
 use super::write::{DIGEST_BYTES, fixed_size_column, write_table};
@@ -116,12 +116,12 @@ fn index_batch(channels: Channels, rows: &[IndexRow]) -> Result<RecordBatch, Arr
             fixed_size_column(digests, DIGEST_BYTES)?,
         ),
     ];
-    for (channel, (_, short)) in channels.names().iter().enumerate() {
+    for (channel, (_, short)) in channel_names(channels).iter().enumerate() {
         let means = rows.iter().map(|row| row.moments[channel].mean);
         let means = Arc::new(Float32Array::from_iter_values(means));
         columns.push((format!("mean_{short}"), false, means));
     }
-    for (channel, (_, short)) in channels.names().iter().enumerate() {
+    for (channel, (_, short)) in channel_names(channels).iter().enumerate() {
         let deviations = rows.iter().map(|row| row.moments[channel].deviation);
         let deviations = Arc::new(Float32Array::from_iter_values(deviations));
         columns.push((format!("std_{short}"), false, deviations));

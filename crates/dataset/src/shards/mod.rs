@@ -22,6 +22,7 @@ mod verify;
 mod write;
 
 pub use channels::Channels;
+pub(crate) use channels::{channel_names, color_type};
 pub use set_writer::ShardSetWriter;
 pub use spec::{FORMAT, INDEX_FILE, REJECTED_FILE, Rejected, Row, ShardSpec};
 

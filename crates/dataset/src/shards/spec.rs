@@ -145,7 +145,10 @@ impl ShardSpec {
             return Err(wrong(FORMAT_KEY, &format));
         }
         let count = take(CHANNELS_KEY)?;
-        let channels = count.parse().ok().and_then(Channels::of_count);
+        let channels = count
+            .parse()
+            .ok()
+            .and_then(|count: u32| Channels::try_from(count).ok());
         let channels = channels.ok_or_else(|| wrong(CHANNELS_KEY, &count))?;
         let resolution = take(RESOLUTION_KEY)?;
         let sides = resolution.split_once('x').and_then(|(width, height)| {

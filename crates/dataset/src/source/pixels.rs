@@ -47,7 +47,7 @@ impl PixelSource {
         (self.side * self.side) as usize * self.format.channels()
     }
 
-    /// Adds an image of exactly [`image_bytes`](Self::image_bytes).
+    /// Adds an image of exactly [`image_bytes`](Self::image_bytes) bytes.
     pub(super) fn push(&mut self, key: String, label: u32, pixels: &[u8]) {
         self.keys.push(key);
         self.labels.push(label);

@@ -43,7 +43,7 @@ pub trait Source: Send + Sync {
     /// The names of the classes, by label; empty where images have none.
     fn class_names(&self) -> &[String];
 
-    /// The digest of everything that [`read`](Self::read) and [`entry`](Self::entry) depend on outside the settings.
+    /// The digest of everything that [`fetch`](Self::fetch) and [`entry`](Self::entry) depend on outside the settings.
     fn digest(&self) -> Digest;
 
     /// The credit that the licence of the images asks for.

@@ -1,5 +1,6 @@
 //! The general sampler of EDM's Table 1 (arXiv 2206.00364): any solver, time steps, schedule and scaling.
 
+pub use patchwork_terms::{Discretization, NoiseSchedule, Scaling};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
@@ -9,7 +10,7 @@ use super::schedule::{NoiseLevels, fraction};
 use crate::process::{VpProcess, iddpm_levels};
 use crate::{Conditioning, Denoiser};
 
-/// How a step is taken.
+/// How a step is taken: of the solvers, those of Table 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Solver {
@@ -17,42 +18,6 @@ pub enum Solver {
     Euler,
     /// Second order, two evaluations a step.
     Heun,
-}
-
-/// Which noise levels are visited: Table 1, row "Time steps".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Discretization {
-    /// Evenly in the time of the VP process.
-    Vp,
-    /// Geometrically.
-    Ve,
-    /// Those of improved DDPM's cosine schedule.
-    Iddpm,
-    /// EDM's own.
-    Edm,
-}
-
-/// How the noise level depends on time: Table 1, row "Schedule".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ScheduleKind {
-    /// `σ(t) = sqrt(exp(β_d t² / 2 + β_min t) - 1)`.
-    Vp,
-    /// `σ(t) = sqrt(t)`.
-    Ve,
-    /// `σ(t) = t`.
-    Linear,
-}
-
-/// How the state is scaled: Table 1, row "Scaling".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scaling {
-    /// `s(t) = 1 / sqrt(1 + σ(t)²)`.
-    Vp,
-    /// `s(t) = 1`.
-    None,
 }
 
 /// Options of the general sampler.
@@ -65,7 +30,7 @@ pub struct AblationOptions {
     /// Which noise levels are visited.
     pub discretization: Discretization,
     /// How the noise level depends on time.
-    pub schedule: ScheduleKind,
+    pub schedule: NoiseSchedule,
     /// How the state is scaled.
     pub scaling: Scaling,
     /// Smallest noise level; absent for the discretisation's own.
@@ -97,7 +62,7 @@ impl Default for AblationOptions {
             num_steps: 18,
             solver: Solver::Heun,
             discretization: Discretization::Edm,
-            schedule: ScheduleKind::Linear,
+            schedule: NoiseSchedule::Linear,
             scaling: Scaling::None,
             sigma_min: None,
             sigma_max: None,
@@ -239,11 +204,11 @@ impl AblationOptions {
     fn visited(&self, denoiser: &dyn Denoiser) -> (Process, Vec<f64>) {
         let (sigma_min, sigma_max) = self.sigma_range(denoiser);
         let schedule = match self.schedule {
-            ScheduleKind::Vp => {
+            NoiseSchedule::Vp => {
                 Schedule::Vp(VpProcess::between(sigma_min, sigma_max, self.epsilon_s))
             }
-            ScheduleKind::Ve => Schedule::Ve,
-            ScheduleKind::Linear => Schedule::Linear,
+            NoiseSchedule::Ve => Schedule::Ve,
+            NoiseSchedule::Linear => Schedule::Linear,
         };
         let times = self
             .noise_levels(denoiser, sigma_min, sigma_max)

@@ -1,6 +1,6 @@
 //! Samplers against data with a known denoiser.
 
-use super::ablation::{Discretization, Scaling, ScheduleKind, Solver};
+use super::ablation::{Discretization, NoiseSchedule, Scaling, Solver};
 use super::*;
 use crate::Preconditioning;
 use crate::latents::seeded_draws;
@@ -105,7 +105,7 @@ fn every_combination_of_the_general_sampler_reaches_the_data() {
         Discretization::Iddpm,
         Discretization::Edm,
     ] {
-        for schedule in [ScheduleKind::Vp, ScheduleKind::Ve, ScheduleKind::Linear] {
+        for schedule in [NoiseSchedule::Vp, NoiseSchedule::Ve, NoiseSchedule::Linear] {
             for scaling in [Scaling::Vp, Scaling::None] {
                 let options = AblationOptions {
                     num_steps: 600,

@@ -8,7 +8,7 @@ mod options;
 
 use std::collections::BTreeMap;
 
-use patchwork_config::{Execution, Kind, SampleSettings, SeedRange};
+use patchwork_config::{Execution, SampleSettings, SeedRange};
 use patchwork_core::durable;
 use patchwork_dataset::grid::first_images_png;
 use patchwork_dataset::{Channels, Row, ShardSet, ShardSetWriter, ShardSpec};
@@ -17,6 +17,7 @@ use patchwork_networks::{Network, NetworkConfig};
 use patchwork_pipeline::Outcome;
 use patchwork_pipeline::protocol::{Job, JobInput, Progress};
 use patchwork_pipeline::worker::{Context, StageError};
+use patchwork_terms::Kind;
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
@@ -112,8 +113,10 @@ struct NoImages {
 
 fn channels(network: &Network) -> Result<Channels, NoImages> {
     let channels = network.config().img_channels;
-    let found = usize::try_from(channels).ok().and_then(Channels::of_count);
-    found.ok_or(NoImages { channels })
+    let found = u32::try_from(channels).ok();
+    found
+        .and_then(|count| Channels::try_from(count).ok())
+        .ok_or(NoImages { channels })
 }
 
 /// None for a network that was not trained here.

@@ -1,10 +1,11 @@
 //! From settings to the sampler's options.
 
-use patchwork_config::{Discretization, NoiseSchedule, SampleSettings, Scaling, Solver};
+use patchwork_config::SampleSettings;
 use patchwork_diffusion::sampler::{
     AblationOptions, Churn, DpmSolverOptions, Guidance, HeunOptions, NoiseLevels, SamplerOptions,
     ablation,
 };
+use patchwork_terms::Solver;
 
 pub(super) fn sampler_options(settings: &SampleSettings) -> SamplerOptions {
     let guidance = settings.guidance.map(|scale| Guidance {
@@ -41,21 +42,9 @@ pub(super) fn sampler_options(settings: &SampleSettings) -> SamplerOptions {
     SamplerOptions::Ablation(AblationOptions {
         num_steps: levels.num_steps,
         solver,
-        discretization: match settings.discretization {
-            Discretization::Edm => ablation::Discretization::Edm,
-            Discretization::Vp => ablation::Discretization::Vp,
-            Discretization::Ve => ablation::Discretization::Ve,
-            Discretization::Iddpm => ablation::Discretization::Iddpm,
-        },
-        schedule: match settings.schedule {
-            NoiseSchedule::Linear => ablation::ScheduleKind::Linear,
-            NoiseSchedule::Vp => ablation::ScheduleKind::Vp,
-            NoiseSchedule::Ve => ablation::ScheduleKind::Ve,
-        },
-        scaling: match settings.scaling {
-            Scaling::None => ablation::Scaling::None,
-            Scaling::Vp => ablation::Scaling::Vp,
-        },
+        discretization: settings.discretization,
+        schedule: settings.schedule,
+        scaling: settings.scaling,
         sigma_min: settings.sigma_min,
         sigma_max: settings.sigma_max,
         rho: levels.rho,

@@ -249,8 +249,9 @@ pub(crate) fn one_hot(labels: &[i64], classes: i64) -> Tensor {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use patchwork_config::{Kind as StageKind, StageSettings};
+    use patchwork_config::StageSettings;
     use patchwork_dataset::{Channels, Row, ShardSetWriter, ShardSpec};
+    use patchwork_terms::Kind as StageKind;
     use serde_json::json;
 
     /// libtorch's generator is one for the process: tests that draw take turns.
@@ -262,7 +263,7 @@ pub(crate) mod tests {
     /// A train stage's settings, conditional, with some label dropout.
     pub(in crate::train) fn settings(augment_probability: f64) -> TrainSettings {
         let operations = if augment_probability > 0.0 {
-            patchwork_config::AugmentOperation::EDM
+            patchwork_terms::AugmentOperation::EDM
         } else {
             &[]
         };

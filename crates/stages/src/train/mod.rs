@@ -27,14 +27,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use patchwork_config::{Kind, PatchSchedule, TrainSettings};
+use patchwork_config::TrainSettings;
 use patchwork_core::Seed;
 use patchwork_dataset::ShardSet;
-use patchwork_diffusion::{PatchSides, Schedule};
+use patchwork_diffusion::PatchSides;
 use patchwork_networks::Network;
 use patchwork_pipeline::Outcome;
 use patchwork_pipeline::protocol::Job;
 use patchwork_pipeline::worker::{Context, StageError};
+use patchwork_terms::Kind;
 use serde::Deserialize;
 
 use crate::device;
@@ -115,10 +116,6 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let config = network_config(&settings, &data);
     let seed = Seed::new(seed).derive("train");
     let sides = PatchSides::pixel(config.height(), config.width(), settings.full_image_ratio)?;
-    let schedule = match settings.patch_schedule {
-        PatchSchedule::Stochastic => Schedule::Stochastic,
-        PatchSchedule::Progressive => Schedule::Progressive,
-    };
     let network = Network::new(&config, device, seed.derive("initialisation").value())?;
     let checkpoints = Checkpoints::open(context.state())?;
     let begins = !checkpoints.is_any()?;
@@ -148,7 +145,6 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         context,
         step,
         sides,
-        schedule,
         data: &data,
         batches: Batches::new(&data, &settings, seed, device).gathered_ahead_on_cuda(&execution)?,
         checkpoints,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use patchwork_config::{EmaKind, Execution, TrainSettings};
+use patchwork_config::{Execution, TrainSettings};
 use patchwork_core::Digest;
 use patchwork_diffusion::learning_rate::{Decay, DecayShape};
 use patchwork_diffusion::loss::LossOptions;
@@ -15,6 +15,7 @@ use patchwork_networks::checkpoint::load_network;
 use patchwork_networks::{Network, NetworkConfig};
 use patchwork_pipeline::protocol::Job;
 use patchwork_pipeline::worker::{Context, StageError};
+use patchwork_terms::EmaKind;
 use serde_json::json;
 use tch::{Device, Tensor};
 

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use patchwork_config::{EmaKind, TrainSettings};
+use patchwork_config::TrainSettings;
 use patchwork_core::durable;
 use patchwork_dataset::grid::grid_png;
 use patchwork_diffusion::Ema;
@@ -14,6 +14,7 @@ use patchwork_diffusion::sampler::{HeunOptions, NoiseLevels, SamplerOptions};
 use patchwork_networks::Network;
 use patchwork_networks::checkpoint::{load_network, network_to_bytes};
 use patchwork_pipeline::worker::StageError;
+use patchwork_terms::EmaKind;
 use serde::{Deserialize, Serialize};
 use tch::Device;
 

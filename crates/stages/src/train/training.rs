@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use patchwork_config::{Execution, OnDivergence, TrainSettings, images_of_kimg};
+use patchwork_config::{Execution, TrainSettings, images_of_kimg};
 use patchwork_core::durable;
 use patchwork_dataset::ShardSet;
-use patchwork_diffusion::{PatchSides, Schedule, StepPlan, StepReport, TrainStep};
+use patchwork_diffusion::{PatchSides, StepPlan, StepReport, TrainStep};
 use patchwork_networks::NetworkConfig;
 use patchwork_pipeline::Outcome;
 use patchwork_pipeline::protocol::Progress;
 use patchwork_pipeline::worker::{Context, StageError};
+use patchwork_terms::OnDivergence;
 use serde_json::json;
 use tch::Device;
 
@@ -41,7 +42,6 @@ pub(super) struct Training<'a> {
     pub(super) context: &'a Context,
     pub(super) step: TrainStep,
     pub(super) sides: PatchSides,
-    pub(super) schedule: Schedule,
     pub(super) data: &'a ShardSet,
     pub(super) batches: Batches<'a>,
     pub(super) checkpoints: Checkpoints,
@@ -144,7 +144,7 @@ impl Training<'_> {
     fn plan(&self, position: &Position) -> StepPlan {
         let progress = position.images_seen as f64 / self.settings.duration_images as f64;
         let draw = self.batches.side_draw(position.draw());
-        self.schedule.plan(&self.sides, draw, progress)
+        (self.sides).plan(self.settings.patch_schedule, draw, progress)
     }
 
     fn train_one_step(&mut self) -> Result<(), StageError> {

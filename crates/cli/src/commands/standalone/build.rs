@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use patchwork_config::{Kind, load_stage};
+use patchwork_config::load_stage;
+use patchwork_terms::Kind;
 use serde_json::json;
 
 use super::Standalone;

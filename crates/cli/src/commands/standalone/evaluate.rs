@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use patchwork_config::{Kind, SingleStage, StageSettings, load_stage};
+use patchwork_config::{SingleStage, StageSettings, load_stage};
 use patchwork_core::{Fingerprint, durable};
 use patchwork_dataset::decode::first_readable;
 use patchwork_dataset::inspect::sizes_in_source;
 use patchwork_pipeline::{Manifest, Store};
 use patchwork_planner::SpecifyError;
 use patchwork_planner::source::open_source;
+use patchwork_terms::Kind;
 use serde_json::json;
 
 use super::given::Given;

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use patchwork_config::{Execution, Kind, Stage, StageSettings};
+use patchwork_config::{Execution, Stage, StageSettings};
 use patchwork_core::{Digest, FileError, Fingerprint, durable};
 use patchwork_pipeline::manifest::{MANIFEST_FORMAT, ManifestFile};
 use patchwork_pipeline::{Demand, Manifest, Outcome, StageSpec, Store};
+use patchwork_terms::Kind;
 use serde_json::json;
 
 use crate::error::CliError;

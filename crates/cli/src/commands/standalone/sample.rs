@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
-use patchwork_config::{Kind, Stage, load_stage};
+use patchwork_config::{Stage, load_stage};
 use patchwork_planner::network::check_format;
+use patchwork_terms::Kind;
 
 use super::given::Given;
 use super::{Standalone, work_home};

@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use patchwork_config::{Kind, Stage, load_stage};
+use patchwork_config::{Stage, load_stage};
+use patchwork_terms::Kind;
 
 use super::Standalone;
 use super::given::Given;

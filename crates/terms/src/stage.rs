@@ -1,0 +1,19 @@
+//! What a pipeline is made of.
+
+use crate::word::words;
+
+words! {
+    /// What a stage does.
+    pub enum Kind {
+        /// Raw images to a sharded data set.
+        Prepare = "prepare",
+        /// A data set to the statistics of its features.
+        Reference = "reference",
+        /// A data set to a network.
+        Train = "train",
+        /// A network to images.
+        Sample = "sample",
+        /// Sampled images against reference statistics.
+        Evaluate = "evaluate",
+    }
+}
