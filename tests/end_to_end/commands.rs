@@ -386,10 +386,7 @@ fn a_matrix_outlives_the_reader_of_its_results() {
 fn a_combination_that_cannot_be_recorded_keeps_no_other_back() {
     let program = Program::new();
     let path = sweep(&program, "stages.train.full_image_ratio", "[0.5, 1.0]");
-    // A folder of its name keeps a file from being written, also by root.
-    let series = program.home().join("logs/sweep-1/series.jsonl");
-    std::fs::create_dir_all(&series).unwrap();
-    let output = program.run(&[
+    let running = program.start(&[
         "run",
         path.to_str().unwrap(),
         "--until",
@@ -399,6 +396,15 @@ fn a_combination_that_cannot_be_recorded_keeps_no_other_back() {
         "--format",
         "json",
     ]);
+    // A folder of its name keeps a file from being written, also by root. It comes before the first measurement: the data
+    // set is prepared first.
+    let series = program.home().join("logs/sweep-1/series.jsonl");
+    let begin = Instant::now();
+    while std::fs::create_dir(&series).is_err() {
+        assert!(begin.elapsed() < Duration::from_mins(1), "no run begins");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let output = running.wait_with_output().unwrap();
     let said = text(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     for words in [

@@ -16,6 +16,7 @@ mod earlier;
 mod endurance;
 mod evaluation;
 mod faults;
+mod keeping;
 mod killed;
 mod mistakes;
 mod program;

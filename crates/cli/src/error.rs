@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use patchwork_config::ConfigError;
-use patchwork_core::FileError;
+use patchwork_core::{ClaimError, FileError, durable};
 use patchwork_dataset::DatasetError;
 use patchwork_pipeline::PipelineError;
 use patchwork_planner::SpecifyError;
@@ -48,6 +48,8 @@ pub(crate) enum CliError {
     #[error(transparent)]
     File(#[from] FileError),
     #[error(transparent)]
+    Claim(#[from] ClaimError),
+    #[error(transparent)]
     ForeignNetwork(#[from] ForeignNetwork),
     #[error("{message}")]
     Checkpoint {
@@ -60,6 +62,8 @@ pub(crate) enum CliError {
     WouldOverwrite { path: PathBuf },
     #[error("`{}` is there already, and is something else", path.display())]
     OutputThere { path: PathBuf },
+    #[error("`{}` is there already and is no folder: the logs of the work go there", path.display())]
+    LogsThere { path: PathBuf },
     #[error("`{}` is no artifact of {wanted}: {problem}", path.display())]
     NoArtifact {
         path: PathBuf,
@@ -100,6 +104,17 @@ pub(crate) enum CliError {
         #[source]
         source: serde_json::Error,
     },
+    #[error(
+        "the registry does not know {count} runs whose folders lie in `{}`, such as {names}: what they need is not known",
+        logs.display()
+    )]
+    UnknownRuns {
+        count: usize,
+        names: String,
+        logs: PathBuf,
+    },
+    #[error("what the run of `{}` needs is not known: {problem}", folder.display())]
+    UnreadableRun { folder: PathBuf, problem: String },
     #[error("process {pid} is at work in this home folder; wait for its end, or stop it")]
     AtWork { pid: u32 },
     #[error("stopped by signal {signal} before the next run; the same command goes on")]
@@ -150,9 +165,26 @@ impl CliError {
                 "if the file is damaged, `patchwork registry rebuild` makes it again from the runs' folders"
                     .to_owned(),
             ),
+            Self::Registry(RegistryError::Missing(path) | RegistryError::Empty(path)) => {
+                let logs = path.with_file_name("logs");
+                let has_logs = durable::list(&logs).is_ok_and(|runs| !runs.is_empty());
+                has_logs.then(|| {
+                    "`patchwork registry rebuild` makes it again from the runs' folders in `logs/`"
+                        .to_owned()
+                })
+            }
+            Self::UnknownRuns { .. } => Some(
+                "run `patchwork registry rebuild` first: it enters them from their folders".to_owned(),
+            ),
+            Self::UnreadableRun { .. } => {
+                Some("mend the file, or move the folder out of `logs/`".to_owned())
+            }
             Self::Checkpoint { hint, .. } => hint.clone(),
             Self::WouldOverwrite { .. } => {
                 Some("give another name to `--out`, or `--force` to replace it".to_owned())
+            }
+            Self::LogsThere { .. } => {
+                Some("give another name to `--out`, or move it away".to_owned())
             }
             Self::OutputThere { .. } => {
                 Some("give another name to `--out`, or remove the folder".to_owned())
@@ -197,6 +229,9 @@ impl CliError {
             | Self::NoSuchStage { .. }
             | Self::WouldOverwrite { .. }
             | Self::OutputThere { .. }
+            | Self::LogsThere { .. }
+            | Self::Claim(ClaimError::NotOurs { .. })
+            | Self::Dataset(DatasetError::Claim(ClaimError::NotOurs { .. }))
             | Self::NoArtifact { .. }
             | Self::Sizes { .. }
             | Self::NoStageNamed { .. }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use patchwork_core::name::{PLAIN as PLAIN_NAME, is_plain as is_plain_name};
 use patchwork_terms::Kind;
 
 use crate::error::{ConfigError, Location, Problem};
@@ -248,14 +249,4 @@ pub(crate) fn execution(
             0.0..=1e6,
         )?,
     })
-}
-
-const PLAIN_NAME: &str = "names have 1 to 64 lower-case letters, digits, `-` and `_`";
-
-/// Names become folders, database keys and words on the command line.
-fn is_plain_name(name: &str) -> bool {
-    (1..=64).contains(&name.len())
-        && name.bytes().all(|byte| {
-            byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_'
-        })
 }

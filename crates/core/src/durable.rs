@@ -181,6 +181,16 @@ pub fn create_dir_all(path: &Path) -> Result<(), FileError> {
     }
 }
 
+/// Makes a folder that is not there yet, and syncs the folder that holds it.
+///
+/// # Errors
+/// One of the kind [`io::ErrorKind::AlreadyExists`] for whatever lies at `path`, a link to nowhere included.
+pub fn create_new_dir(path: &Path) -> Result<(), FileError> {
+    fault::point("create the folder", path)?;
+    fs::create_dir(path).map_err(|source| FileError::new("create the folder", path, source))?;
+    sync_directory(parent(path))
+}
+
 /// Syncs everything in a folder, then renames it to its final place: the rename is the commit.
 ///
 /// The final place must not exist yet; its parent must.
@@ -234,6 +244,12 @@ pub fn remove_dir_all(path: &Path) -> Result<(), FileError> {
     }
 }
 
+/// Removes a folder that is empty.
+pub fn remove_empty_dir(path: &Path) -> Result<(), FileError> {
+    fault::point("remove the folder", path)?;
+    fs::remove_dir(path).map_err(|source| FileError::new("remove the folder", path, source))
+}
+
 /// Removes a folder so that its readers find it whole or not at all: it is renamed to `aside`, on the same disk,
 /// before anything in it goes. What a killed process left at `aside` is removed first.
 pub fn discard_directory(path: &Path, aside: &Path) -> Result<(), FileError> {
@@ -247,13 +263,17 @@ pub fn discard_directory(path: &Path, aside: &Path) -> Result<(), FileError> {
     remove_dir_all(aside)
 }
 
-/// Removes what killed writers left in a folder (not below it) and says how many there were.
+/// Removes the files and folders that killed writers left in a folder (not below it) and says how many there were.
 pub fn remove_partials(directory: &Path) -> Result<usize, FileError> {
     let mut removed = 0;
     for entry in list(directory)? {
         let name = entry.file_name().unwrap_or_default().to_string_lossy();
         if name.starts_with('.') && name.ends_with(PARTIAL_SUFFIX) {
-            remove_file(&entry)?;
+            if is_real_dir(&entry) {
+                remove_dir_all(&entry)?;
+            } else {
+                remove_file(&entry)?;
+            }
             removed += 1;
         }
     }
@@ -270,6 +290,12 @@ pub fn list(directory: &Path) -> Result<Vec<PathBuf>, FileError> {
         .map_err(error)?;
     paths.sort_unstable();
     Ok(paths)
+}
+
+/// Whether a folder lies there, and no link to one.
+pub fn is_real_dir(path: &Path) -> bool {
+    path.symlink_metadata()
+        .is_ok_and(|metadata| metadata.is_dir())
 }
 
 fn sync_tree(directory: &Path) -> Result<(), FileError> {
@@ -336,7 +362,8 @@ mod tests {
         let kept = folder.path().join("kept.partial");
         fs::write(&kept, b"").unwrap();
         fs::write(folder.path().join(".shard.parquet.partial"), b"").unwrap();
-        assert_eq!(remove_partials(folder.path()).unwrap(), 1);
+        fs::create_dir_all(folder.path().join(".png.partial/0")).unwrap();
+        assert_eq!(remove_partials(folder.path()).unwrap(), 2);
         assert_eq!(list(folder.path()).unwrap(), [kept]);
     }
 

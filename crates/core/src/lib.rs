@@ -12,9 +12,12 @@ pub mod fingerprint;
 pub mod hex;
 pub mod limits;
 pub mod lock;
+pub mod name;
 pub mod seed;
+pub mod work_folder;
 
 pub use digest::Digest;
 pub use file_error::FileError;
 pub use fingerprint::Fingerprint;
 pub use seed::{RandomStream, Seed};
+pub use work_folder::{ClaimError, WorkFolder};

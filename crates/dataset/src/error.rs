@@ -164,6 +164,9 @@ pub enum DatasetError {
         /// The file or folder.
         path: PathBuf,
     },
+    /// The folder to work in is not this program's.
+    #[error(transparent)]
+    Claim(#[from] patchwork_core::ClaimError),
     /// Some images have a class and some have not, and the format has no way to say so.
     #[error(
         "{labelled} of {images} images have a class, and an EDM archive holds a label for every image or for none\n\

@@ -28,6 +28,7 @@ mod recorder;
 pub mod resources;
 mod result;
 mod row;
+pub mod run_folders;
 mod signals;
 pub mod spec;
 pub mod store;

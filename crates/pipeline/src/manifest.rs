@@ -1,8 +1,9 @@
 //! What an artifact says of itself: `manifest.json`, and nothing in it that differs between two equal runs.
 
-use std::path::Path;
+use std::path::{Component, Path};
+use std::{io, iter};
 
-use patchwork_core::{Digest, FileError, Fingerprint, durable, file_error};
+use patchwork_core::{Digest, FileError, Fingerprint, durable, file_error, name};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -127,14 +128,35 @@ pub enum Subject {
 
 impl Manifest {
     /// Reads the manifest of an artifact's folder.
+    ///
+    /// # Errors
+    /// One that names a file outside of the folder, or a kind that is no name, too.
     pub fn read(folder: &Path) -> Result<Self, FileError> {
-        file_error::read_json(&folder.join(MANIFEST_FILE))
+        let path = folder.join(MANIFEST_FILE);
+        let manifest: Self = file_error::read_json(&path)?;
+        let mut files = manifest.files.iter().map(|file| &file.path);
+        let wrong_file = files.find(|file| !is_below(file));
+        let inputs = manifest.inputs.iter().map(|input| &input.kind);
+        let mut kinds = iter::once(&manifest.kind).chain(inputs);
+        let Some(wrong) = wrong_file.or_else(|| kinds.find(|kind| !name::is_plain(kind))) else {
+            return Ok(manifest);
+        };
+        let problem =
+            format!("it has {wrong:?} for the name of a file below its folder or of a kind");
+        let cause = io::Error::new(io::ErrorKind::InvalidData, problem);
+        Err(FileError::new("use", &path, cause))
     }
 
     /// Writes the manifest into a folder.
     pub fn write(&self, folder: &Path) -> Result<(), FileError> {
         durable::write_json(&folder.join(MANIFEST_FILE), self)
     }
+}
+
+/// Whether a path leads to something below where it starts.
+fn is_below(path: &str) -> bool {
+    let mut parts = Path::new(path).components();
+    !path.is_empty() && parts.all(|part| matches!(part, Component::Normal(_)))
 }
 
 /// Digests every file below a folder, sorted by path; the manifest itself is left out.

@@ -1,109 +1,177 @@
-//! The registry made again from the runs' folders and the artifacts' manifests.
+//! The registry made again from the runs' folders and the artifacts' manifests: all of it, or the runs that one lacks.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use patchwork_core::{FileError, durable};
 use patchwork_registry::{
-    MetricPoint, NewRun, NewStage, PastAttempt, PastRun, PastStage, Registry, now,
+    MetricPoint, NewRun, NewScore, NewStage, PastAttempt, PastRun, PastStage, Registry,
+    RegistryError, now,
 };
 
 use crate::error::PipelineError;
 use crate::manifest::{MANIFEST_FILE, Manifest};
 use crate::recorder::{new_artifact, new_score};
+use crate::run_folders::{RunFolder, RunFolders};
 use crate::store::Store;
-use crate::story::{STORY_FILE, Story, read_points};
+use crate::story::{Story, read_points};
 
-/// What a rebuilt registry holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rebuilt {
-    /// Runs, from `logs/RUN/run.json`.
-    pub runs: usize,
+/// What was entered in a registry.
+#[derive(Clone, Debug, Default)]
+pub struct Entered {
+    /// The names of runs, from `logs/RUN/run.json`.
+    pub runs: Vec<String>,
     /// Artifacts, from `artifacts/KIND/FINGERPRINT/manifest.json`.
     pub artifacts: usize,
     /// Points of series, from `logs/RUN/series.jsonl`.
     pub points: usize,
-    /// Run folders whose story cannot be read and that are left out.
-    pub unreadable: usize,
+    /// What could not be entered.
+    pub left_out: Vec<LeftOut>,
 }
 
-/// Enters everything that the home folder tells into an empty registry.
-pub async fn rebuild(store: &Store, registry: &Registry) -> Result<Rebuilt, PipelineError> {
-    let mut rebuilt = Rebuilt::default();
+/// Something in the home folder that could not be entered.
+#[derive(Clone, Debug)]
+pub struct LeftOut {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// Why.
+    pub problem: String,
+}
+
+/// Enters everything that the home folder tells into an empty registry. What cannot be read is left out and listed.
+pub async fn rebuild(store: &Store, registry: &Registry) -> Result<Entered, PipelineError> {
+    let mut entered = Entered::default();
     for kind in durable::list(&store.home().join("artifacts"))? {
+        if !kind.is_dir() {
+            entered.leave_out(&kind, &"it is no folder of artifacts");
+            continue;
+        }
         for folder in durable::list(&kind)? {
-            if folder.join(MANIFEST_FILE).is_file() {
-                let manifest = Manifest::read(&folder)?;
-                let path = relative(store, &folder);
-                registry
-                    .record_artifact(&new_artifact(&manifest, path), &now())
-                    .await?;
-                rebuilt.artifacts += 1;
+            if !folder.join(MANIFEST_FILE).is_file() {
+                entered.leave_out(&folder, &"it is no artifact: it has no manifest");
+                continue;
+            }
+            match Manifest::read(&folder) {
+                Ok(manifest) => {
+                    enter_artifact(store, registry, &manifest, &folder).await?;
+                    entered.artifacts += 1;
+                }
+                Err(error) => entered.leave_out(&folder, &error),
             }
         }
     }
-    let mut stories = Vec::new();
-    for folder in durable::list(&store.home().join("logs"))? {
-        if folder.join(STORY_FILE).is_file() {
-            match Story::read(&folder) {
-                Ok(story) => stories.push((story, folder)),
-                Err(_) => rebuilt.unreadable += 1,
-            }
-        }
-    }
-    stories.sort_by(|a, b| a.0.started.cmp(&b.0.started));
-    for (story, folder) in &stories {
-        let id = registry.restore_run(&past(story)).await?;
-        rebuilt.runs += 1;
-        rebuilt.points += restore_series(registry, id, folder).await?;
-        restore_scores(store, registry, id, story).await?;
-    }
-    Ok(rebuilt)
+    enter_runs(store, registry, &BTreeSet::new(), &mut entered).await?;
+    Ok(entered)
 }
 
-async fn restore_series(
-    registry: &Registry,
-    id: i64,
-    folder: &Path,
-) -> Result<usize, PipelineError> {
-    let points = read_points(folder)?;
-    let mut stages: Vec<&str> = points.iter().map(|point| point.stage.as_str()).collect();
-    stages.sort_unstable();
-    stages.dedup();
-    for stage in stages {
-        let own: Vec<MetricPoint> = points
-            .iter()
-            .filter(|point| point.stage == stage)
-            .map(|point| MetricPoint {
-                name: point.name.clone(),
-                step: point.step,
-                value: point.value.unwrap_or(f64::NAN),
-                time: SystemTime::UNIX_EPOCH + Duration::from_millis(point.time),
-            })
-            .collect();
-        registry.record_metrics(id, stage, &own).await?;
-    }
-    Ok(points.len())
-}
-
-async fn restore_scores(
+/// Enters the runs, with their artifacts, that have a folder and that the registry does not know: it was lost, or an
+/// older copy was put in its place. Call it under [`Store::lock_planning`].
+pub async fn enter_unknown_runs(
     store: &Store,
     registry: &Registry,
-    id: i64,
-    story: &Story,
+) -> Result<Entered, PipelineError> {
+    let known = registry.run_names().await?;
+    let mut entered = Entered::default();
+    enter_runs(store, registry, &known, &mut entered).await?;
+    Ok(entered)
+}
+
+impl Entered {
+    fn leave_out(&mut self, path: &Path, problem: &impl ToString) {
+        self.left_out.push(LeftOut {
+            path: path.to_owned(),
+            problem: problem.to_string(),
+        });
+    }
+}
+
+async fn enter_runs(
+    store: &Store,
+    registry: &Registry,
+    known: &BTreeSet<String>,
+    entered: &mut Entered,
 ) -> Result<(), PipelineError> {
-    for stage in story.stages.iter().filter(|stage| stage.status.is_done()) {
-        // Artifacts that made no scores may have been deleted since.
-        let Some(manifest) = store.find(&stage.kind, stage.fingerprint)? else {
-            continue;
-        };
-        for score in &manifest.outcome.scores {
-            let time = stage.ended.clone().unwrap_or_else(|| story.started.clone());
-            let score = new_score(score, &stage.needs, time);
-            registry.record_score(id, &stage.name, &score).await?;
+    let folders = RunFolders::read(store, known)?;
+    for unusable in folders.unusable {
+        // A copy of the folder of a run that is entered is no loss.
+        if !known.contains(&unusable.run) {
+            entered.leave_out(&unusable.path, &unusable.problem);
+        }
+    }
+    for folder in folders.readable {
+        match enter_run(store, registry, &folder).await {
+            Ok(points) => {
+                entered.points += points;
+                entered.runs.push(folder.story.run);
+            }
+            Err(PipelineError::Registry(error)) if error.is_refusal() => {
+                entered.leave_out(&folder.path, &error);
+            }
+            Err(PipelineError::File(error)) => entered.leave_out(&folder.path, &error),
+            Err(error) => return Err(error),
         }
     }
     Ok(())
+}
+
+/// Enters a run and the artifacts of its stages that are there; gives how many points its series have.
+async fn enter_run(
+    store: &Store,
+    registry: &Registry,
+    folder: &RunFolder,
+) -> Result<usize, PipelineError> {
+    let story = &folder.story;
+    let mut run = past(story);
+    for stage in story.stages.iter().filter(|stage| stage.status.is_done()) {
+        // Artifacts that made no scores may have been deleted since.
+        let Ok(Some(manifest)) = store.find(&stage.kind, stage.fingerprint) else {
+            continue;
+        };
+        let place = store.artifact(&stage.kind, stage.fingerprint);
+        enter_artifact(store, registry, &manifest, &place).await?;
+        let time = stage.ended.as_ref().unwrap_or(&story.started);
+        let scores = manifest.outcome.scores.iter();
+        let scores = scores.map(|score| new_score(score, &stage.needs, time.clone()));
+        let scores = scores.map(|score: NewScore| (stage.name.clone(), score));
+        run.scores.extend(scores);
+    }
+    run.points = series(folder)?;
+    registry.restore_run(&run).await?;
+    Ok(run.points.iter().map(|(_, points)| points.len()).sum())
+}
+
+async fn enter_artifact(
+    store: &Store,
+    registry: &Registry,
+    manifest: &Manifest,
+    folder: &Path,
+) -> Result<(), RegistryError> {
+    let path = relative(store, folder);
+    registry
+        .record_artifact(&new_artifact(manifest, path), &now())
+        .await
+}
+
+/// The series of each of the run's stages.
+fn series(folder: &RunFolder) -> Result<Vec<(String, Vec<MetricPoint>)>, FileError> {
+    let stages = folder.story.stages.iter();
+    let mut series: Vec<(String, Vec<MetricPoint>)> = stages
+        .map(|stage| (stage.name.clone(), Vec::new()))
+        .collect();
+    for point in read_points(&folder.path)? {
+        let own = series.iter_mut().find(|(stage, _)| *stage == point.stage);
+        let Some((_, points)) = own else { continue };
+        points.push(MetricPoint {
+            name: point.name,
+            step: point.step,
+            value: point.value.unwrap_or(f64::NAN),
+            time: SystemTime::UNIX_EPOCH
+                .checked_add(Duration::from_millis(point.time))
+                .unwrap_or(SystemTime::UNIX_EPOCH),
+        });
+    }
+    Ok(series)
 }
 
 fn past(story: &Story) -> PastRun {
@@ -111,6 +179,8 @@ fn past(story: &Story) -> PastRun {
     PastRun {
         run: NewRun {
             pipeline: story.pipeline.clone(),
+            // It has its number already.
+            least_number: 1,
             definition_json: story.definition.to_string(),
             command: provenance.command.join(" "),
             working_folder: provenance.working_folder.clone(),
@@ -175,6 +245,8 @@ fn past(story: &Story) -> PastRun {
                 )
             })
             .collect(),
+        points: Vec::new(),
+        scores: Vec::new(),
     }
 }
 

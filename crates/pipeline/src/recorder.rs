@@ -19,6 +19,7 @@ use crate::plan::{Plan, PlannedStage};
 use crate::provenance::Provenance;
 use crate::result::{RunOutcome, StageResult};
 use crate::row::Row;
+use crate::run_folders::least_free_number;
 use crate::spec::PipelineSpec;
 use crate::store::Store;
 use crate::story::{AttemptStory, EventStory, STORY_FORMAT, StageStory, Story};
@@ -33,7 +34,8 @@ pub(crate) struct Recorder<'a> {
 }
 
 impl<'a> Recorder<'a> {
-    /// Enters a run in the registry and makes its folder.
+    /// Enters a run in the registry and makes its folder, which no run had before. Call it under
+    /// [`Store::lock_planning`].
     pub(crate) async fn start_run(
         registry: &Registry,
         store: &'a Store,
@@ -43,6 +45,7 @@ impl<'a> Recorder<'a> {
     ) -> Result<Self, PipelineError> {
         let run = NewRun {
             pipeline: spec.name.clone(),
+            least_number: least_free_number(store, &spec.name)?,
             definition_json: spec.definition.to_string(),
             command: provenance.command.join(" "),
             working_folder: provenance.working_folder.clone(),
@@ -68,7 +71,7 @@ impl<'a> Recorder<'a> {
         };
         let record = registry.create_run(&run).await?;
         let folder = store.logs(&record.name);
-        durable::create_dir_all(&folder)?;
+        durable::create_new_dir(&folder)?;
         let story = Story {
             format: STORY_FORMAT.to_owned(),
             run: record.name.clone(),

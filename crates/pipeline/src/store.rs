@@ -16,10 +16,18 @@ pub struct Store {
     home: PathBuf,
 }
 
+/// The folders of a home folder.
+const FOLDERS: [&str; 5] = ["artifacts", "work", "logs", "locks", "cache"];
+
 impl Store {
+    /// Whether a name in a home folder is that of something that this program puts there.
+    pub fn is_entry(name: &str) -> bool {
+        FOLDERS.contains(&name) || name.starts_with("registry") || name.starts_with(".registry")
+    }
+
     /// Opens a home folder and makes what is missing in it.
     pub fn open(home: &Path) -> Result<Self, FileError> {
-        for folder in ["artifacts", "work", "logs", "locks", "cache"] {
+        for folder in FOLDERS {
             durable::create_dir_all(&home.join(folder))?;
         }
         Ok(Self {

@@ -5,6 +5,7 @@
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 
+use patchwork_core::name::{PLAIN, is_plain, run_number};
 use patchwork_core::{FileError, Fingerprint, durable, file_error};
 use patchwork_registry::{EventLevel, RunStatus, StageStatus};
 use serde::{Deserialize, Serialize};
@@ -133,6 +134,26 @@ impl Story {
     /// Reads the story of a run's folder.
     pub fn read(folder: &Path) -> Result<Self, FileError> {
         file_error::read_json(&folder.join(STORY_FILE))
+    }
+
+    /// Whether the names can be those of a run, its stages and their kinds, which are parts of paths; else what is wrong.
+    pub(crate) fn check_names(&self) -> Result<(), String> {
+        let stages = self.stages.iter();
+        let parts = stages.flat_map(|stage| [&stage.name, &stage.kind]);
+        if let Some(wrong) = [&self.pipeline]
+            .into_iter()
+            .chain(parts)
+            .find(|name| !is_plain(name))
+        {
+            return Err(format!("it has the name {wrong:?}; {PLAIN}"));
+        }
+        if run_number(&self.run, &self.pipeline).is_none() {
+            return Err(format!(
+                "{:?} is no name of a run of `{}`",
+                self.run, self.pipeline
+            ));
+        }
+        Ok(())
     }
 
     /// Writes the story into the run's folder.

@@ -317,20 +317,23 @@ async fn what_still_cannot_be_written_at_the_end_is_told_with_the_result() {
 async fn a_worker_that_does_not_start_fails_its_own_stage() {
     let (_home, bench) = Bench::new().await;
     let logs = bench.store.logs("test-1");
-    // No log can be opened where a folder stands.
-    for name in ["broken.log", "late.log"] {
-        std::fs::create_dir_all(logs.join(name)).unwrap();
-    }
     let late = StageSpec {
         retries: 1,
         ..stage("late", 0.0)
     };
     let stages = vec![stage("train", 3.0), stage("broken", 0.0), late];
-    let watch = |update: &Update| {
-        if let Update::StageRetried { stage, .. } = update {
+    let watch = |update: &Update| match update {
+        // No log can be opened where a folder stands.
+        Update::RunStarted { .. } => {
+            for name in ["broken.log", "late.log"] {
+                std::fs::create_dir(logs.join(name)).unwrap();
+            }
+        }
+        Update::StageRetried { stage, .. } => {
             assert_eq!(stage, "late");
             std::fs::remove_dir(logs.join("late.log")).unwrap();
         }
+        _ => {}
     };
     let outcome = bench.run(&program(), stages, watch).await.unwrap();
     let statuses: Vec<StageStatus> = outcome.stages.iter().map(|stage| stage.status).collect();

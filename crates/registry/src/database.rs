@@ -63,14 +63,16 @@ impl Registry {
     /// Opens the registry for questions; nothing can be written through it.
     ///
     /// # Errors
-    /// [`RegistryError::Missing`] where there is none.
+    /// [`RegistryError::Missing`] where there is none, [`RegistryError::Empty`] for one without tables.
     pub async fn open_read_only(path: &Path) -> Result<Self, RegistryError> {
         if !path.exists() {
             return Err(RegistryError::Missing(path.to_owned()));
         }
         let registry = Self::connect(path, read_only(path)).await?;
-        registry.schema_version().await?;
-        Ok(registry)
+        match registry.schema_version().await? {
+            0 => Err(RegistryError::Empty(path.to_owned())),
+            _ => Ok(registry),
+        }
     }
 
     /// Closes the connection and folds the write-ahead log into the file. Optional: whatever was

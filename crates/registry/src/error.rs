@@ -10,6 +10,9 @@ pub enum RegistryError {
     /// There is no database to read.
     #[error("there is no registry at `{}`; the first `patchwork run` makes it", .0.display())]
     Missing(PathBuf),
+    /// The database has no tables.
+    #[error("the registry `{}` is empty; the next `patchwork run` makes its tables", .0.display())]
+    Empty(PathBuf),
     /// The folder or the lock beside the database cannot be had.
     #[error(transparent)]
     File(#[from] FileError),
@@ -72,7 +75,7 @@ pub enum RegistryError {
         candidates: Vec<String>,
     },
     /// A run of the past has a name that no run can have.
-    #[error("`{0}` is no name of a run: it does not end in `-NUMBER`")]
+    #[error("`{0}` is no name of a run: runs are called `PIPELINE-NUMBER`")]
     RunName(
         /// The name.
         String,
@@ -91,10 +94,10 @@ pub enum RegistryError {
 const REFUSALS: [i32; 3] = [18, 19, 20];
 
 impl RegistryError {
-    /// Whether the same write fails whenever it is tried: there is no such stage, or the tables do not take it.
+    /// Whether the same write fails whenever it is tried: the names are wrong, or the tables do not take it.
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::NoStage { .. } => true,
+            Self::NoStage { .. } | Self::RunName(_) => true,
             Self::Database { source, .. } => {
                 sqlite_code(source).is_some_and(|code| REFUSALS.contains(&code))
             }

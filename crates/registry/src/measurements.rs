@@ -1,5 +1,7 @@
 //! Series of measured values, their summaries, and scores.
 
+use sqlx::query::Query;
+use sqlx::sqlite::SqliteArguments;
 use sqlx::{Sqlite, Transaction};
 
 use crate::clock::milliseconds;
@@ -20,16 +22,10 @@ impl Registry {
         if points.is_empty() {
             return Ok(());
         }
-        let mut names: Vec<&str> = points.iter().map(|point| point.name.as_str()).collect();
-        names.sort_unstable();
-        names.dedup();
         let mut transaction = self.begin(ACTION).await?;
-        for name in names {
-            let points: Vec<_> = points.iter().filter(|point| point.name == name).collect();
-            record_series(&mut transaction, run_id, stage, name, &points)
-                .await
-                .map_err(RegistryError::during(ACTION))?;
-        }
+        insert_points(&mut transaction, run_id, stage, points)
+            .await
+            .map_err(RegistryError::during(ACTION))?;
         commit(transaction, ACTION).await
     }
 
@@ -79,32 +75,57 @@ impl Registry {
         stage: &str,
         score: &NewScore,
     ) -> Result<(), RegistryError> {
-        const ACTION: &str = "record a score";
-        let statement = sqlx::query(
-            "INSERT OR REPLACE INTO scores (run_id, stage, subject, metric, value, extractor,
-                 extractor_hash, resize, reference, reference_images, samples, seeds, codec,
-                 images_seen, time, deviation, reference_foreign)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        )
-        .bind(run_id)
-        .bind(stage)
-        .bind(&score.subject)
-        .bind(&score.metric)
-        .bind(score.value)
-        .bind(&score.extractor)
-        .bind(&score.extractor_hash)
-        .bind(&score.resize)
-        .bind(score.reference.to_string())
-        .bind(score.reference_images as i64)
-        .bind(score.samples as i64)
-        .bind(&score.seeds)
-        .bind(&score.codec)
-        .bind(score.images_seen.map(|images| images as i64))
-        .bind(&score.time)
-        .bind(score.deviation)
-        .bind(score.reference_foreign);
-        self.write(ACTION, statement).await
+        self.write("record a score", score_statement(run_id, stage, score))
+            .await
     }
+}
+
+/// The statement that enters a score, in the place of one of the same subject and metric.
+pub(crate) fn score_statement<'a>(
+    run_id: i64,
+    stage: &'a str,
+    score: &'a NewScore,
+) -> Query<'a, Sqlite, SqliteArguments> {
+    sqlx::query(
+        "INSERT OR REPLACE INTO scores (run_id, stage, subject, metric, value, extractor,
+             extractor_hash, resize, reference, reference_images, samples, seeds, codec,
+             images_seen, time, deviation, reference_foreign)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(run_id)
+    .bind(stage)
+    .bind(&score.subject)
+    .bind(&score.metric)
+    .bind(score.value)
+    .bind(&score.extractor)
+    .bind(&score.extractor_hash)
+    .bind(&score.resize)
+    .bind(score.reference.to_string())
+    .bind(score.reference_images as i64)
+    .bind(score.samples as i64)
+    .bind(&score.seeds)
+    .bind(&score.codec)
+    .bind(score.images_seen.map(|images| images as i64))
+    .bind(&score.time)
+    .bind(score.deviation)
+    .bind(score.reference_foreign)
+}
+
+/// Enters points of a stage's series and keeps the series' summaries.
+pub(crate) async fn insert_points(
+    transaction: &mut Transaction<'static, Sqlite>,
+    run_id: i64,
+    stage: &str,
+    points: &[MetricPoint],
+) -> Result<(), sqlx::Error> {
+    let mut names: Vec<&str> = points.iter().map(|point| point.name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    for name in names {
+        let points: Vec<_> = points.iter().filter(|point| point.name == name).collect();
+        record_series(transaction, run_id, stage, name, &points).await?;
+    }
+    Ok(())
 }
 
 /// A series as its summary row knows it.

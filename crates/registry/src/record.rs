@@ -11,6 +11,8 @@ use crate::status::named;
 pub struct NewRun {
     /// The pipeline's name, which the run is called after.
     pub pipeline: String,
+    /// The lowest number that the run may have: every number from it on is unused outside the registry too.
+    pub least_number: i64,
     /// The resolved pipeline, JSON.
     pub definition_json: String,
     /// The command line.

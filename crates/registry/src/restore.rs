@@ -1,10 +1,12 @@
 //! Runs entered as they were: how a lost registry is made again.
 
+use patchwork_core::name;
 use sqlx::{Sqlite, Transaction};
 
 use crate::database::{Registry, commit};
 use crate::error::RegistryError;
-use crate::record::{EventLevel, NewRun};
+use crate::measurements::{insert_points, score_statement};
+use crate::record::{EventLevel, MetricPoint, NewRun, NewScore};
 use crate::status::{RunStatus, StageStatus};
 
 /// A run of the past. Times are RFC 3339 in UTC.
@@ -28,6 +30,10 @@ pub struct PastRun {
     pub attempts: Vec<PastAttempt>,
     /// (stage, level, message, time), in order of time.
     pub events: Vec<(Option<String>, EventLevel, String, String)>,
+    /// Each stage's series.
+    pub points: Vec<(String, Vec<MetricPoint>)>,
+    /// Scores, each with the stage that measured it.
+    pub scores: Vec<(String, NewScore)>,
 }
 
 /// What became of a stage.
@@ -67,19 +73,15 @@ pub struct PastAttempt {
 const ACTION: &str = "restore a run";
 
 impl Registry {
-    /// Enters a run of the past and returns its key; its scores, series and artifacts are recorded as those of
-    /// any run.
+    /// Enters a run of the past with its series and scores, all of it or nothing, and returns its key.
     ///
     /// # Errors
-    /// [`RegistryError::RunName`] for a name that does not end in a number.
+    /// [`RegistryError::RunName`] for a name that is not the pipeline's with a number.
     pub async fn restore_run(&self, past: &PastRun) -> Result<i64, RegistryError> {
-        let number: i64 = past
-            .name
-            .rsplit_once('-')
-            .and_then(|(_, number)| number.parse().ok())
+        let number = name::run_number(&past.name, &past.run.pipeline)
             .ok_or_else(|| RegistryError::RunName(past.name.clone()))?;
         let mut transaction = self.begin(ACTION).await?;
-        let id = insert(&mut transaction, past, number)
+        let id = insert(&mut transaction, past, i64::from(number))
             .await
             .map_err(RegistryError::during(ACTION))?;
         commit(transaction, ACTION).await?;
@@ -176,6 +178,14 @@ async fn insert(
         .bind(time)
         .execute(&mut **transaction)
         .await?;
+    }
+    for (stage, points) in &past.points {
+        insert_points(transaction, id, stage, points).await?;
+    }
+    for (stage, score) in &past.scores {
+        score_statement(id, stage, score)
+            .execute(&mut **transaction)
+            .await?;
     }
     Ok(id)
 }

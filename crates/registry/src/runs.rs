@@ -2,6 +2,8 @@
 //!
 //! What is recorded may have happened before: its time is told, as [`now`] gives it.
 
+use std::collections::BTreeSet;
+
 use patchwork_core::Fingerprint;
 
 use crate::clock::now;
@@ -11,17 +13,19 @@ use crate::record::{EventLevel, NewRun, RunRecord};
 use crate::status::{RunStatus, StageStatus};
 
 impl Registry {
-    /// Records a run of this process, which starts now, with the next free number of its pipeline, and its
-    /// stages as pending.
+    /// Records a run of this process, which starts now, with the next free number of its pipeline from
+    /// `run.least_number` on, and its stages as pending.
     pub async fn create_run(&self, run: &NewRun) -> Result<RunRecord, RegistryError> {
         const ACTION: &str = "record a run";
         let mut transaction = self.begin(ACTION).await?;
-        let number: i64 =
-            sqlx::query_scalar("SELECT COALESCE(MAX(number), 0) + 1 FROM runs WHERE pipeline = ?")
-                .bind(&run.pipeline)
-                .fetch_one(&mut *transaction)
-                .await
-                .map_err(RegistryError::during(ACTION))?;
+        let number: i64 = sqlx::query_scalar(
+            "SELECT MAX(?, COALESCE(MAX(number), 0) + 1) FROM runs WHERE pipeline = ?",
+        )
+        .bind(run.least_number)
+        .bind(&run.pipeline)
+        .fetch_one(&mut *transaction)
+        .await
+        .map_err(RegistryError::during(ACTION))?;
         let name = format!("{}-{number}", run.pipeline);
         let started = now();
         let id = sqlx::query(
@@ -75,6 +79,15 @@ impl Registry {
         }
         commit(transaction, ACTION).await?;
         Ok(RunRecord { id, name, started })
+    }
+
+    /// The names of all runs.
+    pub async fn run_names(&self) -> Result<BTreeSet<String>, RegistryError> {
+        let names: Vec<String> = sqlx::query_scalar("SELECT name FROM runs")
+            .fetch_all(&self.pool)
+            .await
+            .map_err(RegistryError::during("list the runs"))?;
+        Ok(names.into_iter().collect())
     }
 
     /// Records where a stage stands since `time` and, once there is one, its artifact.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use patchwork_core::Fingerprint;
 use patchwork_pipeline::Store;
 use patchwork_pipeline::gc::{self, Garbage, GarbageKind, Needed};
+use patchwork_pipeline::run_folders::RunFolders;
 use patchwork_registry::{BestScore, Registry, RunNeeds, StageStatus};
 use patchwork_terms::Kind;
 use serde_json::{Value, json};
@@ -13,6 +14,9 @@ use crate::arguments::{Arguments, Format, GcArguments};
 use crate::error::CliError;
 use crate::output::{Rows, remark, score_text};
 
+/// So many runs are named at most.
+const MOST_NAMED: usize = 5;
+
 pub(crate) async fn collect_garbage(
     arguments: &Arguments,
     options: &GcArguments,
@@ -20,6 +24,7 @@ pub(crate) async fn collect_garbage(
     let store = Store::open(&arguments.home)?;
     let _planning = store.lock_planning()?;
     let registry = Registry::open_read_only(&store.registry()).await?;
+    check_all_known(&store, &registry).await?;
     let runs = registry.run_needs().await?;
     let scores = registry.best_scores().await?;
     registry.close().await;
@@ -70,6 +75,31 @@ pub(crate) async fn collect_garbage(
         });
     }
     Ok(())
+}
+
+/// Refuses where a run has a folder and the registry does not know what it needs.
+async fn check_all_known(store: &Store, registry: &Registry) -> Result<(), CliError> {
+    let known = registry.run_names().await?;
+    let folders = RunFolders::read(store, &known)?;
+    if let Some(unusable) =
+        (folders.unusable.into_iter()).find(|folder| !known.contains(&folder.run))
+    {
+        return Err(CliError::UnreadableRun {
+            folder: unusable.path,
+            problem: unusable.problem,
+        });
+    }
+    if folders.readable.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = (folders.readable.iter().take(MOST_NAMED))
+        .map(|folder| folder.story.run.as_str())
+        .collect();
+    Err(CliError::UnknownRuns {
+        count: folders.readable.len(),
+        names: names.join(", "),
+        logs: store.home().join("logs"),
+    })
 }
 
 fn name(garbage: &Garbage) -> String {

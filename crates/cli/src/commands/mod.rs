@@ -9,6 +9,7 @@ mod gc;
 mod help;
 mod logs;
 mod query;
+mod recovery;
 mod registry;
 mod request;
 mod retry;
@@ -18,6 +19,7 @@ mod show;
 mod standalone;
 mod status;
 mod weights;
+mod workplace;
 
 use std::process::ExitCode;
 

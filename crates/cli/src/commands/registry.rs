@@ -35,12 +35,15 @@ async fn rebuild_registry(home: &Path) -> Result<(), CliError> {
     replace_registry(&store, &path, &time)?;
     line(&format!(
         "{} runs, {} points of series, {} artifacts; the registry that was there is kept as registry-{time}.db",
-        rebuilt.runs, rebuilt.points, rebuilt.artifacts
+        rebuilt.runs.len(),
+        rebuilt.points,
+        rebuilt.artifacts
     ))?;
-    if rebuilt.unreadable > 0 {
+    for left_out in &rebuilt.left_out {
         line(&format!(
-            "{} runs could not be read from `logs/RUN/run.json` and are left out",
-            rebuilt.unreadable
+            "left out: `{}`: {}",
+            left_out.path.display(),
+            left_out.problem
         ))?;
     }
     Ok(())

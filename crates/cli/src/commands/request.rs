@@ -7,6 +7,7 @@ use patchwork_config::Pipeline;
 use patchwork_core::durable;
 use patchwork_core::lock::FileLock;
 use patchwork_pipeline::provenance::{Provenance, RUSTC_VERSION};
+use patchwork_pipeline::rebuild;
 use patchwork_pipeline::{
     ExecuteOptions, Outcome, PipelineSpec, Plan, RunOutcome, Scope, StageResult, Store, execute,
 };
@@ -16,6 +17,7 @@ use patchwork_weights::weights_folder;
 use serde_json::{Value, json};
 
 use super::explain::tell_unfinished;
+use super::recovery;
 use crate::arguments::{Arguments, Format};
 use crate::console::Console;
 use crate::error::{CliError, EXIT_FAILED, EXIT_PAUSED, exit_signalled};
@@ -131,6 +133,12 @@ impl Planned {
             worker_program::probe(&worker)?;
         }
         let registry = Registry::open(&store.registry()).await?;
+        recovery::tell_entered(
+            &rebuild::enter_unknown_runs(&store, &registry).await?,
+            |text| {
+                console.remark(text);
+            },
+        );
         // Before this process shows that it is there: it may have the id of one that is gone, as the first process of a
         // container that was started again.
         for stale in registry

@@ -7,6 +7,7 @@ use patchwork_config::{Pipeline, StageSettings};
 use patchwork_pipeline::Scope;
 use patchwork_registry::{Registry, UnfinishedRun};
 
+use super::recovery;
 use super::request::{Request, exit_code};
 use crate::arguments::{Arguments, RetryArguments};
 use crate::error::CliError;
@@ -22,6 +23,7 @@ pub(crate) async fn retry(
     retry: &RetryArguments,
 ) -> Result<ExitCode, CliError> {
     let path = arguments.home.join("registry.db");
+    recovery::enter_unknown(&arguments.home).await?;
     let registry = Registry::open_read_only(&path).await?;
     let run = registry.run(&retry.run).await?;
     let unfinished = registry.unfinished_runs().await?;

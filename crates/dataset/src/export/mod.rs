@@ -12,7 +12,7 @@ mod selection;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use patchwork_core::durable;
+use patchwork_core::{WorkFolder, durable};
 
 use crate::error::DatasetError;
 use crate::loader::ShardSet;
@@ -87,19 +87,25 @@ pub fn export(
 }
 
 /// Has a folder filled beside its place and published when it is whole; what a killed export left is removed first.
+///
+/// # Errors
+/// [`DatasetError::Claim`] where something else lies beside it.
 fn in_new_folder(
     out: &Path,
     fill: impl FnOnce(&Path) -> Result<(), DatasetError>,
 ) -> Result<(), DatasetError> {
-    let partial = partial_folder(out);
-    durable::remove_dir_all(&partial)?;
-    durable::create_dir_all(&partial)?;
-    if let Err(error) = fill(&partial) {
+    const CONTENT: &str = "content";
+    let work = WorkFolder::claim(&partial_folder(out), |name| name == CONTENT)?;
+    let content = work.path().join(CONTENT);
+    durable::remove_dir_all(&content)?;
+    durable::create_dir_all(&content)?;
+    if let Err(error) = fill(&content) {
         // The first error is the one to report; a leftover is removed at the next start.
-        let _ = durable::remove_dir_all(&partial);
+        let _ = work.remove();
         return Err(error);
     }
-    durable::publish_directory(&partial, out)?;
+    durable::publish_directory(&content, out)?;
+    work.remove()?;
     Ok(())
 }
 

@@ -26,6 +26,7 @@ fn new_run(pipeline: &str) -> NewRun {
     };
     NewRun {
         pipeline: pipeline.to_owned(),
+        least_number: 1,
         definition_json: "{}".to_owned(),
         command: "patchwork run".to_owned(),
         working_folder: "here".to_owned(),

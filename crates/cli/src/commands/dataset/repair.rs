@@ -16,6 +16,7 @@ use serde_json::json;
 
 use crate::arguments::Arguments;
 use crate::commands::request::{Planned, exit_code};
+use crate::commands::workplace::Workplace;
 use crate::console::Console;
 use crate::error::CliError;
 use crate::output::remark;
@@ -48,30 +49,20 @@ pub(super) async fn repair(
     let folder = folder
         .canonicalize()
         .map_err(|error| FileError::new("read", folder, error))?;
-    let home = home(&folder);
     let stage = stage(&manifest, source).map_err(refuse)?;
-    let store = Store::open(&home)?;
+    let mut place = Workplace::open(&home(&folder))?;
+    let store = Store::open(place.home())?;
     let options = SpecifyOptions {
         cache: &store.cache(),
         weights: &weights_folder(arguments.weights.clone()),
         rehash: true,
     };
-    let specified = specify_stage(&stage, 0, &options).map_err(CliError::from);
-    let planned = specified.and_then(|specified| {
-        let spec = PipelineSpec {
-            name: "repair".to_owned(),
-            definition: json!({ "stage": stage }),
-            stages: vec![specified],
-        };
-        Planned::new(store.clone(), spec, Scope::All)
-    });
-    let planned = match planned {
-        Ok(planned) => planned,
-        Err(error) => {
-            durable::remove_dir_all(&home)?;
-            return Err(error);
-        }
+    let spec = PipelineSpec {
+        name: "repair".to_owned(),
+        definition: json!({ "stage": stage }),
+        stages: vec![specify_stage(&stage, 0, &options)?],
     };
+    let planned = Planned::new(store.clone(), spec, Scope::All)?;
     let planned_stage = planned
         .plan
         .stage(&stage.name)
@@ -82,9 +73,10 @@ pub(super) async fn repair(
         } else {
             "the source is not what the data set was made from: names or contents of its images differ"
         };
-        durable::remove_dir_all(&home)?;
+        leave(place)?;
         return Err(refuse(problem.to_owned()));
     }
+    place.begin();
     let work = store.work(manifest.fingerprint).join("artifact");
     give_sound_shards(&manifest, &folder, files, &work)?;
     let made = store.artifact(&manifest.kind, manifest.fingerprint);
@@ -94,20 +86,28 @@ pub(super) async fn repair(
     if !outcome.is_success() {
         remark(&format!(
             "the same command goes on from there; the work so far lies in `{}`",
-            home.display()
+            place.home().display()
         ));
         return Ok(exit_code(&outcome));
     }
     if Manifest::read(&made)?.files != manifest.files {
         let problem = "what the source gives now is not what `manifest.json` records".to_owned();
-        durable::remove_dir_all(&home)?;
+        leave(place)?;
         return Err(refuse(problem));
     }
     for file in files {
         durable::rename_file(&made.join(file), &folder.join(file))?;
     }
-    durable::remove_dir_all(&home)?;
+    leave(place)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Removes the home folder of the work, and says what stays of it.
+fn leave(place: Workplace) -> Result<(), CliError> {
+    if let Some(text) = place.remove()? {
+        remark(&text);
+    }
+    Ok(())
 }
 
 /// The home folder of the work: beside the set, and so on the same disk; hidden, so that it is no artifact.

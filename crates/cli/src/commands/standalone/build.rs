@@ -6,7 +6,7 @@ use patchwork_config::load_stage;
 use patchwork_terms::Kind;
 use serde_json::json;
 
-use super::Standalone;
+use super::{Standalone, workplace};
 use crate::arguments::{Arguments, BuildArguments};
 use crate::console::Console;
 use crate::error::CliError;
@@ -43,6 +43,7 @@ pub(crate) async fn build(
         before: Vec::new(),
         single,
         out: &build.out,
+        place: workplace(&build.out, false)?,
         replace: false,
     }
     .carry_out(Console::start())

@@ -14,8 +14,9 @@ use patchwork_terms::Kind;
 use serde_json::json;
 
 use super::given::Given;
-use super::{Standalone, work_home};
+use super::{Standalone, workplace};
 use crate::arguments::{Arguments, EvaluateArguments};
+use crate::commands::workplace::Workplace;
 use crate::console::Console;
 use crate::error::CliError;
 
@@ -44,9 +45,10 @@ pub(crate) async fn evaluate(
 ) -> Result<ExitCode, CliError> {
     let out = match &evaluate.out {
         Some(out) => out.clone(),
-        None => place(arguments, evaluate)?,
+        None => default_out(arguments, evaluate)?,
     };
-    let store = Store::open(&work_home(&out))?;
+    let mut place = workplace(&out, evaluate.out.is_none())?;
+    let store = Store::open(place.home())?;
     let or_statistics = [IMAGES, &[Kind::Reference]].concat();
     let real = images(REAL, &evaluate.reference, evaluate, &or_statistics, &store)?;
     let measured = images(MEASURED, &evaluate.images, evaluate, IMAGES, &store)?;
@@ -65,7 +67,9 @@ pub(crate) async fn evaluate(
     let mut reference = stage(Kind::Reference, REFERENCE, evaluate)?;
     reference.stage.needs = vec![REAL.to_owned()];
     let mut console = Console::start();
-    if let Some(code) = prepare_first(arguments, evaluate, &before, &out, &mut console).await? {
+    if let Some(code) =
+        prepare_first(arguments, evaluate, &before, &mut place, &mut console).await?
+    {
         return console.conclude(Ok(code));
     }
     if !is_measured_already {
@@ -78,6 +82,7 @@ pub(crate) async fn evaluate(
         before,
         single,
         out: &out,
+        place,
         replace: evaluate.out.is_none(),
     }
     .carry_out(console)
@@ -85,7 +90,7 @@ pub(crate) async fn evaluate(
 }
 
 /// The folder of an evaluation that nobody asked to keep: the same for the same two sets.
-fn place(arguments: &Arguments, evaluate: &EvaluateArguments) -> Result<PathBuf, CliError> {
+fn default_out(arguments: &Arguments, evaluate: &EvaluateArguments) -> Result<PathBuf, CliError> {
     let folder = arguments.home.join("evaluations");
     durable::create_dir_all(&folder)?;
     let key = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -157,13 +162,13 @@ async fn prepare_first(
     arguments: &Arguments,
     evaluate: &EvaluateArguments,
     stages: &[SingleStage],
-    out: &Path,
+    place: &mut Workplace,
     console: &mut Console,
 ) -> Result<Option<ExitCode>, CliError> {
     if stages.is_empty() {
         return Ok(None);
     }
-    let prepared = super::make_first(arguments, stages, out, console).await?;
+    let prepared = super::make_first(arguments, stages, place, console).await?;
     let folders = match prepared {
         Ok(folders) => folders,
         Err(code) => return Ok(Some(code)),

@@ -9,6 +9,7 @@ use patchwork_pipeline::{Demand, Manifest, Outcome, StageSpec, Store};
 use patchwork_terms::Kind;
 use serde_json::json;
 
+use crate::commands::workplace::GIVEN;
 use crate::error::CliError;
 
 /// What a training's artifact calls its network.
@@ -56,7 +57,7 @@ impl Given {
     pub(super) fn network(name: &str, file: &Path, home: &Path) -> Result<Self, CliError> {
         let digest = Digest::of_file(file)?;
         let fingerprint = Fingerprint::of(&json!({ "network": digest }));
-        let folder = home.join("given").join(fingerprint.to_string());
+        let folder = home.join(GIVEN).join(fingerprint.to_string());
         durable::create_dir_all(&folder)?;
         let absolute = file
             .canonicalize()

@@ -14,7 +14,10 @@ use std::process::ExitCode;
 
 use patchwork_config::SingleStage;
 use patchwork_core::{FileError, durable};
-use patchwork_pipeline::{Manifest, Outcome, PipelineSpec, RunOutcome, Scope, StageSpec, Store};
+use patchwork_pipeline::manifest::MANIFEST_FILE;
+use patchwork_pipeline::{
+    Manifest, Outcome, PipelineSpec, RunOutcome, Scope, StageResult, StageSpec, Store,
+};
 use patchwork_planner::{SpecifyOptions, specify_stage};
 use patchwork_weights::weights_folder;
 use serde_json::json;
@@ -25,6 +28,7 @@ pub(crate) use sample::sample;
 pub(crate) use train::train;
 
 use super::request::{Planned, exit_code, score_lines};
+use super::workplace::Workplace;
 use crate::arguments::Arguments;
 use crate::console::Console;
 use crate::error::CliError;
@@ -39,15 +43,30 @@ struct Standalone<'a> {
     before: Vec<SingleStage>,
     single: SingleStage,
     out: &'a Path,
+    /// The home folder of the work on `out`.
+    place: Workplace,
     /// Whether what is at `out` may go.
     replace: bool,
 }
 
 /// The home folder of the work on `out`: beside it, and so on the same disk.
-fn work_home(out: &Path) -> PathBuf {
+///
+/// # Errors
+/// What is in the way at `out`, unless it may go or be the result of the same work, at the home folder or at the logs.
+fn workplace(out: &Path, replace: bool) -> Result<Workplace, CliError> {
+    let is_there = out.symlink_metadata().is_ok();
+    if is_there && !replace && !out.join(MANIFEST_FILE).is_file() {
+        return Err(CliError::OutputThere {
+            path: out.to_owned(),
+        });
+    }
+    let logs = logs(out);
+    if logs.symlink_metadata().is_ok() && !durable::is_real_dir(&logs) {
+        return Err(CliError::LogsThere { path: logs });
+    }
     let mut name = out.file_name().unwrap_or_default().to_os_string();
     name.push(".work");
-    out.with_file_name(name)
+    Workplace::open(&out.with_file_name(name))
 }
 
 /// The folder of the logs of the work on `out`.
@@ -64,40 +83,46 @@ impl Standalone<'_> {
         console.conclude(end)
     }
 
-    async fn work(&self, console: &mut Console) -> Result<ExitCode, CliError> {
-        let home = work_home(self.out);
+    async fn work(mut self, console: &mut Console) -> Result<ExitCode, CliError> {
         let name = self.single.stage.name.clone();
-        let work_before = home.exists();
-        let planned = match self.plan(&name, console) {
-            Ok(Some(planned)) => planned,
-            Ok(None) => {
-                durable::remove_dir_all(&home)?;
-                return Ok(ExitCode::SUCCESS);
-            }
-            Err(error) => {
-                // What is refused leaves nothing behind.
-                if !work_before {
-                    durable::remove_dir_all(&home)?;
-                }
-                return Err(error);
-            }
+        let Some(planned) = self.plan(&name, console)? else {
+            return self.leave(console, ExitCode::SUCCESS);
         };
+        self.place.begin();
         let store = planned.store.clone();
         let outcome = planned.carry_out(&[], None, console).await?;
-        if outcome.is_success() {
-            self.publish(&store, &outcome, &name, console)?;
-        } else {
+        let code = exit_code(&outcome);
+        if !outcome.is_success() {
             console.remark(format!(
                 "the same command goes on from there; the work so far lies in `{}`",
-                home.display()
+                self.place.home().display()
             ));
+            return Ok(code);
         }
-        Ok(exit_code(&outcome))
+        let done = self.publish(&store, &outcome, &name)?;
+        if let Some(outcome) = &done.outcome {
+            print_scores(outcome, console);
+        }
+        for path in durable::list(self.out)? {
+            if path.extension().is_some_and(|extension| extension == "png") {
+                console.result(format!("picture: {}", path.display()));
+            }
+        }
+        console.result(self.out.display().to_string());
+        self.leave(console, code)
+    }
+
+    /// Removes the home folder of the work, which is done.
+    fn leave(self, console: &Console, code: ExitCode) -> Result<ExitCode, CliError> {
+        if let Some(remark) = self.place.remove()? {
+            console.remark(remark);
+        }
+        Ok(code)
     }
 
     /// What there is to do; none if it is done already, which is told.
     fn plan(&self, name: &str, console: &Console) -> Result<Option<Planned>, CliError> {
-        let store = Store::open(&work_home(self.out))?;
+        let store = Store::open(self.place.home())?;
         let planned = Planned::new(store.clone(), self.spec(&store)?, Scope::All)?;
         let stage = planned
             .plan
@@ -143,14 +168,13 @@ impl Standalone<'_> {
         })
     }
 
-    /// Moves the artifact to its place and the logs beside it, and removes the home folder.
-    fn publish(
+    /// Moves the artifact to its place and the logs beside it.
+    fn publish<'a>(
         &self,
         store: &Store,
-        outcome: &RunOutcome,
+        outcome: &'a RunOutcome,
         stage: &str,
-        console: &Console,
-    ) -> Result<(), CliError> {
+    ) -> Result<&'a StageResult, CliError> {
         let done = outcome
             .stages
             .iter()
@@ -158,17 +182,7 @@ impl Standalone<'_> {
             .expect("the run has the stage that it is made for");
         self.keep_logs(store)?;
         durable::publish_directory(&done.folder, self.out)?;
-        durable::remove_dir_all(store.home())?;
-        if let Some(outcome) = &done.outcome {
-            print_scores(outcome, console);
-        }
-        for path in durable::list(self.out)? {
-            if path.extension().is_some_and(|extension| extension == "png") {
-                console.result(format!("picture: {}", path.display()));
-            }
-        }
-        console.result(self.out.display().to_string());
-        Ok(())
+        Ok(done)
     }
 
     /// Every attempt's logs are kept: the interrupted ones tell of the first part of the work.
@@ -176,12 +190,25 @@ impl Standalone<'_> {
         let kept = logs(self.out);
         durable::create_dir_all(&kept)?;
         for run in durable::list(&store.home().join("logs"))? {
-            let place = kept.join(run.file_name().unwrap_or_default());
-            durable::remove_dir_all(&place)?;
-            durable::publish_directory(&run, &place)?;
+            durable::publish_directory(&run, &free_name(&kept, &run))?;
         }
         Ok(())
     }
+}
+
+/// A place for a run's folder among the logs that are kept: those of earlier work on the same result stay.
+fn free_name(kept: &Path, run: &Path) -> PathBuf {
+    let name = run.file_name().unwrap_or_default();
+    let names = (1_u32..).map(|number| {
+        let mut name = name.to_os_string();
+        if number > 1 {
+            name.push(format!(".{number}"));
+        }
+        kept.join(name)
+    });
+    let mut free = names.filter(|place| place.symlink_metadata().is_err());
+    free.next()
+        .expect("a folder has fewer entries than there are numbers")
 }
 
 fn specify(
@@ -197,15 +224,15 @@ fn specify(
     Ok(specify_stage(&single.stage, single.seed, &options)?)
 }
 
-/// Carries out stages that read no other, in the home of the work on `out`; gives their folders, or the exit code of
+/// Carries out stages that read no other, in the home folder of the work; gives their folders, or the exit code of
 /// a run that did not come to its end.
 async fn make_first(
     arguments: &Arguments,
     stages: &[SingleStage],
-    out: &Path,
+    place: &mut Workplace,
     console: &mut Console,
 ) -> Result<Result<Vec<PathBuf>, ExitCode>, CliError> {
-    let store = Store::open(&work_home(out))?;
+    let store = Store::open(place.home())?;
     let specs = stages
         .iter()
         .map(|single| specify(arguments, single, &store))
@@ -216,6 +243,7 @@ async fn make_first(
         stages: specs,
     };
     let planned = Planned::new(store, spec, Scope::All)?;
+    place.begin();
     let outcome = planned.carry_out(&[], None, console).await?;
     if !outcome.is_success() || !outcome.is_recorded() {
         return Ok(Err(exit_code(&outcome)));

@@ -7,7 +7,7 @@ use patchwork_planner::network::check_format;
 use patchwork_terms::Kind;
 
 use super::given::Given;
-use super::{Standalone, work_home};
+use super::{Standalone, workplace};
 use crate::arguments::{Arguments, SampleArguments};
 use crate::console::Console;
 use crate::error::CliError;
@@ -17,11 +17,12 @@ pub(crate) async fn sample(
     sample: &SampleArguments,
 ) -> Result<ExitCode, CliError> {
     const NAME: &str = "network";
+    let place = workplace(&sample.out, false)?;
     let network = if sample.network.is_dir() {
         Given::open(NAME, &sample.network, &[Kind::Train])?
     } else {
         check_format(&sample.network)?;
-        Given::network(NAME, &sample.network, &work_home(&sample.out))?
+        Given::network(NAME, &sample.network, place.home())?
     };
     let above: Vec<Stage> = network.stage().into_iter().collect();
     let mut set = sample.set.clone();
@@ -46,6 +47,7 @@ pub(crate) async fn sample(
         before: Vec::new(),
         single,
         out: &sample.out,
+        place,
         replace: false,
     }
     .carry_out(Console::start())

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use patchwork_config::{Stage, load_stage};
 use patchwork_terms::Kind;
 
-use super::Standalone;
 use super::given::Given;
+use super::{Standalone, workplace};
 use crate::arguments::{Arguments, TrainArguments};
 use crate::console::Console;
 use crate::error::CliError;
@@ -30,6 +30,7 @@ pub(crate) async fn train(
         before: Vec::new(),
         single,
         out: &train.out,
+        place: workplace(&train.out, false)?,
         replace: false,
     }
     .carry_out(Console::start())
