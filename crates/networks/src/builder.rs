@@ -9,7 +9,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::error::NetworkError;
 use crate::init::Start;
-use crate::network::Parameter;
+use crate::parameter::Parameter;
 
 enum Source<'a> {
     /// Drawn on the CPU, then moved.

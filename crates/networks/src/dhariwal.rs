@@ -4,13 +4,13 @@ use tch::{Kind, Tensor};
 
 use crate::block::{BlockStyle, Modulations, UNetBlock};
 use crate::builder::Builder;
+use crate::conditioning::Conditioning;
 use crate::config::{ADM_HEAD_CHANNELS, NetworkConfig};
 use crate::dropout::Dropout;
 use crate::embedding::{Halves, NoiseEmbedding};
 use crate::init::{Distribution, Initialization};
 use crate::layers::{Conv2d, ConvOptions, GroupNorm, Linear};
 use crate::levels::{DecoderAttention, Level, Levels};
-use crate::network::Conditioning;
 
 /// sqrt(1/3).
 const THIRD_ROOT: f64 = 0.577_350_269_189_625_8;

@@ -20,12 +20,14 @@ pub mod pickle;
 mod attention;
 mod block;
 mod builder;
+mod conditioning;
 mod dhariwal;
 mod dropout;
 mod embedding;
 mod init;
 mod layers;
 mod levels;
+mod parameter;
 mod resample;
 mod song;
 
@@ -35,5 +37,6 @@ pub use config::{
 };
 pub use dropout::Dropout;
 pub use error::NetworkError;
-pub use network::{Network, Parameter};
+pub use network::Network;
+pub use parameter::Parameter;
 pub use pickle::{EdmSnapshot, PickleError};

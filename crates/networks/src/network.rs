@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use tch::{Device, Kind, Tensor};
 
 use crate::builder::{Builder, Entry, Gradients, Mismatch};
+use crate::conditioning::Conditioning;
 use crate::config::{Architecture, NetworkConfig};
 use crate::dhariwal::DhariwalUNet;
 use crate::dropout::Dropout;
 use crate::error::NetworkError;
+use crate::parameter::Parameter;
 use crate::resample::filter_tensor;
 use crate::song::SongUNet;
 
@@ -17,35 +19,6 @@ pub const PUBLISHED_PREFIX: &str = "model.";
 
 /// What may stand before all names of a file: the preconditioning, data-parallel training, compilation.
 const PREFIXES: [&str; 3] = [PUBLISHED_PREFIX, "module.", "_orig_mod."];
-
-/// A named tensor of a network.
-#[derive(Debug)]
-pub struct Parameter {
-    /// The published name without the prefix `model.`, as in `enc.16x16_conv.weight`.
-    pub name: String,
-    /// A shallow clone: shares the network's own tensor.
-    pub tensor: Tensor,
-}
-
-impl Parameter {
-    fn share(&self) -> Self {
-        Self {
-            name: self.name.clone(),
-            tensor: self.tensor.shallow_clone(),
-        }
-    }
-}
-
-/// What a network is told besides the image, in the mapping's element type.
-#[derive(Debug)]
-pub(crate) struct Conditioning {
-    /// `[n]`.
-    pub(crate) noise: Tensor,
-    /// `[n, label_dim]`; none only where the network takes none.
-    pub(crate) class: Option<Tensor>,
-    /// `[n, augment_dim]`; none skips the layer.
-    pub(crate) augment: Option<Tensor>,
-}
 
 #[derive(Debug)]
 enum Graph {

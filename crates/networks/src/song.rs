@@ -4,13 +4,13 @@ use tch::{Kind, Tensor};
 
 use crate::block::{BlockStyle, Modulations, UNetBlock};
 use crate::builder::Builder;
+use crate::conditioning::Conditioning;
 use crate::config::{DecoderType, EmbeddingType, EncoderType, NetworkConfig};
 use crate::dropout::Dropout;
 use crate::embedding::{Halves, NoiseEmbedding};
 use crate::init::{Distribution, Initialization};
 use crate::layers::{Conv2d, ConvOptions, GroupNorm, Linear};
 use crate::levels::{DecoderAttention, Level, Levels, PlannedBlock};
-use crate::network::Conditioning;
 use crate::resample::Direction;
 
 const INIT: Initialization = Initialization::weights_only(Distribution::XavierUniform, 1.0);
