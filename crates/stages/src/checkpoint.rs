@@ -33,8 +33,9 @@ enum Request {
     },
 }
 
+/// Why a request has no answer.
 #[derive(Debug, thiserror::Error)]
-enum CheckpointError {
+enum RequestError {
     #[error("the request is not understood: {0}")]
     Request(#[from] serde_json::Error),
     #[error(transparent)]
@@ -43,7 +44,7 @@ enum CheckpointError {
     Write(#[from] FileError),
 }
 
-impl CheckpointError {
+impl RequestError {
     /// Whether another file or other arguments would help.
     fn is_input(&self) -> bool {
         match self {
@@ -81,7 +82,7 @@ pub fn answer(request: &str) -> Value {
     }
 }
 
-fn act(request: &str) -> Result<Value, CheckpointError> {
+fn act(request: &str) -> Result<Value, RequestError> {
     match serde_json::from_str(request)? {
         Request::Import {
             file,

@@ -15,8 +15,8 @@ use tch::{Cuda, Device, Kind, Tensor};
 
 use super::ahead::Ahead;
 use super::augmentation::augment_options;
-use super::checkpoint_file::Position;
 use super::host::HostBatch;
+use super::position::Position;
 
 /// Makes the batches of a run.
 pub(crate) struct Batches<'a> {
@@ -86,11 +86,6 @@ impl<'a> Batches<'a> {
             let (wanted, size) = self.wanted(&requests, side);
             ahead.ask(wanted.into_owned(), size);
         }
-    }
-
-    /// The uniform number that chooses the patch side of a step, by its [`Position::draw`].
-    pub(crate) fn side_draw(&self, step: u64) -> f64 {
-        self.seed.derive("side").at(step).stream().uniform()
     }
 
     /// Reads the images of a step, or waits until they have been.

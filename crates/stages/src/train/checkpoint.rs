@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::checkpoint_file::{Checkpoint, CheckpointError, State, read_state, write};
-use super::snapshots::Snapshots;
+use super::retention::RetainedSnapshots;
 
 const KEPT: usize = 2;
 const FORMAT: &str = "patchwork.checkpoint/2";
@@ -100,7 +100,7 @@ impl Checkpoints {
     }
 
     /// The snapshots that the checkpoints list, those of every one; none where one of them cannot be read.
-    pub(crate) fn listed_snapshots(&self) -> Result<Option<Vec<Snapshots>>, FileError> {
+    pub(crate) fn listed_snapshots(&self) -> Result<Option<Vec<RetainedSnapshots>>, FileError> {
         let states = self.records()?.into_iter().map(|record| {
             let state = read_state(&record.with_extension("safetensors"));
             state.ok().map(|state| state.snapshots)

@@ -19,38 +19,19 @@ use tch::Tensor;
 
 use super::curve::LossCurve;
 use super::divergence::{LossRange, Rollback};
-use super::snapshots::Snapshots;
+use super::position::Position;
+use super::retention::RetainedSnapshots;
 
 /// The metadata key of where training stood.
 const STATE_KEY: &str = "patchwork.training";
 
-/// Where training stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Position {
-    /// Steps done.
-    pub(crate) step: u64,
-    /// The training clock.
-    pub(crate) images_seen: u64,
-    /// Images taken from the data set so far: the position in its endless shuffled order.
-    pub(crate) images_drawn: u64,
-    /// Steps whose draws were passed over when training went back: a step's draws are those of the sum.
-    pub(crate) skipped_steps: u64,
-}
-
-impl Position {
-    /// The position in the sequence of draws.
-    pub(crate) fn draw(&self) -> u64 {
-        self.step + self.skipped_steps
-    }
-}
-
-/// Everything that training goes on from, but for tensors.
+/// Everything that training resumes from, but for tensors.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct State {
     pub(crate) position: Position,
     pub(crate) curve: LossCurve,
     pub(crate) range: LossRange,
-    pub(crate) snapshots: Snapshots,
+    pub(crate) snapshots: RetainedSnapshots,
     pub(crate) rollbacks: Vec<Rollback>,
 }
 
@@ -60,7 +41,7 @@ impl State {
             position: Position::default(),
             curve: LossCurve::new(duration_images),
             range: LossRange::default(),
-            snapshots: Snapshots::default(),
+            snapshots: RetainedSnapshots::default(),
             rollbacks: Vec::new(),
         }
     }

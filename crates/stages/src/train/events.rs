@@ -28,7 +28,7 @@ impl Events {
     }
 
     /// Says that what was written so far of steps from `first_step` on no longer holds.
-    pub(super) fn go_on_from(&mut self, context: &Context, first_step: u64) {
+    pub(super) fn resume_from(&mut self, context: &Context, first_step: u64) {
         let is_open = self.writer.is_some();
         // A new file says so by itself.
         self.write(context, first_step, |writer| {

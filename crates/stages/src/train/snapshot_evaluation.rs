@@ -13,7 +13,7 @@ use patchwork_dataset::ShardSet;
 use patchwork_diffusion::sampler::{HeunOptions, NoiseLevels, SamplerOptions};
 use patchwork_metrics::{Extraction, Gaussian, frechet_distance};
 use patchwork_networks::checkpoint::load_network;
-use patchwork_pipeline::protocol::{Job, Progress};
+use patchwork_pipeline::protocol::Job;
 use patchwork_pipeline::worker::{Context, StageError};
 use patchwork_plot::{Labels, Line, line_plot};
 use patchwork_weights::Quantity;
@@ -21,17 +21,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
-use super::failures::dispensable_at_last;
-use super::training::Training;
-use super::{NETWORK_FILE, snapshot_file};
+use super::files::{BEST_FILE, NETWORK_FILE, snapshot_file};
+use super::progress::progress;
 use crate::device;
 use crate::features::{FeatureStore, Images, in_color};
 use crate::job::weights_folder;
 use crate::reference::open_extraction;
 use crate::sample::{Classes, ImageSampler};
-
-/// The best network's file in the artifact.
-pub(crate) const BEST_FILE: &str = "best.safetensors";
 
 /// The measured snapshots' file in the artifact.
 const MEASURED_FILE: &str = "snapshots.json";
@@ -83,7 +79,7 @@ impl<'a> SnapshotEvaluation<'a> {
                 "measuring the training images: {done} of {}",
                 reference.count
             );
-            context.progress(progress(training, 0, note));
+            context.progress(progress(training, 0, 0, note));
             context.is_interrupted()
         };
         let store = FeatureStore::fill(
@@ -113,7 +109,7 @@ impl<'a> SnapshotEvaluation<'a> {
     /// The distance of the network in a file of the artifact.
     ///
     /// A network that an earlier attempt measured is not measured again.
-    fn measure(&mut self, file: &str, images_seen: u64) -> Result<f64, StageError> {
+    pub(super) fn measure(&mut self, file: &str, images_seen: u64) -> Result<f64, StageError> {
         let path = self.context.artifact().join(file);
         let network = Digest::of_file(&path)?;
         let known = self.measured.iter().find(|known| known.network == network);
@@ -215,8 +211,9 @@ impl<'a> SnapshotEvaluation<'a> {
         };
         let mut report = |done: usize, _| {
             let note = format!("measuring a snapshot: {done} of {} samples", samples.count);
+            let resumed = u64::min(images_seen, self.training.duration_images);
             self.context
-                .progress(progress(self.training, images_seen, note));
+                .progress(progress(self.training, images_seen, resumed, note));
             self.context.is_interrupted()
         };
         let state = self.context.state().join(format!("features-{digest}"));
@@ -237,53 +234,6 @@ impl<'a> SnapshotEvaluation<'a> {
         });
         durable::remove_dir_all(&state)?;
         Ok(distance?.distance)
-    }
-}
-
-impl Training<'_> {
-    /// Measuring takes its time, in which nothing of the training is to be lost.
-    pub(super) fn checkpoint_before_measuring(&mut self) -> Result<(), StageError> {
-        if self.evaluation.is_some() {
-            self.try_checkpoint()?;
-        }
-        Ok(())
-    }
-
-    /// The distance of a network that was just kept, where the settings ask for it.
-    pub(super) fn measure(
-        &mut self,
-        file: &str,
-        images_seen: u64,
-    ) -> Result<Option<f64>, StageError> {
-        self.pulse.rest();
-        let evaluation = self.evaluation.as_mut();
-        evaluation
-            .map(|evaluation| evaluation.measure(file, images_seen))
-            .transpose()
-    }
-
-    /// The same at the end of training, as [`dispensable_at_last`].
-    pub(super) fn measure_at_last(
-        &mut self,
-        file: &str,
-        images_seen: u64,
-    ) -> Result<Option<f64>, StageError> {
-        let context = self.context;
-        let measured = dispensable_at_last(context, "measuring a network", || {
-            self.measure(file, images_seen)
-        })?;
-        Ok(measured.flatten())
-    }
-}
-
-fn progress(training: &TrainSettings, images_seen: u64, note: String) -> Progress {
-    let done = u64::min(images_seen, training.duration_images);
-    Progress {
-        done,
-        total: training.duration_images,
-        resumed: done,
-        unit: "images".to_owned(),
-        note,
     }
 }
 

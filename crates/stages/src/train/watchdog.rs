@@ -1,16 +1,18 @@
-//! Whether training goes on: a watch beside it tells when no step comes.
+//! A watchdog beside training, which reports a stall: no step for much longer than usual.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
+
+use patchwork_pipeline::worker::Context;
 
 /// So many times the usual length of a step without one is a stall.
 const UNUSUAL: f64 = 20.0;
 
-/// What training does.
+/// The present activity of training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Doing {
+pub(super) enum Activity {
     /// Something whose length says nothing, such as drawing images.
     Resting,
     ReadingData,
@@ -18,7 +20,7 @@ pub(super) enum Doing {
     WritingCheckpoint,
 }
 
-impl Doing {
+impl Activity {
     fn words(self) -> &'static str {
         match self {
             Self::Resting => "resting",
@@ -29,39 +31,40 @@ impl Doing {
     }
 }
 
-/// What training says of itself, for the watch.
+/// The heartbeat of training, for the watchdog.
 #[derive(Debug)]
-pub(super) struct Pulse(Mutex<Beat>);
+pub(super) struct Heartbeat(Mutex<Beat>);
 
 #[derive(Clone, Copy, Debug)]
 struct Beat {
-    doing: Doing,
+    activity: Activity,
     since: Instant,
     /// Running mean of a step's length, once there was one.
     usual_seconds: Option<f64>,
 }
 
-impl Pulse {
+impl Heartbeat {
     pub(super) fn new() -> Self {
         Self(Mutex::new(Beat {
-            doing: Doing::Resting,
+            activity: Activity::Resting,
             since: Instant::now(),
             usual_seconds: None,
         }))
     }
 
     pub(super) fn rest(&self) {
-        self.set(Doing::Resting);
+        self.set(Activity::Resting);
     }
 
-    pub(super) fn set(&self, doing: Doing) {
+    pub(super) fn set(&self, activity: Activity) {
         let mut beat = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        beat.doing = doing;
+        beat.activity = activity;
         beat.since = Instant::now();
     }
 
     /// A step took so long.
-    pub(super) fn stepped(&self, seconds: f64) {
+    pub(super) fn stepped(&self, time: Duration) {
+        let seconds = time.as_secs_f64();
         let mut beat = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let usual = beat.usual_seconds.unwrap_or(seconds);
         beat.usual_seconds = Some(usual + 0.05 * (seconds - usual));
@@ -72,21 +75,46 @@ impl Pulse {
     }
 }
 
-/// When the watch speaks.
+/// When the watchdog reports.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+struct StallLimits {
     /// How often it looks.
-    pub(super) look: Duration,
+    look: Duration,
     /// No stall is shorter.
-    pub(super) shortest: Duration,
+    shortest: Duration,
     /// After so long a stall, it gives up.
-    pub(super) longest: Option<Duration>,
+    longest: Option<Duration>,
+}
+
+/// Does `work` with a watchdog beside it: a stall is a warning, and one of more than `stall_limit` ends the process as a
+/// failure that may pass.
+pub(super) fn watched<T>(
+    context: &Context,
+    heartbeat: &Heartbeat,
+    stall_limit: Option<Duration>,
+    work: impl FnOnce() -> T,
+) -> T {
+    let limits = StallLimits {
+        look: Duration::from_secs(1),
+        shortest: Duration::from_mins(1),
+        longest: stall_limit,
+    };
+    std::thread::scope(|scope| {
+        let (working, over) = channel::<()>();
+        scope.spawn(move || {
+            let give_up = |text| context.abandon(text);
+            watch(heartbeat, limits, &over, |text| context.warn(text), give_up);
+        });
+        let result = work();
+        drop(working);
+        result
+    })
 }
 
 /// Watches until `over` is dropped. `tell` is called once a stall, `give_up` when it takes too long.
-pub(super) fn watch(
-    pulse: &Pulse,
-    limits: Limits,
+fn watch(
+    heartbeat: &Heartbeat,
+    limits: StallLimits,
     over: &Receiver<()>,
     tell: impl Fn(String),
     give_up: impl Fn(String),
@@ -94,12 +122,12 @@ pub(super) fn watch(
     let mut told = None;
     while over.recv_timeout(limits.look) == Err(RecvTimeoutError::Timeout) {
         let Beat {
-            doing,
+            activity,
             since,
             usual_seconds,
-        } = pulse.beat();
+        } = heartbeat.beat();
         let waited = since.elapsed();
-        if doing == Doing::Resting {
+        if activity == Activity::Resting {
             continue;
         }
         let words = || {
@@ -109,7 +137,7 @@ pub(super) fn watch(
             let seconds = waited.as_secs_f64();
             format!(
                 "training has been {} for {seconds:.0} s{usual}",
-                doing.words()
+                activity.words()
             )
         };
         let is_unusual = usual_seconds.is_some_and(|usual| waited.as_secs_f64() > UNUSUAL * usual);
@@ -127,30 +155,29 @@ pub(super) fn watch(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::mpsc::channel;
 
     #[test]
     fn a_stall_is_told_once_and_given_up_on() {
-        let pulse = Pulse::new();
+        let heartbeat = Heartbeat::new();
         let (training, over) = channel::<()>();
         let said = Mutex::new(Vec::new());
         let say = |kind: &str, text: String| said.lock().unwrap().push(format!("{kind}: {text}"));
-        let limits = Limits {
+        let limits = StallLimits {
             look: Duration::from_millis(2),
             shortest: Duration::from_millis(20),
             longest: Some(Duration::from_millis(200)),
         };
         std::thread::scope(|scope| {
-            let (pulse, say) = (&pulse, &say);
+            let (heartbeat, say) = (&heartbeat, &say);
             scope.spawn(move || {
                 let give_up = |text| say("given up", text);
-                watch(pulse, limits, &over, |text| say("told", text), give_up);
+                watch(heartbeat, limits, &over, |text| say("told", text), give_up);
             });
-            pulse.stepped(0.000_5);
+            heartbeat.stepped(Duration::from_micros(500));
             // However long, nothing that may take any time is a stall.
             std::thread::sleep(Duration::from_millis(50));
             assert!(said.lock().unwrap().is_empty());
-            pulse.set(Doing::ReadingData);
+            heartbeat.set(Activity::ReadingData);
             let begin = Instant::now();
             while said.lock().unwrap().len() < 2 && begin.elapsed() < Duration::from_secs(20) {
                 std::thread::sleep(Duration::from_millis(5));

@@ -1,4 +1,4 @@
-//! What is measured of a training while it runs: to the registry, and to TensorBoard's files beside the run's logs.
+//! Telemetry of a training: metrics for the registry, and TensorBoard's files beside the run's logs.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,7 +14,8 @@ use super::events::Events;
 const NOISE_LEVELS: [f64; 7] = [0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
 
 /// Measurements since the last recorded point, and where they go.
-pub(super) struct Health {
+pub(super) struct Telemetry<'a> {
+    context: &'a Context,
     events: Events,
     interval: Duration,
     since: Instant,
@@ -44,10 +45,11 @@ impl Mean {
     }
 }
 
-impl Health {
+impl<'a> Telemetry<'a> {
     /// The folder is the stage's own among the run's logs.
-    pub(super) fn new(folder: PathBuf, interval: Duration) -> Self {
+    pub(super) fn new(context: &'a Context, folder: PathBuf, interval: Duration) -> Self {
         Self {
+            context,
             events: Events::new(folder),
             interval,
             since: Instant::now(),
@@ -61,13 +63,13 @@ impl Health {
         }
     }
 
-    /// Training goes on from `images_seen`: what was recorded of later ones no longer holds.
-    pub(super) fn go_on_from(&mut self, context: &Context, images_seen: u64) {
+    /// Training resumes from `images_seen`: what was recorded of later ones no longer holds.
+    pub(super) fn resume_from(&mut self, images_seen: u64) {
         self.start_over();
-        context.resumed(images_seen);
+        self.context.resumed(images_seen);
         // What was recorded at `images_seen` itself holds.
         let first_step = if images_seen == 0 { 0 } else { images_seen + 1 };
-        self.events.go_on_from(context, first_step);
+        self.events.resume_from(self.context, first_step);
     }
 
     /// Whether the next step's report is recorded.
@@ -75,8 +77,9 @@ impl Health {
         self.since.elapsed() >= self.interval
     }
 
-    pub(super) fn waited_for_data(&mut self, seconds: f64) {
-        self.data_seconds += seconds;
+    /// Takes the time that a step waited for its images.
+    pub(super) fn waited_for_data(&mut self, time: Duration) {
+        self.data_seconds += time.as_secs_f64();
     }
 
     /// Takes a step of so many images.
@@ -95,7 +98,7 @@ impl Health {
     }
 
     /// Records what has gathered; `report` is the last step's.
-    pub(super) fn record(&mut self, context: &Context, report: &StepReport, loss_ratio: f64) {
+    pub(super) fn record(&mut self, report: &StepReport, loss_ratio: f64) {
         let seconds = self.since.elapsed().as_secs_f64();
         let mut values: Vec<(String, f64)> = [
             ("loss", self.loss.value()),
@@ -130,20 +133,20 @@ impl Health {
             }
         }
         for (name, value) in &values {
-            context.metric(name, report.images_seen_after, *value);
+            self.context.metric(name, report.images_seen_after, *value);
         }
         let scalars: Vec<(&str, f64)> = values
             .iter()
             .map(|(name, value)| (name.as_str(), *value))
             .collect();
         self.events
-            .scalars(context, report.images_seen_after, &scalars);
+            .scalars(self.context, report.images_seen_after, &scalars);
         self.start_over();
     }
 
     /// Shows images that were drawn from the network of so many images seen.
-    pub(super) fn samples(&mut self, context: &Context, images_seen: u64, png: &[u8]) {
-        self.events.image(context, images_seen, "samples", png);
+    pub(super) fn samples(&mut self, images_seen: u64, png: &[u8]) {
+        self.events.image(self.context, images_seen, "samples", png);
     }
 
     fn start_over(&mut self) {

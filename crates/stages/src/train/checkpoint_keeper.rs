@@ -1,0 +1,119 @@
+//! When a training writes its checkpoints, and how it gets back to one.
+
+use std::path::PathBuf;
+
+use patchwork_config::Execution;
+use patchwork_core::FileError;
+use patchwork_pipeline::worker::{Context, StageError};
+
+use super::cadence::Cadence;
+use super::checkpoint::Checkpoints;
+use super::checkpoint_file;
+use super::failures::{dispensable, once_the_disk_takes_it};
+use super::files::CHECKPOINT_FILE;
+use super::learner::Learner;
+use super::retention;
+use super::watchdog::{Activity, Heartbeat};
+
+/// Writes the checkpoints of one training.
+pub(super) struct CheckpointKeeper<'a> {
+    context: &'a Context,
+    heartbeat: &'a Heartbeat,
+    checkpoints: Checkpoints,
+    cadence: Cadence,
+}
+
+impl<'a> CheckpointKeeper<'a> {
+    pub(super) fn new(
+        context: &'a Context,
+        execution: &Execution,
+        heartbeat: &'a Heartbeat,
+        checkpoints: Checkpoints,
+    ) -> Self {
+        Self {
+            context,
+            heartbeat,
+            checkpoints,
+            cadence: Cadence::start(execution, 0),
+        }
+    }
+
+    /// Counts time and images to the next regular checkpoint from here on.
+    pub(super) fn restart_cadence(&mut self, images_seen: u64) {
+        self.cadence.restart(images_seen);
+    }
+
+    /// Brings a training to its newest checkpoint that is whole; says whether there is one.
+    pub(super) fn restore(&self, learner: &mut Learner) -> Result<bool, StageError> {
+        let (found, damaged) = self.checkpoints.newest()?;
+        for message in damaged {
+            self.context.warn(message);
+        }
+        let Some(checkpoint) = found else {
+            return Ok(false);
+        };
+        learner.load_tensors(&checkpoint)?;
+        learner.set_state(checkpoint.state);
+        Ok(true)
+    }
+
+    /// Removes the newest checkpoint if there is an older one to resume from; says whether it was so.
+    pub(super) fn forget_newest(&self) -> Result<bool, FileError> {
+        self.checkpoints.forget_newest()
+    }
+
+    /// The tensors of the newest checkpoint, whole or not.
+    pub(super) fn newest_file(&self) -> Result<Option<PathBuf>, FileError> {
+        self.checkpoints.newest_file()
+    }
+
+    /// Writes the regular checkpoint, if one is due.
+    pub(super) fn save_if_due(&mut self, learner: &Learner) -> Result<(), StageError> {
+        let images_seen = learner.images_seen();
+        if !self
+            .cadence
+            .is_due(images_seen, learner.state.range.is_nearly_left())
+        {
+            return Ok(());
+        }
+        if self.try_save(learner)? {
+            self.cadence.restart(images_seen);
+        } else {
+            self.cadence.pause();
+        }
+        Ok(())
+    }
+
+    /// A checkpoint on the way: training is sound without it, so that a failure is a warning, and another one is written
+    /// soon. Says whether there is one now.
+    pub(super) fn try_save(&self, learner: &Learner) -> Result<bool, StageError> {
+        let saved = dispensable(self.context, "a checkpoint", || self.save(learner))?;
+        Ok(saved.is_some())
+    }
+
+    /// A checkpoint without which what was trained since the last one would be lost.
+    pub(super) fn save_needed(&self, learner: &Learner) -> Result<(), StageError> {
+        once_the_disk_takes_it(self.context, || self.save(learner))
+    }
+
+    pub(super) fn save(&self, learner: &Learner) -> Result<(), StageError> {
+        self.heartbeat.set(Activity::WritingCheckpoint);
+        let (tensors, state) = (learner.tensors(), &learner.state);
+        self.checkpoints.save(&tensors, learner.config(), state)?;
+        // Training may roll back to any checkpoint, so that a snapshot stays while one of them lists it.
+        if let Some(listed) = self.checkpoints.listed_snapshots()? {
+            retention::remove_all_but(&listed, self.context.artifact())?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the state at the end of training in the artifact.
+    pub(super) fn keep_last(&self, learner: &Learner) -> Result<(), StageError> {
+        once_the_disk_takes_it(self.context, || {
+            let path = self.context.artifact().join(CHECKPOINT_FILE);
+            let (tensors, state) = (learner.tensors(), &learner.state);
+            checkpoint_file::write(&path, &tensors, learner.config(), state)?;
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,20 @@
+//! How far a training is, in images.
+
+use patchwork_config::TrainSettings;
+use patchwork_pipeline::protocol::Progress;
+
+/// The progress of a training that resumed at `resumed` images and has seen `images_seen`.
+pub(super) fn progress(
+    settings: &TrainSettings,
+    images_seen: u64,
+    resumed: u64,
+    note: String,
+) -> Progress {
+    Progress {
+        done: u64::min(images_seen, settings.duration_images),
+        total: settings.duration_images,
+        resumed,
+        unit: "images".to_owned(),
+        note,
+    }
+}
