@@ -217,10 +217,10 @@ pub fn patch_positions(
     device: Device,
 ) -> Tensor {
     let images = rows.len() as i64;
-    let x = bring(&axis(cols, side_w, resolution_w), device)
+    let x = axis(cols, side_w, resolution_w, device)
         .reshape([images, 1, 1, side_w])
         .expand([images, 1, side_h, side_w], false);
-    let y = bring(&axis(rows, side_h, resolution_h), device)
+    let y = axis(rows, side_h, resolution_h, device)
         .reshape([images, 1, side_h, 1])
         .expand([images, 1, side_h, side_w], false);
     Tensor::cat(&[x, y], 1).to_kind(Kind::Float)
@@ -281,14 +281,13 @@ fn crop_by_index(images: &Tensor, rows: &[i64], cols: &[i64], side_h: i64, side_
     images.gather(2, &rows, false).gather(3, &cols, false)
 }
 
-/// Coordinates of `side` pixels from each start along an axis of `resolution` pixels: `[n, side]`, f64.
-fn axis(starts: &[i64], side: i64, resolution: i64) -> Tensor {
-    let options = (Kind::Double, Device::Cpu);
+/// Coordinates of `side` pixels from each start along an axis of `resolution` pixels: `[n, side]`, f64, on `device`. The starts
+/// alone go there: a GPU may be waited for where there is much to copy.
+fn axis(starts: &[i64], side: i64, resolution: i64, device: Device) -> Tensor {
     let last = i64::max(resolution - 1, 1) as f64;
-    let indices = Tensor::from_slice(starts)
-        .to_kind(Kind::Double)
-        .unsqueeze(1)
-        + Tensor::arange(side, options).unsqueeze(0);
+    let starts = bring(&Tensor::from_slice(starts), device);
+    let indices = starts.to_kind(Kind::Double).unsqueeze(1)
+        + Tensor::arange(side, (Kind::Double, device)).unsqueeze(0);
     (indices / last - 0.5) * 2.0
 }
 

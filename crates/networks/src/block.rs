@@ -9,6 +9,9 @@ use crate::init::Initialization;
 use crate::layers::{Conv2d, ConvOptions, GroupNorm, Linear, is_one};
 use crate::resample::Direction;
 
+/// The element types that features have; float64 in checks of gradients.
+const FEATURE_KINDS: [Kind; 4] = [Kind::Float, Kind::BFloat16, Kind::Half, Kind::Double];
+
 /// What all blocks of a network share.
 #[derive(Debug)]
 pub(crate) struct BlockStyle<'a> {
@@ -77,8 +80,9 @@ pub(crate) struct UNetBlock {
     attention: Option<Attention>,
     drop_probability: f64,
     skip_scale: f64,
-    /// `skip_scale` as a scalar on the device: brought there in each step, it would have the host wait for the device.
-    skip_factor: Tensor,
+    /// `skip_scale` as a scalar on the device, in each of [`FEATURE_KINDS`]: brought there in each step, it would have the host
+    /// wait for the device, and a cast at each use is one operation more.
+    skip_factors: [Tensor; 4],
     adaptive: bool,
 }
 
@@ -158,7 +162,10 @@ impl UNetBlock {
             attention,
             drop_probability: style.dropout,
             skip_scale: style.skip_scale,
-            skip_factor: Tensor::from(style.skip_scale).to_device(builder.device()),
+            skip_factors: FEATURE_KINDS.map(|kind| {
+                let factor = Tensor::from(style.skip_scale).to_device(builder.device());
+                factor.to_kind(kind)
+            }),
             adaptive: style.adaptive,
         }
     }
@@ -212,6 +219,10 @@ impl UNetBlock {
         if is_one(self.skip_scale) {
             return residual.g_add_(x);
         }
-        residual.addcmul_(x, &self.skip_factor.to_kind(x.kind()))
+        let place = FEATURE_KINDS.iter().position(|kind| *kind == x.kind());
+        residual.addcmul_(
+            x,
+            &self.skip_factors[place.expect("features are floating-point numbers")],
+        )
     }
 }

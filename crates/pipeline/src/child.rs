@@ -13,16 +13,11 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{mpsc, watch};
 
+use crate::environment::{Environment, narrow};
 use crate::error::PipelineError;
 use crate::manifest::Outcome;
 use crate::protocol::{Event, Job};
 use crate::worker::EVENT_DESCRIPTOR;
-
-/// How a worker's allocator treats its memory, unless the user says otherwise.
-///
-/// A training step frees and wants again the same blocks of megabytes; kept in the process they need not be
-/// mapped and cleared by the kernel each time.
-pub const WORKER_ENVIRONMENT: [(&str, &str); 1] = [("MIMALLOC_PURGE_DELAY", "-1")];
 
 /// How hard the workers are asked to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,13 +82,11 @@ impl Worker {
             .stderr(log_file)
             // A group of its own, so that Ctrl-C at a terminal reaches the supervisor alone.
             .process_group(0);
-        let own = job.execution["environment"].as_object();
-        let own = own.into_iter().flatten();
-        let own = own.filter_map(|(variable, value)| Some((variable.as_str(), value.as_str()?)));
-        for (variable, value) in WORKER_ENVIRONMENT.into_iter().chain(own) {
-            if std::env::var_os(variable).is_none() {
-                command.env(variable, value);
-            }
+        let variables = command.as_std_mut();
+        Environment::of_job(&job.execution).apply(variables);
+        if let Some(device) = job.execution["device"].as_str() {
+            let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
+            narrow(variables, device, visible.as_deref());
         }
         command
             .fd_mappings(vec![FdMapping {

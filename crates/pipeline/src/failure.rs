@@ -20,14 +20,22 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
     chain
 }
 
+/// An error of which whoever met it knows that it may pass.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct Passing(pub Box<dyn Error + Send + Sync>);
+
 /// Whether the cause is a full disk or quota, where there may be room later, or a disk or file server that does not answer
-/// now.
+/// now; or whoever met it says so ([`Passing`]).
 ///
 /// The cause is the system's own error: what stands around it may be skipped on the way there, as
 /// `#[error(transparent)]` does.
 pub fn may_pass(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
+        if error.is::<Passing>() {
+            return true;
+        }
         if let Some(error) = error.downcast_ref::<io::Error>()
             && (is_passing(error) || error.get_ref().is_some_and(|inner| may_pass(inner)))
         {
@@ -38,18 +46,35 @@ pub fn may_pass(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
+/// How libtorch and the libraries below it say that a device's memory does not suffice. cuBLAS cannot be set up for lack of
+/// memory; an out-of-memory that a convolution met while it looked for an algorithm comes out as none found.
+const OUT_OF_MEMORY: [&str; 6] = [
+    "can't allocate memory",
+    "out of memory",
+    "ALLOC_FAILED",
+    "DEVICE_ALLOCATION_FAILED",
+    "CUBLAS_STATUS_NOT_INITIALIZED",
+    "was unable to find an engine to execute this computation",
+];
+
+/// How they say that a device failed. After such an error, unless it was for lack of memory, CUDA refuses all further work
+/// of the process.
+const DEVICE_FAILED: [&str; 3] = ["CUDA error", "CUDA driver error", "cuDNN error"];
+
+/// Whether an error of libtorch's tells of memory that does not suffice now. The device can be used after it.
+pub fn says_out_of_memory(text: &str) -> bool {
+    OUT_OF_MEMORY.iter().any(|words| text.contains(words))
+}
+
+/// Whether an error of libtorch's tells of a device that this process cannot use any more.
+pub fn says_device_failed(text: &str) -> bool {
+    !says_out_of_memory(text) && DEVICE_FAILED.iter().any(|words| text.contains(words))
+}
+
 /// Whether an error of libtorch's tells of what another process may not meet: memory that others hold now, a device that
-/// was lost.
+/// was lost. "cuDNN Frontend error" is not among them: there is no algorithm for the computation, now or later.
 pub fn says_it_may_pass(text: &str) -> bool {
-    [
-        "can't allocate memory",
-        "out of memory",
-        "CUDA error",
-        "cuDNN error",
-        "cuDNN Frontend error",
-    ]
-    .iter()
-    .any(|words| text.contains(words))
+    says_out_of_memory(text) || says_device_failed(text)
 }
 
 fn is_passing(error: &io::Error) -> bool {
@@ -115,8 +140,74 @@ mod tests {
             }
         }
         assert!(may_pass(&io::Error::from(Errno::IO)));
+        assert!(may_pass(&Passing("the device was lost".into())));
         let denied = Outer::from(Inner::from(file_error(io::ErrorKind::PermissionDenied)));
         assert!(!may_pass(&denied));
+    }
+
+    #[test]
+    fn errors_of_a_device_are_told_apart() {
+        // (text, out of memory, device failed)
+        let cases = [
+            (
+                "CUDA out of memory. Tried to allocate 2.00 GiB",
+                true,
+                false,
+            ),
+            ("CUDA error: out of memory", true, false),
+            ("CUDA driver error: out of memory", true, false),
+            (
+                "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+                true,
+                false,
+            ),
+            (
+                "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+                true,
+                false,
+            ),
+            (
+                "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+                true,
+                false,
+            ),
+            (
+                "GET was unable to find an engine to execute this computation",
+                true,
+                false,
+            ),
+            (
+                "FIND was unable to find an engine to execute this computation",
+                true,
+                false,
+            ),
+            (
+                "CUDA error: an illegal memory access was encountered",
+                false,
+                true,
+            ),
+            ("CUDA driver error: unknown error", false, true),
+            ("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED", false, true),
+            (
+                "cuDNN Frontend error: [cudnn_frontend] Error: No valid execution plans built.",
+                false,
+                false,
+            ),
+            (
+                "The size of tensor a (3) must match the size of tensor b (4)",
+                false,
+                false,
+            ),
+        ];
+        for (text, out_of_memory, device_failed) in cases {
+            assert_eq!(says_out_of_memory(text), out_of_memory, "{text}");
+            assert_eq!(says_device_failed(text), device_failed, "{text}");
+            assert_eq!(
+                says_it_may_pass(text),
+                out_of_memory || device_failed,
+                "{text}"
+            );
+        }
     }
 
     #[test]

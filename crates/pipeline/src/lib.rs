@@ -9,6 +9,7 @@
 
 mod capacity;
 mod child;
+pub mod environment;
 mod error;
 mod event_pipe;
 mod executor;
@@ -36,7 +37,7 @@ pub mod story;
 mod unfinished;
 pub mod worker;
 
-pub use child::WORKER_ENVIRONMENT;
+pub use environment::Environment;
 pub use error::PipelineError;
 pub use executor::{ExecuteOptions, execute};
 pub use manifest::{Manifest, Outcome, Score, Subject};

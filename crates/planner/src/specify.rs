@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use patchwork_config::{Execution, Pipeline, ReferenceSettings, Stage, StageSettings};
 use patchwork_core::{Digest, FileError};
-use patchwork_pipeline::{Demand, PipelineSpec, StageSpec};
+use patchwork_pipeline::{Demand, Environment, PipelineSpec, StageSpec};
 use patchwork_terms::{Export, Kind, Precision, Resize, SampleLabels};
 use serde_json::{Value, json};
 
@@ -218,18 +218,19 @@ pub fn specify_stage(
     if matches!(stage.kind(), Kind::Reference | Kind::Evaluate | Kind::Train) {
         execution["weights"] = json!(options.weights);
     }
-    if stage.execution.device != "cpu" {
-        execution["environment"] = cuda_environment(stage.execution.tf32);
-        if stage.execution.tf32 {
-            extra.push(("tf32", json!(true)));
-            // A setting once is on one side alone.
-            execution
-                .as_object_mut()
-                .expect("settings are an object")
-                .remove("tf32");
+    if let Some(environment) = environment(stage) {
+        let environment = serde_json::to_value(environment).expect("an environment is plain data");
+        for (key, value) in environment.as_object().into_iter().flatten() {
+            execution[key] = value.clone();
         }
-    } else if stage.kind() == Kind::Train {
-        execution["environment"] = lanes_environment();
+    }
+    if stage.execution.device != "cpu" && stage.execution.tf32 {
+        extra.push(("tf32", json!(true)));
+        // A setting once is on one side alone.
+        execution
+            .as_object_mut()
+            .expect("settings are an object")
+            .remove("tf32");
     }
     for (place, path) in places {
         execution[place] = json!(path);
@@ -272,26 +273,15 @@ fn resolved_precision(precision: Precision, stage: &Stage) -> Result<Precision, 
     })
 }
 
-/// What the worker's environment says to the libraries of CUDA, which read it as they are loaded: TF32 is on by
-/// default in convolutions and off in products, and is to be one or the other; devices are numbered as on the bus, as
-/// the driver and a run's record have them; and memory that one patch side has used is to serve the next one's pieces.
-fn cuda_environment(tf32: bool) -> Value {
-    let (variable, value) = if tf32 {
-        ("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "1")
+/// What a stage's worker finds in its environment; none = nothing of its own.
+fn environment(stage: &Stage) -> Option<Environment> {
+    if stage.execution.device != "cpu" {
+        Some(Environment::of_cuda(stage.execution.tf32))
+    } else if stage.kind() == Kind::Train {
+        Some(Environment::of_training_on_cpu())
     } else {
-        ("NVIDIA_TF32_OVERRIDE", "0")
-    };
-    json!({
-        variable: value,
-        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
-    })
-}
-
-/// What the environment of a training on a CPU says to OpenMP: its idle threads look for work 2,000 times instead of
-/// 300,000 before they sleep, because the lanes of a round need the cores meanwhile.
-fn lanes_environment() -> Value {
-    json!({"GOMP_SPINCOUNT": "2000"})
+        None
+    }
 }
 
 /// The version of what a stage makes of the same settings and inputs; it is raised when those bytes change.

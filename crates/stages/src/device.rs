@@ -1,6 +1,11 @@
 //! The device and the threads that a stage computes with.
 
+use std::path::Path;
+
 use patchwork_config::Execution;
+use patchwork_pipeline::environment::NARROWED_DEVICE;
+use patchwork_pipeline::failure::Passing;
+use patchwork_pipeline::worker::StageError;
 use patchwork_terms::Precision;
 use tch::{Device, Kind};
 
@@ -17,16 +22,26 @@ pub(crate) enum DeviceError {
         found: i64,
         remedy: &'static str,
     },
+    #[error(
+        "device `{0}` is not there, although the driver lists it: it was lost, or `CUDA_VISIBLE_DEVICES` hides it"
+    )]
+    Lost(String),
 }
 
 /// Sets the threads of libtorch and rayon, and finds the device.
 ///
 /// The thread count is part of what makes a run repeatable to the last bit: sums are split by it.
-pub(crate) fn configure(execution: &Execution) -> Result<Device, DeviceError> {
+///
+/// # Errors
+/// [`DeviceError`]; one that may pass ([`Passing`]) where the machine has the device and libtorch does not see it now.
+pub(crate) fn configure(execution: &Execution) -> Result<Device, StageError> {
     let threads = threads(execution);
     tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
     tch::Cuda::cudnn_set_benchmark(execution.cudnn_benchmark);
-    find(&execution.device)
+    match find(&execution.device) {
+        Err(lost @ DeviceError::Lost(_)) => Err(Passing(lost.into()).into()),
+        found => Ok(found?),
+    }
 }
 
 /// How many threads a stage uses.
@@ -45,24 +60,41 @@ fn find(name: &str) -> Result<Device, DeviceError> {
             .and_then(|index| index.parse::<usize>().ok())
             .ok_or_else(|| DeviceError::Unknown(name.to_owned()))?,
     };
+    // A worker sees its own device alone.
+    let is_narrowed = std::env::var(NARROWED_DEVICE).is_ok_and(|narrowed| narrowed == name);
+    let place = if is_narrowed { 0 } else { index };
     let found = tch::Cuda::device_count();
-    if i64::try_from(index).is_ok_and(|index| index < found) {
-        Ok(Device::Cuda(index))
-    } else {
-        Err(DeviceError::Missing {
-            wished: name.to_owned(),
-            found,
-            remedy: match (found, tch::utils::has_cudart()) {
-                (0, true) => {
-                    "see that `nvidia-smi` lists one, with a driver for CUDA 13 (580 or newer)"
-                }
-                (0, false) => {
-                    "set up the CUDA build with `PATCHWORK_CUDA=1 ./justw setup`, then `./justw build`"
-                }
-                _ => "one of those",
-            },
-        })
+    if i64::try_from(place).is_ok_and(|place| place < found) {
+        return Ok(Device::Cuda(place));
     }
+    let has_runtime = tch::utils::has_cudart();
+    let listed = listed_devices(Path::new("/"));
+    if found == 0 && has_runtime && index < listed {
+        return Err(DeviceError::Lost(name.to_owned()));
+    }
+    // Where the others are hidden from the worker, the driver tells of them.
+    let found = if is_narrowed { listed as i64 } else { found };
+    Err(DeviceError::Missing {
+        wished: name.to_owned(),
+        found,
+        remedy: match (found, has_runtime) {
+            (0, true) => {
+                "see that `nvidia-smi` lists one, with a driver for CUDA 13 (580 or newer)"
+            }
+            (_, false) => {
+                "set up the CUDA build with `PATCHWORK_CUDA=1 ./justw setup`, then `./justw build`"
+            }
+            (_, true) => "one of those",
+        },
+    })
+}
+
+/// How many devices NVIDIA's driver has on the machine whose root folder is `root`, whoever may see them.
+fn listed_devices(root: &Path) -> usize {
+    let listed = std::fs::read_dir(root.join("proc/driver/nvidia/gpus"));
+    let listed = listed.map_or(0, Iterator::count);
+    let is_device = |number: &usize| root.join(format!("dev/nvidia{number}")).exists();
+    usize::max(listed, (0..256).take_while(is_device).count())
 }
 
 /// libtorch's number type of a resolved precision.
@@ -71,5 +103,24 @@ pub(crate) fn kind(precision: Precision) -> Kind {
         Precision::Bfloat16 => Kind::BFloat16,
         Precision::Float16 => Kind::Half,
         Precision::Float32 | Precision::Auto => Kind::Float,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_drivers_devices_are_counted() {
+        let root = tempfile::tempdir().unwrap();
+        let make = |path: &str| std::fs::create_dir_all(root.path().join(path)).unwrap();
+        assert_eq!(listed_devices(root.path()), 0);
+        make("proc/driver/nvidia/gpus/0000:01:00.0");
+        assert_eq!(listed_devices(root.path()), 1);
+        // A container may see the devices and nothing of the driver's folder.
+        for device in ["nvidia0", "nvidia1", "nvidia3", "nvidiactl"] {
+            make(&format!("dev/{device}"));
+        }
+        assert_eq!(listed_devices(root.path()), 2);
     }
 }

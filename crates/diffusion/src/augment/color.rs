@@ -1,6 +1,6 @@
 //! Colour transformations: one affine map of RGB an image.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::AugmentOptions;
 use super::draws::{Gated, Labels};
@@ -95,8 +95,20 @@ pub(super) fn transform(
         .to_kind(Kind::Float);
     let maps = bring(&maps, images.device());
     let pixels = images.reshape([size[0], 3, -1]);
-    let transformed = maps.narrow(2, 0, 3).matmul(&pixels) + maps.narrow(2, 3, 1);
+    let transformed = match images.device() {
+        Device::Cpu => maps.narrow(2, 0, 3).matmul(&pixels) + maps.narrow(2, 3, 1),
+        _ => mixed(&maps, &pixels),
+    };
     Ok(transformed.reshape(&size))
+}
+
+/// The maps `[n, 3, 4]` of colours `[n, 3, pixels]`, pixel by pixel: on a GPU, where a product of matrices may be in TF32.
+fn mixed(maps: &Tensor, pixels: &Tensor) -> Tensor {
+    let mut mixed = maps.narrow(2, 3, 1).expand_as(pixels);
+    for channel in 0..3 {
+        mixed = mixed.addcmul(&maps.narrow(2, channel, 1), &pixels.narrow(1, channel, 1));
+    }
+    mixed
 }
 
 /// A map of the colours alone, from its 3 × 3 entries.
@@ -129,4 +141,20 @@ fn about_luma(angle: f64) -> Matrix<4> {
             _ => along + axis * sin,
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_mixed_by_pixel_are_those_of_the_product() {
+        let numbers = |count: i64| Tensor::arange(count, (Kind::Float, Device::Cpu)).sin();
+        let (maps, pixels) = (
+            numbers(24).reshape([2, 3, 4]),
+            numbers(2 * 3 * 20).reshape([2, 3, 20]),
+        );
+        let product = maps.narrow(2, 0, 3).matmul(&pixels) + maps.narrow(2, 3, 1);
+        assert!(mixed(&maps, &pixels).allclose(&product, 1e-6, 1e-6, false));
+    }
 }

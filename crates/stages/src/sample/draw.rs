@@ -1,5 +1,7 @@
 //! The images of some seeds, by a network and a sampler.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use patchwork_config::Region;
 use patchwork_diffusion::latents::seeded_draws;
 use patchwork_diffusion::patches::patch_positions;
@@ -16,6 +18,8 @@ pub struct ImageSampler {
     part: Part,
     options: SamplerOptions,
     device: Device,
+    /// The most images that were drawn at once.
+    most_drawn: AtomicUsize,
 }
 
 /// An image that came out as something else than numbers.
@@ -68,6 +72,7 @@ impl ImageSampler {
             part,
             options,
             device,
+            most_drawn: AtomicUsize::new(0),
         }
     }
 
@@ -102,8 +107,7 @@ impl ImageSampler {
     /// [`NotFinite`] for the first image that has a value which is no finite number.
     pub fn draw(&self, seeds: &[u64], labels: Option<&[i64]>) -> Result<Tensor, NotFinite> {
         let images = seeds.len() as i64;
-        let multiple = self.images_multiple() as usize;
-        let lacking = seeds.len().next_multiple_of(multiple) - seeds.len();
+        let lacking = self.images_at_once(seeds.len()) - seeds.len();
         if lacking == 0 || seeds.is_empty() {
             return self.draw_together(seeds, labels);
         }
@@ -111,6 +115,16 @@ impl ImageSampler {
         let labels = labels.map(|labels| [labels, &vec![labels[0]; lacking]].concat());
         let drawn = self.draw_together(&seeds, labels.as_deref())?;
         Ok(drawn.narrow(0, 0, images))
+    }
+
+    /// How many images the network looks at for so many seeds. On a GPU a last batch of fewer is filled up: cuDNN would try
+    /// its algorithms out again for a batch of another size.
+    fn images_at_once(&self, seeds: usize) -> usize {
+        if self.device == Device::Cpu {
+            return seeds.next_multiple_of(self.images_multiple() as usize);
+        }
+        let most = self.most_drawn.fetch_max(seeds, Ordering::Relaxed);
+        usize::max(most, seeds)
     }
 
     fn draw_together(&self, seeds: &[u64], labels: Option<&[i64]>) -> Result<Tensor, NotFinite> {

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use patchwork_pipeline::failure::{may_pass, says_it_may_pass};
+use patchwork_pipeline::failure::{may_pass, says_device_failed, says_it_may_pass};
 use patchwork_pipeline::worker::{Context, StageError};
 
 /// How long to wait before a disk that took nothing is written to again, and between two looks for a wish to stop meanwhile.
@@ -21,6 +21,8 @@ const LAST_WAIT: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// [`StageError::Interrupted`] and [`StageError::Paused`] alone.
+/// # Panics
+/// Where the device failed: nothing can be computed on it in this process any more.
 pub(super) fn dispensable<T>(
     context: &Context,
     what: &str,
@@ -35,7 +37,7 @@ pub(super) fn dispensable<T>(
 /// # Errors
 /// [`StageError::Interrupted`], [`StageError::Paused`], and failures of files.
 /// # Panics
-/// For lack of memory.
+/// For lack of memory, and where the device failed.
 pub(super) fn dispensable_at_last<T>(
     context: &Context,
     what: &str,
@@ -60,6 +62,7 @@ fn told<T>(
         Ok(Ok(value)) => return Ok(Some(value)),
         Ok(Err(StageError::Failed(error))) => error.to_string(),
         Ok(Err(stop)) => return Err(stop),
+        Err(panic) if says_device_failed(&panic) => panic!("{panic}"),
         Err(panic) => panic,
     };
     context.warn(format!(

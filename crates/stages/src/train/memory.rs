@@ -7,6 +7,7 @@
 use patchwork_core::Seed;
 use patchwork_diffusion::patches::SideShare;
 use patchwork_diffusion::{PatchSides, Round, Side, TrainStep};
+use patchwork_pipeline::failure::says_out_of_memory;
 use patchwork_pipeline::resources;
 use tch::{Device, Kind, Tensor};
 
@@ -31,11 +32,15 @@ pub(super) enum TooLarge {
         limit_bytes: u64,
         remedy: String,
     },
-    #[error("{images} images of {size} at once do not fit into the memory of the device: {remedy}")]
+    #[error(
+        "{images} images of {size} at once do not fit into the memory of the device: {remedy} (libtorch: {reason})"
+    )]
     Device {
         images: u64,
         size: String,
         remedy: String,
+        /// What libtorch said of the first trial.
+        reason: String,
     },
 }
 
@@ -71,8 +76,8 @@ pub(super) fn check(
     };
     let step_images = batch_size * side.multiplier as u64;
     if step.optimizer.values().device() != Device::Cpu {
-        let fits = |images| is_survived(|| try_round(step, images, side));
-        return judge_by_trial(&size(side), step_images, rounds, batch_size, fits);
+        let attempt = |images| try_out(|| try_round(step, images, side));
+        return judge_by_trial(&size(side), step_images, rounds, batch_size, attempt);
     }
     let Some(estimate) = estimate(step, side) else {
         return Ok(());
@@ -134,19 +139,20 @@ fn judge(
     })
 }
 
-/// The same, of a device on which `fits` tries so many images at once.
+/// The same, of a device on which `attempt` tries so many images at once and says what libtorch said where they do not fit.
 fn judge_by_trial(
     size: &str,
     step_images: u64,
     rounds: u64,
     batch_size: u64,
-    mut fits: impl FnMut(u64) -> bool,
+    mut attempt: impl FnMut(u64) -> Result<(), String>,
 ) -> Result<(), TooLarge> {
     let images = step_images / rounds;
-    if fits(images) {
+    let Err(reason) = attempt(images) else {
         return Ok(());
-    }
-    let fitting = accumulations(rounds + 1, batch_size).find(|rounds| fits(step_images / rounds));
+    };
+    let fitting =
+        accumulations(rounds + 1, batch_size).find(|rounds| attempt(step_images / rounds).is_ok());
     let remedy = match fitting {
         Some(rounds) => format!("set `gradient_accumulation` = {rounds}, or lower `batch_size`"),
         None => "one image at a time does not either; choose a smaller network".to_owned(),
@@ -155,6 +161,7 @@ fn judge_by_trial(
         images,
         size: size.to_owned(),
         remedy,
+        reason,
     })
 }
 
@@ -170,14 +177,20 @@ fn try_round(step: &mut TrainStep, images: u64, side: Side) {
     step.begin();
 }
 
-/// Whether memory suffices for `work`. Any other panic of it goes on.
-fn is_survived(work: impl FnOnce()) -> bool {
-    match caught(work) {
-        Ok(()) => true,
-        // cuBLAS and cuDNN say so in words of their own, such as CUBLAS_STATUS_ALLOC_FAILED.
-        Err(panic) if panic.contains("out of memory") || panic.contains("ALLOC_FAILED") => false,
-        Err(panic) => panic!("{panic}"),
-    }
+/// Whether memory suffices for `work`: otherwise libtorch's words for it. Any other panic of `work` goes on.
+fn try_out(work: impl FnOnce()) -> Result<(), String> {
+    caught(work).map_err(|panic| {
+        if says_out_of_memory(&panic) {
+            first_line(&panic)
+        } else {
+            panic!("{panic}")
+        }
+    })
+}
+
+/// libtorch's messages go on with a trace of its own functions.
+fn first_line(message: &str) -> String {
+    message.lines().next().unwrap_or_default().to_owned()
 }
 
 /// A size of patches in words.
@@ -272,25 +285,39 @@ mod tests {
     #[test]
     fn on_a_device_the_remedy_is_found_by_trial() {
         let refusal = |rounds, most| {
-            let judged = judge_by_trial("side 64", 96, rounds, 96, |images| images <= most);
+            let judged = judge_by_trial("side 64", 96, rounds, 96, |images| {
+                let tried = (images <= most).then_some(());
+                tried.ok_or_else(|| format!("no room for {images}"))
+            });
             judged.err().map(|error| error.to_string())
         };
         assert_eq!(refusal(2, 48), None);
         assert_eq!(
             refusal(1, 40).unwrap(),
             "96 images of side 64 at once do not fit into the memory of the device: set `gradient_accumulation` = 3, or \
-             lower `batch_size`"
+             lower `batch_size` (libtorch: no room for 96)"
         );
-        assert!(refusal(1, 0).unwrap().ends_with("choose a smaller network"));
+        assert!(
+            refusal(1, 0)
+                .unwrap()
+                .contains("choose a smaller network (libtorch: ")
+        );
     }
 
     #[test]
     fn only_a_lack_of_memory_is_survived() {
-        assert!(is_survived(|| ()));
-        assert!(!is_survived(|| panic!(
-            "Torch(\"CUDA out of memory. Tried to allocate 2.00 GiB\")"
-        )));
-        let other = caught(|| is_survived(|| panic!("{} is not a side", 7)));
-        assert_eq!(other, Err("7 is not a side".to_owned()));
+        assert_eq!(try_out(|| ()), Ok(()));
+        let tried = try_out(|| {
+            panic!("CUDA out of memory. Tried to allocate 2.00 GiB\nException raised from malloc")
+        });
+        assert_eq!(
+            tried,
+            Err("CUDA out of memory. Tried to allocate 2.00 GiB".to_owned())
+        );
+        let other = caught(|| try_out(|| panic!("CUDA error: an illegal memory access")));
+        assert_eq!(
+            other,
+            Err("CUDA error: an illegal memory access".to_owned())
+        );
     }
 }

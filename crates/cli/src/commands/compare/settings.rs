@@ -14,7 +14,13 @@ use crate::error::CliError;
 const MOST_IN_TABLE: usize = 6;
 
 /// What the planner adds to how a stage is run.
-const ADDED_EXECUTION: [&str; 4] = ["weights", "environment", "init_file", "resume_file"];
+const ADDED_EXECUTION: [&str; 5] = [
+    "weights",
+    "environment",
+    "required_environment",
+    "init_file",
+    "resume_file",
+];
 
 /// The settings in which some runs differ.
 pub(super) struct SettingsApart {
