@@ -2,8 +2,9 @@
 
 use patchwork_diffusion::{Conditioning, Denoiser, NetworkDenoiser};
 use patchwork_networks::{Network, NetworkConfig};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
+use crate::device::device;
 use crate::runner::{Case, Tensors};
 
 pub(crate) fn run(case: &mut Case) -> Result<Tensors, String> {
@@ -28,7 +29,7 @@ pub(crate) fn build(case: &Case) -> Result<NetworkDenoiser, String> {
 
 /// A network with weights under its preconditioning, in evaluation mode.
 pub(crate) fn load(config: &NetworkConfig, tensors: &Tensors) -> Result<NetworkDenoiser, String> {
-    let network = Network::new(config, Device::Cpu, 0).map_err(|error| error.to_string())?;
+    let network = Network::new(config, device(), 0).map_err(|error| error.to_string())?;
     network.load(tensors).map_err(|error| error.to_string())?;
     Ok(NetworkDenoiser::new(network))
 }

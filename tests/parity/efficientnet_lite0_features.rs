@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use patchwork_metrics::Extractor;
 use patchwork_metrics::efficientnet_lite0::EfficientNetLite0;
 use patchwork_weights::EFFICIENTNET_LITE0;
-use tch::Device;
 
+use crate::device::device;
 use crate::runner::{Case, Tensors};
 
 pub(crate) fn run(case: &mut Case) -> Result<Tensors, String> {
@@ -42,6 +42,5 @@ fn open() -> Result<EfficientNetLite0, String> {
     let found = EFFICIENTNET_LITE0
         .check(&folder)
         .map_err(|error| error.to_string())?;
-    EfficientNetLite0::read(&found.path, found.digest, Device::Cpu)
-        .map_err(|error| error.to_string())
+    EfficientNetLite0::read(&found.path, found.digest, device()).map_err(|error| error.to_string())
 }

@@ -6,8 +6,8 @@ use tch::Tensor;
 use crate::runner::{Case, Tensors};
 
 pub(crate) fn run(case: &mut Case) -> Result<Tensors, String> {
-    let reference = case.tensor("input/reference")?;
-    let generated = case.tensor("input/generated")?;
+    let reference = case.host_tensor("input/reference")?;
+    let generated = case.host_tensor("input/generated")?;
     let nearest = case.required("nearest_k")? as i64;
     let measured = measure(&reference, &generated, nearest).map_err(|error| error.to_string())?;
     let mut ours = Tensors::from([

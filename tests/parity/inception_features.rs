@@ -6,8 +6,9 @@ use patchwork_core::Digest;
 use patchwork_metrics::Extractor;
 use patchwork_metrics::inception_v3::InceptionV3;
 use patchwork_weights::Resize;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
+use crate::device::device;
 use crate::runner::{Case, Tensors};
 
 /// How pytorch-fid resizes, as the cases write it.
@@ -26,7 +27,7 @@ pub(crate) fn run(case: &mut Case) -> Result<Tensors, String> {
         }
     }
     let digest = Digest::of(b"formula");
-    let extractor = InceptionV3::from_tensors(weights, digest, Resize::Torch, Device::Cpu)
+    let extractor = InceptionV3::from_tensors(weights, digest, Resize::Torch, device())
         .map_err(|error| error.to_string())?;
     let mut ours = Tensors::new();
     for (name, images) in case.after("input/images") {

@@ -3,9 +3,9 @@
 use patchwork_diffusion::Conditioning;
 use patchwork_diffusion::loss::{LossOptions, patch_loss, scalar_loss};
 use patchwork_diffusion::patches::{crop, patch_positions};
-use tch::Device;
 
 use crate::denoiser::{build, conditioning, gradients};
+use crate::device::device;
 use crate::runner::{Case, Tensors};
 
 pub(crate) fn run(case: &mut Case) -> Result<Tensors, String> {
@@ -15,7 +15,7 @@ pub(crate) fn run(case: &mut Case) -> Result<Tensors, String> {
     let side = case.required("patch_size")? as i64;
     let patches = crop(&images, &rows, &cols, side, side);
     let size = images.size();
-    let positions = patch_positions(&rows, &cols, side, side, size[2], size[3], Device::Cpu);
+    let positions = patch_positions(&rows, &cols, side, side, size[2], size[3], device());
     let conditioning = Conditioning {
         positions: denoiser
             .network

@@ -22,7 +22,7 @@ pub(crate) fn run(case: &mut Case) -> Result<Tensors, String> {
             ("stretch", Transform::Stretch),
         ] {
             let name = format!("output/{number}/{output}");
-            let side = case.tensor(&name)?.size()[0];
+            let side = case.host_tensor(&name)?.size()[0];
             let resized = apply(transform, &pixels, 3, from, Size::square(side as usize))
                 .map_err(|error| format!("{name}: {error}"))?;
             ours.insert(name, Tensor::from_slice(&resized).reshape([side, side, 3]));

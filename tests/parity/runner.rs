@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use patchwork_networks::checkpoint::read_safetensors;
 use serde_json::Value;
-use tch::{Kind as Number, Tensor};
+use tch::{Device, Kind as Number, Tensor};
+
+use crate::device::device;
 
 /// Tensors by their names in the case.
 pub(crate) type Tensors = BTreeMap<String, Tensor>;
@@ -107,20 +109,27 @@ impl Case {
         })
     }
 
-    /// A tensor of the case.
+    /// A tensor of the case, on the device that is tested.
     pub(crate) fn tensor(&self, name: &str) -> Result<Tensor, String> {
-        self.optional(name)
-            .ok_or(format!("tensor `{name}` is missing"))
+        Ok(self.host_tensor(name)?.to_device(device()))
     }
 
-    /// A tensor that a case may leave out.
+    /// A tensor that a case may leave out, on the device that is tested.
     pub(crate) fn optional(&self, name: &str) -> Option<Tensor> {
-        self.tensors.get(name).map(Tensor::shallow_clone)
+        let tensor = self.tensors.get(name)?;
+        Some(tensor.to_device(device()))
+    }
+
+    /// A tensor of the case, on the CPU.
+    pub(crate) fn host_tensor(&self, name: &str) -> Result<Tensor, String> {
+        let tensor = self.tensors.get(name).map(Tensor::shallow_clone);
+        tensor.ok_or(format!("tensor `{name}` is missing"))
     }
 
     /// Integers of the case.
     pub(crate) fn integers(&self, name: &str) -> Result<Vec<i64>, String> {
-        Vec::try_from(self.tensor(name)?.reshape([-1])).map_err(|error| format!("{name}: {error}"))
+        Vec::try_from(self.host_tensor(name)?.reshape([-1]))
+            .map_err(|error| format!("{name}: {error}"))
     }
 
     /// Makes a number of the settings an expected output of its name.
@@ -318,6 +327,7 @@ fn compare(case: &Case, ours: &Tensors) -> Result<Vec<Agreement>, String> {
                 .tensors
                 .get(name)
                 .ok_or_else(|| format!("`{name}` is not in the case"))?;
+            let ours = &ours.to_device(Device::Cpu);
             if ours.size() != theirs.size() {
                 let (ours, theirs) = (ours.size(), theirs.size());
                 return Err(format!("`{name}` has shape {ours:?}, not {theirs:?}"));
