@@ -41,7 +41,11 @@ check: setup
     cargo clippy --release --workspace --all-targets --locked -- -D warnings
     cargo test --release --workspace --lib --locked
 
-# compare with the reference implementations' numbers: those of the repository, or of DIR
+# test python/patchwork_torch by the parity cases; needs a Python with PyTorch, pytest and safetensors (PATCHWORK_PYTHON)
+test-python:
+    cd python && "${PATCHWORK_PYTHON:-python3}" -m pytest -q
+
+# compare with the reference implementations' numbers: those of the repository, or of DIR; on PATCHWORK_DEVICE, the CPU if unset
 parity DIR="": setup
     @if [[ -n $1 ]]; then PARITY_DIR=$(cd "{{ invocation_directory() }}" && cd "$1" && pwd); export PARITY_DIR; fi; \
     cargo test --release --locked --workspace --test parity_suite -- --nocapture
@@ -59,7 +63,7 @@ faults: setup
 soak MINUTES="60": build
     @scripts/soak.sh "{{ patchwork }}" "$1"
 
-# measure NAME against its stated baseline: dataset, evaluate, registry, sample, supervisor, train [--device cuda]
+# measure NAME: dataset, evaluate, features, registry, sample, supervisor, train [--device cuda] [--pytorch PYTHON]
 bench NAME *ARGS: setup readers
     @if [[ $1 == evaluate ]]; then scripts/references.sh; fi
     cargo bench --locked --workspace --bench "$1" -- "${@:2}"

@@ -27,7 +27,7 @@ class Training:
         self.is_channels_last = mode == "channels-last"
         self.denoiser, self.call = prepared(network, mode, device)
         self.denoiser.train()
-        self.parameters = list(self.denoiser.parameters())
+        self.parameters: list[torch.Tensor] = list(self.denoiser.parameters())
         self.averages = [parameter.detach().clone() for parameter in self.parameters]
         self.optimizer = torch.optim.Adam(self.parameters, lr=LEARNING_RATE, eps=1e-8, fused=device.is_cuda)
         self.host_seconds: list[float] = []
@@ -48,7 +48,7 @@ class Training:
         with autocast(self.precision, self.device):
             denoised = self.call(patches + noise, sigma, positions=positions)
         loss = (weight[:, None, None, None] * (denoised - patches) ** 2).sum() / patches.shape[0]
-        loss.backward()
+        torch.autograd.backward(loss)
         self.host_seconds.append(time.perf_counter() - begin)
         with torch.no_grad():
             for parameter in self.parameters:

@@ -53,4 +53,5 @@ class Denoiser(nn.Module):
         if self.config.label_dim and class_labels is None:
             class_labels = inputs.new_zeros(images, self.config.label_dim)
         raw = self.model(inputs, sigma.flatten().log() / 4, class_labels, augment_labels)
-        return c_skip * x + c_out * raw.to(torch.float32)
+        denoised: Tensor = c_skip * x + c_out * raw.to(torch.float32)
+        return denoised

@@ -89,4 +89,5 @@ class DhariwalUNet(nn.Module):
             skips.append(x)
         for name, module in self.dec.items():
             x = module(torch.cat([x, skips.pop()], dim=1) if name in self.joining else x, embedding)
-        return self.out_conv(F.silu(self.out_norm(x)))
+        output: Tensor = self.out_conv(F.silu(self.out_norm(x)))
+        return output

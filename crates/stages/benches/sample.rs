@@ -3,88 +3,94 @@
 //! The baseline is the network alone on a ready batch, as often as the sampler evaluates it; the sampler is the way of
 //! a sample stage, from seeds to a written shard. What lies between them is the sampler's own.
 //!
-//! `just bench sample -- --device cuda:0`; two threads on the processor.
+//! `--device cpu|cuda|cuda:N`, `--network demo|reference|celeba`, `--batch N`, `--steps N`, `--report FILE` for the measurements
+//! as JSON; two threads on the processor.
 
 #![expect(
     clippy::unwrap_used,
     reason = "a benchmark that cannot go on ends with the reason"
 )]
 
+#[path = "support/networks.rs"]
+mod networks;
+#[path = "support/mod.rs"]
+mod support;
+
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use patchwork_dataset::{Channels, Row, ShardSetWriter, ShardSpec};
 use patchwork_diffusion::sampler::{HeunOptions, NoiseLevels, SamplerOptions};
-use patchwork_networks::{Network, NetworkConfig};
+use patchwork_networks::Network;
 use patchwork_stages::ImageSampler;
-use serde_json::json;
+use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
 /// A network, and how much of it is timed.
 struct Case {
-    name: &'static str,
-    resolution: i64,
-    channels: i64,
-    blocks: i64,
-    attention: i64,
+    network: String,
     batch: u64,
     /// Of the sampler; Heun evaluates the network twice a step, once in the last.
     steps: usize,
 }
 
-const CASES: [Case; 2] = [
-    Case {
-        name: "demo, 32x32",
-        resolution: 32,
-        channels: 32,
-        blocks: 2,
-        attention: 8,
-        batch: 64,
-        steps: 10,
-    },
-    Case {
-        name: "64 channels, 64x64",
-        resolution: 64,
-        channels: 64,
-        blocks: 4,
-        attention: 16,
-        batch: 8,
-        steps: 4,
-    },
-];
-
 /// The fastest of so many tries counts: what disturbs only slows.
 const TRIES: usize = 3;
 
 fn main() {
+    support::run_as_a_worker();
     let mut device = Device::Cpu;
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        // Cargo itself adds `--bench`.
-        if argument == "--device" {
-            let name = arguments.next().unwrap();
-            let index = name.strip_prefix("cuda:").unwrap_or("0");
-            device = Device::Cuda(index.parse().unwrap());
+    let (mut network, mut batch, mut steps) = (None, None, None);
+    let mut report = None;
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let mut value = || words.next().unwrap();
+        match word.as_str() {
+            "--device" => device = support::device(&value()),
+            "--network" => network = Some(value()),
+            "--batch" => batch = Some(value().parse().unwrap()),
+            "--steps" => steps = Some(value().parse().unwrap()),
+            "--report" => report = Some(PathBuf::from(value())),
+            // Cargo itself adds it.
+            "--bench" => {}
+            _ => panic!("`{word}` is not known; see the head of crates/stages/benches/sample.rs"),
         }
     }
     tch::set_num_threads(2);
+    tch::Cuda::cudnn_set_benchmark(true);
     println!(
         "{:<20} {:<9} {:>7} {:>12} {:>12} {:>9}",
         "network", "precision", "batch", "forward", "sampler", "overhead"
     );
-    for case in &CASES {
+    let names = network.map_or_else(
+        || vec!["demo".to_owned(), "reference".to_owned()],
+        |name| vec![name],
+    );
+    let mut rows = Vec::new();
+    for network in names {
+        let (usual_batch, usual_steps) = if network == "demo" { (64, 10) } else { (8, 4) };
+        let case = Case {
+            network,
+            batch: batch.unwrap_or(usual_batch),
+            steps: steps.unwrap_or(usual_steps),
+        };
         for precision in [Kind::Float, Kind::BFloat16] {
-            measure(case, precision, device);
+            rows.push(measure(&case, precision, device));
         }
+    }
+    if let Some(report) = report {
+        std::fs::write(report, serde_json::to_vec(&rows).unwrap()).unwrap();
     }
 }
 
-fn measure(case: &Case, precision: Kind, device: Device) {
-    let network = Network::new(&config(case), device, 0).unwrap();
+fn measure(case: &Case, precision: Kind, device: Device) -> Value {
+    let config = networks::network(&case.network);
+    let network = Network::new(&config, device, 0).unwrap();
     let evaluations = 2 * case.steps - 1;
     let bare = network.to_kind_copy(precision);
     let x = Tensor::randn(
-        [case.batch as i64, 5, case.resolution, case.resolution],
+        [case.batch as i64, 5, config.height(), config.width()],
         (Kind::Float, device),
     );
     let noise = Tensor::randn([case.batch as i64], (Kind::Float, device));
@@ -94,9 +100,7 @@ fn measure(case: &Case, precision: Kind, device: Device) {
                 let _ = bare.forward(&x, &noise, None, None, precision, None);
             }
         });
-        if device != Device::Cpu {
-            tch::Cuda::synchronize(0);
-        }
+        support::wait(device);
     });
     let options = SamplerOptions::Heun(HeunOptions {
         levels: NoiseLevels {
@@ -115,11 +119,19 @@ fn measure(case: &Case, precision: Kind, device: Device) {
     });
     println!(
         "{:<20} {:<9} {:>7} {forward:>8.2} im/s {sampled:>8.2} im/s {:>7.1} %",
-        case.name,
+        case.network,
         format!("{precision:?}"),
         case.batch,
         100.0 * (forward / sampled - 1.0)
     );
+    json!({
+        "network": case.network,
+        "precision": format!("{precision:?}"),
+        "images": case.batch,
+        "steps": case.steps,
+        "images_per_second": sampled,
+        "forward_images_per_second": forward,
+    })
 }
 
 /// Images a second.
@@ -160,14 +172,4 @@ fn write(sampler: &ImageSampler, seeds: &[u64], folder: &std::path::Path) {
         .write_shard(rows.map(row).collect(), Vec::new())
         .unwrap();
     writer.finish().unwrap();
-}
-
-fn config(case: &Case) -> NetworkConfig {
-    serde_json::from_value(json!({
-        "arch": "ddpmpp", "img_resolution": case.resolution, "img_channels": 3, "in_channels": 5,
-        "out_channels": 3, "position_channels": true, "label_dim": 0, "augment_dim": 0,
-        "model_channels": case.channels, "channel_mult": [1, 2, 2], "num_blocks": case.blocks,
-        "attn_resolutions": [case.attention], "dropout": 0.05, "sigma_data": 0.5
-    }))
-    .unwrap()
 }

@@ -3,16 +3,19 @@
 //! Networks: `demo`, the demonstration's at 32×32; `reference`, a DDPM++ of 64 channels at 64×64 (10.9 million
 //! parameters); `celeba`, the paper's of 128 channels (61.8 million; asked for by name). A step is the whole step of a
 //! training stage: patches gathered from mapped shards, noise drawn, forward, backward, Adam, average. The arithmetic
-//! rate stands beside that of a large matrix product in the same run; `outside` is the share of the step that is
-//! neither forward nor backward nor optimiser. The last lines give images a second with full-image ratio p = 0.5
-//! against p = 1, for which the arithmetic alone allows 2.7 times.
+//! rate stands beside that of a large matrix product in the same run. `outside` is the share of the step that is neither
+//! forward nor backward nor optimiser. `host` is the time after which the call for forward and backward returns: all of it on
+//! a CPU; on a GPU what the processor takes to start the work, and where it is about the step's the GPU waits for it. The
+//! last lines give images a second with full-image ratio p = 0.5 against p = 1, for which the arithmetic alone allows 2.7
+//! times.
 //!
 //! On CUDA a batch is made more simply than in a stage: in ordinary memory and between two steps, not by a thread of its
 //! own in page-locked memory. There is no augmentation.
 //!
 //! `--device cpu|cuda|cuda:N`, `--network NAME`, `--precision float32|bfloat16|float16`, `--batch N` whole images a step,
-//! `--seconds S` for each measurement, `--threads N`, `--tf32`. `--memory BATCH` measures the peak of memory instead, of one network in one
-//! precision.
+//! `--seconds S` for each measurement, `--threads N`, `--tf32`, `--report FILE` for the measurements as JSON, `--pytorch PYTHON`
+//! to have PyTorch's step measured after ours in each precision (python/benchmarks/train_step.py, eager).
+//! `--memory BATCH` measures the peak of memory instead, of one network in one precision.
 
 #![expect(
     clippy::unwrap_used,
@@ -20,14 +23,17 @@
 )]
 
 mod memory;
+#[path = "../support/networks.rs"]
+mod networks;
+mod pytorch;
 mod speed;
 mod subject;
+#[path = "../support/mod.rs"]
+mod support;
 
-use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use patchwork_pipeline::WORKER_ENVIRONMENT;
 // For its allocator, which a worker has too.
 use patchwork_stages as _;
 use tch::{Cuda, Device, Kind};
@@ -44,10 +50,14 @@ struct Arguments {
     threads: i32,
     /// The batch whose memory is measured; none = speed is.
     memory: Option<i64>,
+    /// Where the measurements are written as JSON too.
+    report: Option<PathBuf>,
+    /// A Python with PyTorch, whose step is measured in the same run.
+    pytorch: Option<PathBuf>,
 }
 
 fn main() {
-    run_as_a_worker();
+    support::run_as_a_worker();
     let arguments = parse();
     tch::set_num_threads(arguments.threads);
     Cuda::cudnn_set_benchmark(true);
@@ -55,40 +65,17 @@ fn main() {
         "device {:?}, {} threads",
         arguments.device, arguments.threads
     );
+    let mut rows = Vec::new();
     for name in &arguments.networks {
         let subject = Subject::named(name);
         match arguments.memory {
             Some(batch) => memory::measure_memory(&subject, batch, &arguments),
-            None => speed::measure_network(&subject, &arguments),
+            None => rows.extend(speed::measure_network(&subject, &arguments)),
         }
     }
-}
-
-/// Starts again with the environment of a worker, which the C library and libtorch read as they are loaded.
-fn run_as_a_worker() {
-    const MARK: &str = "PATCHWORK_BENCH_WORKER";
-    if std::env::var_os(MARK).is_some() {
-        return;
+    if let Some(report) = &arguments.report {
+        std::fs::write(report, serde_json::to_vec_pretty(&rows).unwrap()).unwrap();
     }
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(std::env::args().skip(1)).env(MARK, "1");
-    // As the planner asks of a worker on CUDA.
-    let tf32 = if std::env::args().any(|word| word == "--tf32") {
-        ("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "1")
-    } else {
-        ("NVIDIA_TF32_OVERRIDE", "0")
-    };
-    let devices = ("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
-    let segments = ("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True");
-    // As it asks of one that trains on a CPU.
-    let spinning = ("GOMP_SPINCOUNT", "2000");
-    let own = [tf32, devices, segments, spinning];
-    for (variable, value) in WORKER_ENVIRONMENT.into_iter().chain(own) {
-        if std::env::var_os(variable).is_none() {
-            command.env(variable, value);
-        }
-    }
-    panic!("{}", command.exec());
 }
 
 fn parse() -> Arguments {
@@ -101,6 +88,8 @@ fn parse() -> Arguments {
         duration: Duration::from_secs(3),
         threads: i32::try_from(cores).unwrap(),
         memory: None,
+        report: None,
+        pytorch: None,
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -112,24 +101,7 @@ fn parse() -> Arguments {
             .next()
             .unwrap_or_else(|| panic!("`{word}` needs a value"));
         match word.as_str() {
-            "--device" if value == "cpu" => arguments.device = Device::Cpu,
-            "--device" => {
-                let index = value
-                    .strip_prefix("cuda")
-                    .map(|rest| rest.trim_start_matches(':'));
-                let index = index.unwrap_or_else(|| panic!("device `{value}` is not known"));
-                let index = if index.is_empty() {
-                    0
-                } else {
-                    index.parse().unwrap()
-                };
-                assert!(
-                    (index as i64) < Cuda::device_count(),
-                    "libtorch sees {} CUDA devices; `PATCHWORK_CUDA=1 ./justw setup` fetches the CUDA build",
-                    Cuda::device_count()
-                );
-                arguments.device = Device::Cuda(index);
-            }
+            "--device" => arguments.device = support::device(&value),
             "--network" => arguments.networks = vec![value],
             "--precision" => arguments.precisions.push(match value.as_str() {
                 "float32" => Kind::Float,
@@ -140,6 +112,8 @@ fn parse() -> Arguments {
             "--batch" => arguments.batch = Some(value.parse().unwrap()),
             "--seconds" => arguments.duration = Duration::from_secs_f64(value.parse().unwrap()),
             "--memory" => arguments.memory = Some(value.parse().unwrap()),
+            "--pytorch" => arguments.pytorch = Some(value.into()),
+            "--report" => arguments.report = Some(value.into()),
             "--threads" => arguments.threads = value.parse().unwrap(),
             _ => {
                 panic!("`{word}` is not known; see the head of crates/stages/benches/train/main.rs")

@@ -5,13 +5,16 @@ use std::time::Instant;
 use patchwork_dataset::ShardSet;
 use patchwork_diffusion::{PatchSides, Round, Side, StepPlan, TrainStep};
 use patchwork_networks::Network;
-use tch::{Cuda, Device, Kind, Tensor};
+use serde_json::{Value, json};
+use tch::{Device, Kind, Tensor};
 
 use crate::Arguments;
+use crate::pytorch;
 use crate::subject::{Subject, images, parameters, round, training};
+use crate::support::wait;
 
-/// Measures a network at every side, in every precision.
-pub(crate) fn measure_network(subject: &Subject, arguments: &Arguments) {
+/// Measures a network at every side, in every precision; returns each measurement as a row of a report.
+pub(crate) fn measure_network(subject: &Subject, arguments: &Arguments) -> Vec<Value> {
     let (name, config) = (subject.name, &subject.config);
     let batch = arguments
         .batch
@@ -23,13 +26,14 @@ pub(crate) fn measure_network(subject: &Subject, arguments: &Arguments) {
         parameters(&network) as f64 / 1e6
     );
     println!(
-        "side  batch  precision   images/s  of float32  of PyTorch  GFLOP/s  of matmul  data   outside"
+        "side  batch  precision   images/s  of float32  of PyTorch  GFLOP/s  of matmul  data   outside   step ms   host ms"
     );
     let folder = tempfile::tempdir().unwrap();
     let data = images(folder.path(), resolution as usize);
     let sides = PatchSides::pixel(resolution, resolution, 0.5).unwrap();
     let mut float32 = Vec::new();
     let mut ratios = Vec::new();
+    let mut rows = Vec::new();
     for &precision in &arguments.precisions {
         let product = matrix_product(precision, arguments);
         let mut training = training(config, batch, precision, arguments.device);
@@ -53,6 +57,9 @@ pub(crate) fn measure_network(subject: &Subject, arguments: &Arguments) {
                 );
             }
         }
+        // Its memory is PyTorch's from here on.
+        drop(training);
+        let pytorch = pytorch::rates(subject, precision, batch, arguments);
         let mut rates = Vec::new();
         for (share, times) in sides.shares().iter().zip(times) {
             let side = share.side;
@@ -62,27 +69,41 @@ pub(crate) fn measure_network(subject: &Subject, arguments: &Arguments) {
                 Some(baseline) => format!("{:.2}", found.images_per_second / baseline),
                 None => "-".to_owned(),
             };
-            let pytorch = subject
-                .pytorch
-                .iter()
-                .find(|(known, ..)| *known == side.side() && !arguments.device.is_cuda());
+            let pytorch = pytorch.as_ref().map(|rates_of| rates_of[rates.len()]);
             println!(
-                "{:>4}  {:>5}  {:<9}  {:>9.2}  {:>10}  {:>10}  {:>7.1}  {:>8.0}%  {:>4.1}%  {:>6.1}%",
+                "{:>4}  {:>5}  {:<9}  {:>9.2}  {:>10}  {:>10}  {:>7.1}  {:>8.0}%  {:>4.1}%  {:>6.1}%  {:>8.1}  {:>8.1}",
                 side.side(),
                 batch * side.multiplier,
                 format!("{precision:?}"),
                 found.images_per_second,
                 beside(float32.get(rates.len()).copied()),
-                beside(pytorch.map(|(_, lower, upper)| f64::midpoint(*lower, *upper))),
+                beside(pytorch),
                 gflops,
                 gflops / product * 100.0,
                 found.data_share * 100.0,
                 found.outside_share * 100.0,
+                found.step_seconds * 1e3,
+                found.host_seconds * 1e3,
             );
+            rows.push(json!({
+                "network": name,
+                "precision": format!("{precision:?}"),
+                "patch_size": side.side(),
+                "images": batch * side.multiplier,
+                "images_per_second": found.images_per_second,
+                "step_ms": found.step_seconds * 1e3,
+                "host_ms": found.host_seconds * 1e3,
+                "finish_ms": found.finish_seconds * 1e3,
+                "outside_share": found.outside_share,
+                "gflops": gflops,
+                "matmul_gflops": product,
+                "pytorch_images_per_second": pytorch,
+            }));
             rates.push(found.images_per_second);
         }
+        let size = product_size(arguments.device);
         println!(
-            "      a product of {PRODUCT}x{PRODUCT} matrices in {precision:?}: {product:.1} GFLOP/s"
+            "      a product of {size}x{size} matrices in {precision:?}: {product:.1} GFLOP/s"
         );
         ratios.push((precision, patch_speedup(&rates, &sides)));
         if precision == Kind::Float {
@@ -94,6 +115,7 @@ pub(crate) fn measure_network(subject: &Subject, arguments: &Arguments) {
             "p = 0.5 against p = 1 in {precision:?}: {ratio:.2} times the images/s (at least 2.4, arithmetic 2.71)"
         );
     }
+    rows
 }
 
 /// Images a second with the shares of `sides` over those of the full side alone.
@@ -141,12 +163,15 @@ fn operations(network: &Network, side: i64) -> f64 {
     3.0 * forward as f64
 }
 
-const PRODUCT: i64 = 2048;
+/// The side of a large matrix: on a GPU a product of 2048 measures how fast it is started.
+fn product_size(device: Device) -> i64 {
+    if device.is_cuda() { 8192 } else { 2048 }
+}
 
 /// GFLOP/s of a large matrix product, the best of several.
 fn matrix_product(precision: Kind, arguments: &Arguments) -> f64 {
-    let matrix =
-        || Tensor::randn([PRODUCT, PRODUCT], (Kind::Float, arguments.device)).to_kind(precision);
+    let size = product_size(arguments.device);
+    let matrix = || Tensor::randn([size, size], (Kind::Float, arguments.device)).to_kind(precision);
     let (a, b) = (matrix(), matrix());
     let best = (0..12)
         .map(|_| {
@@ -157,7 +182,7 @@ fn matrix_product(precision: Kind, arguments: &Arguments) -> f64 {
             start.elapsed().as_secs_f64()
         })
         .fold(f64::INFINITY, f64::min);
-    2.0 * (PRODUCT as f64).powi(3) / best / 1e9
+    2.0 * (size as f64).powi(3) / best / 1e9
 }
 
 /// How often each side has its turn.
@@ -172,10 +197,15 @@ struct Times {
     whole: Vec<f64>,
     waits: Vec<f64>,
     parts: Vec<f64>,
+    host: Vec<f64>,
+    finish: Vec<f64>,
 }
 
 struct Measured {
     images_per_second: f64,
+    step_seconds: f64,
+    host_seconds: f64,
+    finish_seconds: f64,
     data_share: f64,
     outside_share: f64,
 }
@@ -185,6 +215,9 @@ impl Times {
         let step = mean(&self.whole);
         Measured {
             images_per_second: images as f64 / step,
+            step_seconds: step,
+            host_seconds: mean(&self.host),
+            finish_seconds: mean(&self.finish),
             data_share: mean(&self.waits) / step,
             outside_share: 1.0 - mean(&self.parts) / step,
         }
@@ -233,25 +266,38 @@ fn measure(
         if step >= warm_up {
             times.whole.push(whole);
             times.waits.push(waited);
-            times.parts.push(parts);
+            times.parts.push(parts.passes + parts.finish);
+            times.host.push(parts.host);
+            times.finish.push(parts.finish);
         }
     }
 }
 
-/// Seconds of forward, backward and optimiser in a step whose other parts are not counted.
-fn in_parts(training: &mut TrainStep, round: &Round, plan: StepPlan, device: Device) -> f64 {
+/// Seconds of a step's parts.
+struct Parts {
+    /// Forward and backward.
+    passes: f64,
+    /// Until the call for them returned.
+    host: f64,
+    /// Cleaning, optimiser and average.
+    finish: f64,
+}
+
+/// A step in parts, of which the others are not counted.
+fn in_parts(training: &mut TrainStep, round: &Round, plan: StepPlan, device: Device) -> Parts {
     training.begin();
     wait(device);
     let start = Instant::now();
     training.accumulate(round, plan.side);
+    let host = start.elapsed().as_secs_f64();
+    wait(device);
+    let passes = start.elapsed().as_secs_f64();
     training.finish(plan);
     wait(device);
-    start.elapsed().as_secs_f64()
-}
-
-fn wait(device: Device) {
-    if let Device::Cuda(index) = device {
-        Cuda::synchronize(index as i64);
+    Parts {
+        passes,
+        host,
+        finish: start.elapsed().as_secs_f64() - passes,
     }
 }
 

@@ -14,6 +14,8 @@ use patchwork_diffusion::{
 use patchwork_networks::{Network, NetworkConfig};
 use tch::{Device, Kind, Tensor};
 
+use crate::networks::{NAMES, network};
+
 /// A network to train.
 pub(crate) struct Subject {
     /// What it is called on the command line.
@@ -22,50 +24,19 @@ pub(crate) struct Subject {
     pub(crate) config: NetworkConfig,
     /// The batch of the full side on a CPU; smaller sides take more.
     pub(crate) batch: i64,
-    /// Images a second of PyTorch 2.11, eager, float32, two threads, as recorded on a machine of two cores: side,
-    /// lower and upper end.
-    pub(crate) pytorch: &'static [(i64, f64, f64)],
 }
 
 impl Subject {
-    /// The names that [`named`](Self::named) knows.
-    pub(crate) const NAMES: [&str; 3] = ["demo", "reference", "celeba"];
-
     /// The network of a name.
     pub(crate) fn named(name: &str) -> Self {
-        // Channels, multipliers, blocks, resolution of attention, dropout.
-        let (resolution, network, batch, pytorch): (_, (i64, &[i64], _, _, _), _, &'static [_]) =
-            match name {
-                "demo" => (32, (32, &[1, 2, 2], 2, 8, 0.0), 8, &[]),
-                "reference" => (
-                    64,
-                    (64, &[1, 2, 2], 4, 16, 0.05),
-                    4,
-                    &[(16, 27.0, 38.0), (32, 8.3, 8.8), (64, 2.2, 2.4)],
-                ),
-                "celeba" => (
-                    64,
-                    (128, &[1, 2, 2, 2], 4, 16, 0.05),
-                    4,
-                    &[(16, 5.9, 5.9), (32, 2.3, 2.3), (64, 0.51, 0.51)],
-                ),
-                _ => panic!("network `{name}` is none of {:?}", Self::NAMES),
-            };
-        let (channels, multipliers, blocks, attention, dropout) = network;
-        let text = format!(
-            r#"{{"arch": "ddpmpp", "img_resolution": {resolution}, "img_channels": 3, "in_channels": 5,
-                "out_channels": 3, "position_channels": true, "label_dim": 0, "augment_dim": 0,
-                "model_channels": {channels}, "channel_mult": {multipliers:?}, "num_blocks": {blocks},
-                "attn_resolutions": [{attention}], "dropout": {dropout}, "sigma_data": 0.5}}"#
-        );
+        let config = network(name);
         Self {
-            name: Self::NAMES
+            name: NAMES
                 .into_iter()
                 .find(|known| *known == name)
                 .expect("it is known"),
-            config: serde_json::from_str(&text).unwrap(),
-            batch,
-            pytorch,
+            config,
+            batch: if name == "demo" { 8 } else { 4 },
         }
     }
 }
