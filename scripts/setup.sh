@@ -3,9 +3,11 @@
 # wheels of the Python package index (scripts/wheels.sh). Every recipe that needs them runs this first; once they are
 # there it costs a few milliseconds. Kill it at any moment and run it again: a folder appears whole or not at all.
 #
-# LIBTORCH         an existing libtorch 2.11.0 to use instead; it is checked, never changed
-# PATCHWORK_CUDA   1: the CUDA 13 build with its NVIDIA libraries; 0: the CPU build; unset: what is there, else CPU
-# PATCHWORK_CACHE  an absolute path outside the checkout: everything is kept there, for many checkouts (see .ci/run)
+# LIBTORCH           an existing libtorch 2.11.0 to use instead; it is checked, never changed
+# PATCHWORK_CUDA     1: the CUDA 13 build with its NVIDIA libraries; 0: the CPU build; unset: what is there, else CPU
+# PATCHWORK_PYTORCH  1: the libtorch of the PyTorch 2.11.0 that `python3` imports, or the program that PATCHWORK_PYTHON names;
+#                    it is checked and linked to, never changed
+# PATCHWORK_CACHE    an absolute path outside the checkout: everything is kept there, for many checkouts (see .ci/run)
 #
 # Tested on x86_64 Linux with the CPU build. Untested: aarch64 Linux, Apple silicon, and running the CUDA build.
 set -euo pipefail
@@ -57,10 +59,29 @@ is_ready() { { uses_foreign_libtorch || has_libtorch "$1"; } && has_weights; }
 
 # Which build of libtorch: `cpu` or the CUDA one's suffix.
 wanted_build() {
+    local build
+    case ${PATCHWORK_PYTORCH:-0} in
+        1)
+            [[ -z ${PATCHWORK_CUDA:-} ]] ||
+                fail 'PATCHWORK_PYTORCH and PATCHWORK_CUDA are both set' 'PyTorch brings its own build: unset PATCHWORK_CUDA'
+            echo pytorch
+            return
+            ;;
+        0) ;;
+        *) fail "PATCHWORK_PYTORCH is \`$PATCHWORK_PYTORCH\`" 'set it to 1 (the libtorch of an installed PyTorch), or unset it' ;;
+    esac
     case ${PATCHWORK_CUDA:-} in
         1) echo "$cuda_suffix" ;;
         0) echo cpu ;;
-        '') if has_libtorch "$cuda_suffix"; then echo "$cuda_suffix"; else echo cpu; fi ;;
+        '')
+            for build in "$cuda_suffix" pytorch; do
+                if has_libtorch "$build"; then
+                    echo "$build"
+                    return
+                fi
+            done
+            echo cpu
+            ;;
         *) fail "PATCHWORK_CUDA is \`$PATCHWORK_CUDA\`" 'set it to 1 (CUDA) or 0 (CPU), or unset it' ;;
     esac
 }
@@ -70,7 +91,9 @@ stamp() { echo "torch $torch_version+$1 $platform"; }
 
 has_libtorch() {
     [[ -f $libtorch/setup-stamp && $(<"$libtorch/setup-stamp") == "$(stamp "$1")" ]] &&
-        compgen -G "$libtorch/lib/libtorch_cpu.*" >/dev/null
+        compgen -G "$libtorch/lib/libtorch_cpu.*" >/dev/null &&
+        # An installed PyTorch may have been updated since.
+        [[ $1 != pytorch || $(header_version "$libtorch") == "$torch_version" ]]
 }
 
 has_weights() { [[ -f $weights/$weights_name.pth && -f $weights/$weights_name.LICENSE ]]; }
@@ -96,15 +119,19 @@ foreign_version() {
     if [[ -f $LIBTORCH/build-version ]]; then
         cut -d + -f 1 "$LIBTORCH/build-version"
     else
-        cat "$LIBTORCH"/include/torch/{headeronly,csrc/api/include/torch}/version.h 2>/dev/null |
-            awk '/define TORCH_VERSION_(MAJOR|MINOR|PATCH) / { printf "%s%s", dot, $3; dot = "." }' || true
+        header_version "$LIBTORCH"
     fi
+}
+
+header_version() {
+    cat "$1"/include/torch/{headeronly,csrc/api/include/torch}/version.h 2>/dev/null |
+        awk '/define TORCH_VERSION_(MAJOR|MINOR|PATCH) / { printf "%s%s", dot, $3; dot = "." }' || true
 }
 
 # --- before the work ------------------------------------------------------------------------------------------------
 
 check_tools() {
-    [[ $platform != unsupported ]] || uses_foreign_libtorch ||
+    [[ $platform != unsupported ]] || uses_foreign_libtorch || [[ ${PATCHWORK_PYTORCH:-} == 1 ]] ||
         fail "there is no libtorch wheel for $(uname -sm)" "build libtorch $torch_version and name its folder by LIBTORCH"
     command -v cargo >/dev/null || fail 'cargo is missing' 'install Rust: see rustup.rs'
     command -v "${CXX:-c++}" >/dev/null ||
@@ -143,9 +170,10 @@ require_space() {
 make_libtorch() {
     local build=$1 partial=$work/libtorch
     rm -rf "$partial"
-    case $platform in
-        linux-*) unpack_linux "$build" "$partial" ;;
-        macos-*) unpack_macos "$build" "$partial" ;;
+    case $build-$platform in
+        pytorch-*) link_pytorch "$partial" ;;
+        *-linux-*) unpack_linux "$build" "$partial" ;;
+        *-macos-*) unpack_macos "$build" "$partial" ;;
     esac
     echo "$torch_version+$build" >"$partial/build-version" # read by torch-sys, which refuses any other version
     stamp "$build" >"$partial/setup-stamp"
@@ -156,6 +184,31 @@ make_libtorch() {
         rm -rf "$libtorch"
     fi
     mv "$partial" "$libtorch"
+}
+
+# A folder that links to the parts of an installed PyTorch: torch-sys and the run path of our programs want it so, and
+# PyTorch's own libraries find NVIDIA's from where they really lie.
+link_pytorch() {
+    local partial=$1 python=${PATCHWORK_PYTHON:-python3} found version abi folder
+    local advice='activate the environment that has it, name its Python by PATCHWORK_PYTHON, or unset PATCHWORK_PYTORCH'
+    found=$("$python" -c 'import os, sys
+try:
+    import torch
+except ImportError as error:
+    sys.exit(f"setup: {error}")
+print(torch.__version__, int(torch.compiled_with_cxx11_abi()), os.path.dirname(os.path.realpath(torch.__file__)), sep="\t")') ||
+        fail "\`$python\` has no PyTorch that it can import" "$advice"
+    IFS=$'\t' read -r version abi folder <<<"$found"
+    [[ ${version%%+*} == "$torch_version" ]] ||
+        fail "the PyTorch of \`$python\` is $version; this build needs $torch_version" "$advice"
+    [[ $abi == 1 ]] ||
+        fail "the PyTorch of \`$python\` is built for the C++ ABI of before 2015" 'install a wheel from PyPI or pytorch.org'
+    [[ -d $folder/lib && -d $folder/include ]] ||
+        fail "the PyTorch in \`$folder\` has no folders \`lib\` and \`include\`" 'install a wheel from PyPI or pytorch.org'
+    note "libtorch of PyTorch $version in $folder"
+    mkdir -p "$partial"
+    ln -s "$folder/lib" "$partial/lib"
+    ln -s "$folder/include" "$partial/include"
 }
 
 unpack_linux() {
