@@ -16,6 +16,7 @@ mod earlier;
 mod endurance;
 mod evaluation;
 mod faults;
+mod gpu_check;
 mod keeping;
 mod killed;
 mod mistakes;
