@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// The package whose other programs do without libtorch, and the one that computes.
 const COMMAND_LINE: (&str, &str) = ("patchwork", "patchwork-worker");
 
-fn main() {
+pub(crate) fn main() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     let Ok(libtorch) = std::env::var("LIBTORCH") else {
         return;

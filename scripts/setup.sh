@@ -37,6 +37,7 @@ main() {
         check_tools
         lock # another set-up may have done the work meanwhile
         if ! uses_foreign_libtorch && ! has_libtorch "$build"; then make_libtorch "$build"; fi
+        if ! uses_foreign_libtorch && ! has_headers; then make_headers; fi
         if ! has_weights; then make_weights; fi
         rm -rf "$work"
         note 'done'
@@ -55,7 +56,7 @@ point_at() {
     if [[ -L $2 || ! -e $2 ]] && [[ $(readlink "$2") != "$1" ]]; then ln -sfn "$1" "$2"; fi
 }
 
-is_ready() { { uses_foreign_libtorch || has_libtorch "$1"; } && has_weights; }
+is_ready() { { uses_foreign_libtorch || { has_libtorch "$1" && has_headers; }; } && has_weights; }
 
 # Which build of libtorch: `cpu` or the CUDA one's suffix.
 wanted_build() {
@@ -95,6 +96,9 @@ has_libtorch() {
         # An installed PyTorch may have been updated since.
         [[ $1 != pytorch || $(header_version "$libtorch") == "$torch_version" ]]
 }
+
+# The headers by which crates/libtorch is compiled with NCCL, wanted beside CUDA's part of libtorch alone.
+has_headers() { [[ ! -e $libtorch/lib/libtorch_cuda.so || -d $libtorch/cuda-include ]]; }
 
 has_weights() { [[ -f $weights/$weights_name.pth && -f $weights/$weights_name.LICENSE ]]; }
 
@@ -279,6 +283,28 @@ unzip_metadata() {
     python3 -c 'import sys, zipfile
 archive = zipfile.ZipFile(sys.argv[1])
 print(*(archive.read(name).decode() for name in archive.namelist() if name.endswith(".dist-info/METADATA")))' "$1"
+}
+
+# Headers of NCCL and of CUDA's runtime, as far as they include each other; the same on every machine.
+make_headers() {
+    local partial=$work/headers wheel
+    require_space 300 'the headers of NCCL'
+    note 'headers of NCCL and CUDA: 202 MB to download, 6 MB kept'
+    rm -rf "$partial"
+    wheel=$(fetch_wheel "$work/runtime-headers" $cuda_runtime manylinux2014_x86_64 \
+        7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548)
+    unpack "$wheel" "$partial" 3 'nvidia/cu13/include/*'
+    wheel=$(fetch_wheel "$work/compiler-headers" nvidia-cuda-crt==13.0.88 manylinux2014_x86_64 \
+        2c8043c7c9e02492716426e9919fc78d2c5b3b2a7a768a88e952676b08aa55a4)
+    unpack "$wheel" "$partial" 3 'nvidia/cu13/include/*'
+    wheel=$(fetch_wheel "$work/core-headers" nvidia-cuda-cccl==13.0.85 manylinux2014_x86_64 \
+        e0da7ad981f3a8aff08241b5bfc1af868742a63e2762f53a5171c492ef242649)
+    unpack "$wheel" "$partial" 3 'nvidia/cu13/include/nv/*'
+    wheel=$(fetch_wheel "$work/nccl-headers" nvidia-nccl-cu13==2.28.9 manylinux_2_18_x86_64 \
+        e4553a30f34195f3fa1da02a6da3d6337d28f2003943aa0a3d247bbc25fefc42)
+    unpack "$wheel" "$partial" 3 'nvidia/nccl/include/*'
+    sync
+    mv "$partial" "$libtorch/cuda-include"
 }
 
 make_weights() {

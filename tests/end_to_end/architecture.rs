@@ -9,9 +9,11 @@ use crate::program::workspace;
 const CRATES: &[&str] = &[
     "core",
     "terms",
+    "collectives",
     "config",
     "registry",
     "dataset",
+    "libtorch",
     "networks",
     "diffusion",
     "metrics",
@@ -60,7 +62,19 @@ fn crates_know_only_what_they_may() {
         ("sqlx", &["registry", "pipeline", "planner", "stages"]),
         ("parquet", &["dataset", "planner", "stages"]),
         ("polars", &["dataset", "planner", "stages"]),
-        ("tch", &["networks", "diffusion", "metrics", "stages"]),
+        (
+            "tch",
+            &[
+                "libtorch",
+                "collectives",
+                "networks",
+                "diffusion",
+                "metrics",
+                "stages",
+            ],
+        ),
+        ("patchwork-libtorch", &["libtorch", "collectives", "stages"]),
+        ("patchwork-collectives", &["collectives", "stages"]),
         (
             "patchwork-registry",
             &["registry", "pipeline", "planner", "stages"],

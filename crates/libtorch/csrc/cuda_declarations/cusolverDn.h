@@ -1,0 +1,3 @@
+// ATen's header of its CUDA context names this handle; nothing here uses it.
+#pragma once
+typedef struct cusolverDnContext* cusolverDnHandle_t;

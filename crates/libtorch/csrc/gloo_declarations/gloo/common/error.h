@@ -1,0 +1,2 @@
+// c10d's header of its Gloo group includes this and takes nothing from it.
+#pragma once
