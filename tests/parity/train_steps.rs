@@ -106,7 +106,7 @@ fn start(case: &Case) -> Result<TrainStep, String> {
     };
     let batch_size = case.required("batch_size")?;
     let options = TrainOptions {
-        batch_per_rank: batch_size as i64,
+        batch_size: batch_size as i64,
         loss_scaling: case.number("loss_scaling").unwrap_or(1.0),
         learning_rate: LearningRate {
             rate: case.required("lr")?,
@@ -152,6 +152,7 @@ fn round(case: &Case, index: usize, side: Side) -> Result<Round, String> {
         rnd_normal: case.tensor(&input("rnd_normal"))?,
         noise: case.tensor(&input("noise"))?,
         dropout_seed: None,
+        first_image: 0,
     })
 }
 

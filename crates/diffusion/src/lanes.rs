@@ -89,7 +89,7 @@ impl LaneThreads {
     /// Forward and backward of a round: the losses of its parts, in the order of their images.
     pub(crate) fn back_propagate(&mut self, round: &Round, share: &StepShare) -> Vec<RoundLoss> {
         let busy = usize::min(round.rows.len(), self.lanes.len());
-        for (lane, round) in self.lanes.iter().zip(round.parts(busy, "lane")) {
+        for (lane, round) in self.lanes.iter().zip(round.parts(busy)) {
             lane.order(Order {
                 round,
                 share: *share,

@@ -110,8 +110,8 @@ pub fn patch_loss(
 
 /// The number that is back-propagated: a sum over pixels and channels, a mean over images.
 ///
-/// `images` is the number of images of the whole step on this rank, all accumulation rounds together
-/// (batch per rank × multiplier).
+/// `images` is the number of images of the whole step, all accumulation rounds and all ranks together (batch size ×
+/// multiplier): what rounds and ranks back-propagate adds up to the mean.
 pub fn scalar_loss(loss: &Tensor, loss_scaling: f64, images: i64) -> Tensor {
     loss.sum(Kind::Float) * (loss_scaling / images as f64)
 }

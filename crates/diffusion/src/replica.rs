@@ -179,7 +179,7 @@ mod tests {
             ..NetworkDenoiser::new(network)
         };
         let options = TrainOptions {
-            batch_per_rank: 4,
+            batch_size: 4,
             loss_scaling: 1.0,
             learning_rate: LearningRate {
                 rate: 1e-3,
@@ -216,6 +216,7 @@ mod tests {
             rnd_normal: numbers(2, 1.3),
             noise: numbers(2 * 3 * 64, 1.9).reshape([2, 3, 8, 8]) * 1.4,
             dropout_seed: Some(Seed::new(index as u64)),
+            first_image: 0,
         }
     }
 
@@ -271,6 +272,69 @@ mod tests {
             let (alone, shared) = (all(&alone), all(&shared));
             let error = (shared - &alone).norm() / alone.norm();
             assert!(error.double_value(&[]) < limit, "{precision:?}: {error}");
+        }
+    }
+
+    /// Ranks with an unequal share of the images each, one without any: the gradients and losses of one process.
+    #[test]
+    fn ranks_find_the_same_gradients() {
+        let _guard = crate::latents::seeded(1);
+        let plan = StepPlan {
+            side: SIDE,
+            images_multiplier: 1.0,
+        };
+        let accumulated = |rounds: &[Round]| {
+            let mut step = training(Kind::Float, Lanes::ONE, 0.3);
+            step.begin();
+            for round in rounds {
+                step.accumulate(round, SIDE);
+            }
+            step
+        };
+        let second = || Round {
+            first_image: 2,
+            ..round(1)
+        };
+        let mut alone = accumulated(&[round(0), second()]);
+        let gradients = alone.optimizer.gradients().copy();
+        let report = alone.finish(plan);
+        let second_round = second();
+        let mut halves = second_round.parts(2);
+        let (third, fourth) = (halves.next().unwrap(), halves.next().unwrap());
+        // What the other ranks give to each sum.
+        let given: Vec<Vec<Tensor>> = [vec![fourth], Vec::new()]
+            .iter()
+            .map(|rounds| {
+                let mut given = Vec::new();
+                let done = accumulated(rounds).reduce(SIDE, |tensor| {
+                    given.push(tensor.copy());
+                    Ok::<_, Infallible>(())
+                });
+                done.map(|()| given).unwrap()
+            })
+            .collect();
+        let mut first = accumulated(&[round(0), third]);
+        let mut index = 0;
+        let done = first.reduce(SIDE, |tensor| {
+            for rank in &given {
+                tch::no_grad(|| *tensor += &rank[index]);
+            }
+            index += 1;
+            Ok::<_, Infallible>(())
+        });
+        assert!(done.is_ok() && index == 2);
+        let error = (first.optimizer.gradients().copy() - &gradients).norm() / gradients.norm();
+        assert!(error.double_value(&[]) < 1e-6, "{error}");
+        assert!(gradients.norm().double_value(&[]) > 0.0);
+        let reduced = first.finish(plan);
+        assert!((reduced.loss / report.loss - 1.0).abs() < 1e-6);
+        assert_eq!(reduced.image_losses.len(), 4);
+        for (one, other) in reduced.image_losses.iter().zip(&report.image_losses) {
+            let [loss, sigma] = [one.loss / other.loss, one.sigma / other.sigma];
+            assert!(
+                (loss - 1.0).abs() < 1e-5 && (sigma - 1.0).abs() < 1e-6,
+                "{one:?}, {other:?}"
+            );
         }
     }
 

@@ -26,37 +26,32 @@ pub struct Round {
     pub rnd_normal: Tensor,
     /// Standard normal draws like `patches`.
     pub noise: Tensor,
-    /// Seed of the dropout in this round; absent to go on with the draws of the last one.
+    /// Seed of the dropout in the step; absent to go on with the draws of the last round.
     pub dropout_seed: Option<Seed>,
+    /// The place of the first image among those of the whole step, of all ranks.
+    pub first_image: u64,
 }
 
 impl Round {
-    /// The images in `count` parts of nearly equal size, in their order. The first part has the round's seed, the
-    /// others seeds of their own; splitting the parts again takes another `purpose`.
-    pub fn parts(&self, count: usize, purpose: &str) -> impl Iterator<Item = Self> {
+    /// The images in `count` parts of nearly equal size, in their order.
+    pub fn parts(&self, count: usize) -> impl Iterator<Item = Self> {
         let images = self.rows.len();
-        let seeds = self.dropout_seed.map(|seed| (seed, seed.derive(purpose)));
-        (0..count).map(move |index| {
-            let seed = seeds.map(|(first, others)| match index {
-                0 => first,
-                _ => others.at(index as u64),
-            });
-            self.part(index * images / count..(index + 1) * images / count, seed)
-        })
+        (0..count).map(move |index| self.part(index * images / count..(index + 1) * images / count))
     }
 
-    fn part(&self, images: Range<usize>, dropout_seed: Option<Seed>) -> Self {
+    fn part(&self, images: Range<usize>) -> Self {
         let (first, count) = (images.start as i64, images.len() as i64);
         let some = |tensor: &Tensor| tensor.narrow(0, first, count);
         Self {
             patches: some(&self.patches),
             rows: self.rows[images.clone()].to_vec(),
-            cols: self.cols[images].to_vec(),
+            cols: self.cols[images.clone()].to_vec(),
             class_labels: self.class_labels.as_ref().map(some),
             augment_labels: self.augment_labels.as_ref().map(some),
             rnd_normal: some(&self.rnd_normal),
             noise: some(&self.noise),
-            dropout_seed,
+            dropout_seed: self.dropout_seed,
+            first_image: self.first_image + images.start as u64,
         }
     }
 }
@@ -65,7 +60,7 @@ impl Round {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StepShare {
     pub(crate) side: Side,
-    /// Images of the step on this rank, all rounds together.
+    /// Images of the step, all rounds and all ranks together.
     pub(crate) images: i64,
     pub(crate) loss_scaling: f64,
     pub(crate) loss: LossOptions,
@@ -113,9 +108,12 @@ pub(crate) fn back_propagate(
     };
     match (round.dropout_seed, &denoiser.dropout) {
         (Some(seed), Some(dropout)) if round.patches.device() == Device::Cpu => {
-            dropout.reseed(seed);
+            dropout.reseed(seed, round.first_image);
         }
-        (Some(seed), _) => tch::manual_seed(seed.value().cast_signed()),
+        // The device's generator draws for all images of the round together, other ones in each round.
+        (Some(seed), _) => {
+            tch::manual_seed(seed.at(round.first_image).value().cast_signed());
+        }
         (None, _) => {}
     }
     let losses = patch_loss(

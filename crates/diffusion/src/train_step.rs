@@ -30,8 +30,8 @@ impl ImageClock {
 /// What training needs to know beside the network.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TrainOptions {
-    /// Images of a step on this rank before the patch multiplier, all accumulation rounds together.
-    pub batch_per_rank: i64,
+    /// Images of a step before the patch multiplier, all accumulation rounds and all ranks together.
+    pub batch_size: i64,
     /// Factor on the loss for half precision; 1 for none.
     pub loss_scaling: f64,
     /// The learning rate.
@@ -58,7 +58,7 @@ pub struct ImageLoss {
 /// What one step did.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepReport {
-    /// Loss summed over pixels and channels, mean over the images of the step on this rank, loss scaling undone.
+    /// Loss summed over pixels and channels, mean over the images of the step, loss scaling undone.
     pub loss: f64,
     /// Norm of the cleaned gradients before clipping, loss scaling undone.
     pub gradient_norm: f64,
@@ -72,7 +72,7 @@ pub struct StepReport {
     pub side: Side,
     /// The clock after the step.
     pub images_seen_after: u64,
-    /// The losses of the step's images on this rank.
+    /// The losses of the step's images.
     pub image_losses: Vec<ImageLoss>,
     /// Norm of the update over the norm of the weights, if [`TrainStep::measures_update`] was set.
     pub update_ratio: Option<f64>,
@@ -124,6 +124,8 @@ pub struct TrainStep {
     loss_sum: Tensor,
     /// Noise levels and losses of the images so far, `[n]` each, for every round.
     image_losses: Vec<(Tensor, Tensor)>,
+    /// The place of the first of these images in the whole step.
+    first_image: u64,
 }
 
 impl TrainStep {
@@ -160,6 +162,7 @@ impl TrainStep {
             options,
             loss_sum: Tensor::zeros([], (Kind::Float, device)),
             image_losses: Vec::new(),
+            first_image: 0,
         }
     }
 
@@ -203,16 +206,19 @@ impl TrainStep {
         self.image_losses.clear();
     }
 
-    /// Adds the gradients of one round. With several ranks, the mean of [`Adam::gradients`] over them belongs
-    /// between the last round and [`TrainStep::finish`].
+    /// Adds the gradients of one round. With several ranks, [`TrainStep::reduce`] belongs between the last round and
+    /// [`TrainStep::finish`].
     ///
     /// # Panics
     /// With libtorch's errors, such as a lack of memory.
     pub fn accumulate(&mut self, round: &Round, side: Side) {
         self.is_round_open = true;
+        if self.image_losses.is_empty() {
+            self.first_image = round.first_image;
+        }
         let share = StepShare {
             side,
-            images: self.options.batch_per_rank * side.multiplier,
+            images: self.options.batch_size * side.multiplier,
             loss_scaling: self.options.loss_scaling,
             loss: self.options.loss,
         };
@@ -229,6 +235,38 @@ impl TrainStep {
             gradients.hand_over(&mut self.optimizer);
         }
         self.is_round_open = false;
+    }
+
+    /// Adds up the gradients and losses of all ranks, each of which has accumulated a part of the step's images: in the end
+    /// all have those of the whole step.
+    ///
+    /// `sum` replaces a float32 tensor, contiguous and of the same shape on every rank, by its sum over the ranks. It is
+    /// called twice: with all gradients in one buffer, and with the losses.
+    pub fn reduce<E>(
+        &mut self,
+        side: Side,
+        mut sum: impl FnMut(&mut Tensor) -> Result<(), E>,
+    ) -> Result<(), E> {
+        sum(self.optimizer.gradients())?;
+        // Each image's numbers at its own place, zeros elsewhere.
+        let images = self.options.batch_size * side.multiplier;
+        let mut numbers = Tensor::zeros([1 + 2 * images], (Kind::Float, self.loss_sum.device()));
+        let (sigmas, losses): (Vec<Tensor>, Vec<Tensor>) = self.image_losses.drain(..).unzip();
+        let place = |part: i64| 1 + part * images + self.first_image as i64;
+        tch::no_grad(|| {
+            numbers.get(0).copy_(&self.loss_sum);
+            for (part, own) in [(0, sigmas), (1, losses)] {
+                if !own.is_empty() {
+                    let own = Tensor::cat(&own, 0);
+                    numbers.narrow(0, place(part), own.size()[0]).copy_(&own);
+                }
+            }
+        });
+        sum(&mut numbers)?;
+        tch::no_grad(|| self.loss_sum.copy_(&numbers.get(0)));
+        let of_all = |part: i64| numbers.narrow(0, 1 + part * images, images);
+        self.image_losses.push((of_all(0), of_all(1)));
+        Ok(())
     }
 
     /// Updates weights, averages and clock from the accumulated gradients.

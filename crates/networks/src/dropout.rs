@@ -12,44 +12,73 @@ use tch::{Device, Kind, Tensor};
 /// Values of one element's random number.
 const LEVELS: f64 = 65_536.0;
 
-/// The draws that choose what a network in training drops, on a CPU. On other devices libtorch's generator of the
-/// device does.
+/// The draws that choose what a network in training drops, on a CPU: those of an image are its own, so that they do not
+/// depend on which images are computed together. On other devices libtorch's generator of the device draws.
 #[derive(Debug)]
 pub struct Dropout {
-    stream: RefCell<RandomStream>,
+    draws: RefCell<Draws>,
+}
+
+#[derive(Debug)]
+struct Draws {
+    seed: Seed,
+    /// The number of the first image that is computed.
+    first: u64,
+    /// One an image, as far as images have come.
+    streams: Vec<RandomStream>,
 }
 
 impl Dropout {
-    /// Draws from a seed.
+    /// Draws from a seed, for images from number 0 on.
     pub fn new(seed: Seed) -> Self {
+        let streams = Vec::new();
         Self {
-            stream: RefCell::new(seed.stream()),
+            draws: RefCell::new(Draws {
+                seed,
+                first: 0,
+                streams,
+            }),
         }
     }
 
-    /// Goes on with the draws from another seed.
-    pub fn reseed(&self, seed: Seed) {
-        self.stream.replace(seed.stream());
+    /// Begins again with the draws of another seed, for images from number `first` on.
+    pub fn reseed(&self, seed: Seed, first: u64) {
+        let mut draws = self.draws.borrow_mut();
+        draws.seed = seed;
+        draws.first = first;
+        draws.streams.clear();
     }
 
-    /// Zeroes each element of `x` with `probability`, in place, and leaves the others as they are.
+    /// Zeroes each element of `x`, `[images, …]`, with `probability`, in place, and leaves the others as they are.
     ///
     /// No formula of a backward pass may need the former values of `x`.
     pub(crate) fn drop_unscaled(&self, mut x: Tensor, probability: f64) -> Tensor {
         let size = x.size();
-        let count = x.numel();
+        let images = size.first().map_or(0, |&images| images as usize);
+        let of_image = x.numel().checked_div(images).unwrap_or(0);
+        let words = of_image.div_ceil(4);
         let draws: Vec<i64> = {
-            let mut stream = self.stream.borrow_mut();
-            (0..count.div_ceil(4))
-                .map(|_| stream.next_u64().cast_signed())
+            let mut draws = self.draws.borrow_mut();
+            let Draws {
+                seed,
+                first,
+                streams,
+            } = &mut *draws;
+            for index in streams.len()..images {
+                streams.push(seed.at(*first + index as u64).stream());
+            }
+            streams[..images]
+                .iter_mut()
+                .flat_map(|stream| (0..words).map(|_| stream.next_u64().cast_signed()))
                 .collect()
         };
-        let count = count as i64;
+        let shape = [images as i64, of_image as i64];
         let numbers = Tensor::from_slice(&draws)
             .view_dtype(Kind::Int16)
-            .narrow(0, 0, count);
+            .view([shape[0], words as i64 * 4])
+            .narrow(1, 0, shape[1]);
         // Zeros and ones, because a product takes a fifth of the time of a fill by truth values.
-        let kept = Tensor::empty([count], (x.kind(), x.device()));
+        let kept = Tensor::empty(shape, (x.kind(), x.device()));
         let kept = numbers.ge_scalar_out(
             &kept,
             (probability * LEVELS).round() as i64 + i64::from(i16::MIN),
@@ -83,5 +112,21 @@ mod tests {
             );
             assert!((zeros.mean(Kind::Double).double_value(&[]) - probability).abs() < 0.005);
         }
+    }
+
+    #[test]
+    fn an_image_loses_the_same_whatever_is_computed_beside_it() {
+        let ones = |images: i64| Tensor::ones([images, 3, 5, 7], (Kind::Float, Device::Cpu));
+        let seed = Seed::new(9);
+        let dropout = Dropout::new(seed);
+        let whole = [0.4, 0.1].map(|share| dropout.drop_unscaled(ones(5), share));
+        for (first, images) in [(0, 5), (0, 2), (2, 3), (4, 1)] {
+            dropout.reseed(seed, first as u64);
+            for (whole, share) in whole.iter().zip([0.4, 0.1]) {
+                let part = dropout.drop_unscaled(ones(images), share);
+                assert!(part.equal(&whole.narrow(0, first, images)), "{first}");
+            }
+        }
+        assert!(!whole[0].get(0).equal(&whole[0].get(1)));
     }
 }

@@ -19,7 +19,7 @@ impl Share {
     /// A process alone: it takes everything.
     pub const WHOLE: Self = Self { rank: 0, ranks: 1 };
 
-    /// The share of the process `rank` of `ranks`: positions `rank`, `rank + ranks`, `rank + 2 * ranks`, ...
+    /// The share of the process `rank` of `ranks`: a stretch of the batch, of nearly equal length for each.
     ///
     /// # Panics
     /// If `rank` is not below `ranks`.
@@ -28,9 +28,10 @@ impl Share {
         Self { rank, ranks }
     }
 
-    fn positions(self, all: Range<u64>) -> impl Iterator<Item = u64> {
-        let ahead = (self.rank + self.ranks - all.start % self.ranks) % self.ranks;
-        (all.start + ahead..all.end).step_by(self.ranks as usize)
+    /// The positions of a batch, `all`, that fall to this share.
+    pub fn of(self, all: Range<u64>) -> Range<u64> {
+        let count = all.end.saturating_sub(all.start);
+        all.start + count * self.rank / self.ranks..all.start + count * (self.rank + 1) / self.ranks
     }
 }
 
@@ -74,8 +75,7 @@ impl PatchStream {
     /// # Panics
     /// If the patches are larger than the images.
     pub fn patches(&self, all: Range<u64>, share: Share, size: PatchSize) -> Vec<PatchRequest> {
-        let positions = share.positions(all);
-        let images = self.order.indices(positions);
+        let images = self.order.indices(share.of(all));
         images
             .map(|(position, index)| self.cut(index as usize, position, size))
             .collect()

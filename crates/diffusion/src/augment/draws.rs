@@ -1,5 +1,7 @@
 //! The random numbers of augmentation, in the order in which they are made.
 
+use std::ops::Range;
+
 use tch::{Device, Kind, Tensor};
 
 /// Where the draws come from; every call asks for `count` numbers.
@@ -31,6 +33,49 @@ impl AugmentDraws for GeneratorDraws {
             [count as i64],
             (Kind::Int64, Device::Cpu),
         ))
+    }
+}
+
+/// The draws of some of a batch's images, which are a slice of those of the whole batch.
+#[derive(Debug)]
+pub struct PartDraws<D> {
+    draws: D,
+    images: usize,
+    part: Range<usize>,
+}
+
+impl<D: AugmentDraws> PartDraws<D> {
+    /// The draws of the images `part` of a batch of `images`, all of which `draws` draws for.
+    pub fn new(draws: D, images: usize, part: Range<usize>) -> Self {
+        Self {
+            draws,
+            images,
+            part,
+        }
+    }
+
+    /// Numbers for all images, several times over where an image takes several, and of those the part's.
+    fn of_part(&mut self, count: usize, draw: impl FnOnce(&mut D, usize) -> Vec<f64>) -> Vec<f64> {
+        let each = count.checked_div(self.part.len()).unwrap_or(0);
+        let all = draw(&mut self.draws, each * self.images);
+        all.chunks(self.images)
+            .flat_map(|numbers| &numbers[self.part.clone()])
+            .copied()
+            .collect()
+    }
+}
+
+impl<D: AugmentDraws> AugmentDraws for PartDraws<D> {
+    fn uniform(&mut self, count: usize) -> Vec<f64> {
+        self.of_part(count, D::uniform)
+    }
+
+    fn normal(&mut self, count: usize) -> Vec<f64> {
+        self.of_part(count, D::normal)
+    }
+
+    fn integers(&mut self, bound: i64, count: usize) -> Vec<f64> {
+        self.of_part(count, |draws, count| draws.integers(bound, count))
     }
 }
 

@@ -12,7 +12,7 @@ mod geometry;
 mod matrix;
 mod wavelet;
 
-pub use draws::{AugmentDraws, GeneratorDraws};
+pub use draws::{AugmentDraws, GeneratorDraws, PartDraws};
 
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};

@@ -87,7 +87,7 @@ pub(crate) fn training(
         ..NetworkDenoiser::new(network)
     };
     let options = TrainOptions {
-        batch_per_rank: batch,
+        batch_size: batch,
         loss_scaling: 1.0,
         learning_rate: LearningRate {
             rate: 2e-4,
@@ -135,5 +135,6 @@ pub(crate) fn round(data: &ShardSet, step: u64, side: Side, images: u64, device:
         rnd_normal: Tensor::randn([images as i64], float).to_device(device),
         noise: Tensor::randn(shape, (Kind::Float, device)),
         dropout_seed: Some(Seed::new(step)),
+        first_image: 0,
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use patchwork_config::{Execution, TrainSettings};
 use patchwork_core::Seed;
 use patchwork_dataset::{DatasetError, PatchRequest, PatchSize, PatchStream, ShardSet, Share};
-use patchwork_diffusion::augment::{AugmentOptions, GeneratorDraws, augment};
+use patchwork_diffusion::augment::{AugmentOptions, GeneratorDraws, PartDraws, augment};
 use patchwork_diffusion::loss::drop_labels;
 use patchwork_diffusion::patches::crop;
 use patchwork_diffusion::transfer::bring;
@@ -24,6 +24,8 @@ pub(crate) struct Batches<'a> {
     stream: PatchStream,
     seed: Seed,
     batch_size: u64,
+    /// What of each step this process computes.
+    share: Share,
     gradient_accumulation: usize,
     augmentation: Option<AugmentOptions>,
     /// The number of classes and the share of withheld labels, for a conditional network.
@@ -55,6 +57,7 @@ impl<'a> Batches<'a> {
             stream: PatchStream::new(data, seed, settings.mirror_probability),
             seed,
             batch_size: settings.batch_size.into(),
+            share: Share::WHOLE,
             gradient_accumulation: settings.gradient_accumulation as usize,
             augmentation: augment_options(settings),
             labels: settings
@@ -64,6 +67,11 @@ impl<'a> Batches<'a> {
             ahead: None,
             is_autotuned: false,
         }
+    }
+
+    /// Of the same batches, the share of one of several processes. What is random of an image does not depend on it.
+    pub(crate) fn shared(self, share: Share) -> Self {
+        Self { share, ..self }
     }
 
     /// The same batches, each gathered while the one before it is computed with, if a GPU does that. On a processor
@@ -112,6 +120,12 @@ impl<'a> Batches<'a> {
             values,
         } = images;
         let values = values.into_device();
+        // Numbers are drawn for all images of the step, and those of the share are taken.
+        let all = self.step_images(side);
+        let part = self.share.of(0..all);
+        let of_part =
+            |all: Tensor| all.narrow(0, part.start as i64, (part.end - part.start) as i64);
+        let all = all as i64;
         let rows: Vec<i64> = requests.iter().map(|request| request.row as i64).collect();
         let cols: Vec<i64> = requests
             .iter()
@@ -125,7 +139,9 @@ impl<'a> Batches<'a> {
                 if self.is_autotuned {
                     Cuda::cudnn_set_benchmark(false);
                 }
-                let (images, labels) = augment(&values, options, &mut GeneratorDraws)?;
+                let range = part.start as usize..part.end as usize;
+                let mut draws = PartDraws::new(GeneratorDraws, all as usize, range);
+                let (images, labels) = augment(&values, options, &mut draws)?;
                 if self.is_autotuned {
                     Cuda::cudnn_set_benchmark(true);
                 }
@@ -133,15 +149,17 @@ impl<'a> Batches<'a> {
                 (patches, Some(labels))
             }
         };
-        let count = requests.len() as i64;
         tch::manual_seed(self.generator_seed("noise", position));
         let float = (Kind::Float, Device::Cpu);
-        let rnd_normal = bring(&Tensor::randn([count], float), self.device);
+        let rnd_normal = bring(&of_part(Tensor::randn([all], float)), self.device);
         // On the device: a host draws one number after the other, for which a GPU would wait.
-        let noise = Tensor::randn(patches.size(), (Kind::Float, self.device));
+        let mut shape = patches.size();
+        shape[0] = all;
+        let noise = of_part(Tensor::randn(shape, (Kind::Float, self.device)));
         let class_labels = self.labels.map(|(classes, dropout)| {
             let one_hot = one_hot(&self.data.gather_labels(&requests), classes);
-            let kept = drop_labels(&one_hot, &Tensor::rand([count], float), dropout);
+            let uniform = of_part(Tensor::rand([all], float));
+            let kept = drop_labels(&one_hot, &uniform, dropout);
             bring(&kept, self.device)
         });
         Ok(Round {
@@ -153,12 +171,13 @@ impl<'a> Batches<'a> {
             rnd_normal,
             noise,
             dropout_seed: Some(self.seed.derive("dropout").at(position.draw())),
+            first_image: part.start,
         })
     }
 
     /// The images of a step in as many parts as there are accumulation rounds, with the same draws.
     pub(crate) fn parts<'r>(&self, round: &'r Round) -> impl Iterator<Item = Round> + use<'r> {
-        round.parts(self.gradient_accumulation, "round")
+        round.parts(self.gradient_accumulation)
     }
 
     /// The seed of libtorch's generator for a purpose in a step.
@@ -202,13 +221,16 @@ impl<'a> Batches<'a> {
         }
     }
 
+    /// Images of a step, all processes together.
+    fn step_images(&self, side: Side) -> u64 {
+        self.batch_size * side.multiplier as u64
+    }
+
     /// Which images, and where the patches lie: corners uniform on the integers of `0..=R - s`.
     fn requests(&self, position: &Position, side: Side) -> Vec<PatchRequest> {
         let first = position.images_drawn;
-        let count = self.batch_size * side.multiplier as u64;
-        let size = patch_size(side);
-        self.stream
-            .patches(first..first + count, Share::WHOLE, size)
+        let all = first..first + self.step_images(side);
+        self.stream.patches(all, self.share, patch_size(side))
     }
 }
 
@@ -422,14 +444,46 @@ pub(crate) mod tests {
             let of_parts: Vec<&Tensor> = parts_tensors.iter().map(|part| &part[index]).collect();
             assert!(Tensor::cat(&of_parts, 0).equal(tensor), "{index}");
         }
-        let mut seeds: Vec<Option<u64>> = parts
-            .iter()
-            .map(|part| part.dropout_seed.map(Seed::value))
-            .collect();
-        assert_eq!(seeds[0], whole.dropout_seed.map(Seed::value));
-        seeds.sort_unstable();
-        seeds.dedup();
-        assert_eq!(seeds.len(), 5, "no two rounds drop the same units");
+        // Dropout is drawn by the place in the whole step.
+        let dropout = |round: &Round| (round.dropout_seed.map(Seed::value), round.first_image);
+        let (seed, first) = dropout(&whole);
+        assert_eq!(first, 0);
+        for (place, part) in (0..).step_by(2).zip(&parts) {
+            assert_eq!(dropout(part), (seed, place));
+        }
+    }
+
+    /// What a process computes of a step is a slice of it, whatever is drawn.
+    #[test]
+    fn shares_are_slices_of_the_whole_step() {
+        let _guard = GENERATOR.lock().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let data = data(folder.path());
+        for probability in [0.0, 0.9] {
+            let settings = settings(probability);
+            let round = |share| {
+                let batches = Batches::new(&data, &settings, Seed::new(5), Device::Cpu);
+                round_of(&batches.shared(share), &position(3), HALF)
+            };
+            let whole = round(Share::WHOLE);
+            for ranks in [1, 2, 3, 5] {
+                let shares: Vec<Round> = (0..ranks)
+                    .map(|rank| round(Share::new(rank, ranks)))
+                    .collect();
+                let mut next = 0;
+                for share in &shares {
+                    assert_eq!(share.first_image, next);
+                    next += share.rows.len() as u64;
+                }
+                let shares: Vec<Vec<Tensor>> = shares.iter().map(tensors).collect();
+                for (index, tensor) in tensors(&whole).iter().enumerate() {
+                    let of_shares: Vec<&Tensor> =
+                        shares.iter().map(|share| &share[index]).collect();
+                    let error = (Tensor::cat(&of_shares, 0) - tensor).abs().max();
+                    assert!(error.double_value(&[]) < 1e-5, "{ranks}: {index}: {error}");
+                }
+            }
+        }
     }
 
     /// Steps that were passed over are drawn no more, and the next one is drawn as if they had been done.

@@ -235,6 +235,7 @@ fn blank(step: &TrainStep, images: i64, side: Side) -> Round {
         augment_labels: labels(config.augment_dim),
         rnd_normal: zeros(&[images]),
         dropout_seed: Some(Seed::new(0)),
+        first_image: 0,
     }
 }
 

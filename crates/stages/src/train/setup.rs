@@ -174,7 +174,7 @@ pub(super) fn train_step(
         shape: DecayShape::Linear,
     });
     let options = TrainOptions {
-        batch_per_rank: settings.batch_size.into(),
+        batch_size: settings.batch_size.into(),
         loss_scaling: settings.loss_scaling,
         learning_rate: LearningRate {
             rate: settings.learning_rate,

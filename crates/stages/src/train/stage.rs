@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use patchwork_config::TrainSettings;
 use patchwork_core::Seed;
-use patchwork_dataset::ShardSet;
+use patchwork_dataset::{ShardSet, Share};
 use patchwork_diffusion::PatchSides;
 use patchwork_networks::Network;
 use patchwork_pipeline::Outcome;
@@ -85,8 +85,9 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let folder = job.logs.join("tensorboard").join(&job.stage);
     let log_interval = Duration::from_secs_f64(execution.log_every_seconds);
     let heartbeat = Heartbeat::new();
-    let batches =
-        Batches::new(&data, &settings, seed, device).gathered_ahead_on_cuda(&execution)?;
+    let batches = Batches::new(&data, &settings, seed, device)
+        .shared(Share::WHOLE)
+        .gathered_ahead_on_cuda(&execution)?;
     let mut training = Training {
         context,
         settings: &settings,
