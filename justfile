@@ -28,11 +28,12 @@ pipeline NAME *ARGS: build
 readers:
     @scripts/readers.sh
 
-# what CI runs: format, clippy, all tests
-test: setup readers
+# what CI runs: format, clippy, documentation, dependencies, all tests
+test: setup readers && deny
     scripts/check-links.py
     cargo fmt --all --check
     cargo clippy --release --workspace --all-targets --locked -- -D warnings
+    RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --release --workspace --no-deps --document-private-items --locked
     cargo test --release --workspace --locked
 
 # the fast part of `test`: format, clippy, unit tests
@@ -40,6 +41,10 @@ check: setup
     cargo fmt --all --check
     cargo clippy --release --workspace --all-targets --locked -- -D warnings
     cargo test --release --workspace --lib --locked
+
+# hold all dependencies against deny.toml: licences, sources, advisories
+deny:
+    @scripts/deny.sh
 
 # test python/patchwork_torch by the parity cases; needs a Python with PyTorch, pytest and safetensors (PATCHWORK_PYTHON)
 test-python:

@@ -1,6 +1,6 @@
 //! Raw images to shards, and shards to training patches.
 //!
-//! Data flows one way: a [`source`] yields raw images; [`prepare`] composes, crops and resizes them
+//! Data flows one way: a [`source`] yields raw images; [`prepare()`] composes, crops and resizes them
 //! ([`decode`], [`compose`], [`transform`]) and writes a [`shards`] folder (`patchwork.shards/1`, with its
 //! pre-index); a [`loader`] maps that folder and copies patches straight out of it, in the order
 //! that [`order`] gives. [`inspect`] and [`grid`] show a folder to people, [`export`] writes it for other programs,

@@ -8,7 +8,7 @@
 //!   [`frechet_spread`] by how much the distance varies.
 //! - [`npz`] reads and writes reference statistics of other programs.
 //! - [`Neighbours`] are the nearest features to a few.
-//! - [`kid`], [`kid_over_subsets`] and [`manifold_metrics`] compare two sets of features directly.
+//! - [`kid()`], [`kid_over_subsets`] and [`manifold_metrics`] compare two sets of features directly.
 //!
 //! Knows nothing of data sets, image files, runs or the registry, and writes no files.
 

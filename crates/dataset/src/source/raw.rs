@@ -81,7 +81,7 @@ impl Rejection {
         Self(cause.into())
     }
 
-    /// A rejection for a size beyond [`MAX_PIXELS`](crate::decode::MAX_PIXELS).
+    /// A rejection for a size beyond [`MAX_PIXELS`].
     pub(crate) fn too_large(width: u64, height: u64) -> Self {
         Self(format!(
             "{width} x {height} pixels are more than the limit of {MAX_PIXELS}"
