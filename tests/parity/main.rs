@@ -17,32 +17,33 @@ mod feature_metrics;
 mod half_precision;
 mod inception_features;
 mod jpeg_decode;
+mod kl_autoencoder;
 mod patch_loss;
 mod resize;
 mod sampler;
 mod seeded_latents;
 mod train_steps;
 
-use runner::{Kind, Suite};
+use runner::{Run, Suite};
 
-const KINDS: &[(&str, Kind)] = &[
-    ("ablation_sampler", Kind::Checked(ablation_sampler::run)),
-    ("augment", Kind::Checked(augment::run)),
-    ("denoiser", Kind::Checked(denoiser::run)),
-    ("edm_pickle", Kind::Checked(edm_pickle::run)),
+const KINDS: &[(&str, Run)] = &[
+    ("ablation_sampler", ablation_sampler::run),
+    ("augment", augment::run),
+    ("denoiser", denoiser::run),
+    ("edm_pickle", edm_pickle::run),
     (
         "efficientnet_lite0_features",
-        Kind::Checked(efficientnet_lite0_features::run),
+        efficientnet_lite0_features::run,
     ),
-    ("feature_metrics", Kind::Checked(feature_metrics::run)),
-    ("inception_features", Kind::Checked(inception_features::run)),
-    ("jpeg_decode", Kind::Checked(jpeg_decode::run)),
-    ("kl_autoencoder", Kind::Pending),
-    ("patch_loss", Kind::Checked(patch_loss::run)),
-    ("resize", Kind::Checked(resize::run)),
-    ("sampler", Kind::Checked(sampler::run)),
-    ("seeded_latents", Kind::Checked(seeded_latents::run)),
-    ("train_steps", Kind::Checked(train_steps::run)),
+    ("feature_metrics", feature_metrics::run),
+    ("inception_features", inception_features::run),
+    ("jpeg_decode", jpeg_decode::run),
+    ("kl_autoencoder", kl_autoencoder::run),
+    ("patch_loss", patch_loss::run),
+    ("resize", resize::run),
+    ("sampler", sampler::run),
+    ("seeded_latents", seeded_latents::run),
+    ("train_steps", train_steps::run),
 ];
 
 fn folder() -> std::path::PathBuf {

@@ -35,17 +35,12 @@ pub(crate) struct Noise {
     pub(crate) bound: f64,
 }
 
-/// What is done with a kind of case.
-pub(crate) enum Kind {
-    /// Computes our side of the case.
-    Checked(fn(&mut Case) -> Result<Tensors, String>),
-    /// Not there yet, and reported as such.
-    Pending,
-}
+/// Computes our side of a kind of case.
+pub(crate) type Run = fn(&mut Case) -> Result<Tensors, String>;
 
 /// The kinds that the suite knows.
 pub(crate) struct Suite {
-    pub(crate) kinds: &'static [(&'static str, Kind)],
+    pub(crate) kinds: &'static [(&'static str, Run)],
 }
 
 /// The lines of the table.
@@ -68,7 +63,6 @@ enum Verdict {
     /// Agrees but for elements that rounding alone decides, and these stay within their bound.
     Noise,
     Fail,
-    Pending,
 }
 
 /// The largest disagreement of a case.
@@ -214,11 +208,7 @@ impl Suite {
                 "unknown kind".clone_into(&mut line.reason);
                 return line;
             }
-            Some((_, Kind::Pending)) => {
-                line.verdict = Verdict::Pending;
-                return line;
-            }
-            Some((_, Kind::Checked(run))) => run,
+            Some((_, run)) => run,
         };
         // A shape that libtorch refuses panics: it is this case's failure alone.
         let outcome = catch_unwind(AssertUnwindSafe(|| {
@@ -278,7 +268,6 @@ impl Report {
                 Verdict::Pass => "pass",
                 Verdict::Noise => "noise",
                 Verdict::Fail => "FAIL",
-                Verdict::Pending => "pending",
             };
             writeln!(
                 table,

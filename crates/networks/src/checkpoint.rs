@@ -142,24 +142,25 @@ pub fn read_safetensors_under(
     prefix: &str,
     path: &Path,
 ) -> Result<BTreeMap<String, Tensor>, NetworkError> {
-    parse_tensors(&map(path)?, prefix, path)
+    parse_tensors(&map(path)?, path, |name| name.starts_with(prefix))
 }
 
 /// A file's bytes, of which none is in memory before it is looked at.
-fn map(path: &Path) -> Result<Mmap, FileError> {
+pub(crate) fn map(path: &Path) -> Result<Mmap, FileError> {
     let file = file_error::open(path)?;
     file_error::map(path, &file)
 }
 
+/// The tensors of a safetensors file that are wanted, by their names.
 pub(crate) fn parse_tensors(
     bytes: &[u8],
-    prefix: &str,
     path: &Path,
+    wanted: impl Fn(&str) -> bool,
 ) -> Result<BTreeMap<String, Tensor>, NetworkError> {
     let file = SafeTensors::deserialize(bytes).map_err(|source| damaged(path, source))?;
     let mut tensors = BTreeMap::new();
     for (name, view) in file.tensors() {
-        if !name.starts_with(prefix) {
+        if !wanted(&name) {
             continue;
         }
         let kind = match view.dtype() {
@@ -234,7 +235,7 @@ pub(crate) fn parse_weights(
     let begins = |prefix: &str| file.names().iter().any(|name| name.starts_with(prefix));
     let is_of_training = begins(TRAINED_PREFIX) && begins(AVERAGE_PREFIX);
     let prefix = match entry {
-        None if !is_of_training => return parse_tensors(bytes, "", path),
+        None if !is_of_training => return parse_tensors(bytes, path, |_| true),
         None => AVERAGE_PREFIX.to_owned(),
         Some(entry) => format!("{entry}/"),
     };
@@ -246,7 +247,7 @@ pub(crate) fn parse_weights(
     }
     let mut weights = BTreeMap::new();
     for prefix in [TRAINED_PREFIX, &prefix] {
-        let tensors = parse_tensors(bytes, prefix, path)?.into_iter();
+        let tensors = parse_tensors(bytes, path, |name| name.starts_with(prefix))?.into_iter();
         weights.extend(tensors.map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor)));
     }
     Ok(weights)

@@ -285,14 +285,14 @@ fn read_pickle(bytes: &[u8], path: &Path, entry: Option<&str>) -> Result<Stored,
 
 /// Whether the bytes begin like safetensors: the length of a header that fits the file, and an object of JSON.
 /// No pickle and no zip archive does.
-fn is_safetensors(bytes: &[u8]) -> bool {
+pub(crate) fn is_safetensors(bytes: &[u8]) -> bool {
     let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
         return false;
     };
     u64::from_le_bytes(*length) <= rest.len() as u64 && rest.starts_with(b"{")
 }
 
-fn in_file(path: &Path, cause: NetworkError) -> NetworkError {
+pub(crate) fn in_file(path: &Path, cause: NetworkError) -> NetworkError {
     NetworkError::Network {
         file: path.display().to_string(),
         cause: Box::new(cause),

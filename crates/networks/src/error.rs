@@ -16,6 +16,36 @@ pub enum NetworkError {
         /// What is wrong and what would be right.
         problem: String,
     },
+    /// A setting of an autoencoder that is not implemented, or that no autoencoder can have.
+    #[error("autoencoder setting `{key}` = {value}: {problem}")]
+    Autoencoder {
+        /// The setting, as spelt in diffusers' `config.json`.
+        key: String,
+        /// Its value as JSON.
+        value: String,
+        /// What is wrong, or what is implemented.
+        problem: String,
+    },
+    /// A file or folder without an autoencoder.
+    #[error("`{path}` holds no KL autoencoder: {problem}")]
+    NoAutoencoder {
+        /// The file or folder.
+        path: String,
+        /// What was looked for.
+        problem: String,
+    },
+    /// Images whose sides an autoencoder cannot halve often enough.
+    #[error(
+        "images of {height}x{width} pixels cannot be encoded: both sides must be multiples of {multiple}"
+    )]
+    ImageSize {
+        /// In pixels.
+        height: i64,
+        /// In pixels.
+        width: i64,
+        /// What the sides must be multiples of.
+        multiple: i64,
+    },
     /// Weights that do not belong to this network.
     #[error(
         "the weights do not fit the network: {}",

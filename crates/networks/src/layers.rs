@@ -223,7 +223,7 @@ fn convolve(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, padding: i64) ->
     x.conv2d(weight, bias, [1, 1], [padding, padding], [1, 1], 1)
 }
 
-/// Group normalisation over min(32, channels / 4) groups; `weight`, `bias` `[channels]`.
+/// Group normalisation, over min(32, channels / 4) groups unless said otherwise; `weight`, `bias` `[channels]`.
 ///
 /// Weights and statistics are float32 whatever precision the features have: with weights in the features' precision
 /// libtorch would round the statistics that its way back reads, and be off by more than a percent.
@@ -237,6 +237,17 @@ pub(crate) struct GroupNorm {
 
 impl GroupNorm {
     pub(crate) fn new(builder: &mut Builder, name: &str, channels: i64, epsilon: f64) -> Self {
+        Self::with_groups(builder, name, channels, group_count(channels), epsilon)
+    }
+
+    /// Over a number of groups of its own.
+    pub(crate) fn with_groups(
+        builder: &mut Builder,
+        name: &str,
+        channels: i64,
+        groups: i64,
+        epsilon: f64,
+    ) -> Self {
         let mut parameter = |part, value| {
             builder.exact_parameter(
                 format!("{name}.{part}"),
@@ -247,7 +258,7 @@ impl GroupNorm {
         Self {
             weight: parameter("weight", 1.0),
             bias: parameter("bias", 0.0),
-            groups: group_count(channels),
+            groups,
             epsilon,
         }
     }
@@ -272,7 +283,8 @@ impl GroupNorm {
     }
 }
 
-fn start(init: &Initialization, factor: f64, fan_in: i64, fan_out: i64) -> Start {
+/// How a weight or bias begins.
+pub(crate) fn start(init: &Initialization, factor: f64, fan_in: i64, fan_out: i64) -> Start {
     Start::Random {
         distribution: init.distribution,
         factor,

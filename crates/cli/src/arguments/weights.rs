@@ -12,12 +12,13 @@ pub(crate) enum WeightsCommand {
     /// be the published one. A transfer that breaks off goes on where it stopped when the same command is given again.
     #[command(
         after_help = "Names: `inception` (Inception-v3 of 2015-12-05 for FID, 95 MB, by pytorch-fid), `inception-torchscript` (the \
-        same network by NVIDIA, as a TorchScript program), `efficientnet-lite0` (from a file; `./justw setup` fetches it).\n\n\
+        same network by NVIDIA, as a TorchScript program), `efficientnet-lite0` (from a file; `./justw setup` fetches it), `sd-vae-ft-ema` and `sd-vae-ft-mse` (Stable \
+        Diffusion's autoencoder, 335 MB each, by Stability AI; their encoders are the same, their decoders differ).\n\n\
         Examples:\n  patchwork weights get inception\n  \
         patchwork weights get inception --from ~/Downloads/pt_inception-2015-12-05-6726825d.pth"
     )]
     Get {
-        /// Which weights: `inception`, `inception-torchscript`, `efficientnet-lite0`.
+        /// Which weights: `inception`, `inception-torchscript`, `efficientnet-lite0`, `sd-vae-ft-ema`, `sd-vae-ft-mse`.
         name: String,
         /// A file, or an http:// or https:// address, instead of the makers' address.
         #[arg(long, value_name = "FILE|URL")]

@@ -138,7 +138,7 @@ fn weights(arguments: &Arguments, file: &WeightsFile) -> Result<String, String> 
     match file.check(&folder) {
         Ok(found) => Ok(format!(
             "{} in {}, BLAKE3 {}",
-            file.extractor,
+            file.network,
             folder.display(),
             found.digest
         )),

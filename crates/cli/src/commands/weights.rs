@@ -40,7 +40,7 @@ pub(crate) fn weights(arguments: &Arguments, command: &WeightsCommand) -> Result
                 };
                 rows.push(vec![
                     json!(file.name),
-                    json!(file.extractor),
+                    json!(file.network),
                     json!(folder.join(file.file_name)),
                     json!(state),
                 ]);

@@ -58,7 +58,7 @@ pub fn parse_checkpoint(
             )));
         }
     };
-    state_dict::tensors(file, dictionary).map(ForeignCheckpoint::StateDict)
+    state_dict::tensors(file, dictionary, |_| true).map(ForeignCheckpoint::StateDict)
 }
 
 /// The value of `entry`, or an error that lists what there is.

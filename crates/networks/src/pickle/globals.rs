@@ -48,7 +48,12 @@ pub(crate) fn lookup(module: &str, name: &str) -> Option<Global> {
         | ("numpy", "ndarray")
         | ("torch.nn.modules.container", "ModuleDict" | "ModuleList" | "Sequential")
         | ("torch.nn.modules.activation", "SiLU")
-        | ("torch.serialization", "_get_layout") => Global::Opaque,
+        | ("torch.serialization", "_get_layout")
+        // A key in checkpoints of CompVis, which PyTorch Lightning wrote.
+        | (
+            "pytorch_lightning.callbacks" | "pytorch_lightning.callbacks.model_checkpoint",
+            "ModelCheckpoint",
+        ) => Global::Opaque,
         _ => return None,
     };
     Some(global)

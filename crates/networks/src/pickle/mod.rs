@@ -33,3 +33,4 @@ pub use error::{PickleError, PickleProblem};
 pub use state_dict::{parse_state_dict, read_state_dict};
 
 pub(crate) use container::is_pickle;
+pub(crate) use state_dict::StateDict;

@@ -27,22 +27,55 @@ pub fn read_state_dict(path: &Path) -> Result<BTreeMap<String, Tensor>, PickleEr
 
 /// As [`read_state_dict`], from the file's bytes.
 pub fn parse_state_dict(data: &[u8]) -> Result<BTreeMap<String, Tensor>, PickleProblem> {
-    let file = PickleFile::open(data)?;
-    let dictionary = find(&file.arena, file.root)?;
-    tensors(file, dictionary)
+    StateDict::open(data)?.read(|_| true)
 }
 
-/// The tensors of a dictionary; values of other kinds are passed over.
+/// A dictionary of tensors whose names are known and whose elements are not read yet.
+pub(crate) struct StateDict<'a> {
+    file: PickleFile<'a>,
+    dictionary: Handle,
+}
+
+impl<'a> StateDict<'a> {
+    /// The dictionary of a file, chosen as [`read_state_dict`] does.
+    pub(crate) fn open(data: &'a [u8]) -> Result<Self, PickleProblem> {
+        let file = PickleFile::open(data)?;
+        let dictionary = find(&file.arena, file.root)?;
+        Ok(Self { file, dictionary })
+    }
+
+    /// The names of its entries.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> + Clone {
+        let entries = self.file.arena.entries(self.dictionary);
+        entries
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|(name, _)| self.file.arena.text(*name))
+    }
+
+    /// The tensors with wanted names.
+    pub(crate) fn read(
+        self,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<BTreeMap<String, Tensor>, PickleProblem> {
+        tensors(self.file, self.dictionary, wanted)
+    }
+}
+
+/// The tensors of a dictionary with wanted names; values of other kinds are passed over.
 pub(crate) fn tensors(
     file: PickleFile,
     dictionary: Handle,
+    wanted: impl Fn(&str) -> bool,
 ) -> Result<BTreeMap<String, Tensor>, PickleProblem> {
     let PickleFile {
         arena, mut reader, ..
     } = file;
     let mut tensors = BTreeMap::new();
     for (name, value) in arena.entries(dictionary).unwrap_or_default() {
-        if let (Some(name), Node::Tensor(view)) = (arena.text(*name), arena.get(*value)) {
+        if let (Some(name), Node::Tensor(view)) = (arena.text(*name), arena.get(*value))
+            && wanted(name)
+        {
             tensors.insert(name.to_owned(), reader.read(&arena, name, view)?);
         }
     }
