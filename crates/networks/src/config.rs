@@ -98,7 +98,14 @@ pub struct NetworkConfig {
     /// The preconditioning around the network.
     #[serde(default)]
     pub preconditioning: Preconditioning,
+    /// Version of the augmentation labels of quarter turns and whole shifts: 2 are EDM's. None where the network has no
+    /// such labels, or those of version 1, which only earlier versions of this program gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blit_labels: Option<u32>,
 }
+
+/// The version of the augmentation labels of quarter turns and whole shifts: EDM's.
+pub const BLIT_LABELS: u32 = 2;
 
 fn one() -> i64 {
     1
@@ -173,6 +180,17 @@ impl NetworkConfig {
         require("dropout", (0.0..1.0).contains(&self.dropout), || {
             format!("{} is not a probability below 1", self.dropout)
         })?;
+        require(
+            "blit_labels",
+            self.blit_labels
+                .is_none_or(|version| version == BLIT_LABELS),
+            || {
+                format!(
+                    "{:?} is not the version {BLIT_LABELS} that is known here",
+                    self.blit_labels
+                )
+            },
+        )?;
         require(
             "sigma_data",
             self.sigma_data.is_finite() && self.sigma_data > 0.0,

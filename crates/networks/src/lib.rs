@@ -35,7 +35,8 @@ mod song;
 
 pub use builder::Gradients;
 pub use config::{
-    Architecture, DecoderType, EmbeddingType, EncoderType, NetworkConfig, Preconditioning,
+    Architecture, BLIT_LABELS, DecoderType, EmbeddingType, EncoderType, NetworkConfig,
+    Preconditioning,
 };
 pub use dropout::Dropout;
 pub use error::NetworkError;

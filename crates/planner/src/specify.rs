@@ -6,7 +6,7 @@ use std::time::Duration;
 use patchwork_config::{Execution, Pipeline, ReferenceSettings, Stage, StageSettings};
 use patchwork_core::{Digest, FileError};
 use patchwork_pipeline::{Demand, Environment, PipelineSpec, StageSpec};
-use patchwork_terms::{Export, Kind, Precision, Resize, SampleLabels};
+use patchwork_terms::{AugmentOperation, Export, Kind, Precision, Resize, SampleLabels};
 use serde_json::{Value, json};
 
 use crate::network::{ForeignNetwork, images_seen};
@@ -307,6 +307,17 @@ fn format_version(settings: &StageSettings) -> u32 {
         // Both: the networks' sums are made in another order, twice so far; below float32, normalisation and the first
         // convolution keep their weights.
         StageSettings::Sample(_) => 5,
+        // The labels of quarter turns and whole shifts are EDM's, and a whole shift moves rows the other way.
+        StageSettings::Train(train)
+            if (train.augment_operations.iter()).any(|operation| {
+                matches!(
+                    operation,
+                    AugmentOperation::RotateInt | AugmentOperation::TranslateInt
+                )
+            }) =>
+        {
+            7
+        }
         // A round's images are shared out among threads, and dropout has draws of its own.
         StageSettings::Train(_) => 6,
     }

@@ -2,7 +2,7 @@
 
 use patchwork_config::TrainSettings;
 use patchwork_dataset::ShardSet;
-use patchwork_networks::{Architecture, DecoderType, EmbeddingType, EncoderType, NetworkConfig};
+use patchwork_networks::{Architecture, BLIT_LABELS, DecoderType, EmbeddingType, EncoderType, NetworkConfig};
 
 use crate::train::augment_options;
 
@@ -23,6 +23,7 @@ pub(crate) fn network_config(settings: &TrainSettings, data: &ShardSet) -> Netwo
             vec![1, 3, 3, 1],
         ),
     };
+    let augmentation = augment_options(settings);
     let image_channels = data.channels().count() as i64;
     let (height, width) = (data.height() as i64, data.width() as i64);
     NetworkConfig {
@@ -38,7 +39,7 @@ pub(crate) fn network_config(settings: &TrainSettings, data: &ShardSet) -> Netwo
         } else {
             0
         },
-        augment_dim: augment_options(settings).map_or(0, |options| options.label_dim()),
+        augment_dim: augmentation.map_or(0, |options| options.label_dim()),
         model_channels: network.model_channels.into(),
         channel_mult: network
             .channel_mult
@@ -60,5 +61,8 @@ pub(crate) fn network_config(settings: &TrainSettings, data: &ShardSet) -> Netwo
         implicit_mlp: network.implicit_mlp,
         sigma_data: settings.sigma_data,
         preconditioning: settings.preconditioning,
+        blit_labels: augmentation
+            .is_some_and(|options| options.has_blit_labels())
+            .then_some(BLIT_LABELS),
     }
 }

@@ -1,6 +1,7 @@
 //! Blitting: pixels are moved but not changed.
 //!
-//! Source: StyleGAN2-ADA (arXiv 2006.06676), Appendix B, "pixel blitting": mirroring, quarter turns, whole shifts.
+//! Source: EDM (arXiv 2206.00364), Appendix F.2, after StyleGAN2-ADA (arXiv 2006.06676), Appendix B, "pixel blitting":
+//! mirroring, quarter turns, whole shifts. Recorded numbers of the published augmentation: parity case `augment-blit`.
 
 use tch::{Kind, Tensor};
 
@@ -13,6 +14,9 @@ use crate::transfer::bring;
 const TRANSLATE_MAX: f64 = 0.125;
 
 /// Mirrors, turns and shifts the images.
+///
+/// A turn of w quarters is a mirroring of the columns where w is 1 or 2, then of the rows where w is 2 or 3, then a
+/// transposition where w is odd; its two labels are whether the columns and whether the rows were mirrored.
 ///
 /// # Errors
 /// [`DiffusionError::QuarterTurns`] when images that are not square are to be turned.
@@ -29,7 +33,7 @@ pub(super) fn blit(
             labels.push(&coins);
             moved = moved
                 .flip([dimension])
-                .where_self(&chosen(&coins, 1.0, images), &moved);
+                .where_self(&where_one(&coins, images), &moved);
         }
     }
     if options.rotate_int > 0.0 {
@@ -41,39 +45,41 @@ pub(super) fn blit(
             });
         }
         let turns = draws.quarter_turns(options.rotate_int);
-        let angles: Vec<f64> = turns
-            .iter()
-            .map(|turns| turns * std::f64::consts::FRAC_PI_2)
-            .collect();
-        labels.push_angle(&angles);
-        let unturned = moved.shallow_clone();
-        for count in 1..4_i64 {
-            moved = unturned
-                .rot90(count, [2, 3])
-                .where_self(&chosen(&turns, count as f64, images), &moved);
+        let among = |chosen: [f64; 2]| -> Vec<f64> {
+            let is_chosen = |turns: &f64| chosen.iter().any(|one| (turns - one).abs() < 0.5);
+            turns.iter().map(|one| f64::from(is_chosen(one))).collect()
+        };
+        let (left_right, top_bottom) = (among([1.0, 2.0]), among([2.0, 3.0]));
+        labels.push(&left_right);
+        labels.push(&top_bottom);
+        for (chosen, dimension) in [(left_right, 3), (top_bottom, 2)] {
+            moved = (moved.flip([dimension])).where_self(&where_one(&chosen, images), &moved);
         }
+        moved = (moved.transpose(2, 3)).where_self(&where_one(&among([1.0, 3.0]), images), &moved);
     }
     if options.translate_int > 0.0 {
         let (x, y) = draws.uniform_pair(options.translate_int);
-        for (shares, dimension) in [(x, 3), (y, 2)] {
-            // A share of 1 is the largest shift; the label tells the whole pixels that became of it.
+        // A positive shift moves columns to the right and rows up.
+        for (shares, dimension, direction) in [(x, 3, 1.0), (y, 2, -1.0)] {
+            // A share of 1 is the largest shift; the label has the whole pixels that became of it.
             let largest = TRANSLATE_MAX * images.size()[dimension] as f64;
             let shifts: Vec<f64> = shares
                 .iter()
-                .map(|share| (share * largest).round())
+                .map(|share| (share * largest).round_ties_even())
                 .collect();
-            let told: Vec<f64> = shifts.iter().map(|shift| shift / largest).collect();
-            labels.push(&told);
-            moved = shift(&moved, &shifts, dimension as i64);
+            let shares: Vec<f64> = shifts.iter().map(|shift| shift / largest).collect();
+            labels.push(&shares);
+            let places: Vec<f64> = shifts.iter().map(|shift| direction * shift).collect();
+            moved = shift(&moved, &places, dimension as i64);
         }
     }
     Ok(moved)
 }
 
-/// Which images have this value, `[n, 1, 1, 1]`.
-fn chosen(values: &[f64], value: f64, images: &Tensor) -> Tensor {
-    let chosen = (Tensor::from_slice(values) - value).abs().lt(0.5);
-    bring(&chosen, images.device()).reshape([-1, 1, 1, 1])
+/// Which images have a one rather than a zero, `[n, 1, 1, 1]`.
+fn where_one(values: &[f64], images: &Tensor) -> Tensor {
+    let ones = Tensor::from_slice(values).gt(0.5);
+    bring(&ones, images.device()).reshape([-1, 1, 1, 1])
 }
 
 /// Shifts each image by its number of pixels along a dimension, reflected at the borders.
@@ -160,10 +166,12 @@ mod tests {
             let expected = image.rot90(turns, [2, 3]);
             assert!(turned.narrow(0, turns, 1).equal(&expected), "{turns}");
         }
-        assert!((labels.double_value(&[2, 0]) + 2.0).abs() < 1e-12);
-        assert!((labels.double_value(&[1, 1]) - 1.0).abs() < 1e-12);
+        assert_eq!(
+            Vec::<f64>::try_from(labels.reshape([-1])).unwrap(),
+            [0.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 1.0]
+        );
 
-        // Eight columns: at most one pixel. Two images: to the right and down; to the left and up.
+        // Eight columns: at most one pixel. Two images: to the right and up; to the left and down.
         let options = AugmentOptions {
             translate_int: 1.0,
             ..AugmentOptions::default()
@@ -179,11 +187,11 @@ mod tests {
                 .narrow(2, row, 7)
                 .narrow(3, col, 7)
         };
-        assert!(inner(&shifted, 0, 1, 1).equal(&inner(&images, 0, 0, 0)));
-        assert!(inner(&shifted, 1, 0, 0).equal(&inner(&images, 0, 1, 1)));
+        assert!(inner(&shifted, 0, 0, 1).equal(&inner(&images, 0, 1, 0)));
+        assert!(inner(&shifted, 1, 1, 0).equal(&inner(&images, 0, 0, 1)));
         // Reflected, not repeated: the column before the first is the second.
         assert!(
-            (shifted.double_value(&[0, 0, 1, 0]) - image.double_value(&[0, 0, 0, 1])).abs() < 1e-12
+            (shifted.double_value(&[0, 0, 0, 0]) - image.double_value(&[0, 0, 1, 1])).abs() < 1e-12
         );
         assert_eq!(
             Vec::<f64>::try_from(labels.reshape([-1])).unwrap(),

@@ -69,6 +69,11 @@ impl AugmentOptions {
         }
     }
 
+    /// Whether any labels are those of quarter turns or whole shifts, whose meaning has a version.
+    pub fn has_blit_labels(&self) -> bool {
+        self.rotate_int > 0.0 || self.translate_int > 0.0
+    }
+
     /// Number of labels of an image: the network's `augment_dim`.
     pub fn label_dim(&self) -> i64 {
         [

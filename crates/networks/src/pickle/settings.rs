@@ -100,6 +100,8 @@ fn published_defaults(is_song: bool, sigma_data: f64) -> NetworkConfig {
         implicit_mlp: false,
         sigma_data,
         preconditioning: Preconditioning::Edm,
+        // The files do not say what their labels mean.
+        blit_labels: None,
     }
 }
 

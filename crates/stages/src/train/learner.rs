@@ -10,7 +10,7 @@ use tch::{Device, Tensor};
 
 use super::checkpoint_file::{Checkpoint, State};
 use super::position::Position;
-use super::setup::check_surroundings;
+use super::setup::{check_surroundings, reads_other_labels};
 
 /// What the names of the optimiser's tensors begin with in a checkpoint.
 const OPTIMIZER_PREFIX: &str = "optimizer.";
@@ -119,10 +119,20 @@ impl Learner {
         &self,
         checkpoint: &Checkpoint,
     ) -> Result<Option<String>, NetworkError> {
+        // The settings are missing in checkpoints of earlier versions, whose labels were other ones.
         let given = checkpoint.network_config()?;
+        let other_labels = match &given {
+            Some(given) => reads_other_labels(given, self.config()),
+            None => self.config().blit_labels.is_some(),
+        };
         let surroundings = given.map_or(Ok(()), |given| check_surroundings(&given, self.config()));
         if let Err(problem) = surroundings {
             return Ok(Some(problem));
+        }
+        if other_labels {
+            let problem = "its augmentation labels of quarter turns and whole shifts have another meaning \
+                           (`blit_labels` of its network); `init_from` takes its weights without those that read them";
+            return Ok(Some(problem.to_owned()));
         }
         let averages = self.step.averages.len();
         let others = checkpoint.tensors_under(&average_prefix(averages))?;

@@ -23,7 +23,8 @@ use super::kept;
 use crate::device;
 
 /// What another data set or another augmentation changes: the layers that read labels.
-const LABEL_LAYERS: [&str; 2] = ["map_label.", "map_augment."];
+const LABEL_LAYERS: [&str; 2] = ["map_label.", AUGMENT_LAYER];
+const AUGMENT_LAYER: &str = "map_augment.";
 
 /// Why a training cannot start from a network.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +65,7 @@ pub(super) fn initialise(
     }
     if !anew.is_empty() {
         context.warn(format!(
-            "`init_from`: layers that read labels start anew, since `{path}` has none of this shape: {}",
+            "`init_from`: layers that read labels start anew, since `{path}` has none of this shape and meaning: {}",
             anew.join(", ")
         ));
     }
@@ -88,6 +89,11 @@ pub(super) fn check_surroundings(
         Some(((key, given), (_, wanted))) => Err(format!("its `{key}` is {given}, not {wanted}")),
         None => Ok(()),
     }
+}
+
+/// Whether the augmentation labels of a network mean something else than another's, as far as their files tell.
+pub(super) fn reads_other_labels(given: &NetworkConfig, wanted: &NetworkConfig) -> bool {
+    given.augment_dim > 0 && wanted.augment_dim > 0 && given.blit_labels != wanted.blit_labels
 }
 
 /// Whether a network without coordinates, such as EDM's, is to learn them.
@@ -118,10 +124,12 @@ fn copy_weights(source: &Network, target: &Network) -> Result<Vec<String>, Strin
         }
         lacks_coordinates && reads && given == wanted
     };
+    let other_labels = reads_other_labels(source.config(), target.config());
     let mut anew = Vec::new();
     for parameter in &wanted {
         let name = &parameter.name;
         match given.get(name) {
+            Some(_) if other_labels && name.contains(AUGMENT_LAYER) => anew.push(name.clone()),
             Some(tensor) if tensor.size() == parameter.tensor.size() => {}
             Some(tensor) if reads_input(tensor, &parameter.tensor) => {}
             _ if reads_labels(name) => anew.push(name.clone()),
@@ -257,6 +265,17 @@ mod tests {
                 };
                 assert!(parameter.tensor.equal(expected), "{}", parameter.name);
             }
+        }
+        // Labels of quarter turns that meant something else.
+        let (old, new) = (
+            r#"{"augment_dim": 2}"#,
+            r#"{"augment_dim": 2, "blit_labels": 2}"#,
+        );
+        for (source, target, anew) in [(old, new, 1), (new, old, 1), (new, new, 0), (new, "{}", 0)]
+        {
+            let [source, target] = [network(source, 1), network(target, 2)];
+            let left = copy_weights(&source, &target).unwrap();
+            assert_eq!(left.len(), anew, "{left:?}");
         }
         // Fourier frequencies are drawn, not trained, and belong to the weights that were trained on them.
         let [source, target] = [1, 2].map(|seed| network(FOURIER, seed));
