@@ -44,6 +44,24 @@ pub enum DatasetError {
         /// What is wrong, with the row where there is one.
         problem: String,
     },
+    /// A set of another kind than is wanted: latents for pixels, or the other way.
+    #[error("`{}` belongs to a set of the format `{format}`, and one of `{wanted}` is wanted", path.display())]
+    OtherFormat {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        format: String,
+        /// The format that is wanted.
+        wanted: String,
+    },
+    /// Values that cannot be stored as latents.
+    #[error("the latents of `{key}` cannot be stored: {problem}")]
+    Latents {
+        /// Name of the image.
+        key: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// A file that data sets are distributed in does not hold what it must.
     #[error("`{}` cannot be used: {problem}\nhint: fetch it again", path.display())]
     Archive {

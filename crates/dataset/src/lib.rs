@@ -6,6 +6,8 @@
 //! that [`order`] gives. [`inspect`] and [`grid`] show a folder to people, [`export`] writes it for other programs,
 //! [`verify`] finds what is damaged in it.
 //!
+//! Sets of [`latents`] lie on disk in the same way.
+//!
 //! The only crate with arrow, parquet and image codecs. It knows nothing of tensors, networks,
 //! pipelines, SQL or the command line, and builds without libtorch.
 
@@ -15,6 +17,7 @@ pub mod error;
 pub mod export;
 pub mod grid;
 pub mod inspect;
+pub mod latents;
 pub mod loader;
 pub mod order;
 pub mod prepare;
@@ -25,8 +28,11 @@ pub mod source;
 pub mod transform;
 
 pub use error::DatasetError;
+pub use latents::{LatentSet, LatentSpec};
 pub use loader::{Fetched, PatchRequest, PatchSize, PatchStream, Prefetch, ShardSet, Share};
 pub use order::Order;
 pub use prepare::{PrepareSettings, Progress, Summary, prepare};
-pub use shards::{Channels, Fault, Rejected, Row, ShardSetWriter, ShardSpec, Verified, verify};
+pub use shards::{
+    Channels, Fault, KeyReader, Rejected, Row, ShardSetWriter, ShardSpec, Verified, verify,
+};
 pub use source::{Source, SourceCache, SourceSettings};

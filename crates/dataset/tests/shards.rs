@@ -215,6 +215,7 @@ fn another_reader_sees_the_bytes_that_the_mapped_path_sees() {
         row: 3,
         column: 11,
         mirrored: true,
+        position: 0,
     };
     let mut patches = vec![0.0; 2 * size.values(Channels::Rgb)];
     let twin = PatchRequest {
@@ -249,6 +250,7 @@ fn another_reader_sees_the_bytes_that_the_mapped_path_sees() {
             row: 0,
             column: 0,
             mirrored: number % 3 == 0,
+            position: 0,
         })
         .collect();
     let mut batch = vec![0.0; requests.len() * whole.values(Channels::Rgb)];

@@ -4,6 +4,7 @@ pub use patchwork_terms::{Architecture, Preconditioning};
 use serde::{Deserialize, Serialize};
 
 use crate::error::NetworkError;
+use crate::latent_config::LatentConfig;
 
 /// How the noise level enters the network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +103,9 @@ pub struct NetworkConfig {
     /// such labels, or those of version 1, which only earlier versions of this program gave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blit_labels: Option<u32>,
+    /// The latents that it was trained on; none for pixels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latents: Option<LatentConfig>,
 }
 
 /// The version of the augmentation labels of quarter turns and whole shifts: EDM's.
@@ -176,6 +180,9 @@ impl NetworkConfig {
             })?;
         }
         self.validate_channels()?;
+        if let Some(latents) = &self.latents {
+            latents.validate(self.img_channels)?;
+        }
         self.validate_levels()?;
         require("dropout", (0.0..1.0).contains(&self.dropout), || {
             format!("{} is not a probability below 1", self.dropout)

@@ -27,6 +27,7 @@ mod dhariwal;
 mod dropout;
 mod embedding;
 mod init;
+mod latent_config;
 mod layers;
 mod levels;
 mod parameter;
@@ -40,6 +41,7 @@ pub use config::{
 };
 pub use dropout::Dropout;
 pub use error::NetworkError;
+pub use latent_config::LatentConfig;
 pub use network::Network;
 pub use parameter::Parameter;
 pub use pickle::{EdmSnapshot, PickleError};

@@ -2,7 +2,9 @@
 
 use patchwork_config::TrainSettings;
 use patchwork_dataset::ShardSet;
-use patchwork_networks::{Architecture, BLIT_LABELS, DecoderType, EmbeddingType, EncoderType, NetworkConfig};
+use patchwork_networks::{
+    Architecture, BLIT_LABELS, DecoderType, EmbeddingType, EncoderType, NetworkConfig,
+};
 
 use crate::train::augment_options;
 
@@ -64,5 +66,6 @@ pub(crate) fn network_config(settings: &TrainSettings, data: &ShardSet) -> Netwo
         blit_labels: augmentation
             .is_some_and(|options| options.has_blit_labels())
             .then_some(BLIT_LABELS),
+        latents: None,
     }
 }

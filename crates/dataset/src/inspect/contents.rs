@@ -19,7 +19,7 @@ const MOST_IDS: usize = 5;
 pub fn inspect(folder: &Path) -> Result<[Table; 5], DatasetError> {
     let index_path = folder.join(INDEX_FILE);
     let rejected_path = folder.join(REJECTED_FILE);
-    let spec = read_index(&index_path)?.spec;
+    let spec = read_index::<ShardSpec>(&index_path)?.spec;
     let index = read_frame(&index_path)?;
     let rejected = read_frame(&rejected_path)?;
     let classes = classes(&index, &spec).map_err(|error| failed(&index_path, error))?;

@@ -19,7 +19,7 @@ const FLAT_DEVIATION: f64 = 2.0;
 /// `flat images`.
 pub fn stats(folder: &Path) -> Result<[Table; 5], DatasetError> {
     let index_path = folder.join(INDEX_FILE);
-    let listed = read_index(&index_path)?;
+    let listed = read_index::<ShardSpec>(&index_path)?;
     let index = read_frame(&index_path)?;
     let shards = listed
         .places
@@ -78,7 +78,7 @@ pub type Sizes = BTreeMap<(u32, u32), u64>;
 
 /// The sizes that the images of a prepared data set had in its source.
 pub fn sizes_in_source(folder: &Path) -> Result<Sizes, DatasetError> {
-    let listed = read_index(&folder.join(INDEX_FILE))?;
+    let listed = read_index::<ShardSpec>(&folder.join(INDEX_FILE))?;
     let shards = listed.places.iter().map(|(shard, _)| *shard as usize + 1);
     source_sizes(folder, shards.max().unwrap_or(0))
 }

@@ -6,12 +6,15 @@
 //! own while the step before it is computed.
 
 mod convert;
+mod mapped;
 mod patch;
 mod prefetch;
 mod set;
 mod stream;
 
+pub(crate) use mapped::Mapped;
 pub use patch::{PatchRequest, PatchSize};
 pub use prefetch::{Fetched, Prefetch};
+pub(crate) use set::PARALLEL_VALUES;
 pub use set::ShardSet;
 pub use stream::{PatchStream, Share};

@@ -13,6 +13,8 @@ pub struct PatchRequest {
     pub column: usize,
     /// Whether the image is mirrored left to right before the patch is cut out of it.
     pub mirrored: bool,
+    /// The patch's position in the training, on which everything random of it depends.
+    pub position: u64,
 }
 
 /// The size of a patch in pixels.

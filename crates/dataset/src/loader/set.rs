@@ -4,73 +4,31 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
-use memmap2::Mmap;
-use patchwork_core::file_error;
 use rayon::prelude::*;
 
 use super::convert::{Cut, copy_patch};
+use super::mapped::Mapped;
 use super::patch::{PatchRequest, PatchSize};
 use crate::error::DatasetError;
-use crate::shards::{Channels, INDEX_FILE, ShardSpec, read_index, shard_file_name};
+use crate::shards::{Channels, ShardSpec};
 
 /// Values below which a batch is copied on the calling thread: waking others would take longer.
-const PARALLEL_VALUES: usize = 1 << 20;
+pub(crate) const PARALLEL_VALUES: usize = 1 << 20;
 
 /// A prepared data set, mapped for reading from any thread; a clone is another handle on the same mapping.
 #[derive(Clone)]
-pub struct ShardSet(Arc<Mapped>);
-
-struct Mapped {
-    spec: ShardSpec,
-    shards: Vec<Mmap>,
-    labels: Vec<Option<u32>>,
-    /// Shard and offset of each image.
-    places: Vec<(u32, u64)>,
-}
+pub struct ShardSet(Arc<Mapped<ShardSpec>>);
 
 impl ShardSet {
     /// Opens a folder of shards by its index, and checks that every image lies within its shard.
     pub fn open(folder: &Path) -> Result<Self, DatasetError> {
-        let index_path = folder.join(INDEX_FILE);
-        let index = read_index(&index_path)?;
-        let count = index
-            .places
-            .iter()
-            .map(|(shard, _)| *shard as usize + 1)
-            .max()
-            .unwrap_or(0);
-        let shards = (0..count)
-            .map(|number| {
-                let path = folder.join(shard_file_name(number));
-                Ok(file_error::map(&path, &file_error::open(&path)?)?)
-            })
-            .collect::<Result<Vec<Mmap>, DatasetError>>()?;
-        let image_bytes = index.spec.image_bytes() as u64;
-        for (row, (shard, offset)) in index.places.iter().enumerate() {
-            let length = shards[*shard as usize].len() as u64;
-            if offset
-                .checked_add(image_bytes)
-                .is_none_or(|end| end > length)
-            {
-                let problem = format!(
-                    "it is too short for image {row} at byte {offset}, which the index names"
-                );
-                let path = folder.join(shard_file_name(*shard as usize));
-                return Err(DatasetError::malformed(&path, problem));
-            }
-        }
-        Ok(Self(Arc::new(Mapped {
-            spec: index.spec,
-            shards,
-            labels: index.labels,
-            places: index.places,
-        })))
+        Ok(Self(Arc::new(Mapped::open(folder)?)))
     }
 
     /// How many images there are; at least one.
     #[expect(clippy::len_without_is_empty, reason = "an empty set cannot be opened")]
     pub fn len(&self) -> usize {
-        self.0.places.len()
+        self.0.len()
     }
 
     /// Width of an image in pixels.
@@ -117,18 +75,12 @@ impl ShardSet {
 
     /// How many images there are of each class.
     pub fn label_counts(&self) -> Vec<u64> {
-        let mut counts = vec![0; self.0.spec.class_names.len()];
-        for label in self.0.labels.iter().flatten() {
-            counts[*label as usize] += 1;
-        }
-        counts
+        self.0.label_counts()
     }
 
     /// The shard that holds an image, and its row there.
     pub(crate) fn place(&self, index: usize) -> (usize, usize) {
-        let shard = self.0.places[index].0;
-        let first = self.0.places.partition_point(|(other, _)| *other < shard);
-        (shard as usize, index.saturating_sub(first))
+        self.0.place(index)
     }
 
     /// An image's pixels, as they lie in the file.
@@ -139,8 +91,7 @@ impl ShardSet {
     /// # Panics
     /// If `index` is not below [`len`](Self::len).
     pub fn pixels(&self, index: usize) -> &[u8] {
-        let (shard, offset) = self.0.places[index];
-        &self.0.shards[shard as usize][offset as usize..][..self.0.spec.image_bytes()]
+        self.0.record(index)
     }
 
     /// An image's pixels in colour: of grey ones, each channel the same.

@@ -6,6 +6,7 @@ use patchwork_core::Seed;
 
 use super::patch::{PatchRequest, PatchSize};
 use super::set::ShardSet;
+use crate::latents::LatentSet;
 use crate::order::Order;
 
 /// The part of a batch that one of several processes takes.
@@ -45,19 +46,50 @@ pub struct PatchStream {
     corners: Seed,
     image: PatchSize,
     mirror_probability: f64,
+    /// Corners lie on multiples of this.
+    corner_step: usize,
 }
 
 impl PatchStream {
     /// The sequence over a set's images, each mirrored with the given probability.
     pub fn new(set: &ShardSet, seed: Seed, mirror_probability: f64) -> Self {
+        let image = PatchSize {
+            height: set.height(),
+            width: set.width(),
+        };
+        Self::over(set.len(), image, seed, mirror_probability)
+    }
+
+    /// The sequence over a set of latents, which are never mirrored.
+    pub fn of_latents(set: &LatentSet, seed: Seed) -> Self {
+        let image = PatchSize {
+            height: set.spec().height,
+            width: set.spec().width,
+        };
+        Self::over(set.len(), image, seed, 0.0)
+    }
+
+    /// The sequence over so many images of one size.
+    pub fn over(images: usize, image: PatchSize, seed: Seed, mirror_probability: f64) -> Self {
         Self {
-            order: Order::new(set.len() as u64, seed.derive("order")),
+            order: Order::new(images as u64, seed.derive("order")),
             corners: seed.derive("patches"),
-            image: PatchSize {
-                height: set.height(),
-                width: set.width(),
-            },
+            image,
             mirror_probability,
+            corner_step: 1,
+        }
+    }
+
+    /// The same with corners on multiples of `step` alone, as an autoencoder's grid of latents wants them.
+    ///
+    /// # Panics
+    /// If `step` is 0.
+    #[must_use]
+    pub fn with_corner_step(self, step: usize) -> Self {
+        assert!(step > 0, "corners lie on multiples of a number above 0");
+        Self {
+            corner_step: step,
+            ..self
         }
     }
 
@@ -88,11 +120,16 @@ impl PatchStream {
             self.image
         );
         let mut draws = self.corners.at(position).stream();
+        let mut corner = |room: usize| {
+            let places = room / self.corner_step + 1;
+            draws.below(places as u64) as usize * self.corner_step
+        };
         PatchRequest {
             index,
-            row: draws.below((self.image.height - size.height + 1) as u64) as usize,
-            column: draws.below((self.image.width - size.width + 1) as u64) as usize,
+            row: corner(self.image.height - size.height),
+            column: corner(self.image.width - size.width),
             mirrored: draws.uniform() < self.mirror_probability,
+            position,
         }
     }
 }

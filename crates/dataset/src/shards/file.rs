@@ -14,9 +14,26 @@ use parquet::basic::Compression;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use patchwork_core::file_error;
 
-use super::spec::from_key_values;
-use super::write::{DIGEST_BYTES, IMAGE, image_digest};
+use super::metadata::from_key_values;
+use super::record::SetSpec;
+use super::write::{DIGEST_BYTES, image_digest};
 use crate::error::DatasetError;
+
+/// The column of a set's images, and the bytes of each.
+#[derive(Clone, Copy)]
+pub(super) struct Record {
+    pub(super) column: &'static str,
+    pub(super) bytes: usize,
+}
+
+impl Record {
+    pub(super) fn of<S: SetSpec>(spec: &S) -> Self {
+        Self {
+            column: S::COLUMN,
+            bytes: spec.record_bytes(),
+        }
+    }
+}
 
 /// A shard: its rows' small columns, and its pixels as they lie in the file.
 pub(super) struct ShardFile {
@@ -33,8 +50,8 @@ pub(super) struct ShardFile {
 impl ShardFile {
     /// Opens a shard and checks the digests of its first and its last image, which a wrong place cannot pass; those
     /// of the others by [`image`](Self::image).
-    pub(super) fn open(path: &Path, image_bytes: usize) -> Result<Self, DatasetError> {
-        let shard = Self::open_unchecked(path, image_bytes)?;
+    pub(super) fn open(path: &Path, record: Record) -> Result<Self, DatasetError> {
+        let shard = Self::open_unchecked(path, record)?;
         let rows = shard.ids.len();
         for row in [0, rows.saturating_sub(1)]
             .into_iter()
@@ -46,7 +63,7 @@ impl ShardFile {
     }
 
     /// Opens a shard and finds its pixels, which must lie contiguous and uncompressed, without reading them.
-    pub(super) fn open_unchecked(path: &Path, image_bytes: usize) -> Result<Self, DatasetError> {
+    pub(super) fn open_unchecked(path: &Path, record: Record) -> Result<Self, DatasetError> {
         let failed = |error| DatasetError::parquet("read", path, error);
         let file = file_error::open(path)?;
         let map = file_error::map(path, &file)?;
@@ -55,14 +72,14 @@ impl ShardFile {
             ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).map_err(failed)?;
         let parquet = builder.metadata().clone();
         let rows = parquet.file_metadata().num_rows() as usize;
-        let pixels = pixel_range(&parquet, rows, image_bytes, map.len())
+        let pixels = pixel_range(&parquet, rows, record, map.len())
             .map_err(|problem| DatasetError::malformed(path, problem))?;
 
         let mut shard = Self {
             path: path.to_owned(),
             map,
             pixels,
-            image_bytes,
+            image_bytes: record.bytes,
             metadata: from_key_values(parquet.file_metadata()),
             ids: Vec::with_capacity(rows),
             labels: Vec::with_capacity(rows),
@@ -154,7 +171,7 @@ pub(super) fn read_keys(path: &Path) -> Result<Vec<String>, DatasetError> {
 fn pixel_range(
     parquet: &ParquetMetaData,
     rows: usize,
-    image_bytes: usize,
+    record: Record,
     file_bytes: usize,
 ) -> Result<Range<usize>, String> {
     if rows == 0 {
@@ -169,8 +186,8 @@ fn pixel_range(
     let position = group
         .columns()
         .iter()
-        .position(|column| column.column_path().string() == IMAGE);
-    let position = position.ok_or_else(|| format!("it lacks the column `{IMAGE}`"))?;
+        .position(|column| column.column_path().string() == record.column);
+    let position = position.ok_or_else(|| format!("it lacks the column `{}`", record.column))?;
     let column = group.column(position);
     if column.compression() != Compression::UNCOMPRESSED
         || column.dictionary_page_offset().is_some()
@@ -189,7 +206,7 @@ fn pixel_range(
     };
     let end = page.offset + i64::from(page.compressed_page_size);
     let length = rows
-        .checked_mul(image_bytes)
+        .checked_mul(record.bytes)
         .ok_or("its number of rows is not sound")?;
     let end = usize::try_from(end).ok().filter(|end| *end <= file_bytes);
     let start = end.and_then(|end| end.checked_sub(length));

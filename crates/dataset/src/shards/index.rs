@@ -15,9 +15,10 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use patchwork_core::file_error;
 use rayon::prelude::*;
 
-use super::channels::{Channels, channel_names};
 use super::file::ShardFile;
-use super::spec::{Rejected, ShardSpec, from_key_values, to_key_values};
+use super::metadata::{from_key_values, to_key_values};
+use super::record::{Moments, SetSpec};
+use super::spec::{Rejected, ShardSpec};
 use super::write::{DIGEST_BYTES, fixed_size_column, write_table};
 use crate::error::DatasetError;
 
@@ -28,78 +29,46 @@ pub(super) struct IndexRow {
     shard: u32,
     offset: u64,
     digest: [u8; DIGEST_BYTES],
-    /// Of each channel; of grey three times the same.
-    moments: [Moments; Channels::Rgb.count()],
-}
-
-/// Mean and standard deviation of a channel.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Moments {
-    mean: f32,
-    deviation: f32,
+    /// Of each channel.
+    moments: Vec<Moments>,
 }
 
 /// Reads every image of a shard, checks its digest, and describes it.
-pub(super) fn describe(
+pub(super) fn describe<S: SetSpec>(
     shard: &ShardFile,
     number: usize,
-    channels: Channels,
+    spec: &S,
 ) -> Result<Vec<IndexRow>, DatasetError> {
     (0..shard.ids.len())
         .into_par_iter()
         .map(|row| {
-            let (pixels, digest) = shard.image(row)?;
+            let (record, digest) = shard.image(row)?;
             Ok(IndexRow {
                 id: shard.ids[row],
                 label: shard.labels[row],
                 shard: number as u32,
                 offset: shard.offset(row),
                 digest,
-                moments: match channels {
-                    Channels::Grey => {
-                        let [grey] = moments(pixels);
-                        [grey; 3]
-                    }
-                    Channels::Rgb => moments(pixels),
-                },
+                moments: spec.moments(record),
             })
         })
         .collect()
 }
 
-/// Mean and standard deviation of each channel, from exact integer sums.
-fn moments<const CHANNELS: usize>(pixels: &[u8]) -> [Moments; CHANNELS] {
-    let (mut sums, mut squares) = ([0u64; CHANNELS], [0u64; CHANNELS]);
-    for pixel in pixels.as_chunks::<CHANNELS>().0 {
-        for channel in 0..CHANNELS {
-            let value = u64::from(pixel[channel]);
-            sums[channel] += value;
-            squares[channel] += value * value;
-        }
-    }
-    let count = (pixels.len() / CHANNELS) as u64;
-    std::array::from_fn(|channel| {
-        let sum = u128::from(sums[channel]);
-        let scaled = u128::from(count) * u128::from(squares[channel]) - sum * sum;
-        Moments {
-            mean: (sums[channel] as f64 / count as f64) as f32,
-            deviation: ((scaled as f64).sqrt() / count as f64) as f32,
-        }
-    })
-}
-
 /// Writes the index of a set.
-pub(super) fn write_index(
+pub(super) fn write_index<S: SetSpec>(
     path: &Path,
-    spec: &ShardSpec,
+    spec: &S,
     rows: &[IndexRow],
 ) -> Result<(), DatasetError> {
-    let batch = index_batch(spec.channels, rows)
+    let batch = index_batch(&spec.channel_suffixes(), rows)
         .map_err(|error| DatasetError::parquet("write", path, error))?;
-    write_table(path, &batch, to_key_values(spec.to_metadata()))
+    let mut metadata = spec.to_metadata();
+    metadata.extend(spec.summary(rows.iter().map(|row| row.moments.as_slice())));
+    write_table(path, &batch, to_key_values(metadata))
 }
 
-fn index_batch(channels: Channels, rows: &[IndexRow]) -> Result<RecordBatch, ArrowError> {
+fn index_batch(suffixes: &[String], rows: &[IndexRow]) -> Result<RecordBatch, ArrowError> {
     let digests = rows.iter().flat_map(|row| row.digest).collect();
     let ids = UInt64Array::from_iter_values(rows.iter().map(|row| row.id));
     let labels: Int32Array = rows.iter().map(|row| row.label).collect();
@@ -116,23 +85,23 @@ fn index_batch(channels: Channels, rows: &[IndexRow]) -> Result<RecordBatch, Arr
             fixed_size_column(digests, DIGEST_BYTES)?,
         ),
     ];
-    for (channel, (_, short)) in channel_names(channels).iter().enumerate() {
+    for (channel, suffix) in suffixes.iter().enumerate() {
         let means = rows.iter().map(|row| row.moments[channel].mean);
         let means = Arc::new(Float32Array::from_iter_values(means));
-        columns.push((format!("mean_{short}"), false, means));
+        columns.push((format!("mean_{suffix}"), false, means));
     }
-    for (channel, (_, short)) in channel_names(channels).iter().enumerate() {
+    for (channel, suffix) in suffixes.iter().enumerate() {
         let deviations = rows.iter().map(|row| row.moments[channel].deviation);
         let deviations = Arc::new(Float32Array::from_iter_values(deviations));
-        columns.push((format!("std_{short}"), false, deviations));
+        columns.push((format!("std_{suffix}"), false, deviations));
     }
     table(columns)
 }
 
 /// Writes the list of rejected images.
-pub(super) fn write_rejected(
+pub(super) fn write_rejected<S: SetSpec>(
     path: &Path,
-    spec: &ShardSpec,
+    spec: &S,
     rejected: &[Rejected],
 ) -> Result<(), DatasetError> {
     let keys = StringArray::from_iter_values(rejected.iter().map(|image| &image.key));
@@ -158,8 +127,10 @@ fn table(columns: Vec<(String, bool, ArrayRef)>) -> Result<RecordBatch, ArrowErr
 }
 
 /// What the loader needs of the index: per image, its label and where its pixels lie.
-pub(crate) struct Index {
-    pub(crate) spec: ShardSpec,
+pub(crate) struct Index<S> {
+    pub(crate) spec: S,
+    /// All entries of its metadata, those of the spec included.
+    pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) labels: Vec<Option<u32>>,
     /// Shard and offset in its file.
     pub(crate) places: Vec<(u32, u64)>,
@@ -167,13 +138,13 @@ pub(crate) struct Index {
 }
 
 /// Reads an index whole and checks that its ids are dense and its labels have names.
-pub(crate) fn read_index(path: &Path) -> Result<Index, DatasetError> {
+pub(crate) fn read_index<S: SetSpec>(path: &Path) -> Result<Index<S>, DatasetError> {
     let failed = |error| DatasetError::parquet("read", path, error);
     let malformed = |problem: String| DatasetError::malformed(path, problem);
     let builder =
         ParquetRecordBatchReaderBuilder::try_new(file_error::open(path)?).map_err(failed)?;
     let metadata: BTreeMap<String, String> = from_key_values(builder.metadata().file_metadata());
-    let spec = ShardSpec::from_metadata(path, metadata)?;
+    let spec = S::from_metadata(path, metadata.clone())?;
     let names = ["id", "label", "shard", "offset", "digest"];
     let columns = ProjectionMask::columns(builder.parquet_schema(), names);
     let (mut labels, mut places, mut digests) = (Vec::new(), Vec::new(), Vec::new());
@@ -206,7 +177,7 @@ pub(crate) fn read_index(path: &Path) -> Result<Index, DatasetError> {
                 )));
             }
             let value = label.is_valid(row).then(|| label.value(row));
-            if value.is_some_and(|value| value < 0 || value as usize >= spec.class_names.len()) {
+            if value.is_some_and(|value| value < 0 || value as usize >= spec.class_names().len()) {
                 return Err(malformed(format!(
                     "row {number} has a label without a class name"
                 )));
@@ -222,6 +193,7 @@ pub(crate) fn read_index(path: &Path) -> Result<Index, DatasetError> {
     }
     Ok(Index {
         spec,
+        metadata,
         labels,
         places,
         digests,
@@ -230,19 +202,5 @@ pub(crate) fn read_index(path: &Path) -> Result<Index, DatasetError> {
 
 /// The digest of each image's pixels, by the index.
 pub(crate) fn read_digests(path: &Path) -> Result<Vec<[u8; DIGEST_BYTES]>, DatasetError> {
-    Ok(read_index(path)?.digests)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Moments, moments};
-
-    #[test]
-    fn moments_are_exact() {
-        let pixels = [0, 10, 255, 2, 10, 255, 4, 10, 0, 6, 10, 0];
-        let of = |mean, deviation| Moments { mean, deviation };
-        let expected = [of(3.0, 5f32.sqrt()), of(10.0, 0.0), of(127.5, 127.5)];
-        assert_eq!(moments::<3>(&pixels), expected);
-        assert_eq!(moments::<1>(&[0, 2, 4, 6]), [of(3.0, 5f32.sqrt())]);
-    }
+    Ok(read_index::<ShardSpec>(path)?.digests)
 }

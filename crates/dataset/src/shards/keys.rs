@@ -8,7 +8,7 @@ use crate::error::DatasetError;
 use crate::loader::ShardSet;
 
 /// Hands out the names of images in their source; those of one shard lie in memory.
-pub(crate) struct KeyReader<'a> {
+pub struct KeyReader<'a> {
     folder: PathBuf,
     set: &'a ShardSet,
     /// A shard and its keys.
@@ -16,7 +16,8 @@ pub(crate) struct KeyReader<'a> {
 }
 
 impl<'a> KeyReader<'a> {
-    pub(crate) fn new(folder: &Path, set: &'a ShardSet) -> Self {
+    /// Reads the names of the set in a folder.
+    pub fn new(folder: &Path, set: &'a ShardSet) -> Self {
         Self {
             folder: folder.to_owned(),
             set,
@@ -25,7 +26,7 @@ impl<'a> KeyReader<'a> {
     }
 
     /// The name of an image; cheap for ids that ascend.
-    pub(crate) fn key(&mut self, image: usize) -> Result<String, DatasetError> {
+    pub fn key(&mut self, image: usize) -> Result<String, DatasetError> {
         let (shard, row) = self.set.place(image);
         let path = self.folder.join(shard_file_name(shard));
         let keys = match &mut self.current {

@@ -16,6 +16,8 @@ mod channels;
 mod file;
 mod index;
 mod keys;
+pub(crate) mod metadata;
+mod record;
 mod set_writer;
 mod spec;
 mod verify;
@@ -23,10 +25,11 @@ mod write;
 
 pub use channels::Channels;
 pub(crate) use channels::{channel_names, color_type};
+pub use keys::KeyReader;
+pub use record::{Moments, SetSpec};
 pub use set_writer::ShardSetWriter;
 pub use spec::{FORMAT, INDEX_FILE, REJECTED_FILE, Rejected, Row, ShardSpec};
 
 pub(crate) use index::{read_digests, read_index};
-pub(crate) use keys::KeyReader;
 pub(crate) use spec::shard_file_name;
 pub use verify::{Fault, Verified, verify};

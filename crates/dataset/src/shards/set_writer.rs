@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 
 use patchwork_core::durable;
 
-use super::file::ShardFile;
+use super::file::{Record, ShardFile};
 use super::index::{IndexRow, describe, write_index, write_rejected};
+use super::metadata::to_key_values;
+use super::record::SetSpec;
 use super::spec::{
     FIRST_ID_KEY, INDEX_FILE, REJECTED_FILE, REJECTED_KEY, Rejected, Row, ShardSpec,
-    shard_file_name, shard_number, to_key_values,
+    shard_file_name, shard_number,
 };
 use super::write::write_shard_file;
 use crate::error::DatasetError;
@@ -17,20 +19,20 @@ use crate::error::DatasetError;
 ///
 /// A shard is complete or absent: it is written beside its place, synced and renamed, and its metadata
 /// says which images were rejected on the way to it.
-pub struct ShardSetWriter {
+pub struct ShardSetWriter<S = ShardSpec> {
     folder: PathBuf,
-    spec: ShardSpec,
+    spec: S,
     shards: usize,
     images: u64,
     rejected: Vec<Rejected>,
 }
 
-impl ShardSetWriter {
+impl<S: SetSpec> ShardSetWriter<S> {
     /// Opens a folder and keeps its complete shards of this very spec up to the first gap.
     ///
     /// What lies behind the gap stays until [`take_over`](Self::take_over) has been asked for it, or is written over;
     /// [`finish`](Self::finish) removes what is left.
-    pub fn open(folder: &Path, spec: ShardSpec) -> Result<Self, DatasetError> {
+    pub fn open(folder: &Path, spec: S) -> Result<Self, DatasetError> {
         spec.check()?;
         durable::create_dir_all(folder)?;
         durable::remove_partials(folder)?;
@@ -83,15 +85,9 @@ impl ShardSetWriter {
         metadata.insert(FIRST_ID_KEY.to_owned(), self.images.to_string());
         metadata.insert(REJECTED_KEY.to_owned(), list);
         let path = self.shard_path(self.shards);
-        let image_bytes = self.spec.image_bytes();
-        write_shard_file(
-            &path,
-            rows,
-            self.images,
-            image_bytes,
-            to_key_values(metadata),
-        )?;
-        ShardFile::open(&path, image_bytes)?;
+        let record = self.record();
+        write_shard_file(&path, rows, self.images, record, to_key_values(metadata))?;
+        ShardFile::open(&path, record)?;
         self.shards += 1;
         self.images += images;
         self.rejected.extend(rejected);
@@ -114,8 +110,8 @@ impl ShardSetWriter {
         let mut rows: Vec<IndexRow> = Vec::with_capacity(self.images as usize);
         for number in 0..self.shards {
             let path = self.shard_path(number);
-            let described = ShardFile::open(&path, self.spec.image_bytes())
-                .and_then(|shard| describe(&shard, number, self.spec.channels));
+            let described = ShardFile::open(&path, self.record())
+                .and_then(|shard| describe(&shard, number, &self.spec));
             if matches!(described, Err(DatasetError::Malformed { .. })) {
                 durable::remove_file(&path)?;
             }
@@ -128,7 +124,7 @@ impl ShardSetWriter {
     /// Images and rejections of the next shard, if it is there and a part of this set.
     fn complete_shard(&self) -> Option<(u64, Vec<Rejected>)> {
         // Whatever is wrong with it, the remedy is to make it again.
-        let shard = ShardFile::open(&self.shard_path(self.shards), self.spec.image_bytes()).ok()?;
+        let shard = ShardFile::open(&self.shard_path(self.shards), self.record()).ok()?;
         let mut metadata = shard.metadata;
         let first_id: u64 = metadata.remove(FIRST_ID_KEY)?.parse().ok()?;
         let rejected = serde_json::from_str(&metadata.remove(REJECTED_KEY)?).ok()?;
@@ -152,39 +148,37 @@ impl ShardSetWriter {
     }
 
     fn check_rows(&self, rows: &[Row]) -> Result<(), DatasetError> {
-        if rows.len() > self.spec.images_per_shard {
+        if rows.len() > self.spec.images_per_shard() {
             return Err(DatasetError::Length {
                 what: format!("shard {}", self.shards),
                 actual: rows.len(),
-                expected: self.spec.images_per_shard,
+                expected: self.spec.images_per_shard(),
             });
         }
         for row in rows {
-            if row.pixels.len() != self.spec.image_bytes() {
+            if row.pixels.len() != self.spec.record_bytes() {
                 return Err(DatasetError::Length {
-                    what: format!(
-                        "the image `{}` of {} x {} pixels with {} channels",
-                        row.key,
-                        self.spec.width,
-                        self.spec.height,
-                        self.spec.channels.count()
-                    ),
+                    what: format!("the image `{}` of {}", row.key, self.spec.description()),
                     actual: row.pixels.len(),
-                    expected: self.spec.image_bytes(),
+                    expected: self.spec.record_bytes(),
                 });
             }
             if row
                 .label
-                .is_some_and(|label| label as usize >= self.spec.class_names.len())
+                .is_some_and(|label| label as usize >= self.spec.class_names().len())
             {
                 return Err(DatasetError::OutOfClasses {
                     key: row.key.clone(),
                     label: row.label.unwrap_or_default(),
-                    classes: self.spec.class_names.len(),
+                    classes: self.spec.class_names().len(),
                 });
             }
         }
         Ok(())
+    }
+
+    fn record(&self) -> Record {
+        Record::of(&self.spec)
     }
 
     fn shard_path(&self, number: usize) -> PathBuf {

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use parquet::file::metadata::{FileMetaData, KeyValue};
-use parquet::file::reader::{FileReader, SerializedFileReader};
-use patchwork_core::file_error;
 use patchwork_core::limits::{LARGEST_SHARD_BYTES, most_images_per_shard};
 use serde::{Deserialize, Serialize};
 
-use super::channels::Channels;
+use super::channels::{Channels, channel_names};
+use super::metadata::{
+    CHANNELS_KEY, CLASS_NAMES_KEY, FORMAT_KEY, IMAGES_PER_SHARD_KEY, RESOLUTION_KEY, check_format,
+    read_metadata, take_entry, wrong_entry,
+};
+use super::record::{Moments, SetSpec};
 use crate::error::DatasetError;
 
 /// The format's name and version.
@@ -20,12 +22,6 @@ pub const INDEX_FILE: &str = "index.parquet";
 
 /// The list of images that were left out.
 pub const REJECTED_FILE: &str = "rejected.parquet";
-
-const FORMAT_KEY: &str = "format";
-const RESOLUTION_KEY: &str = "resolution";
-const CHANNELS_KEY: &str = "channels";
-const CLASS_NAMES_KEY: &str = "class_names";
-const IMAGES_PER_SHARD_KEY: &str = "images_per_shard";
 
 /// A shard's own entries: the id of its first image, and the images that were left out on the way to it.
 pub(super) const FIRST_ID_KEY: &str = "first_id";
@@ -69,19 +65,54 @@ impl ShardSpec {
     pub fn most_images_per_shard(&self) -> usize {
         most_images_per_shard(self.image_bytes() as u64) as usize
     }
+}
 
-    /// Reads what a file of a set says of the set.
-    pub(super) fn read(path: &Path) -> Result<Self, DatasetError> {
-        let failed = |error| DatasetError::parquet("read", path, error);
-        let file = SerializedFileReader::new(file_error::open(path)?).map_err(failed)?;
-        let mut metadata = from_key_values(file.metadata().file_metadata());
-        for own in [FIRST_ID_KEY, REJECTED_KEY] {
-            metadata.remove(own);
-        }
-        Self::from_metadata(path, metadata)
+/// Reads what a file of a set says of the set.
+pub(super) fn read_spec<S: SetSpec>(path: &Path) -> Result<S, DatasetError> {
+    let mut metadata = read_metadata(path)?;
+    for own in [FIRST_ID_KEY, REJECTED_KEY] {
+        metadata.remove(own);
+    }
+    S::from_metadata(path, metadata)
+}
+
+impl SetSpec for ShardSpec {
+    const FORMAT: &'static str = FORMAT;
+    const COLUMN: &'static str = "image";
+
+    fn record_bytes(&self) -> usize {
+        self.image_bytes()
     }
 
-    pub(super) fn check(&self) -> Result<(), DatasetError> {
+    fn images_per_shard(&self) -> usize {
+        self.images_per_shard
+    }
+
+    fn class_names(&self) -> &[String] {
+        &self.class_names
+    }
+
+    fn description(&self) -> String {
+        let (width, height) = (self.width, self.height);
+        format!(
+            "{width} x {height} pixels with {} channels",
+            self.channels.count()
+        )
+    }
+
+    fn channel_suffixes(&self) -> Vec<String> {
+        let names = channel_names(self.channels).iter();
+        names.map(|(_, short)| (*short).to_owned()).collect()
+    }
+
+    fn moments(&self, pixels: &[u8]) -> Vec<Moments> {
+        match self.channels {
+            Channels::Grey => moments::<1>(pixels).to_vec(),
+            Channels::Rgb => moments::<3>(pixels).to_vec(),
+        }
+    }
+
+    fn check(&self) -> Result<(), DatasetError> {
         let sides = 1..=usize::from(u16::MAX);
         if !sides.contains(&self.width) || !sides.contains(&self.height) {
             return Err(DatasetError::Setting {
@@ -106,8 +137,7 @@ impl ShardSpec {
         Ok(())
     }
 
-    /// The entries of a file's key-value metadata, sorted by key.
-    pub(super) fn to_metadata(&self) -> BTreeMap<String, String> {
+    fn to_metadata(&self) -> BTreeMap<String, String> {
         let mut metadata = self.metadata.clone();
         let class_names =
             serde_json::to_string(&self.class_names).expect("a list of strings is valid JSON");
@@ -127,23 +157,14 @@ impl ShardSpec {
         metadata
     }
 
-    /// Reads the spec back from a file's metadata.
-    pub(super) fn from_metadata(
+    fn from_metadata(
         path: &Path,
         mut metadata: BTreeMap<String, String>,
     ) -> Result<Self, DatasetError> {
-        let mut take = |key: &str| {
-            metadata
-                .remove(key)
-                .ok_or_else(|| DatasetError::malformed(path, format!("its metadata lacks `{key}`")))
-        };
-        let wrong = |key: &str, value: &str| {
-            DatasetError::malformed(path, format!("its metadata has `{key}` = `{value}`"))
-        };
-        let format = take(FORMAT_KEY)?;
-        if format != FORMAT {
-            return Err(wrong(FORMAT_KEY, &format));
-        }
+        check_format(path, &metadata, FORMAT)?;
+        let mut take = |key: &str| take_entry(path, &mut metadata, key);
+        let wrong = |key: &str, value: &str| wrong_entry(path, key, value);
+        take(FORMAT_KEY)?;
         let count = take(CHANNELS_KEY)?;
         let channels = count
             .parse()
@@ -173,6 +194,27 @@ impl ShardSpec {
     }
 }
 
+/// Mean and standard deviation of each channel, from exact integer sums.
+fn moments<const CHANNELS: usize>(pixels: &[u8]) -> [Moments; CHANNELS] {
+    let (mut sums, mut squares) = ([0u64; CHANNELS], [0u64; CHANNELS]);
+    for pixel in pixels.as_chunks::<CHANNELS>().0 {
+        for channel in 0..CHANNELS {
+            let value = u64::from(pixel[channel]);
+            sums[channel] += value;
+            squares[channel] += value * value;
+        }
+    }
+    let count = (pixels.len() / CHANNELS) as u64;
+    std::array::from_fn(|channel| {
+        let sum = u128::from(sums[channel]);
+        let scaled = u128::from(count) * u128::from(squares[channel]) - sum * sum;
+        Moments {
+            mean: (sums[channel] as f64 / count as f64) as f32,
+            deviation: ((scaled as f64).sqrt() / count as f64) as f32,
+        }
+    })
+}
+
 /// One image on its way into a shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
@@ -180,7 +222,7 @@ pub struct Row {
     pub key: String,
     /// Index into the class names.
     pub label: Option<u32>,
-    /// `[height, width, channels]`, u8.
+    /// Its bytes: of pixels `[height, width, channels]`, u8; of latents see [`LatentSpec::row`](crate::latents::LatentSpec::row).
     pub pixels: Vec<u8>,
     /// Width of the source image in pixels.
     pub source_width: u16,
@@ -197,22 +239,16 @@ pub struct Rejected {
     pub cause: String,
 }
 
-pub(super) fn to_key_values(metadata: BTreeMap<String, String>) -> Vec<KeyValue> {
-    metadata
-        .into_iter()
-        .map(|(key, value)| KeyValue {
-            key,
-            value: Some(value),
-        })
-        .collect()
-}
+#[cfg(test)]
+mod tests {
+    use super::{Moments, moments};
 
-/// A file's own metadata entries, without those of the Arrow library.
-pub(super) fn from_key_values(file: &FileMetaData) -> BTreeMap<String, String> {
-    file.key_value_metadata()
-        .into_iter()
-        .flatten()
-        .filter(|entry| entry.key != parquet::arrow::ARROW_SCHEMA_META_KEY)
-        .filter_map(|entry| Some((entry.key.clone(), entry.value.clone()?)))
-        .collect()
+    #[test]
+    fn moments_are_exact() {
+        let pixels = [0, 10, 255, 2, 10, 255, 4, 10, 0, 6, 10, 0];
+        let of = |mean, deviation| Moments { mean, deviation };
+        let expected = [of(3.0, 5f32.sqrt()), of(10.0, 0.0), of(127.5, 127.5)];
+        assert_eq!(moments::<3>(&pixels), expected);
+        assert_eq!(moments::<1>(&[0, 2, 4, 6]), [of(3.0, 5f32.sqrt())]);
+    }
 }

@@ -8,11 +8,14 @@ use patchwork_core::durable;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::file::{ShardFile, read_keys};
+use super::file::{Record, ShardFile, read_keys};
 use super::index::{Index, read_index};
-use super::spec::{INDEX_FILE, REJECTED_FILE, ShardSpec, shard_file_name, shard_number};
+use super::metadata::{check_format, read_metadata};
+use super::record::SetSpec;
+use super::spec::{INDEX_FILE, REJECTED_FILE, ShardSpec, read_spec, shard_file_name, shard_number};
 use super::write::image_digest;
 use crate::error::DatasetError;
+use crate::latents::LatentSpec;
 
 /// Numbers without a file are told one by one, up to so many: a stray file's name must not make an endless list.
 const MOST_MISSING: usize = 10_000;
@@ -76,8 +79,24 @@ pub fn verify(
     folder: &Path,
     progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Verified, DatasetError> {
+    // Without an index the first shard says what kind of set it is.
+    let is_of_latents = [INDEX_FILE.to_owned(), shard_file_name(0)]
+        .iter()
+        .find_map(|name| read_metadata(&folder.join(name)).ok())
+        .is_some_and(|metadata| check_format(folder, &metadata, LatentSpec::FORMAT).is_ok());
+    if is_of_latents {
+        verify_as::<LatentSpec>(folder, progress)
+    } else {
+        verify_as::<ShardSpec>(folder, progress)
+    }
+}
+
+fn verify_as<S: SetSpec>(
+    folder: &Path,
+    progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+) -> Result<Verified, DatasetError> {
     let mut verified = Verified::default();
-    let index = match read_index(&folder.join(INDEX_FILE)) {
+    let index = match read_index::<S>(&folder.join(INDEX_FILE)) {
         Ok(index) => Some(index),
         Err(error) => {
             verified.add(INDEX_FILE, problem_of(&error));
@@ -141,7 +160,7 @@ pub fn verify(
 }
 
 /// The images of each shard, by the index.
-fn shard_ranges(index: &Index) -> BTreeMap<usize, Range<usize>> {
+fn shard_ranges<S>(index: &Index<S>) -> BTreeMap<usize, Range<usize>> {
     let mut ranges: BTreeMap<usize, Range<usize>> = BTreeMap::new();
     for (image, (shard, _)) in index.places.iter().enumerate() {
         let range = ranges.entry(*shard as usize).or_insert(image..image);
@@ -151,29 +170,29 @@ fn shard_ranges(index: &Index) -> BTreeMap<usize, Range<usize>> {
 }
 
 /// One shard under check.
-struct ShardCheck<'a> {
+struct ShardCheck<'a, S> {
     folder: &'a Path,
     name: &'a str,
     /// Its images by the index.
     range: Option<Range<usize>>,
-    index: Option<&'a Index>,
+    index: Option<&'a Index<S>>,
 }
 
-impl ShardCheck<'_> {
+impl<S: SetSpec> ShardCheck<'_, S> {
     /// The number of sound images, and what is wrong with the others; an error if the shard cannot be read at all.
-    fn run(&self, spec: &mut Option<ShardSpec>) -> Result<(u64, Vec<Fault>), DatasetError> {
+    fn run(&self, spec: &mut Option<S>) -> Result<(u64, Vec<Fault>), DatasetError> {
         let path = self.folder.join(self.name);
         let known = match spec {
             Some(known) => known.clone(),
-            None => ShardSpec::read(&path)?,
+            None => read_spec(&path)?,
         };
-        let own = ShardSpec::read(&path)?;
+        let own: S = read_spec(&path)?;
         if own != known {
             let problem = "its metadata is not that of the set's other files";
             return Err(DatasetError::malformed(&path, problem));
         }
         *spec = Some(known);
-        let shard = ShardFile::open_unchecked(&path, own.image_bytes())?;
+        let shard = ShardFile::open_unchecked(&path, Record::of(&own))?;
         if let (Some(_), None) = (self.index, &self.range) {
             if shard.ids.is_empty() {
                 return Ok((0, Vec::new()));

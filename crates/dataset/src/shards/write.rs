@@ -17,14 +17,12 @@ use patchwork_core::Digest;
 use patchwork_core::durable::DurableFile;
 use patchwork_core::limits::LARGEST_SHARD_BYTES;
 
+use super::file::Record;
 use super::spec::Row;
 use crate::error::DatasetError;
 
 /// Bytes of an image's digest.
 pub(super) const DIGEST_BYTES: usize = 16;
-
-/// The image column's name.
-pub(super) const IMAGE: &str = "image";
 
 /// BLAKE3 of the pixels, truncated.
 pub(super) fn image_digest(pixels: &[u8]) -> [u8; DIGEST_BYTES] {
@@ -34,17 +32,17 @@ pub(super) fn image_digest(pixels: &[u8]) -> [u8; DIGEST_BYTES] {
         .expect("a digest has 32 bytes")
 }
 
-/// Writes a shard. The rows' pixels must all be `image_bytes` long.
+/// Writes a shard. The rows' bytes must all be as many as `record` says.
 pub(super) fn write_shard_file(
     path: &Path,
     rows: Vec<Row>,
     first_id: u64,
-    image_bytes: usize,
+    record: Record,
     metadata: Vec<KeyValue>,
 ) -> Result<(), DatasetError> {
-    let batch = shard_batch(rows, first_id, image_bytes)
+    let batch = shard_batch(rows, first_id, record)
         .map_err(|error| DatasetError::parquet("write", path, error))?;
-    let image = || ColumnPath::from(IMAGE);
+    let image = || ColumnPath::from(record.column);
     // The limits on rows and bytes of a page are what else would cut the pixels into several pages.
     let properties = properties(metadata)
         .set_column_data_page_size_limit(image(), 2 * LARGEST_SHARD_BYTES as usize)
@@ -98,12 +96,12 @@ fn write_batch(
 fn shard_batch(
     rows: Vec<Row>,
     first_id: u64,
-    image_bytes: usize,
+    record: Record,
 ) -> Result<RecordBatch, arrow::error::ArrowError> {
     let count = rows.len();
     let mut keys = Vec::with_capacity(count);
     let mut labels = Vec::with_capacity(count);
-    let mut pixels = Vec::with_capacity(count * image_bytes);
+    let mut pixels = Vec::with_capacity(count * record.bytes);
     let mut digests = Vec::with_capacity(count * DIGEST_BYTES);
     let mut sides = (Vec::with_capacity(count), Vec::with_capacity(count));
     // Each row is freed as it is taken over, so that the pixels are held once.
@@ -119,7 +117,11 @@ fn shard_batch(
         Field::new("id", DataType::UInt64, false),
         Field::new("key", DataType::Utf8, false),
         Field::new("label", DataType::Int32, true),
-        Field::new(IMAGE, DataType::FixedSizeBinary(image_bytes as i32), false),
+        Field::new(
+            record.column,
+            DataType::FixedSizeBinary(record.bytes as i32),
+            false,
+        ),
         Field::new(
             "digest",
             DataType::FixedSizeBinary(DIGEST_BYTES as i32),
@@ -134,7 +136,7 @@ fn shard_batch(
         )),
         Arc::new(StringArray::from_iter_values(keys)),
         Arc::new(Int32Array::from(labels)),
-        fixed_size_column(pixels, image_bytes)?,
+        fixed_size_column(pixels, record.bytes)?,
         fixed_size_column(digests, DIGEST_BYTES)?,
         Arc::new(UInt16Array::from(sides.0)),
         Arc::new(UInt16Array::from(sides.1)),

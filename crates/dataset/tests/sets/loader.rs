@@ -50,6 +50,13 @@ fn a_position_has_one_patch_in_any_batch_and_any_share() {
         corners.len(),
         (HEIGHT - size.height + 1) * (WIDTH - size.width + 1)
     );
+    let aligned = stream
+        .with_corner_step(4)
+        .patches(0..500, Share::WHOLE, size);
+    let places: std::collections::BTreeSet<(usize, usize)> =
+        aligned.iter().map(|p| (p.row, p.column)).collect();
+    let expected = [0, 4].map(|row| [0, 4, 8, 12].map(|column| (row, column)));
+    assert!(places.into_iter().eq(expected.into_iter().flatten()));
     let mirrored = many.iter().filter(|patch| patch.mirrored).count();
     assert!(mirrored.abs_diff(10_000) < 520, "{mirrored}");
     assert_eq!(

@@ -1,6 +1,7 @@
 //! Finished sets: read by programs that are not ours, exported, damaged, and cut into patches.
 #![expect(clippy::unwrap_used, reason = "the helpers below belong to tests")]
 
+mod latents;
 mod loader;
 mod other_readers;
 #[path = "../../../../tests/support/readers.rs"]

@@ -102,6 +102,7 @@ fn published_defaults(is_song: bool, sigma_data: f64) -> NetworkConfig {
         preconditioning: Preconditioning::Edm,
         // The files do not say what their labels mean.
         blit_labels: None,
+        latents: None,
     }
 }
 

@@ -1,0 +1,296 @@
+//! Latents that other programs made, as a set of ours.
+//!
+//! Their files do not say what they hold, so whoever imports them has to: whether the second half of the channels are
+//! standard deviations or log-variances, whether values are raw or scaled, and which pixels were encoded.
+//!
+//! | Program | Files | Second half | Values |
+//! | --- | --- | --- | --- |
+//! | EDM2 | a folder of `.npy`, one an image, `dataset.json` | standard deviation | raw |
+//! | REPA | the same | standard deviation | raw |
+//! | LightningDiT | `.safetensors` with `latents`, `latents_flip`, `labels` | none: one draw | raw |
+
+mod npy;
+mod safetensors;
+mod values;
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::spec::{LatentSpec, PixelRange};
+use crate::error::DatasetError;
+use crate::prepare::Progress;
+use crate::shards::{Rejected, ShardSetWriter};
+
+/// What the channels after the means hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Spread {
+    /// Standard deviations.
+    Std,
+    /// Natural logarithms of variances; those beyond [-30, 20] are brought to its ends, as the autoencoder itself does.
+    LogVariance,
+    /// There are none: each image has one draw, which is taken for the mean, with the smallest variance.
+    None,
+}
+
+/// How stored values were scaled: `(raw - shift) * factor`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoredScale {
+    /// 1 for raw values.
+    pub factor: f64,
+    /// 0 for raw values.
+    pub shift: f64,
+}
+
+impl StoredScale {
+    /// As the encoder gave them.
+    pub const RAW: Self = Self {
+        factor: 1.0,
+        shift: 0.0,
+    };
+}
+
+/// What has to be said of latents that other programs made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImportSettings {
+    /// A folder of `.npy` files, or a `.safetensors` file or a folder of them.
+    pub source: PathBuf,
+    /// What the second half of the channels holds.
+    pub spread: Spread,
+    /// How the values were scaled.
+    pub stored: StoredScale,
+    /// The pixels that were encoded.
+    pub pixel_range: PixelRange,
+    /// Pixels along a side of an image for one latent.
+    pub factor: usize,
+    /// The factor that the autoencoder's makers recommend, for the scaling `sd`.
+    pub scaling_factor: f64,
+    /// What they subtract before that.
+    pub shift_factor: f64,
+    /// The most rows in a shard; none for as many as fit, at most 4096.
+    pub images_per_shard: Option<usize>,
+    /// The share of images that may be left out.
+    pub max_rejected: f64,
+}
+
+/// What was imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Imported {
+    /// Images in the set.
+    pub images: u64,
+    /// Images that were left out.
+    pub rejected: u64,
+}
+
+/// Latents of one image as they were read.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Stored {
+    /// `[channels of the file, height, width]`.
+    shape: [usize; 3],
+    values: Vec<f32>,
+}
+
+/// Files of latents.
+pub(crate) trait LatentSource {
+    /// How many images there are.
+    fn len(&self) -> usize;
+
+    /// An image's name.
+    fn key(&self, image: usize) -> String;
+
+    /// An image's class.
+    fn label(&self, image: usize) -> Option<u32>;
+
+    /// An image's values, or why it is left out.
+    fn read(&self, image: usize) -> Result<Result<Stored, String>, DatasetError>;
+}
+
+/// Imports latents into a folder, going on where an earlier import of the same was broken off.
+///
+/// # Errors
+/// [`DatasetError`]: nothing to import, more images left out than `max_rejected`, a disk that fails,
+/// [`DatasetError::Interrupted`] when `progress` says so.
+pub fn import(
+    settings: &ImportSettings,
+    folder: &Path,
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Imported, DatasetError> {
+    let source = open(&settings.source)?;
+    let total = source.len();
+    let spec = spec(settings, source.as_ref())?;
+    let per_shard = spec.images_per_shard;
+    let mut writer = ShardSetWriter::open(folder, spec.clone())?;
+    let mut next = writer.images() as usize + writer.rejected().len();
+    while next < total {
+        let done = Progress {
+            done: next as u64,
+            total: total as u64,
+            rejected: writer.rejected().len() as u64,
+        };
+        if progress(done).is_break() {
+            return Err(DatasetError::Interrupted);
+        }
+        let (mut rows, mut rejected) = (Vec::with_capacity(per_shard), Vec::new());
+        while rows.len() < per_shard && next < total {
+            let key = source.key(next);
+            let row = match source.read(next)? {
+                Ok(stored) => row(settings, &spec, &key, source.label(next), stored),
+                Err(cause) => Err(cause),
+            };
+            match row {
+                Ok(row) => rows.push(row),
+                Err(cause) => rejected.push(Rejected { key, cause }),
+            }
+            next += 1;
+        }
+        writer.write_shard(rows, rejected)?;
+        check_rejected(&writer, total, settings.max_rejected)?;
+    }
+    let imported = Imported {
+        images: writer.images(),
+        rejected: writer.rejected().len() as u64,
+    };
+    writer.finish()?;
+    Ok(imported)
+}
+
+fn check_rejected(
+    writer: &ShardSetWriter<LatentSpec>,
+    total: usize,
+    max_rejected: f64,
+) -> Result<(), DatasetError> {
+    let rejected = writer.rejected();
+    match rejected.first() {
+        Some(first) if rejected.len() as f64 > max_rejected * total as f64 => {
+            Err(DatasetError::TooManyRejected {
+                rejected: rejected.len() as u64,
+                total: total as u64,
+                max_rejected,
+                first: format!("`{}`: {}", first.key, first.cause),
+                list: writer.write_rejected()?,
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The files of a source, told apart by their endings.
+fn open(path: &Path) -> Result<Box<dyn LatentSource>, DatasetError> {
+    if !path.exists() {
+        return Err(DatasetError::MissingSource {
+            path: path.to_owned(),
+        });
+    }
+    let files = safetensors::files(path)?;
+    if !files.is_empty() {
+        return Ok(Box::new(safetensors::SafetensorsSource::open(&files)?));
+    }
+    let source = npy::NpySource::open(path)?;
+    if source.len() == 0 {
+        return Err(DatasetError::EmptySource {
+            source_name: path.display().to_string(),
+            problem: "neither `.safetensors` nor `.npy` files were found in it".to_owned(),
+        });
+    }
+    Ok(Box::new(source))
+}
+
+/// What the set will say of itself: sizes are those of the first image that can be read.
+fn spec(settings: &ImportSettings, source: &dyn LatentSource) -> Result<LatentSpec, DatasetError> {
+    let mut problem = String::new();
+    for image in 0..source.len() {
+        match source.read(image)? {
+            Ok(Stored { shape, .. }) => {
+                let channels = match settings.spread {
+                    Spread::None => shape[0],
+                    _ if shape[0].is_multiple_of(2) => shape[0] / 2,
+                    _ => {
+                        return Err(DatasetError::Setting {
+                            setting: "spread",
+                            value: format!("{:?}", settings.spread),
+                            problem: format!(
+                                "`{}` has {} channels, which are no two halves",
+                                source.key(image),
+                                shape[0]
+                            ),
+                        });
+                    }
+                };
+                return Ok(with_shape(settings, source, channels, shape));
+            }
+            Err(cause) => {
+                if problem.is_empty() {
+                    problem = format!("`{}`: {cause}", source.key(image));
+                }
+            }
+        }
+    }
+    Err(DatasetError::EmptySource {
+        source_name: settings.source.display().to_string(),
+        problem: format!("none of its files can be used; first {problem}"),
+    })
+}
+
+fn with_shape(
+    settings: &ImportSettings,
+    source: &dyn LatentSource,
+    channels: usize,
+    [_, height, width]: [usize; 3],
+) -> LatentSpec {
+    /// As `prepare` takes where nothing is said.
+    const USUAL_IMAGES: usize = 4096;
+    let classes = (0..source.len())
+        .filter_map(|image| source.label(image))
+        .max()
+        .map_or(0, |last| last as usize + 1);
+    let metadata = [
+        ("spread", values::name(settings.spread).to_owned()),
+        ("stored_factor", settings.stored.factor.to_string()),
+        ("stored_shift", settings.stored.shift.to_string()),
+    ];
+    let mut spec = LatentSpec {
+        width,
+        height,
+        channels,
+        factor: settings.factor,
+        images_per_shard: 1,
+        class_names: (0..classes).map(|class| class.to_string()).collect(),
+        pixel_range: settings.pixel_range,
+        scaling_factor: settings.scaling_factor,
+        shift_factor: settings.shift_factor,
+        encoder: None,
+        metadata: metadata.map(|(key, value)| (key.to_owned(), value)).into(),
+    };
+    let most = spec.most_images_per_shard();
+    spec.images_per_shard = settings
+        .images_per_shard
+        .unwrap_or_else(|| usize::min(USUAL_IMAGES, most));
+    spec
+}
+
+/// An image's row, or why it is left out.
+fn row(
+    settings: &ImportSettings,
+    spec: &LatentSpec,
+    key: &str,
+    label: Option<u32>,
+    stored: Stored,
+) -> Result<crate::shards::Row, String> {
+    let halves = if settings.spread == Spread::None {
+        1
+    } else {
+        2
+    };
+    let wanted = [halves * spec.channels, spec.height, spec.width];
+    if stored.shape != wanted {
+        return Err(format!(
+            "it has the shape {:?}, and the first image {wanted:?}",
+            stored.shape
+        ));
+    }
+    let (mean, log_variance) = values::moments(stored.values, settings.spread, settings.stored)?;
+    spec.row(key.to_owned(), label, &mean, &log_variance)
+        .map_err(|error| error.to_string())
+}

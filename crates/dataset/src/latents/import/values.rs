@@ -1,0 +1,80 @@
+//! From stored values to raw means and log-variances.
+
+use super::{Spread, StoredScale};
+
+/// The log-variance's bounds in the autoencoder.
+const LOG_VARIANCE: [f32; 2] = [-30.0, 20.0];
+
+/// What a spread is called in metadata and pipeline files.
+pub(super) fn name(spread: Spread) -> &'static str {
+    match spread {
+        Spread::Std => "std",
+        Spread::LogVariance => "log-variance",
+        Spread::None => "none",
+    }
+}
+
+/// Raw means and log-variances, or why there are none.
+pub(super) fn moments(
+    mut values: Vec<f32>,
+    spread: Spread,
+    stored: StoredScale,
+) -> Result<(Vec<f32>, Vec<f32>), String> {
+    let seconds = match spread {
+        Spread::None => vec![LOG_VARIANCE[0]; values.len()],
+        _ => values.split_off(values.len() / 2),
+    };
+    let log_scale = 2.0 * stored.factor.abs().ln();
+    let log_variance = |second: f32| -> Result<f32, String> {
+        let raw = match spread {
+            Spread::None => return Ok(second),
+            Spread::Std if second < 0.0 => {
+                return Err(format!(
+                    "it has the standard deviation {second}; are these log-variances?"
+                ));
+            }
+            Spread::Std => 2.0 * f64::from(second).ln(),
+            Spread::LogVariance => f64::from(second),
+        };
+        if raw.is_nan() {
+            return Err("it has a variance that is no number".to_owned());
+        }
+        Ok(((raw - log_scale) as f32).clamp(LOG_VARIANCE[0], LOG_VARIANCE[1]))
+    };
+    let log_variances = seconds
+        .into_iter()
+        .map(log_variance)
+        .collect::<Result<_, String>>()?;
+    let means = values
+        .into_iter()
+        .map(|value| (f64::from(value) / stored.factor + stored.shift) as f32)
+        .collect();
+    Ok((means, log_variances))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scaled_values_become_raw_ones() {
+        let stored = StoredScale {
+            factor: 0.5,
+            shift: 1.0,
+        };
+        // A raw mean of 5 and standard deviation of 4.
+        let values = |second| vec![2.0, second];
+        for (spread, second) in [(Spread::Std, 2.0_f32), (Spread::LogVariance, 4.0_f32.ln())] {
+            let (mean, log_variance) = moments(values(second), spread, stored).unwrap();
+            assert_eq!(mean, [5.0]);
+            assert!((log_variance[0] - 16.0_f32.ln()).abs() < 1e-6, "{spread:?}");
+        }
+        let (mean, log_variance) = moments(vec![2.0], Spread::None, stored).unwrap();
+        assert_eq!((mean, log_variance), (vec![5.0], vec![-30.0]));
+        // A deviation of zero, and one that cannot be.
+        let zero = moments(values(0.0), Spread::Std, stored).unwrap();
+        assert_eq!(zero.1, [-30.0]);
+        let refused = moments(values(-3.0), Spread::Std, stored).unwrap_err();
+        assert!(refused.contains("are these log-variances?"), "{refused}");
+    }
+}
