@@ -58,4 +58,7 @@ pub enum DiffusionError {
         "images with `{0}` channels have no colours to transform: leave colour transformations out"
     )]
     ColorChannels(i64),
+    /// An autoencoder refuses.
+    #[error(transparent)]
+    Network(#[from] patchwork_networks::NetworkError),
 }

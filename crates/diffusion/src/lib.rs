@@ -38,6 +38,8 @@ pub mod sampler;
 
 pub mod augment;
 
+pub mod autoencoder;
+
 pub use denoiser::{Conditioning, Denoiser};
 pub use ema::{Ema, EmaProfile};
 pub use error::DiffusionError;
