@@ -1,14 +1,16 @@
 //! What each kind of stage does: glue between settings, data sets, networks and metrics.
 //!
 //! [`run`] is what a worker calls; each stage is one module and one function from a job to an outcome.
-//! [`checkpoint`] converts checkpoints and looks into them; [`probe`] says what libtorch finds on this machine. No graph, no registry, no command line; mathematics and
+//! [`autoencoder`] trains a small autoencoder on a set of pixels; [`latents`] encodes such sets and decodes latents; [`checkpoint`] converts checkpoints and looks into them; [`probe`] says what libtorch finds on this machine. No graph, no registry, no command line; mathematics and
 //! formats belong to the crates below.
 
+pub mod autoencoder;
 pub mod checkpoint;
 mod device;
 mod evaluate;
 mod features;
 mod job;
+pub mod latents;
 mod neighbours;
 mod network;
 mod prepare;

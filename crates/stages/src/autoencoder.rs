@@ -1,0 +1,404 @@
+//! Training a small KL autoencoder on a set of pixels: crops by position, a checkpoint that training resumes from to the
+//! last bit, and the quality of reconstructions of images that training does not see.
+
+use std::io::Write;
+use std::path::Path;
+
+use patchwork_core::durable::DurableFile;
+use patchwork_core::{FileError, Seed};
+use patchwork_dataset::{
+    Channels, DatasetError, PatchRequest, PatchSize, PatchStream, ShardSet, Share,
+};
+use patchwork_diffusion::autoencoder::{
+    AutoencoderOptions, AutoencoderReport, AutoencoderStep, CosineRate, LossWeights, psnr,
+};
+use patchwork_diffusion::transfer::bring;
+use patchwork_diffusion::{AdamOptions, DiffusionError, to_pixels};
+use patchwork_networks::NetworkError;
+use patchwork_networks::autoencoder::{Autoencoder, AutoencoderConfig};
+use patchwork_networks::checkpoint::{read_safetensors, write_safetensors};
+use tch::{Device, Kind, Tensor};
+
+/// One image of so many is held out.
+const HELD_OUT: usize = 16;
+
+/// Why an autoencoder cannot be trained.
+#[derive(Debug, thiserror::Error)]
+pub enum AutoencoderError {
+    /// The set of pixels.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// The autoencoder or its files.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// A step, or a checkpoint of another training.
+    #[error(transparent)]
+    Diffusion(#[from] DiffusionError),
+    /// A setting that the data or the autoencoder cannot meet.
+    #[error("`{setting}` cannot be {value}: {problem}")]
+    Setting {
+        /// The key.
+        setting: &'static str,
+        /// Its value.
+        value: String,
+        /// Why not.
+        problem: String,
+    },
+}
+
+/// How an autoencoder is trained.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AutoencoderSettings {
+    /// The autoencoder.
+    pub config: AutoencoderConfig,
+    /// Side of the square crops in pixels: a multiple of the autoencoder's factor.
+    pub crop: usize,
+    /// Crops in a step.
+    pub batch_size: u64,
+    /// Steps of the whole training.
+    pub steps: u64,
+    /// The highest learning rate.
+    pub learning_rate: f64,
+    /// Steps over which the rate rises.
+    pub ramp_steps: u64,
+    /// From which weights, crops and noise are drawn.
+    pub seed: u64,
+}
+
+/// Reconstructions of the images that are held out.
+#[derive(Debug)]
+pub struct Reconstructions {
+    /// Peak signal-to-noise ratio in decibels, over all of them.
+    pub psnr: f64,
+    /// The first images, `[n, channels, height, width]`, u8.
+    pub images: Tensor,
+    /// What became of them, of the same shape.
+    pub reconstructions: Tensor,
+}
+
+/// An autoencoder in training on a set of pixels.
+pub struct AutoencoderTraining {
+    settings: AutoencoderSettings,
+    data: ShardSet,
+    /// The images that are trained on.
+    images: Vec<usize>,
+    held_out: Vec<usize>,
+    stream: PatchStream,
+    noise: Seed,
+    step: AutoencoderStep,
+    device: Device,
+}
+
+impl AutoencoderTraining {
+    /// Before the first step.
+    ///
+    /// # Errors
+    /// [`AutoencoderError`]: settings that contradict each other or the data.
+    pub fn new(
+        settings: AutoencoderSettings,
+        data: &ShardSet,
+        device: Device,
+    ) -> Result<Self, AutoencoderError> {
+        let config = &settings.config;
+        check(&settings, data)?;
+        let seed = Seed::new(settings.seed).derive("autoencoder");
+        let autoencoder = Autoencoder::new(config, device, seed.derive("weights").value())?;
+        autoencoder.check_size(data.height() as i64, data.width() as i64)?;
+        let (held_out, images): (Vec<usize>, Vec<usize>) =
+            (0..data.len()).partition(|image| image % HELD_OUT == HELD_OUT - 1);
+        let size = PatchSize {
+            height: data.height(),
+            width: data.width(),
+        };
+        let options = AutoencoderOptions {
+            loss: LossWeights::default(),
+            learning_rate: CosineRate {
+                rate: settings.learning_rate,
+                ramp_steps: settings.ramp_steps,
+                steps: settings.steps,
+                floor: 0.05,
+            },
+            adam: AdamOptions {
+                beta2: 0.99,
+                ..AdamOptions::default()
+            },
+            weight_decay: 0.01,
+            max_gradient_norm: 1.0,
+        };
+        Ok(Self {
+            stream: PatchStream::over(images.len(), size, seed, 0.5)
+                .with_corner_step(config.factor() as usize),
+            noise: seed.derive("noise"),
+            step: AutoencoderStep::new(autoencoder, options),
+            data: data.clone(),
+            images,
+            held_out,
+            settings,
+            device,
+        })
+    }
+
+    /// Steps made so far.
+    pub fn steps(&self) -> u64 {
+        self.step.steps()
+    }
+
+    /// The autoencoder as it stands.
+    pub fn autoencoder(&self) -> &Autoencoder {
+        self.step.autoencoder()
+    }
+
+    /// Makes the next step.
+    ///
+    /// # Determinism
+    /// On one machine with one number of threads, a function of the settings, the data and the number of the step.
+    pub fn step(&mut self) -> Result<AutoencoderReport, AutoencoderError> {
+        let first = self.steps() * self.settings.batch_size;
+        let size = PatchSize::square(self.settings.crop);
+        let positions = first..first + self.settings.batch_size;
+        let mut requests = self.stream.patches(positions, Share::WHOLE, size);
+        for request in &mut requests {
+            request.index = self.images[request.index];
+        }
+        let images = bring(&self.gather(&requests, size)?, self.device);
+        let noise = bring(&self.noise(), self.device);
+        Ok(self.step.step(&images, &noise)?)
+    }
+
+    /// `[batch_size, latent_channels, crop / factor, crop / factor]`, standard normal, of the next step.
+    fn noise(&self) -> Tensor {
+        let config = &self.settings.config;
+        let side = self.settings.crop as i64 / config.factor();
+        let shape = [
+            self.settings.batch_size as i64,
+            config.latent_channels,
+            side,
+            side,
+        ];
+        tch::manual_seed(self.noise.at(self.steps()).value().cast_signed());
+        Tensor::randn(shape, (Kind::Float, Device::Cpu))
+    }
+
+    fn gather(&self, requests: &[PatchRequest], size: PatchSize) -> Result<Tensor, DatasetError> {
+        let channels = self.data.channels();
+        let mut values = vec![0.0_f32; requests.len() * size.values(channels)];
+        self.data.gather(requests, size, &mut values)?;
+        let shape = [requests.len(), channels.count(), size.height, size.width];
+        Ok(Tensor::from_slice(&values).view(shape.map(|side| side as i64)))
+    }
+
+    /// Reconstructs the images that are held out, `at_once` at a time, and keeps the first `kept`.
+    pub fn reconstruct(
+        &self,
+        at_once: usize,
+        kept: usize,
+    ) -> Result<Reconstructions, AutoencoderError> {
+        let size = PatchSize {
+            height: self.data.height(),
+            width: self.data.width(),
+        };
+        let (mut images, mut reconstructions) = (Vec::new(), Vec::new());
+        for held_out in self.held_out.chunks(usize::max(at_once, 1)) {
+            let requests: Vec<PatchRequest> = held_out
+                .iter()
+                .map(|&index| PatchRequest {
+                    index,
+                    row: 0,
+                    column: 0,
+                    mirrored: false,
+                    position: 0,
+                })
+                .collect();
+            let originals = bring(&self.gather(&requests, size)?, self.device);
+            let autoencoder = self.autoencoder();
+            let count = held_out.len() as i64;
+            let latents = autoencoder.encode_batches(&originals, count)?.mean;
+            let decoded = autoencoder.decode_batches(&latents, count);
+            images.push(to_pixels(&originals).to_device(Device::Cpu));
+            reconstructions.push(to_pixels(&decoded).to_device(Device::Cpu));
+        }
+        let [images, reconstructions] =
+            [images, reconstructions].map(|parts| Tensor::cat(&parts, 0));
+        let kept = i64::min(kept as i64, images.size()[0]);
+        Ok(Reconstructions {
+            psnr: psnr(&images, &reconstructions),
+            images: images.narrow(0, 0, kept),
+            reconstructions: reconstructions.narrow(0, 0, kept),
+        })
+    }
+
+    /// Writes all that training resumes from, durably: the file is the old one or the new one, never in between.
+    pub fn save(&self, path: &Path) -> Result<(), AutoencoderError> {
+        let tensors: Vec<(String, Tensor)> = self.step.state().into_iter().collect();
+        let mut file = DurableFile::create(path).map_err(NetworkError::from)?;
+        write_safetensors(&tensors, &std::collections::BTreeMap::new(), |bytes| {
+            let written = file.write_all(bytes);
+            Ok(written.map_err(|source| FileError::new("write", path, source))?)
+        })?;
+        file.commit().map_err(NetworkError::from)?;
+        Ok(())
+    }
+
+    /// Resumes from a file of [`save`](Self::save).
+    ///
+    /// # Errors
+    /// [`AutoencoderError`]: unreadable, damaged, or of another autoencoder.
+    pub fn resume(&mut self, path: &Path) -> Result<(), AutoencoderError> {
+        Ok(self.step.load_state(&read_safetensors(path)?)?)
+    }
+}
+
+fn check(settings: &AutoencoderSettings, data: &ShardSet) -> Result<(), AutoencoderError> {
+    let config = &settings.config;
+    config.validate()?;
+    let refused = |setting, value: String, problem: String| {
+        Err(AutoencoderError::Setting {
+            setting,
+            value,
+            problem,
+        })
+    };
+    let factor = config.factor() as usize;
+    let most = usize::min(data.height(), data.width());
+    if settings.crop == 0 || !settings.crop.is_multiple_of(factor) || settings.crop > most {
+        let problem = format!("crops are multiples of {factor} pixels, and at most {most}");
+        return refused("crop", settings.crop.to_string(), problem);
+    }
+    let channels = data.channels();
+    if [config.in_channels, config.out_channels] != [channels.count() as i64; 2] {
+        let problem = format!("the images have {} channels", channels.count());
+        return refused("in_channels", config.in_channels.to_string(), problem);
+    }
+    if data.len() < HELD_OUT {
+        let problem = format!(
+            "one image of {HELD_OUT} is held out, and there are {}",
+            data.len()
+        );
+        return refused("source", "so small".to_owned(), problem);
+    }
+    if settings.batch_size == 0 || settings.steps == 0 {
+        let value = u64::min(settings.batch_size, settings.steps).to_string();
+        return refused(
+            "batch_size",
+            value,
+            "`batch_size` and `steps` are above 0".to_owned(),
+        );
+    }
+    debug_assert!(channels == Channels::Rgb || channels == Channels::Grey);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use patchwork_dataset::{Row, ShardSetWriter, ShardSpec};
+
+    use super::*;
+    use crate::train::GENERATOR;
+
+    const SIDE: usize = 24;
+
+    fn data(folder: &Path) -> ShardSet {
+        let spec = ShardSpec {
+            width: SIDE,
+            height: SIDE,
+            channels: Channels::Rgb,
+            images_per_shard: 64,
+            class_names: Vec::new(),
+            metadata: BTreeMap::new(),
+        };
+        let rows = (0..40_u32).map(|image| Row {
+            key: format!("{image}"),
+            label: None,
+            pixels: (0..SIDE * SIDE * 3)
+                .map(|value| {
+                    let (place, channel) = (value / 3, value % 3);
+                    let (row, column) = (place / SIDE, place % SIDE);
+                    let wave = (row as f64 * 0.2 + f64::from(image)).sin()
+                        + (column as f64 * 0.3 + channel as f64).cos();
+                    (128.0 + 60.0 * wave) as u8
+                })
+                .collect(),
+            source_width: SIDE as u16,
+            source_height: SIDE as u16,
+        });
+        let mut writer = ShardSetWriter::open(folder, spec).unwrap();
+        writer.write_shard(rows.collect(), Vec::new()).unwrap();
+        writer.finish().unwrap();
+        ShardSet::open(folder).unwrap()
+    }
+
+    fn settings() -> AutoencoderSettings {
+        AutoencoderSettings {
+            config: AutoencoderConfig {
+                block_out_channels: vec![8, 16],
+                norm_num_groups: 4,
+                ..AutoencoderConfig::default()
+            },
+            crop: 8,
+            batch_size: 8,
+            steps: 40,
+            learning_rate: 4e-3,
+            ramp_steps: 5,
+            seed: 3,
+        }
+    }
+
+    #[test]
+    fn a_training_that_is_resumed_writes_the_same_autoencoder() {
+        let _guard = GENERATOR.lock().unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let data = data(&root.path().join("set"));
+        let fresh = || AutoencoderTraining::new(settings(), &data, Device::Cpu).unwrap();
+        let checkpoint = root.path().join("checkpoint.safetensors");
+        let mut whole = fresh();
+        let before = whole.reconstruct(2, 1).unwrap();
+        while whole.steps() < 40 {
+            if whole.steps() == 17 {
+                whole.save(&checkpoint).unwrap();
+            }
+            assert!(whole.step().unwrap().loss.is_finite());
+        }
+        let after = whole.reconstruct(2, 1).unwrap();
+        assert!(
+            after.psnr > before.psnr + 2.0,
+            "{} then {} dB",
+            before.psnr,
+            after.psnr
+        );
+        assert_eq!(after.images.size(), [1, 3, SIDE as i64, SIDE as i64]);
+
+        let mut resumed = fresh();
+        resumed.resume(&checkpoint).unwrap();
+        assert_eq!(resumed.steps(), 17);
+        while resumed.steps() < 40 {
+            resumed.step().unwrap();
+        }
+        let [one, other] =
+            [&whole, &resumed].map(|training| training.autoencoder().to_diffusers_files().unwrap());
+        assert!(one == other);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_by_its_key() {
+        let _guard = GENERATOR.lock().unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let data = data(root.path());
+        let refused = |settings| {
+            let error = AutoencoderTraining::new(settings, &data, Device::Cpu);
+            error.err().unwrap().to_string()
+        };
+        for crop in [0, 9, 32] {
+            let message = refused(AutoencoderSettings { crop, ..settings() });
+            assert!(message.contains("`crop`"), "{message}");
+        }
+        let mut grey = settings();
+        grey.config.in_channels = 1;
+        assert!(refused(grey).contains("`in_channels`"));
+        let mut deep = settings();
+        deep.config.block_out_channels = vec![8; 5];
+        deep.crop = 16;
+        assert!(refused(deep).contains("multiples of 16"));
+    }
+}

@@ -1,0 +1,358 @@
+//! Between sets of pixels and sets of latents.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use patchwork_core::Digest;
+use patchwork_dataset::latents::{LatentSpec, PixelRange};
+use patchwork_dataset::{DatasetError, KeyReader, Progress, Row, ShardSet, ShardSetWriter};
+use patchwork_diffusion::to_pixels;
+use patchwork_diffusion::transfer::bring;
+use patchwork_networks::NetworkError;
+use patchwork_networks::autoencoder::{Autoencoder, Part, Posterior, Tiling};
+use tch::{Kind, Tensor};
+
+/// The most images in a shard of latents where nothing is said.
+const USUAL_IMAGES: usize = 4096;
+
+/// Why a set cannot be encoded.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    /// The set of pixels or of latents.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// The autoencoder.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// Images of one channel for an autoencoder of three, or the like.
+    #[error("the images have {images} channels, and the autoencoder encodes {autoencoder}")]
+    Channels {
+        /// Of the images.
+        images: i64,
+        /// Of the autoencoder.
+        autoencoder: i64,
+    },
+}
+
+/// How a set is encoded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EncodeOptions {
+    /// The range of pixels that the autoencoder was trained on.
+    pub pixel_range: PixelRange,
+    /// The most images in a shard; none for 4096, or as many as fit.
+    pub images_per_shard: Option<usize>,
+    /// Images that are encoded at once. On the CPU the latents do not depend on it.
+    pub at_once: i64,
+}
+
+/// Encodes every image of a set, in float32, going on where an earlier call for the same set and autoencoder was
+/// broken off. Returns the number of images.
+///
+/// # Errors
+/// [`EncodeError`]; [`DatasetError::Interrupted`] when `progress` says so.
+pub fn encode_set(
+    autoencoder: &Autoencoder,
+    pixels_folder: &Path,
+    folder: &Path,
+    options: &EncodeOptions,
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<u64, EncodeError> {
+    let pixels = ShardSet::open(pixels_folder)?;
+    let spec = spec(autoencoder, pixels_folder, &pixels, options)?;
+    let per_shard = spec.images_per_shard;
+    let mut writer = ShardSetWriter::open(folder, spec.clone())?;
+    let mut keys = KeyReader::new(pixels_folder, &pixels);
+    let mut next = writer.images() as usize;
+    while next < pixels.len() {
+        let end = usize::min(next + per_shard, pixels.len());
+        let mut rows: Vec<Row> = Vec::with_capacity(end - next);
+        while next < end {
+            let done = Progress {
+                done: next as u64,
+                total: pixels.len() as u64,
+                rejected: 0,
+            };
+            if progress(done).is_break() {
+                return Err(DatasetError::Interrupted.into());
+            }
+            let count = usize::min(options.at_once as usize, end - next);
+            let images = images(&pixels, next..next + count, options.pixel_range);
+            let images = bring(&images, autoencoder.device());
+            let posterior = autoencoder.encode_batches(&images, options.at_once)?;
+            for (row, image) in (next..next + count).enumerate() {
+                let (mean, log_variance) = values(&posterior, row as i64);
+                let (key, label) = (keys.key(image)?, pixels.label(image));
+                rows.push(spec.row(key, label, &mean, &log_variance)?);
+            }
+            next += count;
+        }
+        writer.write_shard(rows, Vec::new())?;
+    }
+    let images = writer.images();
+    writer.finish()?;
+    Ok(images)
+}
+
+fn spec(
+    autoencoder: &Autoencoder,
+    pixels_folder: &Path,
+    pixels: &ShardSet,
+    options: &EncodeOptions,
+) -> Result<LatentSpec, EncodeError> {
+    let config = autoencoder.config();
+    let (width, height) = (pixels.width() as i64, pixels.height() as i64);
+    autoencoder.check_size(height, width)?;
+    let channels = pixels.channels().count() as i64;
+    if channels != config.in_channels {
+        return Err(EncodeError::Channels {
+            images: channels,
+            autoencoder: config.in_channels,
+        });
+    }
+    let index = pixels_folder.join(patchwork_dataset::shards::INDEX_FILE);
+    let images = Digest::of_file(&index).map_err(DatasetError::from)?;
+    let precision = if autoencoder.device().is_cuda() {
+        "float32, CUDA"
+    } else {
+        "float32"
+    };
+    let mut spec = LatentSpec {
+        width: (width / config.factor()) as usize,
+        height: (height / config.factor()) as usize,
+        channels: config.latent_channels as usize,
+        factor: config.factor() as usize,
+        images_per_shard: 1,
+        class_names: pixels.class_names().to_vec(),
+        pixel_range: options.pixel_range,
+        scaling_factor: config.scaling_factor,
+        shift_factor: config.shift_factor.unwrap_or(0.0),
+        encoder: Some(autoencoder.digest(Part::Encoder)?),
+        metadata: BTreeMap::from([
+            ("images".to_owned(), images.to_string()),
+            ("precision".to_owned(), precision.to_owned()),
+        ]),
+    };
+    spec.images_per_shard = options
+        .images_per_shard
+        .unwrap_or_else(|| usize::min(USUAL_IMAGES, spec.most_images_per_shard()));
+    Ok(spec)
+}
+
+/// `[images, channels, height, width]`, f32 in the range that is asked for, on the CPU.
+fn images(pixels: &ShardSet, images: std::ops::Range<usize>, range: PixelRange) -> Tensor {
+    let shape = [
+        images.len() as i64,
+        pixels.height() as i64,
+        pixels.width() as i64,
+        pixels.channels().count() as i64,
+    ];
+    let bytes: Vec<u8> = images
+        .flat_map(|image| pixels.pixels(image))
+        .copied()
+        .collect();
+    let values = Tensor::from_slice(&bytes)
+        .view(shape)
+        .permute([0, 3, 1, 2])
+        .to_kind(Kind::Float);
+    match range {
+        PixelRange::Signed => values / 127.5 - 1.0,
+        PixelRange::Unsigned => values / 255.0,
+    }
+}
+
+/// Mean and log-variance of one image of a batch.
+fn values(posterior: &Posterior, row: i64) -> (Vec<f32>, Vec<f32>) {
+    let of = |moment: &Tensor| {
+        let flat = moment.get(row).to_device(tch::Device::Cpu).reshape([-1]);
+        Vec::try_from(flat).expect("a one-dimensional f32 tensor is a vector")
+    };
+    (of(&posterior.mean), of(&posterior.log_variance))
+}
+
+/// How latents are decoded, whatever the batch that they were made in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecodeOptions {
+    /// The range of pixels that the decoder makes.
+    pub pixel_range: PixelRange,
+    /// Images that are decoded at once. On the CPU they do not depend on it.
+    pub at_once: i64,
+    /// Cuts latents into tiles, where an image does not fit into memory.
+    pub tiling: Option<Tiling>,
+}
+
+/// The images of raw latents, as bytes.
+///
+/// # Shapes
+/// - `latents`: `[n, latent_channels, h, w]`, f32, raw, on the autoencoder's device
+/// - returns `[n, out_channels, h × factor, w × factor]`, u8
+pub fn decode(autoencoder: &Autoencoder, latents: &Tensor, options: &DecodeOptions) -> Tensor {
+    let images = match options.tiling {
+        Some(tiling) => autoencoder.decode_tiled(latents, tiling),
+        None => autoencoder.decode_batches(latents, options.at_once),
+    };
+    match options.pixel_range {
+        PixelRange::Signed => to_pixels(&images),
+        PixelRange::Unsigned => to_pixels(&(images * 2.0 - 1.0)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use patchwork_dataset::{Channels, LatentSet, ShardSpec};
+    use patchwork_diffusion::autoencoder::psnr;
+    use patchwork_networks::autoencoder::AutoencoderConfig;
+    use tch::Device;
+
+    use super::*;
+
+    const IMAGES: usize = 7;
+
+    fn autoencoder() -> Autoencoder {
+        let _guard = crate::train::GENERATOR.lock().unwrap();
+        let config = AutoencoderConfig {
+            block_out_channels: vec![8, 16, 16],
+            norm_num_groups: 4,
+            ..AutoencoderConfig::default()
+        };
+        Autoencoder::new(&config, Device::Cpu, 5).unwrap()
+    }
+
+    /// Images of 16 × 24 pixels with smooth colours.
+    fn write_pixels(folder: &Path) {
+        let spec = ShardSpec {
+            width: 24,
+            height: 16,
+            channels: Channels::Rgb,
+            images_per_shard: 4,
+            class_names: vec!["one".to_owned()],
+            metadata: BTreeMap::new(),
+        };
+        let mut writer = ShardSetWriter::open(folder, spec).unwrap();
+        let rows: Vec<Row> = (0..IMAGES)
+            .map(|image| Row {
+                key: format!("image {image}"),
+                label: (image % 2 == 0).then_some(0),
+                pixels: (0..24 * 16 * 3)
+                    .map(|value| ((value * (image + 3)) % 253) as u8)
+                    .collect(),
+                source_width: 24,
+                source_height: 16,
+            })
+            .collect();
+        for shard in rows.chunks(4) {
+            writer.write_shard(shard.to_vec(), Vec::new()).unwrap();
+        }
+        writer.finish().unwrap();
+    }
+
+    #[test]
+    fn an_interrupted_encoding_ends_as_an_undisturbed_one() {
+        let root = tempfile::tempdir().unwrap();
+        let [pixels, whole, broken] =
+            ["pixels", "whole", "broken"].map(|name| root.path().join(name));
+        write_pixels(&pixels);
+        let autoencoder = autoencoder();
+        let encode = |folder: &Path, at_once, images: u64| {
+            let options = EncodeOptions {
+                pixel_range: PixelRange::Signed,
+                images_per_shard: Some(2),
+                at_once,
+            };
+            encode_set(&autoencoder, &pixels, folder, &options, &mut |progress| {
+                if progress.done < images {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            })
+        };
+        assert_eq!(encode(&whole, 2, 99).unwrap(), IMAGES as u64);
+        assert!(encode(&broken, 1, 5).is_err());
+        assert!(broken.join("shard-00001.parquet").exists());
+        assert!(!broken.join("index.parquet").exists());
+        encode(&broken, 2, 99).unwrap();
+        for file in [
+            "shard-00000",
+            "shard-00001",
+            "shard-00002",
+            "shard-00003",
+            "index",
+        ] {
+            let file = format!("{file}.parquet");
+            let [one, other] =
+                [&whole, &broken].map(|folder| std::fs::read(folder.join(&file)).unwrap());
+            assert!(one == other, "{file}");
+        }
+        let latents = LatentSet::open(&whole).unwrap();
+        assert_eq!((latents.spec().width, latents.spec().height), (6, 4));
+        assert_eq!((latents.label(0), latents.label(1)), (Some(0), None));
+        let digest = autoencoder.digest(Part::Encoder).unwrap();
+        assert_eq!(latents.spec().encoder, Some(digest));
+    }
+
+    #[test]
+    fn stored_latents_decode_as_exact_ones_do() {
+        let root = tempfile::tempdir().unwrap();
+        let [pixels, folder] = ["pixels", "latents"].map(|name| root.path().join(name));
+        write_pixels(&pixels);
+        let autoencoder = autoencoder();
+        for pixel_range in [PixelRange::Signed, PixelRange::Unsigned] {
+            let options = EncodeOptions {
+                pixel_range,
+                images_per_shard: None,
+                at_once: 3,
+            };
+            let folder = folder.join(pixel_range.name());
+            let mut never = |_| ControlFlow::Continue(());
+            encode_set(&autoencoder, &pixels, &folder, &options, &mut never).unwrap();
+            let set = ShardSet::open(&pixels).unwrap();
+            let exact = images(&set, 0..IMAGES, pixel_range);
+            let exact = autoencoder.encode_batches(&exact, 8).unwrap();
+            let latents = LatentSet::open(&folder).unwrap();
+            let stored: Vec<f32> = (0..IMAGES)
+                .flat_map(|image| latents.moments(image).0)
+                .collect();
+            let stored = Tensor::from_slice(&stored).view(exact.mean.size().as_slice());
+            let difference = (&stored - &exact.mean).abs().max().double_value(&[]);
+            assert!(difference > 0.0 && difference < 2e-3, "{difference}");
+            let decode = |latents: &Tensor, tiling| {
+                let options = DecodeOptions {
+                    pixel_range,
+                    at_once: 4,
+                    tiling,
+                };
+                decode(&autoencoder, latents, &options)
+            };
+            let [exact, stored] = [&exact.mean, &stored].map(|latents| decode(latents, None));
+            assert_eq!(exact.size(), [IMAGES as i64, 3, 16, 24]);
+            assert!(psnr(&exact, &stored) > 50.0);
+        }
+        let small = Autoencoder::new(
+            &AutoencoderConfig {
+                in_channels: 1,
+                out_channels: 1,
+                norm_num_groups: 8,
+                ..AutoencoderConfig::default()
+            },
+            Device::Cpu,
+            0,
+        )
+        .unwrap();
+        let options = EncodeOptions {
+            pixel_range: PixelRange::Signed,
+            images_per_shard: None,
+            at_once: 1,
+        };
+        let refused = encode_set(&small, &pixels, &folder, &options, &mut |_| {
+            ControlFlow::Continue(())
+        });
+        assert!(matches!(
+            refused,
+            Err(EncodeError::Channels {
+                images: 3,
+                autoencoder: 1
+            })
+        ));
+    }
+}
