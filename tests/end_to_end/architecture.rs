@@ -20,6 +20,7 @@ const CRATES: &[&str] = &[
     "pipeline",
     "planner",
     "plot",
+    "preparation",
     "stages",
     "tensorboard",
     "weights",
@@ -59,9 +60,12 @@ fn dependencies(name: &str) -> BTreeSet<String> {
 fn crates_know_only_what_they_may() {
     let allowed: &[(&str, &[&str])] = &[
         ("clap", &[]),
-        ("sqlx", &["registry", "pipeline", "planner", "stages"]),
-        ("parquet", &["dataset", "planner", "stages"]),
-        ("polars", &["dataset", "planner", "stages"]),
+        (
+            "sqlx",
+            &["registry", "pipeline", "planner", "preparation", "stages"],
+        ),
+        ("parquet", &["dataset", "planner", "preparation", "stages"]),
+        ("polars", &["dataset", "planner", "preparation", "stages"]),
         (
             "tch",
             &[
@@ -77,7 +81,7 @@ fn crates_know_only_what_they_may() {
         ("patchwork-collectives", &["collectives", "stages"]),
         (
             "patchwork-registry",
-            &["registry", "pipeline", "planner", "stages"],
+            &["registry", "pipeline", "planner", "preparation", "stages"],
         ),
     ];
     for name in CRATES {
@@ -104,5 +108,6 @@ fn only_the_worker_loads_libtorch() {
         bytes.windows(library.len()).any(|window| window == library)
     };
     assert!(!loads_libtorch(env!("CARGO_BIN_EXE_patchwork")));
+    assert!(!loads_libtorch(env!("CARGO_BIN_EXE_patchwork-prepare")));
     assert!(loads_libtorch(env!("CARGO_BIN_EXE_patchwork-worker")));
 }

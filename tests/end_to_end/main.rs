@@ -27,5 +27,6 @@ mod resume;
 mod sampling;
 mod shapes;
 mod smoke;
+mod sources;
 mod standalone;
 mod training;

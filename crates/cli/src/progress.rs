@@ -104,6 +104,9 @@ fn ended(result: &StageResult) -> String {
     if result.duration > Duration::ZERO {
         text = format!("{text} in {}", duration(result.duration));
     }
+    if let Some(report) = report(result) {
+        text = format!("{text}: {report}");
+    }
     for (position, cause) in result.error.iter().enumerate() {
         text.push_str(match (position, result.status) {
             (0, StageStatus::Interrupted) => "\n  ",
@@ -116,6 +119,11 @@ fn ended(result: &StageResult) -> String {
         text = format!("{text}\n  log: {}", result.log.display());
     }
     text
+}
+
+/// What a finished stage did, in one line.
+fn report(result: &StageResult) -> Option<&str> {
+    result.outcome.as_ref()?.summary.get("report")?.as_str()
 }
 
 /// What is said in the same words on a terminal and elsewhere.

@@ -1,9 +1,11 @@
 //! The worker program beside this one, and whether it can start.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use patchwork_terms::Kind;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -15,6 +17,9 @@ pub(crate) const LIBTORCH_VERSION: &str = "2.11.0";
 
 /// The worker's file name, without the platform's ending for programs.
 const NAME: &str = "patchwork-worker";
+
+/// The file name of the program for prepare stages, which does without libtorch.
+const PREPARE_NAME: &str = "patchwork-prepare";
 
 /// What libtorch finds on this machine.
 #[derive(Debug, Deserialize)]
@@ -37,6 +42,17 @@ pub(crate) fn path() -> Result<PathBuf, CliError> {
     } else {
         Err(CliError::NoWorker { path })
     }
+}
+
+/// The programs of kinds of stages that have one of their own, beside the running program; where one is missing, the
+/// worker does its stages too.
+pub(crate) fn own_programs() -> Result<BTreeMap<String, PathBuf>, CliError> {
+    let own = std::env::current_exe().map_err(CliError::Program)?;
+    let path = own
+        .with_file_name(PREPARE_NAME)
+        .with_extension(std::env::consts::EXE_EXTENSION);
+    let kind = Kind::Prepare.to_string();
+    Ok(path.is_file().then_some((kind, path)).into_iter().collect())
 }
 
 /// Starts the worker once, to have what keeps it from starting told before any stage is tried.

@@ -70,6 +70,16 @@ pub enum DatasetError {
         /// What is wrong.
         problem: String,
     },
+    /// A file holds something that is not read.
+    #[error("`{}` cannot be used: {problem}\nhint: {hint}", path.display())]
+    NotSupported {
+        /// The file.
+        path: PathBuf,
+        /// What it holds.
+        problem: String,
+        /// What to do.
+        hint: String,
+    },
     /// Nothing is where the source should be.
     #[error("there is no source `{}`: nothing is at that path", path.display())]
     MissingSource {

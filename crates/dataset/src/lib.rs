@@ -31,7 +31,7 @@ pub use error::DatasetError;
 pub use latents::{LatentSet, LatentSpec};
 pub use loader::{Fetched, PatchRequest, PatchSize, PatchStream, Prefetch, ShardSet, Share};
 pub use order::Order;
-pub use prepare::{PrepareSettings, Progress, Summary, prepare};
+pub use prepare::{DepthSeen, PrepareSettings, Progress, Summary, prepare};
 pub use shards::{
     Channels, Fault, KeyReader, Rejected, Row, ShardSetWriter, ShardSpec, Verified, verify,
 };

@@ -4,10 +4,11 @@
 //! attempts give the same files. In memory lie two shards, one of them being written, the files of a few images, and the images that are being
 //! decoded, which wait for each other at a gate when they are large.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::{ControlFlow, Range};
 use std::panic::resume_unwind;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread::{Scope, ScopedJoinHandle};
 
 use patchwork_core::Digest;
@@ -16,7 +17,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::Serialize;
 
 use crate::compose::{compose, compose_grey};
-use crate::decode::{MemoryGate, decode, orientation};
+use crate::decode::{FULL_DEPTH, MemoryGate, decode_with_depth, orientation};
 use crate::error::DatasetError;
 use crate::shards::{Channels, Rejected, Row, ShardSetWriter, ShardSpec};
 use crate::source::{Payload, RawImage, Rejection, Source};
@@ -52,6 +53,8 @@ pub struct PrepareSettings {
     pub max_rejected: f64,
     /// Whether each image is followed by its mirror image.
     pub mirror: bool,
+    /// How many bits of 16-bit samples are used, from the lowest, in 8..=16.
+    pub depth: u32,
 }
 
 /// How far the work has come, in images of the source.
@@ -78,10 +81,32 @@ pub struct Summary {
     pub rejected: u64,
     /// The names of the classes, by label.
     pub class_names: Vec<String>,
+    /// Images of the source that were taken, by class.
+    pub class_counts: Vec<u64>,
     /// Digest of the source.
     pub source_digest: Digest,
     /// The credit that the licence of the images asks for.
     pub credit: Option<String>,
+    /// The 16-bit samples of the images that this attempt has read.
+    #[serde(skip)]
+    pub depth: DepthSeen,
+}
+
+/// What was seen of 16-bit samples.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DepthSeen {
+    /// Images that have them.
+    pub images: u64,
+    /// The largest of them.
+    pub largest: u16,
+}
+
+impl DepthSeen {
+    /// The bits that the largest sample takes, where that is fewer than `depth` and half of the range or more is unused.
+    pub fn unused(&self, depth: u32) -> Option<u32> {
+        let bits = u32::max(8, u16::BITS - self.largest.leading_zeros());
+        (self.images > 0 && bits < depth).then_some(bits)
+    }
 }
 
 /// Makes a set of shards from a source in `folder`, going on where an earlier attempt stopped.
@@ -112,11 +137,15 @@ pub fn prepare(
             ),
         });
     }
-    let gate = MemoryGate::new(for_threads(&pool, DECODER_BYTES, DECODER_BYTES_A_THREAD));
+    let shared = Shared {
+        gate: MemoryGate::new(for_threads(&pool, DECODER_BYTES, DECODER_BYTES_A_THREAD)),
+        deep_images: AtomicU64::new(0),
+        largest_sample: AtomicU32::new(0),
+    };
     let writer = ShardSetWriter::open(folder, spec(settings, source))?;
     let shards_reused = writer.complete_shards();
     let writer = std::thread::scope(|scope| {
-        make_shards(settings, source, &gate, &pool, writer, scope, progress)
+        make_shards(settings, source, &shared, &pool, writer, scope, progress)
     })?;
 
     let summary = Summary {
@@ -125,18 +154,50 @@ pub fn prepare(
         shards_reused,
         rejected: writer.rejected().len() as u64,
         class_names: source.class_names().to_vec(),
+        class_counts: class_counts(source, writer.rejected()),
         source_digest: source.digest(),
         credit: source.credit().map(str::to_owned),
+        depth: DepthSeen {
+            images: shared.deep_images.into_inner(),
+            largest: shared.largest_sample.into_inner() as u16,
+        },
     };
     pool.install(|| writer.finish())?;
     Ok(summary)
+}
+
+/// What the threads share.
+struct Shared {
+    gate: MemoryGate,
+    deep_images: AtomicU64,
+    largest_sample: AtomicU32,
+}
+
+/// How many images of each class are not among the rejected ones.
+fn class_counts(source: &dyn Source, rejected: &[Rejected]) -> Vec<u64> {
+    let mut counts = crate::source::class_counts(source);
+    let mut without: HashMap<&str, u64> = HashMap::new();
+    for image in rejected {
+        *without.entry(image.key.as_str()).or_default() += 1;
+    }
+    for entry in (0..source.len()).map(|index| source.entry(index)) {
+        // Of files of one name, which have one class, as many are left as were not rejected.
+        if let Some(label) = entry.label
+            && let Some(more) = without.get_mut(entry.key)
+            && *more > 0
+        {
+            *more -= 1;
+            counts[label as usize] -= 1;
+        }
+    }
+    counts
 }
 
 /// Makes the shards that `writer` lacks, each while the one before it is written by a thread of its own.
 fn make_shards<'scope>(
     settings: &PrepareSettings,
     source: &dyn Source,
-    gate: &MemoryGate,
+    shared: &Shared,
     pool: &ThreadPool,
     writer: ShardSetWriter,
     scope: &'scope Scope<'scope, '_>,
@@ -167,7 +228,7 @@ fn make_shards<'scope>(
         let made = make_shard(
             settings,
             source,
-            gate,
+            shared,
             pool,
             start..end,
             &mut |done, rejected| {
@@ -230,6 +291,9 @@ fn spec(settings: &PrepareSettings, source: &dyn Source) -> ShardSpec {
     if settings.exif_orientation {
         metadata.insert("exif_orientation".to_owned(), "true".to_owned());
     }
+    if settings.depth != FULL_DEPTH {
+        metadata.insert("depth".to_owned(), settings.depth.to_string());
+    }
     if let Some(credit) = source.credit() {
         metadata.insert("credit".to_owned(), credit.to_owned());
     }
@@ -248,7 +312,7 @@ fn spec(settings: &PrepareSettings, source: &dyn Source) -> ShardSpec {
 fn make_shard(
     settings: &PrepareSettings,
     source: &dyn Source,
-    gate: &MemoryGate,
+    shared: &Shared,
     pool: &ThreadPool,
     range: Range<usize>,
     report: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
@@ -263,7 +327,9 @@ fn make_shard(
                 .fetch(start..end)?
                 .into_par_iter()
                 .enumerate()
-                .map(|(offset, payload)| make_row(settings, source, gate, start + offset, payload?))
+                .map(|(offset, payload)| {
+                    make_row(settings, source, shared, start + offset, payload?)
+                })
                 .collect())
         });
         for (index, made) in (start..end).zip(made?) {
@@ -306,12 +372,12 @@ fn end_of_chunk(source: &dyn Source, start: usize, end: usize, most: u64) -> usi
 fn make_row(
     settings: &PrepareSettings,
     source: &dyn Source,
-    gate: &MemoryGate,
+    shared: &Shared,
     index: usize,
     payload: Payload<'_>,
 ) -> Result<Row, Rejection> {
     let entry = source.entry(index);
-    let raw = to_pixels(settings, gate, payload)?;
+    let raw = to_pixels(settings, shared, payload)?;
     let (width, height) = (raw.width(), raw.height());
     let composed = match settings.channels {
         Channels::Rgb => compose(raw, settings.background),
@@ -334,14 +400,18 @@ fn make_row(
 
 fn to_pixels(
     settings: &PrepareSettings,
-    gate: &MemoryGate,
+    shared: &Shared,
     payload: Payload<'_>,
 ) -> Result<RawImage, Rejection> {
     let bytes = match payload {
         Payload::Pixels(image) => return Ok(image),
         Payload::File(bytes) => bytes,
     };
-    let image = decode(&bytes, gate)?;
+    let image = decode_with_depth(&bytes, &shared.gate, settings.depth)?;
+    if let Some(largest) = image.largest_sample() {
+        shared.deep_images.fetch_add(1, Ordering::Relaxed);
+        (shared.largest_sample).fetch_max(largest.into(), Ordering::Relaxed);
+    }
     let turned = settings.exif_orientation.then(|| orientation(&bytes));
     Ok(match turned.flatten() {
         Some(orientation) => orientation.apply(&image),

@@ -4,7 +4,7 @@
 use std::ops::{ControlFlow, Range};
 
 use patchwork_core::Digest;
-use patchwork_dataset::source::{Entry, Fetched, Payload, PixelFormat, RawImage};
+use patchwork_dataset::source::{Account, Entry, Fetched, Payload, PixelFormat, RawImage};
 use patchwork_dataset::transform::{Size, Transform};
 use patchwork_dataset::{Channels, DatasetError, PrepareSettings, ShardSet, Source, prepare};
 
@@ -15,6 +15,7 @@ const LIMIT: u64 = 1 << 30;
 /// Images made as they are asked for; all of them together do not fit the limit.
 struct Endless {
     keys: Vec<String>,
+    account: Account,
 }
 
 impl Source for Endless {
@@ -56,6 +57,10 @@ impl Source for Endless {
     fn credit(&self) -> Option<&str> {
         None
     }
+
+    fn account(&self) -> &Account {
+        &self.account
+    }
 }
 
 #[test]
@@ -65,6 +70,7 @@ fn a_set_larger_than_the_limit_is_prepared_within_it() {
     let folder = tempfile::tempdir().unwrap();
     let source = Endless {
         keys: (0..IMAGES).map(|index| format!("{index:06}")).collect(),
+        account: Account::default(),
     };
     let settings = PrepareSettings {
         size: Size::square(SIDE),
@@ -75,6 +81,7 @@ fn a_set_larger_than_the_limit_is_prepared_within_it() {
         images_per_shard: 10_000,
         max_rejected: 0.0,
         mirror: false,
+        depth: 16,
     };
     let out = folder.path().join("set");
     let go_on = &mut |_| ControlFlow::Continue(());

@@ -31,6 +31,7 @@ const SETTINGS: PrepareSettings = PrepareSettings {
     images_per_shard: 50,
     max_rejected: 0.001,
     mirror: false,
+    depth: 16,
 };
 
 fn emoji() -> Box<dyn Source> {
@@ -160,6 +161,7 @@ fn another_reader_sees_the_bytes_that_the_mapped_path_sees() {
     let folder = tempfile::tempdir().unwrap();
     let settings = PrepareSettings {
         mirror: true,
+        depth: 16,
         ..SETTINGS
     };
     run(&settings, &*source, folder.path(), 2).unwrap();

@@ -4,7 +4,7 @@
 //! Read as data, with a bound on every length. Written uncompressed, in float64, with no times in it.
 
 use std::fs::File;
-use std::io::{BufReader, Cursor, Read, Write};
+use std::io::{BufReader, Cursor, Read, Seek, Write};
 use std::path::Path;
 
 use patchwork_core::FileError;
@@ -28,14 +28,21 @@ const MAGIC: &[u8] = b"\x93NUMPY";
 /// `count` is how many images they are of; where nobody knows, the covariance is taken to have full rank.
 ///
 /// # Errors
-/// [`MetricsError::Statistics`] names what is wrong with the file; [`MetricsError::NotCovariance`] and
-/// [`MetricsError::NotFinite`] what is wrong with the numbers.
+/// [`MetricsError::Statistics`] names the file and what is wrong with it or with its numbers.
 pub fn read(path: &Path, count: Option<i64>) -> Result<Gaussian, MetricsError> {
     let refused = |reason: String| MetricsError::Statistics {
         path: path.to_owned(),
         reason,
     };
-    let file = File::open(path).map_err(|source| FileError::new("read", path, source))?;
+    let mut file = File::open(path).map_err(|source| FileError::new("read", path, source))?;
+    if let Some(kind) =
+        other_kind(&mut file).map_err(|error| FileError::new("read", path, error))?
+    {
+        return Err(refused(format!(
+            "it is no `.npz` file but {kind}\n\
+             hint: write its mean and covariance with `numpy.savez(\"statistics.npz\", mu=mu, sigma=sigma)`"
+        )));
+    }
     let mut archive = ZipArchive::new(BufReader::new(file))
         .map_err(|error| refused(format!("it is no `.npz` file: {error}")))?;
     let mean = array(&mut archive, "mu").map_err(refused)?;
@@ -57,16 +64,49 @@ pub fn read(path: &Path, count: Option<i64>) -> Result<Gaussian, MetricsError> {
     }
     let mean = Tensor::from_slice(&mean.values);
     let covariance = Tensor::from_slice(&covariance.values).view([dimension, dimension]);
-    Gaussian::new(&mean, &covariance, count.unwrap_or(dimension + 1))
+    let gaussian = Gaussian::new(&mean, &covariance, count.unwrap_or(dimension + 1))
+        .map_err(|error| refused(error.to_string()))?;
+    if !is_positive(gaussian.covariance()) {
+        return Err(refused(
+            "`sigma` is no covariance: it has negative variances".to_owned(),
+        ));
+    }
+    Ok(gaussian)
+}
+
+/// What a file is that is no archive: other programs keep statistics in other ways.
+fn other_kind(file: &mut File) -> std::io::Result<Option<&'static str>> {
+    let mut head = Vec::new();
+    Read::by_ref(file).take(6).read_to_end(&mut head)?;
+    file.rewind()?;
+    Ok(match head[..] {
+        [0x80, 2..=5, ..] => Some("a pickle, as EDM2 keeps its statistics"),
+        _ if head == MAGIC => Some("a single array of NumPy"),
+        _ => None,
+    })
+}
+
+/// Whether a symmetric matrix has no negative eigenvalue, but for the rounding of numbers in float32.
+fn is_positive(covariance: &Tensor) -> bool {
+    let diagonal = covariance.diagonal(0, 0, 1);
+    let largest = diagonal.abs().max().double_value(&[]);
+    let identity = Tensor::eye(covariance.size()[0], (Kind::Double, covariance.device()));
+    let raised = covariance + identity * (1e-4 * largest + f64::MIN_POSITIVE);
+    let (_, problem) = raised.linalg_cholesky_ex(false, false);
+    problem.int64_value(&[]) == 0
 }
 
 /// The bytes of a file that NumPy, EDM's `fid.py` and pytorch-fid read.
 pub fn to_bytes(gaussian: &Gaussian) -> Result<Vec<u8>, MetricsError> {
+    archive([("mu", gaussian.mean()), ("sigma", gaussian.covariance())])
+}
+
+fn archive(arrays: [(&str, &Tensor); 2]) -> Result<Vec<u8>, MetricsError> {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Stored)
         .last_modified_time(DateTime::default());
-    for (name, tensor) in [("mu", gaussian.mean()), ("sigma", gaussian.covariance())] {
+    for (name, tensor) in arrays {
         let values = Vec::<f64>::try_from(tensor.flatten(0, -1).to_kind(Kind::Double))?;
         writer
             .start_file(format!("{name}.npy"), options)
@@ -245,6 +285,19 @@ mod tests {
         };
         let bytes = to_bytes(&gaussian()).unwrap();
         check(b"mu", "no `.npz` file");
+        check(b"\x80\x04\x95 and so on", "a pickle, as EDM2");
+        check(b"\x93NUMPY\x01\0", "a single array of NumPy");
+        for (row, column, value, cause) in [
+            (1, 1, f64::NAN, "statistics.npz"),
+            (1, 2, 1e3, "asymmetric"),
+            (1, 1, -1e3, "negative variances"),
+        ] {
+            let ours = gaussian();
+            let covariance = ours.covariance().copy();
+            let _ = covariance.get(row).get(column).fill_(value);
+            let wrong = archive([("mu", ours.mean()), ("sigma", &covariance)]);
+            check(&wrong.unwrap(), cause);
+        }
         check(&bytes[..bytes.len() / 2], "no `.npz` file");
         let edited = |from: &[u8], to: &[u8]| {
             assert_eq!(from.len(), to.len());

@@ -1,5 +1,6 @@
 //! The supervisor: starts workers in the order of the plan, listens, records, stops.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,8 @@ use crate::store::Store;
 pub struct ExecuteOptions {
     /// The program that does the job on its standard input (`worker::run`).
     pub worker: PathBuf,
+    /// Programs that do the same for the stages of one kind, by kind.
+    pub own_programs: BTreeMap<String, PathBuf>,
     /// How many stages may run at once; none = as many as the machine has room for.
     pub jobs: Option<usize>,
     /// Stages that are done again though their artifact is there.
@@ -215,7 +218,9 @@ impl Run<'_> {
         let stage = planned.spec.name.as_str();
         let log = self.recorder.log(stage);
         let job = planned.job(self.store, self.recorder.run());
-        let started = Worker::start(&self.options.worker, &job, &log).await;
+        let program = self.options.own_programs.get(&planned.spec.kind);
+        let program = program.unwrap_or(&self.options.worker);
+        let started = Worker::start(program, &job, &log).await;
         let worker = match started {
             Ok(worker) => worker,
             Err(error) => {

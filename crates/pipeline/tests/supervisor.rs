@@ -156,6 +156,7 @@ impl Bench {
         let planning = self.store.lock_planning().unwrap();
         let plan = Plan::new(&spec, &self.store, Scope::All).unwrap();
         let options = ExecuteOptions {
+            own_programs: std::collections::BTreeMap::new(),
             worker: worker.to_owned(),
             jobs: None,
             force: Vec::new(),

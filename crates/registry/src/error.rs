@@ -67,12 +67,14 @@ pub enum RegistryError {
         String,
     ),
     /// Several runs start so.
-    #[error("`{selector}` could be {}; write more of the name", candidates.join(", "))]
+    #[error("`{selector}` could be {}; write more of the name", named(candidates, *more))]
     AmbiguousRun {
         /// What was asked for.
         selector: String,
         /// The names, newest first, ten at most.
         candidates: Vec<String>,
+        /// How many more there are.
+        more: i64,
     },
     /// A run of the past has a name that no run can have.
     #[error("`{0}` is no name of a run: runs are called `PIPELINE-NUMBER`")]
@@ -115,4 +117,12 @@ impl RegistryError {
 fn sqlite_code(error: &sqlx::Error) -> Option<i32> {
     let extended: i32 = error.as_database_error()?.code()?.parse().ok()?;
     Some(extended & 0xff)
+}
+
+/// Names, and how many are not among them.
+fn named(names: &[String], more: i64) -> String {
+    match more {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names.join(", ")),
+    }
 }

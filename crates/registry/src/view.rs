@@ -245,8 +245,8 @@ impl Registry {
     }
 
     async fn select(&self, selector: &str) -> Result<i64, RegistryError> {
-        let mut found: Vec<(i64, String)> = sqlx::query_as(
-            "SELECT id, name FROM runs
+        let found: Vec<(i64, String, i64)> = sqlx::query_as(
+            "SELECT id, name, count(*) OVER () FROM runs
              WHERE ?1 = 'latest' OR substr(name, 1, length(?1)) = ?1
              ORDER BY name = ?1 DESC, id DESC LIMIT 10",
         )
@@ -256,12 +256,13 @@ impl Registry {
         .map_err(RegistryError::during(ACTION))?;
         match found.first() {
             None => Err(RegistryError::NoRun(selector.to_owned())),
-            Some((id, name)) if found.len() == 1 || selector == "latest" || name == selector => {
+            Some((id, name, _)) if found.len() == 1 || selector == "latest" || name == selector => {
                 Ok(*id)
             }
-            Some(_) => Err(RegistryError::AmbiguousRun {
+            Some((.., all)) => Err(RegistryError::AmbiguousRun {
                 selector: selector.to_owned(),
-                candidates: found.drain(..).map(|(_, name)| name).collect(),
+                more: all - found.len() as i64,
+                candidates: found.into_iter().map(|(_, name, _)| name).collect(),
             }),
         }
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use patchwork_config::{EvaluateSettings, ReferenceSettings};
 use patchwork_core::{Seed, durable};
 use patchwork_dataset::ShardSet;
-use patchwork_metrics::Extraction;
+use patchwork_metrics::{Extraction, MetricsError};
 use patchwork_pipeline::protocol::{Job, Progress};
 use patchwork_pipeline::worker::{Context, StageError};
 use patchwork_pipeline::{Manifest, Outcome, Score, Subject};
@@ -23,7 +23,7 @@ use crate::job::{
 };
 use crate::neighbours::{self, write_neighbours};
 use crate::reference::{names, open_extraction};
-use crate::scores::{Comparison, ReferenceIdentity};
+use crate::scores::{Comparison, RAW, ReferenceIdentity};
 use crate::statistics::{Reference, Statistics};
 use crate::variants::Variants;
 
@@ -74,7 +74,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         context.warn(warning);
     }
     if settings.baselines.contains(&Baseline::RealHalves) {
-        evaluation.compare_halves()?;
+        evaluation.compare_halves(context)?;
     }
     if let Some((samples, training)) = &looked_at {
         let extractor = &evaluation.comparison.extraction.extractors()[0].extractor;
@@ -135,6 +135,8 @@ struct Measured {
     subject: Subject,
     seeds: String,
     images_seen: Option<u64>,
+    /// What the images were encoded in on their way here; raw bytes unless their files say otherwise.
+    codec: String,
     images: Box<dyn Images>,
 }
 
@@ -145,11 +147,13 @@ fn measured(job: &Job, settings: &EvaluateSettings) -> Result<Vec<Measured>, Sta
             continue;
         }
         let seeds: Option<String> = summary_of(samples, "seeds")?;
+        let codec: Option<String> = summary_of(samples, "codec")?;
         measured.push(Measured {
             name: samples.stage.clone(),
             subject: Subject::Input(position),
             seeds: seeds.unwrap_or_default(),
             images_seen: summary_of(samples, "images_seen")?,
+            codec: codec.unwrap_or_else(|| RAW.to_owned()),
             images: Box::new(ShardSet::open(&samples.folder)?),
         });
     }
@@ -160,6 +164,7 @@ fn measured(job: &Job, settings: &EvaluateSettings) -> Result<Vec<Measured>, Sta
             subject: Subject::Baseline(Baseline::Noise.name().to_owned()),
             seeds: String::new(),
             images_seen: None,
+            codec: RAW.to_owned(),
             images: Box::new(Noise {
                 count: data.len(),
                 shape: [
@@ -265,6 +270,7 @@ impl Evaluation<'_> {
             score.subject.clone_from(&measured.subject);
             score.seeds.clone_from(&measured.seeds);
             score.images_seen = measured.images_seen;
+            score.codec.clone_from(&measured.codec);
         }
         self.scores.append(&mut compared.scores);
         Ok(())
@@ -287,14 +293,26 @@ impl Evaluation<'_> {
     }
 
     /// One half of the real images against the other: what a perfect model of as few images would get.
-    fn compare_halves(&mut self) -> Result<(), StageError> {
+    fn compare_halves(&mut self, context: &Context) -> Result<(), StageError> {
         let comparison = &self.comparison;
         for stream in comparison.extraction.streams() {
             let name = comparison.extraction.stream_name(stream);
             let Statistics::Own(halves) = comparison.reference.statistics(&name)? else {
                 continue;
             };
-            let (even, odd) = (halves.even.gaussian()?, halves.odd.gaussian()?);
+            let halves = (halves.even.gaussian(), halves.odd.gaussian());
+            let (even, odd) = match halves {
+                (Ok(even), Ok(odd)) => (even, odd),
+                (Err(MetricsError::TooFewImages { needed, actual, .. }), _)
+                | (_, Err(MetricsError::TooFewImages { needed, actual, .. })) => {
+                    context.warn(format!(
+                        "`baselines` names `real-halves`, and a half of the reference has {actual} images, not {needed}: \
+                         it is left out"
+                    ));
+                    return Ok(());
+                }
+                (even, odd) => (even?, odd?),
+            };
             let mut score = comparison.frechet(stream, &even, &odd)?;
             score.subject = Subject::Baseline(Baseline::RealHalves.name().to_owned());
             score.reference_images = even.count() as u64;
@@ -321,7 +339,27 @@ fn summary(scores: &[Score], variants: &Variants, primary: &str) -> Value {
             distance
         })
         .collect();
-    json!({ "distances": distances, "best": best.map(|best| best.value) })
+    json!({
+        "report": report_line(scores, variants),
+        "distances": distances,
+        "best": best.map(|best| best.value),
+    })
+}
+
+/// The first scores, and how many more there are.
+fn report_line(scores: &[Score], variants: &Variants) -> String {
+    const SHOWN: usize = 4;
+    let shown: Vec<String> = (scores.iter().take(SHOWN))
+        .map(|score| {
+            let of = of(score, variants.of(&score.subject));
+            format!("{} of {of} {:.3}", score.metric, score.value)
+        })
+        .collect();
+    let more = match scores.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{}{more}", shown.join(", "))
 }
 
 fn of(score: &Score, variant: &str) -> String {

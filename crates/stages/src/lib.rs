@@ -13,7 +13,6 @@ mod job;
 pub mod latents;
 mod neighbours;
 mod network;
-mod prepare;
 mod reconstruct;
 mod reference;
 mod sample;
@@ -39,7 +38,7 @@ use tch::{Device, Tensor};
 pub fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let kind: Kind = serde_json::from_value(job.kind.as_str().into())?;
     match kind {
-        Kind::Prepare => prepare::run(job, context),
+        Kind::Prepare => patchwork_preparation::run(job, context),
         Kind::Reference => reference::run(job, context),
         Kind::Train => train::run(job, context),
         Kind::Sample => sample::run(job, context),

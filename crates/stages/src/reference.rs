@@ -45,6 +45,11 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     summary["height"] = json!(data.height());
     summary["width"] = json!(data.width());
     summary["foreign"] = json!(false);
+    summary["report"] = json!(format!(
+        "features of {} images by {}",
+        data.len(),
+        names(&extraction).join(", ")
+    ));
     Ok(Outcome::new(summary, Vec::new()))
 }
 
@@ -70,6 +75,14 @@ fn import(
     let mut summary = summary(extraction);
     summary["images"] = json!(settings.images);
     summary["foreign"] = json!(true);
+    summary["report"] = json!(format!(
+        "external statistics of {} by {}",
+        settings.images.map_or_else(
+            || "an unknown number of images".to_owned(),
+            |images| format!("{images} images")
+        ),
+        names(extraction).join(", ")
+    ));
     Ok(Outcome::new(summary, Vec::new()))
 }
 

@@ -6,19 +6,20 @@ use std::num::NonZeroU32;
 use patchwork_config::EvaluateSettings;
 use patchwork_core::{Fingerprint, Seed};
 use patchwork_metrics::{
-    Confidence, Extraction, Gaussian, KidSubsets, Stream, View, frechet_distance, frechet_spread,
-    kid_over_subsets, manifold_metrics,
+    Confidence, Extraction, Gaussian, KidSubsets, MetricsError, Stream, View, frechet_distance,
+    frechet_spread, kid_over_subsets, manifold_metrics,
 };
 use patchwork_pipeline::worker::StageError;
 use patchwork_pipeline::{Score, Subject};
 use patchwork_terms::Metric;
 use patchwork_weights::Quantity;
+use tch::Tensor;
 
 use crate::features::FeatureStore;
 use crate::statistics::{Reference, chosen_images};
 
-/// The pixel format between sampler and extractor: no encoder lies between them.
-const CODEC: &str = "raw u8";
+/// The pixel format between sampler and extractor: no encoder that loses anything lies between them.
+pub(crate) const RAW: &str = "raw u8";
 
 /// Which reference it is.
 pub(crate) struct ReferenceIdentity {
@@ -121,7 +122,7 @@ impl Comparison {
             reference_foreign: self.identity.foreign,
             samples,
             seeds: String::new(),
-            codec: CODEC.to_owned(),
+            codec: RAW.to_owned(),
             images_seen: None,
         }
     }
@@ -147,7 +148,15 @@ impl OfWhole<'_> {
         compared: &mut Compared,
     ) -> Result<(), StageError> {
         let features = self.store.all(self.position)?;
-        let spread = frechet_spread(reference, &features, seed("confidence"))?;
+        let spread = match frechet_spread(reference, &features, seed("confidence")) {
+            Err(MetricsError::TooFewImages { needed, actual, .. }) => {
+                compared.warnings.push(format!(
+                    "`metrics` names `confidence`, which needs {needed} images, and there are {actual}: it is left out"
+                ));
+                return Ok(());
+            }
+            spread => spread?,
+        };
         if let Some(last) = compared.scores.last_mut() {
             last.deviation = Some(spread.deviation);
         }
@@ -177,18 +186,18 @@ impl OfWhole<'_> {
         let generated = self.store.rows(self.position, &chosen)?;
         let count = chosen.len();
         if settings.metrics.contains(&Metric::Kernel) {
-            let fewest = min(reference.size()[0], generated.size()[0]);
-            let subsets = KidSubsets {
-                subsets: NonZeroU32::new(settings.kernel_subsets).unwrap_or(NonZeroU32::MIN),
-                images: min(i64::from(settings.kernel_subset_images), fewest),
-            };
-            let kernel = kid_over_subsets(reference, &generated, subsets, seed("kernel"))?;
-            let mut score = self.score(Quantity::Kernel, kernel.mean, count);
-            score.deviation = Some(kernel.deviation);
-            compared.scores.push(score);
+            self.add_kernel(reference, &generated, compared)?;
         }
         if settings.metrics.contains(&Metric::Manifold) {
             let nearest_k = i64::from(settings.nearest_k);
+            let fewest = min(reference.size()[0], generated.size()[0]);
+            if fewest <= nearest_k {
+                compared.warnings.push(format!(
+                    "`metrics` names `manifold`, which needs more images than `nearest_k = {nearest_k}`, and there are \
+                     {fewest}: it is left out"
+                ));
+                return Ok(());
+            }
             let manifold = manifold_metrics(reference, &generated, nearest_k)?;
             for (quantity, value) in [
                 (Quantity::Precision, manifold.precision),
@@ -199,6 +208,48 @@ impl OfWhole<'_> {
                 compared.scores.push(self.score(quantity, value, count));
             }
         }
+        Ok(())
+    }
+
+    /// The kernel distance over subsets, which are smaller than both sets or all the same.
+    fn add_kernel(
+        &self,
+        reference: &Tensor,
+        generated: &Tensor,
+        compared: &mut Compared,
+    ) -> Result<(), StageError> {
+        let settings = &self.comparison.settings;
+        let (references, samples) = (reference.size()[0], generated.size()[0]);
+        let fewest = min(references, samples);
+        if fewest < 2 {
+            compared.warnings.push(format!(
+                "`metrics` names `kernel`, which needs 2 images, and there are {fewest}: it is left out"
+            ));
+            return Ok(());
+        }
+        let wanted = i64::from(settings.kernel_subset_images);
+        let subsets = KidSubsets {
+            subsets: NonZeroU32::new(settings.kernel_subsets).unwrap_or(NonZeroU32::MIN),
+            images: min(wanted, fewest),
+        };
+        let kernel = kid_over_subsets(reference, generated, subsets, seed("kernel"))?;
+        let mut score = self.score(Quantity::Kernel, kernel.mean, samples as usize);
+        // Subsets that hold everything are one subset, however often it is taken.
+        let differ =
+            min(wanted, fewest) < i64::max(references, samples) && settings.kernel_subsets > 1;
+        score.deviation = differ.then_some(kernel.deviation);
+        if wanted >= fewest {
+            let deviation = if differ {
+                "understates how they vary"
+            } else {
+                "is not known"
+            };
+            compared.warnings.push(format!(
+                "`kernel_subset_images = {wanted}`, and there are {fewest} images: the subsets hold all of them, and the \
+                 deviation of the kernel distance {deviation}"
+            ));
+        }
+        compared.scores.push(score);
         Ok(())
     }
 }

@@ -17,10 +17,14 @@ pub(crate) enum DatasetCommand {
         patchwork dataset build data/ffhq --out shards --config pipelines/celeba.toml"
     )]
     Build(BuildArguments),
-    /// Counts, classes, channels, duplicates and rejected images with their causes.
+    /// Counts, classes, channels, duplicates and rejected images with their causes; or how a raw source would be read.
+    ///
+    /// Of a folder, archive or file of raw images: as what it is recognised, its split, how many images it has, what is
+    /// passed over and why, images by class, and what of some images cannot be used. Nothing is made.
     #[command(after_help = "Examples:\n  patchwork dataset inspect shards\n  \
-        patchwork dataset inspect shards --table rejected_images --format csv")]
-    Inspect(TablesArguments),
+        patchwork dataset inspect shards --table rejected_images --format csv\n  \
+        patchwork dataset inspect data/pets.zip --set labels=folder")]
+    Inspect(InspectDatasetArguments),
     /// What the images look like: channels, sizes in the source, proportions, images of one colour.
     #[command(after_help = "Examples:\n  patchwork dataset stats shards\n  \
         patchwork dataset stats shards --table source_sizes --format json")]
@@ -76,7 +80,7 @@ pub(crate) struct BuildArguments {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct TablesArguments {
-    /// The folder of a data set or of samples.
+    /// The folder of a data set or of samples; for `inspect`, any raw source too.
     pub(crate) folder: PathBuf,
     /// Only this table, such as `classes`.
     #[arg(long, value_name = "NAME")]
@@ -84,6 +88,15 @@ pub(crate) struct TablesArguments {
     /// How the tables are printed; csv holds one, and people are shown the first 20 rows of each.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct InspectDatasetArguments {
+    #[command(flatten)]
+    pub(crate) tables: TablesArguments,
+    /// A setting of the prepare stage that a raw source is read with, such as `labels=folder`; may be given often.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -14,7 +14,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 pub(crate) use checkpoint::{CheckpointCommand, InspectArguments};
 pub(crate) use dataset::{
     BuildArguments, DatasetCommand, ExportAs, ExportDatasetArguments, GridArguments,
-    TablesArguments, VerifyArguments,
+    InspectDatasetArguments, TablesArguments, VerifyArguments,
 };
 pub(crate) use pipeline::{ExplainArguments, PipelineArguments, RetryArguments, RunArguments};
 pub(crate) use records::{

@@ -70,7 +70,7 @@ impl PngFormat {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct EvaluateArguments {
-    /// The real images: raw images, a prepared data set, or the statistics of a reference stage.
+    /// The real images: raw images, a prepared data set, the statistics of a reference stage, or a `.npz` of other programs.
     pub(crate) reference: PathBuf,
     /// The images to measure: raw images, a prepared data set, or samples.
     pub(crate) images: PathBuf,

@@ -129,7 +129,9 @@ impl Planned {
             planning,
         } = self;
         let worker = worker_program::path()?;
-        if plan.stages.iter().any(|stage| stage.cached.is_none()) {
+        let own_programs = worker_program::own_programs()?;
+        let mut open = plan.stages.iter().filter(|stage| stage.cached.is_none());
+        if open.any(|stage| !own_programs.contains_key(&stage.spec.kind)) {
             worker_program::probe(&worker)?;
         }
         let registry = Registry::open(&store.registry()).await?;
@@ -153,6 +155,7 @@ impl Planned {
         let _alive = store.announce_process()?;
         let options = ExecuteOptions {
             worker,
+            own_programs,
             jobs,
             force: force.to_vec(),
             provenance: provenance()?,

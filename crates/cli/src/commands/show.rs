@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use patchwork_pipeline::Manifest;
 use patchwork_registry::{Registry, RunDetail, ScoreRow};
 use patchwork_terms::Kind;
 use serde_json::json;
@@ -47,6 +48,15 @@ fn print(home: &Path, detail: &RunDetail, settings: bool) -> Result<(), CliError
     ))?;
     line(&format!("versions  {}", detail.versions))?;
     stages(home, detail, Format::Table).print(Format::Table)?;
+    for stage in &detail.stages {
+        if let Some(report) = stage
+            .path
+            .as_ref()
+            .and_then(|path| report(&home.join(path)))
+        {
+            line(&format!("{}: {report}", stage.name))?;
+        }
+    }
     for attempt in detail
         .attempts
         .iter()
@@ -75,6 +85,12 @@ fn print(home: &Path, detail: &RunDetail, settings: bool) -> Result<(), CliError
         rows.print(Format::Table)?;
     }
     Ok(())
+}
+
+/// What a stage did, in one line, as its artifact has it.
+fn report(artifact: &Path) -> Option<String> {
+    let manifest = Manifest::read(artifact).ok()?;
+    Some(manifest.outcome.summary.get("report")?.as_str()?.to_owned())
 }
 
 fn stages(home: &Path, detail: &RunDetail, format: Format) -> Rows {

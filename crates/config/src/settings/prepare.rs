@@ -24,6 +24,7 @@ pub(crate) const KEYS: &[&str] = &[
     "labels",
     "mirror",
     "exif_orientation",
+    "depth",
     "emoji",
 ];
 const EMOJI_KEYS: &[&str] = &["groups", "skin_tones", "from", "to"];
@@ -75,6 +76,9 @@ pub struct PrepareSettings {
     /// Whether images are turned as their EXIF data says.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub exif_orientation: bool,
+    /// How many bits of 16-bit samples are used, from the lowest, in 8..=16; none = all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub depth: Option<u32>,
     /// Which emoji; present exactly when the source is `builtin:twemoji`.
     pub emoji: Option<EmojiSettings>,
 }
@@ -134,6 +138,10 @@ impl PrepareSettings {
             max_rejected: section.number("max_rejected", Some(0.001), 0.0..=1.0)?,
             labels: section.or("labels", Labels::None)?,
             mirror: section.or("mirror", false)?,
+            depth: section
+                .has("depth")
+                .then(|| section.integer("depth", None, 8..=16))
+                .transpose()?,
             emoji,
         };
         settings.check_labels(section)?;

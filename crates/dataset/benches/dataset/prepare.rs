@@ -74,6 +74,7 @@ pub(crate) fn run() {
         images_per_shard: 1024,
         max_rejected: 0.0,
         mirror: false,
+        depth: 16,
     };
     let source_settings = SourceSettings {
         source: raw.to_str().unwrap().to_owned(),

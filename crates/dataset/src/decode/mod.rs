@@ -1,7 +1,7 @@
 //! Image files to 8-bit pixels, refusing what is broken, foreign or a decompression bomb.
 //!
 //! The format is found from the content, never from the name: JPEG ([`jpeg`](self), by libjpeg-turbo), and PNG, WebP,
-//! BMP, GIF and TIFF (by the crate `image`). Memory is asked for at a [`MemoryGate`] before it is taken.
+//! BMP, GIF, TIFF, Netpbm and TGA (by the crate `image`). Memory is asked for at a [`MemoryGate`] before it is taken.
 
 mod dct;
 mod file;
@@ -13,7 +13,8 @@ mod orientation;
 mod other;
 mod planes;
 
-pub use file::{MAX_FILE_BYTES, MAX_PIXELS, decode};
+pub(crate) use file::is_image_head;
+pub use file::{FULL_DEPTH, MAX_FILE_BYTES, MAX_PIXELS, decode, decode_with_depth};
 pub use first::first_readable;
 pub use gate::MemoryGate;
 pub use orientation::{Orientation, orientation};

@@ -14,7 +14,7 @@ pub fn orientation(bytes: &[u8]) -> Option<Orientation> {
         Format::Png => png_exif(bytes)?,
         Format::WebP => webp_exif(bytes)?,
         Format::Tiff => bytes,
-        Format::Bmp | Format::Gif => return None,
+        Format::Bmp | Format::Gif | Format::Dib | Format::Netpbm | Format::Tga => return None,
     };
     orientation_tag(exif)
         .filter(|value| (2..=8).contains(value))

@@ -1,9 +1,11 @@
 //! What a data set holds, as small tables for people, computed by polars from its index and its shards' columns.
 //!
 //! [`inspect`] says what is in it: counts, classes, duplicates, rejected images. [`stats`] says what it looks like:
-//! channels, sizes in the source, flat images.
+//! channels, sizes in the source, flat images. [`inspect_source`] says the same of a raw source, as far as it can be
+//! said before anything is made of it.
 
 mod contents;
+mod raw;
 mod statistics;
 mod table;
 
@@ -15,6 +17,7 @@ use polars::prelude::*;
 use crate::error::DatasetError;
 
 pub use contents::inspect;
+pub use raw::{Look, inspect_source, look};
 pub use statistics::{Sizes, sizes_in_source, stats};
 pub use table::Table;
 

@@ -28,7 +28,7 @@ pub(crate) use channels::{channel_names, color_type};
 pub use keys::KeyReader;
 pub use record::{Moments, SetSpec};
 pub use set_writer::ShardSetWriter;
-pub use spec::{FORMAT, INDEX_FILE, REJECTED_FILE, Rejected, Row, ShardSpec};
+pub use spec::{FORMAT, INDEX_FILE, REJECTED_FILE, Rejected, Row, ShardSpec, is_prepared};
 
 pub(crate) use index::{read_digests, read_index};
 pub(crate) use spec::shard_file_name;

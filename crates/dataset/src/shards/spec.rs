@@ -32,6 +32,11 @@ pub(crate) fn shard_file_name(shard: usize) -> String {
     format!("shard-{shard:05}.parquet")
 }
 
+/// Whether a folder is a prepared data set rather than raw images, by its index or its first shard.
+pub fn is_prepared(folder: &Path) -> bool {
+    folder.join(INDEX_FILE).is_file() || folder.join(shard_file_name(0)).is_file()
+}
+
 /// The number of a shard, by its file name.
 pub(super) fn shard_number(name: &str) -> Option<usize> {
     let digits = name.strip_prefix("shard-")?.strip_suffix(".parquet")?;

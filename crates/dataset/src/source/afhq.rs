@@ -26,18 +26,33 @@ pub(super) fn place(name: &str) -> Option<(Split, &str)> {
     CLASSES.contains(&class).then_some((split, class))
 }
 
-/// Whether the folder `train` of a folder holds the data set's classes and no others, as data sets with cats among them
+/// Whether the split for training holds all of the data set's classes and no others, as data sets with cats among them
 /// do.
-pub(super) fn is_there(folder: &Path) -> bool {
+pub(super) fn is_there(store: &dyn Store) -> bool {
+    let mut found = [false; CLASSES.len()];
+    for file in 0..store.len() {
+        let parts: Vec<&str> = store.name(file).split('/').collect();
+        let [.., "train", class, _] = parts[..] else {
+            continue;
+        };
+        match CLASSES.iter().position(|known| *known == class) {
+            Some(class) => found[class] = true,
+            None => return false,
+        }
+    }
+    found == [true; CLASSES.len()]
+}
+
+/// The same of a folder that is not listed yet.
+pub(super) fn is_below(folder: &Path) -> bool {
     let Ok(listed) = durable::list(&folder.join("train")) else {
         return false;
     };
-    let classes: Vec<_> = listed.iter().filter(|path| path.is_dir()).collect();
-    !classes.is_empty()
-        && classes.iter().all(|path| {
-            let name = path.file_name().unwrap_or_default();
-            CLASSES.iter().any(|class| name == *class)
-        })
+    let classes: Vec<_> = (listed.iter())
+        .filter(|path| path.is_dir())
+        .filter_map(|path| path.file_name()?.to_str())
+        .collect();
+    classes == CLASSES
 }
 
 /// Refuses what was taken for AFHQv2 by its look, and holds more: other data sets have cats and dogs among their classes.
@@ -61,9 +76,17 @@ pub(super) fn refuse_others(
 
 /// The images of a split, with their classes.
 pub(super) fn select(store: &dyn Store, split: Split) -> Selection {
-    let files = (0..store.len()).filter_map(|file| {
-        let (of, class) = place(store.name(file))?;
-        (split == Split::All || split == of).then_some((file, class))
-    });
-    Selection::by_name(files)
+    let placed = || (0..store.len()).filter_map(|file| Some((file, place(store.name(file))?)));
+    let files = placed()
+        .filter(|(_, (of, _))| split == Split::All || split == *of)
+        .map(|(file, (_, class))| (file, class));
+    let mut selection = Selection::by_name(files);
+    let (taken, known) = (selection.members.len(), placed().count());
+    (selection.left_out).add_many("of another split", (known - taken) as u64);
+    (selection.left_out).add_many(
+        "in no folder of a split and a class",
+        (store.len() - known) as u64,
+    );
+    selection.classes_by = Some("folder".to_owned());
+    selection
 }

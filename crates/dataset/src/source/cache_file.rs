@@ -1,13 +1,13 @@
 //! The file in which what was hashed of one source is remembered.
 //!
-//! Compact JSON: a format, the source's path, and size, modification time and digest of its files by name. It is
+//! Compact JSON: a format, the source's path, and size, times, inode and digest of its files by name. It is
 //! replaced as a whole, so that it is read without a lock. A lock is held only while changes are merged into what is
 //! there, so that of two commands neither loses what the other found.
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
 use patchwork_core::Digest;
 use patchwork_core::durable::{self, DurableFile};
@@ -15,63 +15,89 @@ use patchwork_core::file_error::{self, FileError};
 use patchwork_core::lock::FileLock;
 use serde::{Deserialize, Serialize};
 
-const FORMAT: &str = "patchwork.source-cache/2";
+const FORMAT: &str = "patchwork.source-cache/3";
 
 /// Files by name.
 pub(super) type Known = BTreeMap<String, FileState>;
 
 /// What a file was when it was hashed, written as an array.
+///
+/// A file that is put in the place of another one has another inode or was changed at another time, even where it has the
+/// same size and date of modification, as after `cp -p` or out of an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "(u64, u64, Digest)", into = "(u64, u64, Digest)")]
+#[serde(from = "Written", into = "Written")]
 pub(super) struct FileState {
     pub(super) bytes: u64,
-    pub(super) modified_ns: u64,
     pub(super) digest: Digest,
+    identity: Identity,
+}
+
+/// Size, modification, inode, change, digest.
+type Written = (u64, i64, u64, i64, Digest);
+
+/// What tells one content at a path from another without reading it. Times are in nanoseconds since 1970, negative before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity {
+    modified_ns: i64,
+    inode: u64,
+    changed_ns: i64,
 }
 
 impl FileState {
     /// Hashes a file.
     pub(super) fn of(path: &Path) -> Result<Self, FileError> {
         // Looked at first: a file that changes meanwhile has another time afterwards, and is hashed again.
-        let (bytes, modified_ns) = size_and_time(path)?;
+        let (bytes, identity) = look(path)?;
         Ok(Self {
             bytes,
-            modified_ns,
+            identity,
             digest: Digest::of_file(path)?,
         })
     }
 
-    /// Whether the file at a path is still what it was, by its size and time.
+    /// Whether the file at a path is still what it was, as far as its size, times and inode tell.
     pub(super) fn is_of(&self, path: &Path) -> Result<bool, FileError> {
-        Ok(size_and_time(path)? == (self.bytes, self.modified_ns))
+        Ok(look(path)? == (self.bytes, self.identity))
     }
 }
 
-fn size_and_time(path: &Path) -> Result<(u64, u64), FileError> {
-    let failed = |source| FileError::new("read", path, source);
-    let metadata = std::fs::metadata(path).map_err(failed)?;
-    let modified = metadata.modified().map_err(failed)?;
-    // A time before 1970 becomes 0: then only the size tells a change, as for any unset time.
-    let modified_ns = modified
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_nanos() as u64;
-    Ok((metadata.len(), modified_ns))
+fn look(path: &Path) -> Result<(u64, Identity), FileError> {
+    let metadata =
+        std::fs::metadata(path).map_err(|source| FileError::new("read", path, source))?;
+    let identity = Identity {
+        modified_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+        inode: metadata.ino(),
+        changed_ns: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+    };
+    Ok((metadata.len(), identity))
 }
 
-impl From<(u64, u64, Digest)> for FileState {
-    fn from((bytes, modified_ns, digest): (u64, u64, Digest)) -> Self {
+fn nanoseconds(seconds: i64, rest: i64) -> i64 {
+    seconds.saturating_mul(1_000_000_000).saturating_add(rest)
+}
+
+impl From<Written> for FileState {
+    fn from((bytes, modified_ns, inode, changed_ns, digest): Written) -> Self {
         Self {
             bytes,
-            modified_ns,
             digest,
+            identity: Identity {
+                modified_ns,
+                inode,
+                changed_ns,
+            },
         }
     }
 }
 
-impl From<FileState> for (u64, u64, Digest) {
+impl From<FileState> for Written {
     fn from(state: FileState) -> Self {
-        (state.bytes, state.modified_ns, state.digest)
+        let Identity {
+            modified_ns,
+            inode,
+            changed_ns,
+        } = state.identity;
+        (state.bytes, modified_ns, inode, changed_ns, state.digest)
     }
 }
 

@@ -61,13 +61,13 @@ impl Lists {
     }
 
     /// The files that the data set depends on beside the images.
-    pub(super) fn paths(&self) -> Vec<(&'static str, &Path)> {
+    pub(super) fn paths(&self) -> Vec<(String, PathBuf)> {
         let mut paths = Vec::new();
         if let Some(path) = &self.partition {
-            paths.push((PARTITION, path.as_path()));
+            paths.push((PARTITION.to_owned(), path.clone()));
         }
         if let Some(path) = &self.attributes {
-            paths.push((ATTRIBUTES, path.as_path()));
+            paths.push((ATTRIBUTES.to_owned(), path.clone()));
         }
         paths
     }
@@ -94,7 +94,7 @@ impl Lists {
                 Split::Test => "2",
                 Split::All => "",
             };
-            selection.members.retain(|member| {
+            selection.retain("of another split", |member| {
                 table
                     .row(number(member))
                     .is_some_and(|row| row.first() == Some(&wanted))

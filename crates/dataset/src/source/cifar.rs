@@ -81,12 +81,16 @@ pub(super) fn open(
                 .map(|(name, bytes)| (name.as_str(), bytes.len() as u64, Digest::of(bytes))),
         )
     } else {
-        cache.digest(path, &[("archive", path)])?
+        cache.digest(path, &[("archive".to_owned(), path.to_owned())])?
     };
     let names = class_names(&files, format).map_err(malformed)?;
     let mut source = PixelSource::new(SIDE, PixelFormat::Rgb, names, labelled, digest);
     for (name, bytes) in &files {
         if !is_of_split(name, split) {
+            if is_of_split(name, Split::All) {
+                let images = images_in(name, bytes, format);
+                source.leave_out(images.map_err(malformed)?);
+            }
             continue;
         }
         let added = if name.strip_suffix(".bin").is_some() {
@@ -133,8 +137,8 @@ fn from_archive(path: &Path) -> Result<Files, DatasetError> {
         problem: "it is no tar archive".to_owned(),
     })?;
     let mut files: Files = Vec::new();
-    walk(path, compression, &mut |name, _, bytes, content| {
-        let name = String::from_utf8_lossy(name);
+    walk(path, compression, &mut |member, content| {
+        let (name, bytes) = (String::from_utf8_lossy(member.name), member.bytes);
         let file = name.rsplit('/').next().unwrap_or_default();
         if format_of(&name).is_some() && is_wanted(file) && bytes <= MAX_BYTES {
             let mut read = Vec::new();
@@ -167,6 +171,16 @@ fn is_of_split(file: &str, split: Split) -> bool {
         _ => return false,
     };
     split == Split::All || split == of
+}
+
+/// How many images a file of a distribution holds.
+fn images_in(name: &str, bytes: &[u8], format: Format) -> Result<u64, String> {
+    if name.strip_suffix(".bin").is_some() {
+        let row = IMAGE + if format == Format::Cifar100 { 2 } else { 1 };
+        return Ok((bytes.len() / row) as u64);
+    }
+    let batch = Batch::read(bytes).map_err(|problem| format!("its file `{name}`: {problem}"))?;
+    Ok((batch.array("data").map_or(0, <[u8]>::len) / IMAGE) as u64)
 }
 
 fn class_names(files: &Files, format: Format) -> Result<Vec<String>, String> {

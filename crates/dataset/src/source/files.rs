@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use patchwork_core::Digest;
 
+use super::account::{Account, PassedOver};
 use super::raw::{Entry, Fetched, Payload, Source};
 use super::store::Store;
 use crate::error::DatasetError;
@@ -17,6 +18,7 @@ pub(super) struct FileSource {
     members: Vec<Member>,
     class_names: Vec<String>,
     digest: Digest,
+    account: Account,
 }
 
 /// A file that is an image of the data set.
@@ -31,6 +33,14 @@ pub(super) struct Member {
 pub(super) struct Selection {
     pub(super) members: Vec<Member>,
     pub(super) class_names: Vec<String>,
+    /// Images of the store that are none of the data set.
+    pub(super) left_out: PassedOver,
+    /// What gives the classes, in words.
+    pub(super) classes_by: Option<String>,
+    /// Whether an earlier version of this program would have made another choice of the same store.
+    pub(super) reads_more: bool,
+    /// What a person should know of it.
+    pub(super) warnings: Vec<String>,
 }
 
 impl Selection {
@@ -44,8 +54,16 @@ impl Selection {
             .collect();
         Self {
             members,
-            class_names: Vec::new(),
+            ..Self::default()
         }
+    }
+
+    /// Keeps the images for which `keep` is true and counts the others.
+    pub(super) fn retain(&mut self, reason: &str, keep: impl FnMut(&Member) -> bool) {
+        let all = self.members.len();
+        self.members.retain(keep);
+        let gone = all - self.members.len();
+        self.left_out.add_many(reason, gone as u64);
     }
 
     /// Files with the names of their classes; the classes are numbered by their names' order.
@@ -60,6 +78,7 @@ impl Selection {
                 })
                 .collect(),
             class_names: numbers.into_keys().map(str::to_owned).collect(),
+            ..Self::default()
         }
     }
 
@@ -69,6 +88,7 @@ impl Selection {
             member.label = UNLABELLED;
         }
         self.class_names.clear();
+        self.classes_by = None;
         self
     }
 }
@@ -81,7 +101,12 @@ impl FileSource {
             members: selection.members,
             class_names: selection.class_names,
             digest,
+            account: Account::default(),
         }
+    }
+
+    pub(super) fn with_account(self, account: Account) -> Self {
+        Self { account, ..self }
     }
 }
 
@@ -124,5 +149,9 @@ impl Source for FileSource {
 
     fn credit(&self) -> Option<&str> {
         None
+    }
+
+    fn account(&self) -> &Account {
+        &self.account
     }
 }

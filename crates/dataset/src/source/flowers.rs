@@ -33,6 +33,28 @@ pub(super) fn number(name: &str) -> Option<usize> {
         .ok()
 }
 
+/// Whether images at a path are those of Flowers-102, as far as their surroundings tell: the archive is called so, or one
+/// of the lists lies near. The images alone are called as many others are.
+pub(super) fn is_near(path: &Path) -> bool {
+    let is_called_so = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("102flowers")
+    };
+    is_called_so(path)
+        || [LABELS, SPLITS]
+            .iter()
+            .any(|name| near(path, name).is_some())
+}
+
+/// A file in a folder, or in the two above.
+fn near(source: &Path, name: &str) -> Option<PathBuf> {
+    source
+        .ancestors()
+        .take(3)
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file())
+}
+
 impl Lists {
     /// Finds the lists that the settings need near the images.
     pub(super) fn find(source: &Path, split: Split, labelled: bool) -> Result<Self, DatasetError> {
@@ -40,12 +62,7 @@ impl Lists {
             if !wanted {
                 return Ok(None);
             }
-            let found = source
-                .ancestors()
-                .take(3)
-                .map(|folder| folder.join(name))
-                .find(|path| path.is_file());
-            found.map(Some).ok_or_else(|| DatasetError::NoSuchSource {
+            near(source, name).map(Some).ok_or_else(|| DatasetError::NoSuchSource {
                 source_name: name.to_owned(),
                 problem: format!(
                     "`{setting}` of Flowers-102 needs it\nhint: put it beside `{}`; it is distributed with the images",
@@ -60,9 +77,15 @@ impl Lists {
     }
 
     /// The files that the data set depends on beside the images.
-    pub(super) fn paths(&self) -> Vec<(&'static str, &Path)> {
-        let labels = self.labels.iter().map(|path| (LABELS, path.as_path()));
-        let splits = self.splits.iter().map(|path| (SPLITS, path.as_path()));
+    pub(super) fn paths(&self) -> Vec<(String, PathBuf)> {
+        let labels = self
+            .labels
+            .iter()
+            .map(|path| (LABELS.to_owned(), path.clone()));
+        let splits = self
+            .splits
+            .iter()
+            .map(|path| (SPLITS.to_owned(), path.clone()));
         labels.chain(splits).collect()
     }
 
@@ -81,9 +104,9 @@ impl Lists {
                 Split::Train | Split::All => "trnid",
             };
             let wanted: HashSet<usize> = read(path, variable)?.into_iter().collect();
-            selection
-                .members
-                .retain(|member| number_of(member).is_some_and(|image| wanted.contains(&image)));
+            selection.retain("of another split", |member| {
+                number_of(member).is_some_and(|image| wanted.contains(&image))
+            });
         }
         if let Some(path) = &self.labels {
             let classes = read(path, "labels")?;

@@ -1,62 +1,57 @@
 //! A folder of image files, read recursively.
-//!
-//! Files whose name begins with a dot and files without an image's ending are not images.
 
 use std::borrow::Cow;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use patchwork_core::Digest;
 use patchwork_core::durable;
 use patchwork_core::file_error::{self, FileError};
 use rayon::prelude::*;
 use rustix::io::Errno;
 
-use super::cache::SourceCache;
-use super::listing::{Listing, is_image_name};
-use super::store::{DATASET_JSON, ReadFailure, ReadFiles, Store, check_size, sort_out};
+use super::account::PassedOver;
+use super::listing::{HEAD_BYTES, Listing};
+use super::names::is_image_name;
+use super::store::{DATASET_JSON, Json, ReadFailure, ReadFiles, Store, check_size, sort_out};
 use crate::error::DatasetError;
 
 pub(super) struct FolderStore {
     folder: PathBuf,
     files: Listing<()>,
-    dataset_json: Option<Vec<u8>>,
-    digest: Digest,
+    dataset_json: Option<Json>,
+    json_path: Option<PathBuf>,
 }
 
 impl FolderStore {
-    /// Lists a folder and digests its files; `within` keeps those whose path it accepts.
-    pub(super) fn open(
-        folder: &Path,
-        within: &dyn Fn(&str) -> bool,
-        cache: &SourceCache,
-    ) -> Result<Self, DatasetError> {
-        let mut found = Listing::default();
-        collect(folder, folder, &mut Vec::new(), within, &mut found)?;
-        let files = found.sorted();
-        let json = folder.join(DATASET_JSON);
-        let dataset_json = if json.is_file() {
-            Some(file_error::read(&json)?)
-        } else {
-            None
+    /// Lists a folder, but for what lies below the folders `without`.
+    pub(super) fn open(folder: &Path, without: &[PathBuf]) -> Result<Self, DatasetError> {
+        let mut found = Found {
+            root: folder,
+            without,
+            above: Vec::new(),
+            files: Listing::default(),
+            json: Vec::new(),
         };
-        let paths: Vec<PathBuf> = (0..files.len())
-            .map(|file| folder.join(files.name(file)))
-            .collect();
-        let mut listed: Vec<(&str, &Path)> = (0..files.len())
-            .filter(|file| files.refused(*file).is_none())
-            .map(|file| (files.name(file), paths[file].as_path()))
-            .collect();
-        if dataset_json.is_some() {
-            listed.push((DATASET_JSON, &json));
-        }
-        let digest = cache.digest(folder, &listed)?;
+        found.collect(folder)?;
+        let json_path = found.json();
+        let dataset_json = match &json_path {
+            None => None,
+            Some(path) => Some(Json {
+                content: file_error::read(path)?,
+                folder: String::from_utf8_lossy(key(folder, path))
+                    .strip_suffix(DATASET_JSON)
+                    .unwrap_or_default()
+                    .to_owned(),
+            }),
+        };
         Ok(Self {
             folder: folder.to_owned(),
-            files,
+            files: found.files.sorted(),
             dataset_json,
-            digest,
+            json_path,
         })
     }
 
@@ -90,60 +85,137 @@ impl Store for FolderStore {
         read.map(sort_out).collect()
     }
 
-    fn dataset_json(&self) -> Option<&[u8]> {
-        self.dataset_json.as_deref()
+    fn dataset_json(&self) -> Option<&Json> {
+        self.dataset_json.as_ref()
     }
 
-    fn digest(&self) -> Digest {
-        self.digest
+    fn passed_over(&self) -> &PassedOver {
+        self.files.passed_over()
+    }
+
+    // The digest of a folder covers each file that is listed.
+    fn reads_more(&self) -> bool {
+        false
+    }
+
+    fn hashed(&self) -> Vec<(String, PathBuf)> {
+        let images = (0..self.files.len())
+            .filter(|file| self.files.refused(*file).is_none())
+            .map(|file| {
+                let name = self.files.name(file);
+                (name.to_owned(), self.folder.join(name))
+            });
+        // What one further down says is covered as the labels that it gives.
+        let json = (self.json_path.iter())
+            .filter(|path| **path == self.folder.join(DATASET_JSON))
+            .map(|path| (DATASET_JSON.to_owned(), path.clone()));
+        images.chain(json).collect()
     }
 }
 
-/// Lists the image files in a folder and below it. Links are followed; one that leads back up is listed and refused.
-fn collect(
-    root: &Path,
-    folder: &Path,
-    above: &mut Vec<PathBuf>,
-    within: &dyn Fn(&str) -> bool,
-    found: &mut Listing<()>,
-) -> Result<(), DatasetError> {
-    let place = folder
-        .canonicalize()
-        .map_err(|source| FileError::new("open", folder, source))?;
-    if above.contains(&place) {
-        let cause = "it is a link to a folder that contains it";
-        found.push_refused(key(root, folder), (), cause);
-        return Ok(());
-    }
-    above.push(place);
-    for path in durable::list(folder)? {
-        let name = path.file_name().unwrap_or_default().as_bytes();
-        if name.starts_with(b".") {
-            continue;
+/// What was found below a folder so far.
+struct Found<'a> {
+    root: &'a Path,
+    without: &'a [PathBuf],
+    /// The folders above the one that is listed, without links.
+    above: Vec<PathBuf>,
+    files: Listing<()>,
+    /// Each `dataset.json` at the top or one folder down.
+    json: Vec<PathBuf>,
+}
+
+impl Found<'_> {
+    /// Lists the image files in a folder and below it. Links are followed; one that leads back up is listed and refused.
+    fn collect(&mut self, folder: &Path) -> Result<(), DatasetError> {
+        let place = folder
+            .canonicalize()
+            .map_err(|source| FileError::new("open", folder, source))?;
+        if self.above.contains(&place) {
+            let cause = "it is a link to a folder that contains it";
+            self.files.push_refused(key(self.root, folder), (), cause);
+            return Ok(());
         }
-        let key = key(root, &path);
-        let metadata = match std::fs::metadata(&path) {
+        if self.without.contains(&place) {
+            self.files.pass_over("folder of this program's own output");
+            return Ok(());
+        }
+        self.above.push(place);
+        for path in durable::list(folder)? {
+            self.add(&path)?;
+        }
+        self.above.pop();
+        Ok(())
+    }
+
+    fn add(&mut self, path: &Path) -> Result<(), DatasetError> {
+        let name = path.file_name().unwrap_or_default().as_bytes();
+        let key = key(self.root, path);
+        let metadata = match std::fs::metadata(path) {
             Ok(metadata) => metadata,
             Err(error) if leads_nowhere(&error) => {
                 if is_image_name(name) {
-                    found.push_refused(key, (), "it is a link that leads nowhere");
+                    let cause = "it is a link that leads nowhere";
+                    self.files.push_refused(key, (), cause);
+                } else {
+                    self.files.pass_over("links that lead nowhere");
                 }
-                continue;
+                return Ok(());
             }
-            Err(error) => return Err(FileError::new("read", &path, error).into()),
+            Err(error) => return Err(FileError::new("read", path, error).into()),
         };
         if metadata.is_dir() {
-            collect(root, &path, above, within, found)?;
-        } else if is_image_name(name) && std::str::from_utf8(key).map_or(true, within) {
-            if metadata.is_file() {
-                found.push(key, ());
-            } else {
-                found.push_refused(key, (), "it is not a regular file");
+            if name.starts_with(b".") || name == b"__MACOSX" {
+                // What lies in it is not looked at; it counts as one.
+                self.files.pass_over("hidden folders");
+                return Ok(());
             }
+            return self.collect(path);
+        }
+        if !metadata.is_file() {
+            if is_image_name(name) {
+                self.files.push_refused(key, (), "it is not a regular file");
+            } else {
+                self.files.pass_over(special(&metadata));
+            }
+            return Ok(());
+        }
+        if name == DATASET_JSON.as_bytes() && self.above.len() <= 2 {
+            self.json.push(path.to_owned());
+        }
+        self.files.offer(key, (), || Ok(head(path)))
+    }
+
+    /// `dataset.json` at the top, or the only one in a folder at the top.
+    fn json(&self) -> Option<PathBuf> {
+        let top = self.root.join(DATASET_JSON);
+        match &self.json[..] {
+            paths if paths.contains(&top) => Some(top),
+            [only] => Some(only.clone()),
+            _ => None,
         }
     }
-    above.pop();
-    Ok(())
+}
+
+/// A file's first bytes; none if it cannot be read, which is told of images and matters of no others.
+fn head(path: &Path) -> Vec<u8> {
+    let mut head = Vec::with_capacity(HEAD_BYTES);
+    let read =
+        File::open(path).and_then(|file| file.take(HEAD_BYTES as u64).read_to_end(&mut head));
+    match read {
+        Ok(_) => head,
+        Err(_) => Vec::new(),
+    }
+}
+
+fn special(metadata: &std::fs::Metadata) -> &'static str {
+    let kind = metadata.file_type();
+    if kind.is_fifo() {
+        "pipes"
+    } else if kind.is_socket() {
+        "sockets"
+    } else {
+        "devices"
+    }
 }
 
 /// Whether the error is a link's, rather than the disk's.

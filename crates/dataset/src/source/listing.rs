@@ -6,7 +6,10 @@ use std::io::{Write, sink};
 use patchwork_core::Digest;
 use patchwork_core::digest::DigestWriter;
 
+use super::account::PassedOver;
+use super::names::{Told, told, was_image_name};
 use super::raw::Rejection;
+use crate::decode::is_image_head;
 
 /// The digest over (key, size in bytes, content digest) of each image, in the order given.
 pub(super) fn digest_listing<'a>(images: impl Iterator<Item = (&'a str, u64, Digest)>) -> Digest {
@@ -30,6 +33,9 @@ pub(super) struct Listing<P> {
     /// Where each name ends in `text`, and the file's place.
     files: Vec<(usize, P)>,
     refused: BTreeMap<usize, Rejection>,
+    passed_over: PassedOver,
+    /// Whether an earlier version of this program would have listed other files or other names.
+    reads_more: bool,
 }
 
 impl<P> Default for Listing<P> {
@@ -38,11 +44,60 @@ impl<P> Default for Listing<P> {
             text: String::new(),
             files: Vec::new(),
             refused: BTreeMap::new(),
+            passed_over: PassedOver::default(),
+            reads_more: false,
         }
     }
 }
 
+/// The first bytes of a file that tell whether it is an image.
+pub(super) const HEAD_BYTES: usize = 32;
+
 impl<P: Copy> Listing<P> {
+    /// Adds a file if it is an image, by its name or, where that tells nothing, by its first bytes; else it is counted.
+    pub(super) fn offer<E>(
+        &mut self,
+        name: &[u8],
+        place: P,
+        head: impl FnOnce() -> Result<Vec<u8>, E>,
+    ) -> Result<(), E> {
+        match told(name) {
+            Told::Image => {
+                self.reads_more |= !was_image_name(name);
+                self.push(name, place);
+            }
+            Told::PassedOver(reason) => self.pass_over(&reason),
+            Told::Nothing(reason) => {
+                if is_image_head(&head()?) {
+                    self.reads_more = true;
+                    self.push(name, place);
+                } else {
+                    self.pass_over(&reason);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts an entry that is no image.
+    pub(super) fn pass_over(&mut self, reason: &str) {
+        self.passed_over.add(reason);
+    }
+
+    /// What was counted and not added.
+    pub(super) fn passed_over(&self) -> &PassedOver {
+        &self.passed_over
+    }
+
+    /// Notes that an earlier version would have listed other files or other names.
+    pub(super) fn note_reads_more(&mut self) {
+        self.reads_more = true;
+    }
+
+    pub(super) fn reads_more(&self) -> bool {
+        self.reads_more
+    }
+
     /// Adds a file. A name that is no text or leads out of the archive makes it an image that is refused.
     pub(super) fn push(&mut self, name: &[u8], place: P) {
         let text = String::from_utf8_lossy(name);
@@ -58,8 +113,16 @@ impl<P: Copy> Listing<P> {
     /// Adds a file that cannot be used whatever it holds.
     pub(super) fn push_refused(&mut self, name: &[u8], place: P, cause: &str) {
         self.push(name, place);
-        self.refused
-            .insert(self.files.len() - 1, Rejection::new(cause));
+        self.refuse(self.files.len() - 1, cause);
+    }
+
+    /// Marks a file as one that cannot be used.
+    pub(super) fn refuse(&mut self, file: usize, cause: &str) {
+        self.refused.insert(file, Rejection::new(cause));
+    }
+
+    pub(super) fn set_place(&mut self, file: usize, place: P) {
+        self.files[file].1 = place;
     }
 
     fn refuse_next(&mut self, cause: &str) {
@@ -90,7 +153,22 @@ impl<P: Copy> Listing<P> {
     pub(super) fn sorted(&self) -> Self {
         let mut order: Vec<usize> = (0..self.len()).collect();
         order.sort_by(|a, b| self.name(*a).cmp(self.name(*b)));
-        let mut sorted = Self::default();
+        self.in_order(order)
+    }
+
+    /// The same files by their places.
+    pub(super) fn sorted_by_place<K: Ord>(&self, key: impl Fn(P) -> K) -> Self {
+        let mut order: Vec<usize> = (0..self.len()).collect();
+        order.sort_by_key(|file| key(self.place(*file)));
+        self.in_order(order)
+    }
+
+    fn in_order(&self, order: Vec<usize>) -> Self {
+        let mut sorted = Self {
+            passed_over: self.passed_over.clone(),
+            reads_more: self.reads_more,
+            ..Self::default()
+        };
         for file in order {
             sorted.text.push_str(self.name(file));
             if let Some(refused) = self.refused(file) {
@@ -128,26 +206,6 @@ fn leads_out(name: &str) -> bool {
         || name.split(['/', '\\']).any(|part| part == "..")
 }
 
-/// Whether a name ends as images' names do, and is not hidden.
-pub(super) fn is_image_name(name: &[u8]) -> bool {
-    const ENDINGS: [&[u8]; 15] = [
-        b"png", b"jpg", b"jpeg", b"jpe", b"webp", b"bmp", b"gif", b"tif", b"tiff", b"ppm", b"pgm",
-        b"avif", b"heic", b"jxl", b"jp2",
-    ];
-    let file = name.rsplit(|byte| *byte == b'/').next().unwrap_or(name);
-    let hidden = name.split(|byte| *byte == b'/').any(|part| {
-        (part.starts_with(b".") && part != b"." && part != b"..") || part == b"__MACOSX"
-    });
-    let ending = match file.iter().rposition(|byte| *byte == b'.') {
-        Some(dot) => &file[dot + 1..],
-        None => return false,
-    };
-    !hidden
-        && ENDINGS
-            .iter()
-            .any(|known| ending.eq_ignore_ascii_case(known))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,23 +239,6 @@ mod tests {
                     .unwrap_or_default()
                     .contains(cause.unwrap_or_default())
             );
-        }
-    }
-
-    #[test]
-    fn images_are_told_by_their_ending() {
-        for name in ["a.png", "b/c.JPEG", "d/e.f.webp", "../x.png"] {
-            assert!(is_image_name(name.as_bytes()), "{name}");
-        }
-        for name in [
-            "a.txt",
-            "png",
-            ".a.png",
-            "__MACOSX/a.png",
-            ".git/a.png",
-            "a.png/",
-        ] {
-            assert!(!is_image_name(name.as_bytes()), "{name}");
         }
     }
 }

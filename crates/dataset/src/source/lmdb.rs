@@ -1,105 +1,117 @@
 //! Image files in an LMDB database, as LSUN distributes its scenes: a key and the file, for each image.
 
 use std::borrow::Cow;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use heed::types::Bytes;
-use heed::{Database, Env, EnvFlags, EnvOpenOptions, WithoutTls};
-use patchwork_core::Digest;
+use patchwork_core::FileError;
+use patchwork_core::file_error;
+use rayon::prelude::*;
 
-use super::cache::SourceCache;
+use super::account::PassedOver;
 use super::listing::Listing;
-use super::store::{ReadFailure, ReadFiles, Store, check_size, sort_out, unreadable};
+use super::lmdb_file::{Problem, Value, entries};
+use super::store::{ReadFailure, ReadFiles, Store, check_size, sort_out};
 use crate::error::DatasetError;
 
 /// The file that holds a database.
 pub(super) const DATA_FILE: &str = "data.mdb";
 
+/// Its lock, which says nothing.
+const LOCK_FILE: &str = "lock.mdb";
+
 pub(super) struct LmdbStore {
     data: PathBuf,
-    environment: Env<WithoutTls>,
-    images: Database<Bytes, Bytes>,
-    files: Listing<u32>,
-    digest: Digest,
+    file: File,
+    images: Listing<Value>,
+    passed_over: PassedOver,
 }
 
 impl LmdbStore {
-    /// Lists a database, the folder of a `data.mdb`, and digests it. Nothing is written to the folder.
-    pub(super) fn open(folder: &Path, cache: &SourceCache) -> Result<Self, DatasetError> {
-        let malformed = |error: heed::Error| DatasetError::Archive {
-            path: folder.join(DATA_FILE),
-            problem: format!("it is no database of LMDB: {error}"),
+    /// Lists a database: a `data.mdb`, or its folder. Nothing is written to the folder.
+    pub(super) fn open(place: &Path) -> Result<Self, DatasetError> {
+        let mut passed_over = PassedOver::default();
+        let data = if place.is_dir() {
+            for path in patchwork_core::durable::list(place)? {
+                let name = path.file_name().unwrap_or_default();
+                if name != DATA_FILE && name != LOCK_FILE {
+                    passed_over.add("files beside the database");
+                }
+            }
+            place.join(DATA_FILE)
+        } else {
+            place.to_owned()
         };
-        let mut options = EnvOpenOptions::new().read_txn_without_tls();
-        #[expect(
-            unsafe_code,
-            reason = "the database is opened for reading, without its lock file, and maps a file that must not \
-                      change meanwhile, as every source must not"
-        )]
-        let environment = unsafe {
-            options
-                .flags(EnvFlags::READ_ONLY | EnvFlags::NO_LOCK)
-                .open(folder)
+        let unusable = |problem: String| DatasetError::Archive {
+            path: data.clone(),
+            problem: format!("it is no whole database of LMDB: {problem}"),
+        };
+        let metadata =
+            std::fs::metadata(&data).map_err(|error| FileError::new("read", &data, error))?;
+        if !metadata.is_file() {
+            return Err(unusable("it is not a regular file".to_owned()));
         }
-        .map_err(malformed)?;
-        let transaction = environment.read_txn().map_err(malformed)?;
-        let images: Option<Database<Bytes, Bytes>> = environment
-            .open_database(&transaction, None)
-            .map_err(malformed)?;
-        let images = images.ok_or_else(|| malformed(heed::Error::Mdb(heed::MdbError::NotFound)))?;
-        let mut files = Listing::default();
-        for image in images.iter(&transaction).map_err(malformed)? {
-            let (key, file) = image.map_err(malformed)?;
-            files.push(key, u32::try_from(file.len()).unwrap_or(u32::MAX));
+        let file = file_error::open(&data)?;
+        let mut images = Listing::default();
+        let nowhere = Value { start: 0, bytes: 0 };
+        let listed = entries(&file, &mut |key, value| match value {
+            Ok(value) => images.push(key, value),
+            Err(cause) => images.push_refused(key, nowhere, &format!("not readable: {cause}")),
+        });
+        match listed {
+            Ok(()) => Ok(Self {
+                data,
+                file,
+                images,
+                passed_over,
+            }),
+            Err(Problem::Read(error)) => Err(FileError::new("read", &data, error).into()),
+            Err(Problem::Malformed(problem)) => Err(unusable(problem)),
         }
-        drop(transaction);
-        let data = folder.join(DATA_FILE);
-        Ok(Self {
-            digest: cache.digest(folder, &[(DATA_FILE, &data)])?,
-            data,
-            environment,
-            images,
-            files,
-        })
     }
 
     fn read_file(&self, file: usize) -> Result<Cow<'_, [u8]>, ReadFailure> {
-        if let Some(refused) = self.files.refused(file) {
+        if let Some(refused) = self.images.refused(file) {
             return Err(refused.clone().into());
         }
         check_size(self.bytes(file))?;
-        let failed = |error| match error {
-            heed::Error::Io(error) => ReadFailure::of_reader(&self.data, error),
-            error => unreadable(error).into(),
-        };
-        let transaction = self.environment.read_txn().map_err(failed)?;
-        let key = self.files.name(file).as_bytes();
-        match self.images.get(&transaction, key).map_err(failed)? {
-            Some(bytes) => Ok(Cow::Owned(bytes.to_vec())),
-            None => Err(unreadable("the database has lost its key").into()),
-        }
+        let Value { start, bytes } = self.images.place(file);
+        let mut content = vec![0; bytes as usize];
+        self.file
+            .read_exact_at(&mut content, start)
+            .map_err(|error| ReadFailure::of_reader(&self.data, error))?;
+        Ok(Cow::Owned(content))
     }
 }
 
 impl Store for LmdbStore {
     fn len(&self) -> usize {
-        self.files.len()
+        self.images.len()
     }
 
     fn name(&self, file: usize) -> &str {
-        self.files.name(file)
+        self.images.name(file)
     }
 
     fn bytes(&self, file: usize) -> u64 {
-        self.files.place(file).into()
+        self.images.place(file).bytes.into()
     }
 
     fn read(&self, files: &[usize]) -> ReadFiles<'_> {
-        let read = files.iter().map(|file| self.read_file(*file));
+        let read = files.par_iter().map(|file| self.read_file(*file));
         read.map(sort_out).collect()
     }
 
-    fn digest(&self) -> Digest {
-        self.digest
+    fn passed_over(&self) -> &PassedOver {
+        &self.passed_over
+    }
+
+    fn reads_more(&self) -> bool {
+        false
+    }
+
+    fn hashed(&self) -> Vec<(String, PathBuf)> {
+        vec![(DATA_FILE.to_owned(), self.data.clone())]
     }
 }

@@ -50,8 +50,12 @@ pub(super) fn open(
 ) -> Result<PixelSource, DatasetError> {
     let mut parts = Vec::new();
     let mut hashed: Vec<(&str, PathBuf)> = Vec::new();
+    let mut of_other_splits = 0;
     for (of, part, name) in PARTS {
         if split != Split::All && split != of {
+            if let Some(images) = locate(folder, part, "images") {
+                of_other_splits += images_in(&images)?;
+            }
             continue;
         }
         let lacking = |kind: &str| DatasetError::NoSuchSource {
@@ -73,11 +77,7 @@ pub(super) fn open(
         .enumerate()
         .map(|(number, (name, path))| (format!("{name}-{number}"), path))
         .collect();
-    let named: Vec<(&str, &Path)> = hashed
-        .iter()
-        .map(|(name, path)| (name.as_str(), path.as_path()))
-        .collect();
-    let digest = cache.digest(folder, &named)?;
+    let digest = cache.digest(folder, &hashed)?;
     let mut source: Option<PixelSource> = None;
     for (name, images, labels) in parts {
         let malformed = |path: &Path, problem: &str| DatasetError::Archive {
@@ -118,6 +118,9 @@ pub(super) fn open(
             source.push(format!("{name}/{index:05}"), (*class).into(), pixels);
         }
     }
+    if let Some(source) = &mut source {
+        source.leave_out(of_other_splits);
+    }
     source.ok_or_else(|| DatasetError::EmptySource {
         source_name: folder.display().to_string(),
         problem: format!("it has no split `{}`", split.name()),
@@ -125,19 +128,28 @@ pub(super) fn open(
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, FileError> {
+    read_part(path, MAX_BYTES)
+}
+
+fn read_part(path: &Path, most: u64) -> Result<Vec<u8>, FileError> {
     let failed = |error| FileError::new("read", path, error);
     let file = file_error::open(path)?;
     let mut bytes = Vec::new();
     let compressed = path.extension().is_some_and(|ending| ending == "gz");
     if compressed {
-        MultiGzDecoder::new(file)
-            .take(MAX_BYTES)
-            .read_to_end(&mut bytes)
+        MultiGzDecoder::new(file).take(most).read_to_end(&mut bytes)
     } else {
-        file.take(MAX_BYTES).read_to_end(&mut bytes)
+        file.take(most).read_to_end(&mut bytes)
     }
     .map_err(failed)?;
     Ok(bytes)
+}
+
+/// How many images a file of images says that it has.
+fn images_in(path: &Path) -> Result<u64, FileError> {
+    let heading = read_part(path, 8)?;
+    let count = heading.get(4..).and_then(|count| count.first_chunk());
+    Ok(count.map_or(0, |count| u32::from_be_bytes(*count).into()))
 }
 
 /// The sizes and bytes of an array of unsigned bytes.

@@ -11,13 +11,21 @@ mod open;
 mod raw;
 mod settings;
 
+mod account;
+mod codecs;
 mod files;
 mod listing;
+mod names;
 mod store;
 
+mod columns;
 mod folder;
+mod links;
 mod lmdb;
+mod lmdb_file;
 mod parquet;
+mod table_labels;
+mod tables;
 mod tar;
 mod tar_walk;
 mod zip;
@@ -37,8 +45,10 @@ mod twemoji;
 mod cache;
 mod cache_file;
 
+pub use account::{Account, PassedOver, classes_text};
 pub use cache::SourceCache;
-pub use open::open;
+pub use codecs::codecs;
+pub use open::{class_counts, open};
 pub use raw::{Entry, Fetched, Payload, PixelFormat, RawImage, Rejection, Source};
 pub use settings::{Format, Labels, SourceSettings, Split};
 pub use twemoji::EmojiFilter;

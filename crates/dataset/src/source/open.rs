@@ -3,21 +3,25 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use patchwork_core::durable;
+use patchwork_core::{Digest, FileError};
 
+use super::account::{Account, classes_text};
 use super::cache::SourceCache;
-use super::detect::{detect, is_zip};
+use super::detect::{detect, recognise};
 use super::files::{FileSource, Selection};
 use super::folder::FolderStore;
+use super::images::Folders;
+use super::listing::digest_listing;
 use super::lmdb::LmdbStore;
 use super::parquet::ParquetStore;
 use super::raw::Source;
 use super::settings::{Format, Labels, SourceSettings, Split};
 use super::store::Store;
+use super::tables::tables;
 use super::tar::TarStore;
 use super::tar_walk::Compression;
 use super::twemoji::TwemojiSource;
-use super::zip::ZipStore;
+use super::zip::{ZipStore, is_zip};
 use super::{afhq, celeba, cifar, flowers, images, mnist};
 use crate::error::DatasetError;
 
@@ -49,41 +53,103 @@ pub fn open(
         });
     }
     let path = Path::new(&settings.source);
-    if !path.exists() {
-        return Err(DatasetError::MissingSource {
-            path: path.to_owned(),
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(DatasetError::MissingSource {
+                path: path.to_owned(),
+            });
+        }
+        Err(error) => return Err(FileError::new("read", path, error).into()),
+    };
+    if !metadata.is_dir() && !metadata.is_file() {
+        return Err(DatasetError::NoSuchSource {
+            source_name: settings.source.clone(),
+            problem: "it is a pipe or a device; name a folder or a regular file".to_owned(),
         });
     }
-    let format = match settings.format {
-        Some(format) => format,
+    let known = match settings.format {
+        Some(format) => Some(format),
         None => detect(path)?,
     };
-    check_labels(settings, format)?;
-    check_split(settings, format)?;
-    let source: Box<dyn Source> = match format {
-        Format::Cifar10 | Format::Cifar100 | Format::Mnist => open_pixels(settings, format, cache)?,
-        _ => open_files(settings, format, cache)?,
-    };
+    match known {
+        Some(format @ (Format::Cifar10 | Format::Cifar100 | Format::Mnist)) => {
+            open_pixels(settings, format, cache)
+        }
+        _ => open_files(settings, known, cache),
+    }
+}
+
+/// Refuses a source without images, or without a single label where there should be some; notes what a person should know.
+fn checked(
+    settings: &SourceSettings,
+    format: Format,
+    source: &dyn Source,
+    mut account: Account,
+) -> Result<Account, DatasetError> {
     if source.is_empty() {
         let is_part = settings.part(format) != Split::All;
         let problem = if is_part || settings.classes.is_some() {
             "no image in it or below it is of the part and the classes that `split` and `classes` name"
         } else {
-            "no file in it or below it ends as an image's name does (.png, .jpg, .webp, ...)"
+            "no file in it or below it is an image (.png, .jpg, .webp, ...), by its name or its first bytes"
+        };
+        let passed_over = match account.passed_over.total() {
+            0 => String::new(),
+            _ => format!("; passed over: {}", account.passed_over.text()),
         };
         return Err(DatasetError::EmptySource {
             source_name: settings.source.clone(),
-            problem: problem.to_owned(),
+            problem: format!("{problem}{passed_over}"),
         });
     }
-    if settings.labels != Labels::None
-        && (0..source.len()).all(|index| source.entry(index).label.is_none())
-    {
+    if settings.labels == Labels::None {
+        return Ok(account);
+    }
+    let counts = class_counts(source);
+    let labelled: u64 = counts.iter().sum();
+    if labelled == 0 {
         let problem = "nothing gives any of its images a class: no name of theirs is among those that the labels are for, \
                        in";
         return Err(wrong_labels(settings, problem));
     }
-    Ok(source)
+    let unlabelled = source.len() as u64 - labelled;
+    if unlabelled > 0 {
+        account.warnings.push(format!(
+            "{unlabelled} of {} images have no class: the labels are for other names",
+            source.len()
+        ));
+    }
+    let empty = counts.iter().filter(|images| **images == 0).count();
+    if empty > 0 {
+        account.warnings.push(format!(
+            "{empty} of the {} classes have no images ({})",
+            counts.len(),
+            classes_text(source.class_names(), &counts)
+        ));
+    }
+    Ok(account)
+}
+
+/// How many images of a source are of each class.
+pub fn class_counts(source: &dyn Source) -> Vec<u64> {
+    let mut counts = vec![0; source.class_names().len()];
+    for label in (0..source.len()).filter_map(|index| source.entry(index).label) {
+        if let Some(count) = counts.get_mut(label as usize) {
+            *count += 1;
+        }
+    }
+    counts
+}
+
+fn account(settings: &SourceSettings, format: Format) -> Account {
+    let has_splits = format != Format::Lmdb;
+    Account {
+        format: format.name().to_owned(),
+        recognised: settings.format.is_none(),
+        split: has_splits.then(|| settings.part(format).name().to_owned()),
+        ..Account::default()
+    }
 }
 
 fn open_pixels(
@@ -91,6 +157,8 @@ fn open_pixels(
     format: Format,
     cache: &SourceCache,
 ) -> Result<Box<dyn Source>, DatasetError> {
+    check_labels(settings, format)?;
+    check_split(settings, format, false)?;
     let path = Path::new(&settings.source);
     let labelled = settings.labels == Labels::Source;
     let split = settings.part(format);
@@ -105,139 +173,221 @@ fn open_pixels(
         }
         _ => cifar::open(path, format, split, labelled, cache)?,
     };
+    let mut account = account(settings, format);
+    (account.passed_over).add_many("of another split", source.of_other_splits());
     if let Some(classes) = &settings.classes {
         if !labelled {
             return Err(classes_without_labels(settings));
         }
+        let all = source.len();
         let (numbers, names) = chosen(source.class_names(), classes)?;
         source.retain_classes(&numbers, names);
+        let left_out = (all - source.len()) as u64;
+        (account.passed_over).add_many(OTHER_CLASSES, left_out);
     }
-    Ok(Box::new(source))
+    if labelled {
+        account.classes_by = Some("the data set's labels".to_owned());
+    }
+    account.entries = source.len() as u64 + account.passed_over.total();
+    let account = checked(settings, format, &source, account)?;
+    Ok(Box::new(source.with_account(account)))
 }
 
-/// Takes the images of a data set out of a store.
-type Select<'a> = Box<dyn FnMut(&dyn Store) -> Result<Selection, DatasetError> + 'a>;
+/// What `classes` leaves out.
+const OTHER_CLASSES: &str = "of classes that are not chosen";
 
 fn open_files(
     settings: &SourceSettings,
-    format: Format,
+    known: Option<Format>,
     cache: &SourceCache,
 ) -> Result<Box<dyn Source>, DatasetError> {
     let path = Path::new(&settings.source);
-    let labelled = settings.labels != Labels::None;
-    let attributes = match settings.labels {
-        Labels::Attributes => &settings.attributes[..],
-        _ => &[],
+    let place = match known {
+        Some(format) => place_of_images(path, format),
+        None => path.to_owned(),
     };
-    let split = settings.split;
-    let part = settings.part(format);
-    let place = place_of_images(path, format);
-    let celeba_lists;
-    let flower_lists;
-    let (beside, mut selection_of): (_, Select<'_>) = match format {
-        Format::CelebA => {
-            celeba_lists = celeba::Lists::find(&place, split, attributes)?;
-            let lists = &celeba_lists;
-            (
-                lists.paths(),
-                Box::new(move |store| lists.select(store, split, attributes)),
-            )
+    let store: Box<dyn Store> = match known {
+        Some(Format::Lmdb) => Box::new(LmdbStore::open(&place)?),
+        Some(Format::Parquet) => {
+            let tables = tables(&place, settings.split)?;
+            Box::new(ParquetStore::open(&place, tables)?)
         }
-        Format::Flowers102 => {
-            flower_lists = flowers::Lists::find(&place, part, labelled)?;
-            let lists = &flower_lists;
-            (
-                lists.paths(),
-                Box::new(move |store| lists.select(store, part)),
-            )
-        }
-        Format::AfhqV2 => (
-            Vec::new(),
-            Box::new(move |store| {
-                if settings.format.is_none() {
-                    afhq::refuse_others(settings, store)?;
-                }
-                Ok(afhq::select(store, part))
-            }),
-        ),
-        _ => (
-            Vec::new(),
-            Box::new(move |store| {
-                match settings.labels {
-                    Labels::Folder => images::by_folder(store),
-                    Labels::Source => images::by_store(store),
-                    _ => Ok(Selection::all(store)),
-                }
-                .map_err(|problem| DatasetError::Setting {
-                    setting: "labels",
-                    value: format!("\"{}\"", settings.labels.name()),
-                    problem: format!("{problem} in `{}`", settings.source),
-                })
-            }),
-        ),
+        _ => open_store(&place, &settings.without)?,
     };
-    let store: Box<dyn Store> = match format {
-        Format::Lmdb => Box::new(LmdbStore::open(&place, cache)?),
-        Format::Parquet => Box::new(ParquetStore::open(&place, &tables(&place, split)?, cache)?),
-        _ => open_store(&place, &beside, cache)?,
+    let format = known.unwrap_or_else(|| recognise(&place, &*store));
+    check_labels(settings, format)?;
+    let folders = match format {
+        Format::Images => Folders::of(&*store),
+        _ => Folders::default(),
     };
-    let mut selection = selection_of(&*store)?;
-    drop(selection_of);
+    check_split(settings, format, folders.splits)?;
+    let Selected {
+        mut selection,
+        beside,
+    } = select(settings, format, &place, &*store, &folders)?;
     if let Some(classes) = &settings.classes {
         if selection.class_names.is_empty() {
             return Err(classes_without_labels(settings));
         }
-        let (numbers, names) = chosen(&selection.class_names, classes)?;
-        selection.members.retain_mut(|member| {
-            let number = usize::try_from(member.label)
-                .ok()
-                .and_then(|label| numbers.get(label).copied().flatten());
-            member.label = number.map_or(member.label, |number| number as i32);
-            number.is_some()
-        });
-        selection.class_names = names;
+        choose_classes(&mut selection, classes)?;
     }
-    if !labelled {
+    if settings.labels == Labels::None {
         selection = selection.unlabelled();
     }
-    let mut digest = store.digest();
-    if place.is_dir() && !beside.is_empty() {
-        digest = digest_with(digest, cache, &place, &beside)?;
+    let mut hashed = store.hashed();
+    let digest = if place.is_dir() {
+        let digest = cache.digest(&place, &hashed)?;
+        if beside.is_empty() {
+            digest
+        } else {
+            digest_with(digest, cache, &place, &beside)?
+        }
+    } else {
+        hashed.extend(beside);
+        cache.digest(&place, &hashed)?
+    };
+    let digest = if store.reads_more() || selection.reads_more {
+        digest_as_read(digest, &*store, &selection)
+    } else {
+        digest
+    };
+    let mut account = account(settings, format);
+    account.passed_over.merge(store.passed_over());
+    account.passed_over.merge(&selection.left_out);
+    account.entries = selection.members.len() as u64 + account.passed_over.total();
+    account.classes_by = selection.classes_by.take();
+    account.warnings = store.warnings();
+    account.warnings.append(&mut selection.warnings);
+    let source = FileSource::new(store, selection, digest);
+    let account = checked(settings, format, &source, account)?;
+    Ok(Box::new(source.with_account(account)))
+}
+
+/// The images of a data set, and the lists that they were chosen by.
+struct Selected {
+    selection: Selection,
+    beside: Vec<(String, PathBuf)>,
+}
+
+fn select(
+    settings: &SourceSettings,
+    format: Format,
+    place: &Path,
+    store: &dyn Store,
+    folders: &Folders,
+) -> Result<Selected, DatasetError> {
+    let labelled = settings.labels != Labels::None;
+    let part = settings.part(format);
+    let alone = |selection| Selected {
+        selection,
+        beside: Vec::new(),
+    };
+    let of_labels = |problem: String| DatasetError::Setting {
+        setting: "labels",
+        value: format!("\"{}\"", settings.labels.name()),
+        problem: format!("{problem} in `{}`", settings.source),
+    };
+    Ok(match format {
+        Format::CelebA => {
+            let attributes = match settings.labels {
+                Labels::Attributes => &settings.attributes[..],
+                _ => &[],
+            };
+            let lists = celeba::Lists::find(place, settings.split, attributes)?;
+            Selected {
+                selection: lists.select(store, settings.split, attributes)?,
+                beside: lists.paths(),
+            }
+        }
+        Format::Flowers102 => {
+            let lists = flowers::Lists::find(place, part, labelled)?;
+            Selected {
+                selection: lists.select(store, part)?,
+                beside: lists.paths(),
+            }
+        }
+        Format::AfhqV2 => {
+            if settings.format.is_none() {
+                afhq::refuse_others(settings, store)?;
+            }
+            alone(afhq::select(store, part))
+        }
+        _ => alone(match settings.labels {
+            Labels::Folder => images::by_folder(store, folders, part).map_err(of_labels)?,
+            Labels::Source => {
+                let mut selection = images::by_store(store).map_err(of_labels)?;
+                if format == Format::Images {
+                    images::keep_split(&mut selection, store, folders, part);
+                }
+                selection
+            }
+            _ if format == Format::Images => images::of_split(store, folders, part),
+            _ => Selection::all(store),
+        }),
+    })
+}
+
+/// Keeps the images of classes by name, and numbers those anew.
+fn choose_classes(selection: &mut Selection, classes: &[String]) -> Result<(), DatasetError> {
+    let (numbers, names) = chosen(&selection.class_names, classes)?;
+    let number = |label: i32| {
+        usize::try_from(label)
+            .ok()
+            .and_then(|label| numbers.get(label).copied().flatten())
+    };
+    selection.retain("without a class", |member| member.label >= 0);
+    selection.retain(OTHER_CLASSES, |member| number(member.label).is_some());
+    for member in &mut selection.members {
+        member.label = number(member.label).map_or(member.label, |number| number as i32);
     }
-    Ok(Box::new(FileSource::new(store, selection, digest)))
+    selection.class_names = names;
+    Ok(())
 }
 
 /// A folder's digest, and those of the lists that tell about it; an archive's covers them already.
 fn digest_with(
-    folder: patchwork_core::Digest,
+    folder: Digest,
     cache: &SourceCache,
     place: &Path,
-    beside: &[(&str, &Path)],
-) -> Result<patchwork_core::Digest, DatasetError> {
+    beside: &[(String, PathBuf)],
+) -> Result<Digest, DatasetError> {
     let uncached = SourceCache {
         folder: None,
         rehash: cache.rehash,
     };
     let lists = uncached.digest(place, beside)?;
-    Ok(super::listing::digest_listing(
+    Ok(digest_listing(
         [("images", 0, folder), ("lists", 0, lists)].into_iter(),
     ))
 }
 
+/// The digest of a source of which an earlier version of this program would have read something else: what is read is part
+/// of it, so that nothing that was made then is taken for what would be made now.
+fn digest_as_read(source: Digest, store: &dyn Store, selection: &Selection) -> Digest {
+    let class = |label: i32| {
+        let name = usize::try_from(label)
+            .ok()
+            .and_then(|label| selection.class_names.get(label));
+        Digest::of(name.map_or(&b""[..], |name| name.as_bytes()))
+    };
+    let images = selection.members.iter().map(|member| {
+        let name = store.name(member.file as usize);
+        (name, i64::from(member.label) as u64, class(member.label))
+    });
+    let read = digest_listing(images);
+    digest_listing([("source", 0, source), ("read", 0, read)].into_iter())
+}
+
 /// The folder, zip or tar archive at a path.
-fn open_store(
-    path: &Path,
-    beside: &[(&str, &Path)],
-    cache: &SourceCache,
-) -> Result<Box<dyn Store>, DatasetError> {
+fn open_store(path: &Path, without: &[PathBuf]) -> Result<Box<dyn Store>, DatasetError> {
     if path.is_dir() {
-        return Ok(Box::new(FolderStore::open(path, &|_| true, cache)?));
+        return Ok(Box::new(FolderStore::open(path, without)?));
     }
     if is_zip(path)? {
-        return Ok(Box::new(ZipStore::open(path, beside, cache)?));
+        return Ok(Box::new(ZipStore::open(path)?));
     }
     match Compression::of_tar(path)? {
-        Some(compression) => Ok(Box::new(TarStore::open(path, compression, beside, cache)?)),
+        Some(compression) => Ok(Box::new(TarStore::open(path, compression)?)),
         None => Err(unknown_kind(path)),
     }
 }
@@ -269,44 +419,6 @@ fn place_of_images(path: &Path, format: Format) -> PathBuf {
         .map(|name| path.join(name))
         .find(|place| place.exists())
         .unwrap_or_else(|| path.to_owned())
-}
-
-/// The Parquet files at a path, in its folder `data`, or of a split by the Hub's names, sorted.
-pub(super) fn tables(path: &Path, split: Option<Split>) -> Result<Vec<PathBuf>, DatasetError> {
-    if path.is_file() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let within = path.join("data");
-    let mut tables = Vec::new();
-    for folder in [path, &within] {
-        if !tables.is_empty() || !folder.is_dir() {
-            continue;
-        }
-        let listed = durable::list(folder)?;
-        tables = listed
-            .into_iter()
-            .filter(|path| path.extension().is_some_and(|ending| ending == "parquet"))
-            .collect();
-    }
-    // A prepared data set is Parquet too, but no raw one.
-    if tables
-        .iter()
-        .any(|path| path.ends_with(crate::shards::INDEX_FILE))
-    {
-        return Ok(Vec::new());
-    }
-    let prefix = match split {
-        None | Some(Split::All) => "",
-        Some(Split::Train) => "train",
-        Some(Split::Validation) => "valid",
-        Some(Split::Test) => "test",
-    };
-    tables.retain(|path| {
-        let name = path.file_name().unwrap_or_default();
-        name.to_string_lossy().starts_with(prefix)
-    });
-    tables.sort();
-    Ok(tables)
 }
 
 /// New numbers for the classes to keep, in the order of the data set, and their names.
@@ -371,15 +483,31 @@ fn check_labels(settings: &SourceSettings, format: Format) -> Result<(), Dataset
         names.join(", "),
         format.name()
     );
-    Err(wrong_labels(settings, &problem))
+    let hint = match (settings.format, format) {
+        (None, Format::CelebA | Format::AfhqV2 | Format::Flowers102) => {
+            "\nhint: it was recognised by its names; `format = \"images\"` reads it as any folder of images"
+        }
+        _ => "",
+    };
+    Err(DatasetError::Setting {
+        setting: "labels",
+        value: format!("\"{}\"", settings.labels.name()),
+        problem: format!("{problem} `{}`{hint}", settings.source),
+    })
 }
 
-fn check_split(settings: &SourceSettings, format: Format) -> Result<(), DatasetError> {
+/// `has_folders`: whether the images lie in folders of splits.
+fn check_split(
+    settings: &SourceSettings,
+    format: Format,
+    has_folders: bool,
+) -> Result<(), DatasetError> {
     let Some(split) = settings.split else {
         return Ok(());
     };
     let has = match format {
-        Format::Images | Format::Lmdb => split == Split::All,
+        Format::Images => split == Split::All || has_folders,
+        Format::Lmdb => split == Split::All,
         Format::CelebA | Format::Flowers102 | Format::Parquet => true,
         Format::AfhqV2 | Format::Cifar10 | Format::Cifar100 | Format::Mnist => {
             split != Split::Validation
@@ -388,9 +516,17 @@ fn check_split(settings: &SourceSettings, format: Format) -> Result<(), DatasetE
     if has {
         return Ok(());
     }
+    let problem = match format {
+        Format::Images => format!(
+            "the format `images` has splits where the first folders are called train, val and test, and those of `{}` \
+             are not",
+            settings.source
+        ),
+        _ => format!("the format `{}` has no such part", format.name()),
+    };
     Err(DatasetError::Setting {
         setting: "split",
         value: format!("\"{}\"", split.name()),
-        problem: format!("the format `{}` has no such part", format.name()),
+        problem,
     })
 }

@@ -1,24 +1,28 @@
-//! Images in Parquet files, as the Hugging Face Hub keeps them: a column of `struct<bytes, path>`, and labels.
+//! Images in Parquet files: a column of image files, and labels.
+//!
+//! The Hugging Face Hub keeps them as a struct of `bytes` and `path`; others as a plain column of bytes.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use arrow::array::{Array, AsArray, BinaryArray, LargeBinaryArray, StructArray};
+use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Fields, Int64Type, Schema};
+use arrow::datatypes::DataType;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
 };
 use patchwork_core::Digest;
 use patchwork_core::file_error;
-use serde_json::Value;
 
-use super::cache::SourceCache;
+use super::account::PassedOver;
+use super::columns::{ImageColumn, LabelColumn};
 use super::listing::Listing;
 use super::raw::Rejection;
-use super::store::{ReadFiles, Store, check_size};
+use super::store::{ReadFiles, Store, StoreLabels, check_size};
+use super::table_labels::TableLabels;
+use super::tables::Tables;
 use crate::error::DatasetError;
 
 /// Rows of a batch: images are held as they are stored.
@@ -27,15 +31,15 @@ const ROWS: usize = 64;
 pub(super) struct ParquetStore {
     files: Vec<TableFile>,
     names: Listing<Place>,
-    /// -1 for none.
-    labels: Vec<i32>,
-    class_names: Option<Vec<String>>,
-    digest: Digest,
+    labels: TableLabels,
+    passed_over: PassedOver,
 }
 
 struct TableFile {
     path: PathBuf,
-    image_column: String,
+    /// What the digest knows it by.
+    name: String,
+    image: ImageColumn,
     /// Bytes of an image on average.
     image_bytes: u64,
 }
@@ -48,78 +52,53 @@ struct Place {
 }
 
 impl ParquetStore {
-    /// Lists the rows of files in the order given, and digests them.
-    pub(super) fn open(
-        source: &Path,
-        paths: &[PathBuf],
-        cache: &SourceCache,
-    ) -> Result<Self, DatasetError> {
+    /// Lists the rows of the tables at a path.
+    pub(super) fn open(source: &Path, tables: Tables) -> Result<Self, DatasetError> {
         let mut store = Self {
             files: Vec::new(),
             names: Listing::default(),
-            labels: Vec::new(),
-            class_names: None,
-            digest: Digest::of(&[]),
+            labels: TableLabels::default(),
+            passed_over: tables.passed_over,
         };
-        for path in paths {
-            store.list(path)?;
+        for path in &tables.chosen {
+            store.list(source, path)?;
         }
-        let most = store.labels.iter().copied().max().unwrap_or(-1);
-        let named = store.class_names.as_ref().map_or(0, Vec::len);
-        if most >= 0 && named <= most as usize {
-            store.class_names = Some((0..=most).map(|label| label.to_string()).collect());
+        for path in &tables.of_other_splits {
+            let rows = open(path)?.metadata().file_metadata().num_rows();
+            (store.passed_over).add_many("of another split", rows.max(0) as u64);
         }
         store.names.refuse_duplicates();
-        let hashed: Vec<(String, &PathBuf)> = paths
-            .iter()
-            .map(|path| {
-                let name = path.file_name().unwrap_or_default();
-                (name.to_string_lossy().into_owned(), path)
-            })
-            .collect();
-        let hashed: Vec<(&str, &Path)> = hashed
-            .iter()
-            .map(|(name, path)| (name.as_str(), path.as_path()))
-            .collect();
-        store.digest = cache.digest(source, &hashed)?;
         Ok(store)
     }
 
     /// Reads the names and labels of a file.
-    fn list(&mut self, path: &Path) -> Result<(), DatasetError> {
+    fn list(&mut self, source: &Path, path: &Path) -> Result<(), DatasetError> {
         let failed = |error| DatasetError::parquet("read", path, error);
         let builder = open(path)?;
         let schema = builder.schema().clone();
-        let image = image_column(&schema).ok_or_else(|| DatasetError::Archive {
-            path: path.to_owned(),
-            problem: format!(
-                "it has no column of images (a struct of `bytes` and `path`) among {}",
-                names(&schema)
-            ),
-        })?;
-        let label = label_column(&schema);
-        if self.class_names.is_none() {
-            self.class_names = label.and_then(|label| class_names(&schema, label));
-        }
+        let image =
+            ImageColumn::of(&schema).map_err(|(problem, hint)| DatasetError::NotSupported {
+                path: path.to_owned(),
+                problem,
+                hint,
+            })?;
+        let label = LabelColumn::of(&schema);
+        self.labels.begin_file(&schema, label.as_ref());
         let rows = builder.metadata().file_metadata().num_rows().max(0) as u64;
         let stored: i64 = builder
             .metadata()
             .row_groups()
             .iter()
             .flat_map(parquet::file::metadata::RowGroupMetaData::columns)
-            .filter(|column| column.column_path().parts()[0] == image)
+            .filter(|column| column.column_path().parts()[0] == image.column)
             .map(parquet::file::metadata::ColumnChunkMetaData::uncompressed_size)
             .sum();
+        let (name, stem) = names(source, path);
+        let mut columns: Vec<String> = image.path_leaf().into_iter().collect();
+        columns.extend(label.as_ref().map(|label| label.name.clone()));
+        let columns = columns.iter().map(String::as_str);
+        let mask = ProjectionMask::columns(builder.parquet_schema(), columns);
         let file = self.files.len() as u32;
-        let mut columns = vec![format!("{image}.path")];
-        columns.extend(label.map(str::to_owned));
-        let mask =
-            ProjectionMask::columns(builder.parquet_schema(), columns.iter().map(String::as_str));
-        let stem = path
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
         let mut keys = HashSet::with_capacity(rows as usize);
         let mut row = 0;
         for batch in builder
@@ -129,18 +108,13 @@ impl ParquetStore {
             .map_err(failed)?
         {
             let batch = batch.map_err(|error| DatasetError::parquet("read", path, error))?;
-            let paths = batch
-                .column_by_name(image)
-                .and_then(|column| column.as_struct_opt())
-                .and_then(|image| image.column_by_name("path"))
-                .and_then(|paths| cast(paths, &DataType::Utf8).ok());
-            let labels = label
-                .and_then(|label| batch.column_by_name(label))
-                .and_then(|labels| cast(labels, &DataType::Int64).ok());
+            let paths = image
+                .paths(&batch)
+                .and_then(|paths| cast(&paths, &DataType::Utf8).ok());
             for index in 0..batch.num_rows() {
                 let named = paths
                     .as_ref()
-                    .map(arrow::array::AsArray::as_string::<i32>)
+                    .map(AsArray::as_string::<i32>)
                     .filter(|paths| paths.is_valid(index) && !paths.value(index).is_empty());
                 // Many data sets name no file, or give one name in each of their files, or to many of their rows.
                 let key = match named {
@@ -150,18 +124,23 @@ impl ParquetStore {
                 let is_new = keys.insert(Digest::of(key.as_bytes()));
                 let key = if is_new { key } else { format!("{key}#{row}") };
                 self.names.push(key.as_bytes(), Place { file, row });
-                let class = labels
-                    .as_ref()
-                    .map(arrow::array::AsArray::as_primitive::<Int64Type>)
-                    .filter(|labels| labels.is_valid(index))
-                    .and_then(|labels| i32::try_from(labels.value(index)).ok());
-                self.labels.push(class.unwrap_or(-1));
                 row += 1;
             }
+            let labels = label
+                .as_ref()
+                .and_then(|label| batch.column_by_name(&label.name));
+            self.labels.add(labels, batch.num_rows());
+        }
+        if u64::from(row) != rows {
+            return Err(DatasetError::Archive {
+                path: path.to_owned(),
+                problem: format!("it says that it has {rows} rows, and has {row}"),
+            });
         }
         self.files.push(TableFile {
             path: path.to_owned(),
-            image_column: image.to_owned(),
+            name,
+            image,
             image_bytes: (stored.max(0) as u64).div_ceil(u64::max(1, rows)),
         });
         Ok(())
@@ -169,12 +148,10 @@ impl ParquetStore {
 
     /// Reads images of one file, at rows in ascending order.
     fn read_rows(&self, file: usize, rows: &[usize]) -> Result<Vec<Option<Vec<u8>>>, DatasetError> {
-        let TableFile {
-            path, image_column, ..
-        } = &self.files[file];
+        let TableFile { path, image, .. } = &self.files[file];
         let builder = open(path)?;
         let total = builder.metadata().file_metadata().num_rows().max(0) as usize;
-        let leaf = format!("{image_column}.bytes");
+        let leaf = image.bytes_leaf();
         let mask = ProjectionMask::columns(builder.parquet_schema(), [leaf.as_str()]);
         let ranges = rows.iter().map(|row| *row..*row + 1);
         let reader: ParquetRecordBatchReader = builder
@@ -186,14 +163,30 @@ impl ParquetStore {
         let mut images = Vec::with_capacity(rows.len());
         for batch in reader {
             let batch = batch.map_err(|error| DatasetError::parquet("read", path, error))?;
-            let column = batch
-                .column_by_name(image_column)
-                .and_then(|column| column.as_struct_opt());
+            let files = image
+                .files(&batch)
+                .map_err(|error| DatasetError::parquet("read", path, error))?;
+            let files = files.as_binary::<i64>();
             for index in 0..batch.num_rows() {
-                images.push(column.and_then(|column| bytes_of(column, index)));
+                let is_there = files.is_valid(index) && image.is_valid(&batch, index);
+                images.push(is_there.then(|| files.value(index).to_vec()));
             }
         }
         Ok(images)
+    }
+}
+
+/// What the digest knows a table by, and with what its rows' names begin: its file's name or, of one in a folder further
+/// down, its path.
+fn names(source: &Path, path: &Path) -> (String, String) {
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let below = path.strip_prefix(source).unwrap_or(path);
+    let parent = below.parent().unwrap_or(Path::new(""));
+    if path == source || parent == Path::new("") || parent == Path::new("data") {
+        let name = text(Path::new(path.file_name().unwrap_or_default()));
+        (name, text(Path::new(path.file_stem().unwrap_or_default())))
+    } else {
+        (text(below), text(&below.with_extension("")))
     }
 }
 
@@ -234,7 +227,7 @@ impl Store for ParquetStore {
             for (image, file) in images.into_iter().zip(files) {
                 read.push(match (self.names.refused(*file), image) {
                     (Some(refused), _) => Err(refused.clone()),
-                    (None, None) => Err(Rejection::new("the row holds no image")),
+                    (None, None) => Err(Rejection::new(NO_IMAGE)),
                     (None, Some(bytes)) => {
                         check_size(bytes.len() as u64).map(|()| Cow::Owned(bytes))
                     }
@@ -244,75 +237,31 @@ impl Store for ParquetStore {
         Ok(read)
     }
 
-    fn label(&self, file: usize) -> Option<u32> {
-        u32::try_from(self.labels[file]).ok()
+    fn labels(&self) -> Result<Option<StoreLabels>, String> {
+        self.labels.finished()
     }
 
-    fn class_names(&self) -> Option<Vec<String>> {
-        self.class_names.clone()
+    fn passed_over(&self) -> &PassedOver {
+        &self.passed_over
     }
 
-    fn digest(&self) -> Digest {
-        self.digest
+    // Where an earlier version read a file at all, it read the same rows.
+    fn reads_more(&self) -> bool {
+        false
+    }
+
+    fn hashed(&self) -> Vec<(String, PathBuf)> {
+        let files = self.files.iter();
+        files
+            .map(|file| (file.name.clone(), file.path.clone()))
+            .collect()
     }
 }
+
+/// A row that may name a file on another machine.
+const NO_IMAGE: &str = "the row holds no image; where it names a file, the table has to be written with the images in it";
 
 fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<std::fs::File>, DatasetError> {
     ParquetRecordBatchReaderBuilder::try_new(file_error::open(path)?)
         .map_err(|error| DatasetError::parquet("read", path, error))
-}
-
-/// The column that holds images: the first struct with a child `bytes`.
-fn image_column(schema: &Schema) -> Option<&str> {
-    let has_bytes = |children: &Fields| children.iter().any(|child| child.name() == "bytes");
-    schema
-        .fields()
-        .iter()
-        .find(
-            |field| matches!(field.data_type(), DataType::Struct(children) if has_bytes(children)),
-        )
-        .map(|field| field.name().as_str())
-}
-
-/// The column that holds labels, by the names that data sets give it.
-fn label_column(schema: &Schema) -> Option<&str> {
-    ["label", "labels", "fine_label", "class", "target"]
-        .into_iter()
-        .find(|name| {
-            schema
-                .field_with_name(name)
-                .is_ok_and(|field| field.data_type().is_integer())
-        })
-}
-
-fn names(schema: &Schema) -> String {
-    let names: Vec<String> = schema
-        .fields()
-        .iter()
-        .map(|field| format!("`{}`", field.name()))
-        .collect();
-    names.join(", ")
-}
-
-/// The names in the description that the Hub's library leaves in the file.
-fn class_names(schema: &Schema, label: &str) -> Option<Vec<String>> {
-    let description: Value = serde_json::from_str(schema.metadata().get("huggingface")?).ok()?;
-    let names = &description["info"]["features"][label]["names"];
-    names
-        .as_array()?
-        .iter()
-        .map(|name| name.as_str().map(str::to_owned))
-        .collect()
-}
-
-fn bytes_of(image: &StructArray, index: usize) -> Option<Vec<u8>> {
-    let bytes = image.column_by_name("bytes")?;
-    if image.is_null(index) || bytes.is_null(index) {
-        return None;
-    }
-    if let Some(bytes) = bytes.as_any().downcast_ref::<BinaryArray>() {
-        return Some(bytes.value(index).to_vec());
-    }
-    let bytes = bytes.as_any().downcast_ref::<LargeBinaryArray>()?;
-    Some(bytes.value(index).to_vec())
 }

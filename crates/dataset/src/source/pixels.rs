@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use patchwork_core::Digest;
 
+use super::account::Account;
 use super::raw::{Entry, Fetched, Payload, PixelFormat, RawImage, Rejection, Source};
 use crate::error::DatasetError;
 
@@ -20,6 +21,9 @@ pub(super) struct PixelSource {
     /// Image after image, `[side, side, channels]`.
     pixels: Vec<u8>,
     digest: Digest,
+    /// Images of splits that are not read.
+    of_other_splits: u64,
+    account: Account,
 }
 
 impl PixelSource {
@@ -39,7 +43,22 @@ impl PixelSource {
             format,
             pixels: Vec::new(),
             digest,
+            of_other_splits: 0,
+            account: Account::default(),
         }
+    }
+
+    pub(super) fn with_account(self, account: Account) -> Self {
+        Self { account, ..self }
+    }
+
+    /// Counts images of splits that are not read.
+    pub(super) fn leave_out(&mut self, images: u64) {
+        self.of_other_splits += images;
+    }
+
+    pub(super) fn of_other_splits(&self) -> u64 {
+        self.of_other_splits
     }
 
     /// Bytes of an image.
@@ -118,5 +137,9 @@ impl Source for PixelSource {
 
     fn credit(&self) -> Option<&str> {
         None
+    }
+
+    fn account(&self) -> &Account {
+        &self.account
     }
 }

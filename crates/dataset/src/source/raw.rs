@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use patchwork_core::Digest;
 
+use super::account::Account;
 use crate::decode::MAX_PIXELS;
 use crate::error::DatasetError;
 
@@ -48,6 +49,9 @@ pub trait Source: Send + Sync {
 
     /// The credit that the licence of the images asks for.
     fn credit(&self) -> Option<&str>;
+
+    /// How it was read, and what became of everything that it holds.
+    fn account(&self) -> &Account;
 }
 
 /// What a source holds of some images, in their order, or why each is left out.
@@ -129,6 +133,7 @@ pub struct RawImage {
     height: u32,
     format: PixelFormat,
     pixels: Vec<u8>,
+    largest_sample: Option<u16>,
 }
 
 impl RawImage {
@@ -158,7 +163,21 @@ impl RawImage {
             height,
             format,
             pixels,
+            largest_sample: None,
         })
+    }
+
+    /// Notes the largest of the 16-bit samples that it was made from.
+    pub(crate) fn with_largest_sample(self, largest_sample: Option<u16>) -> Self {
+        Self {
+            largest_sample,
+            ..self
+        }
+    }
+
+    /// The largest of the 16-bit samples that it was made from; none where they had 8 bits or less.
+    pub fn largest_sample(&self) -> Option<u16> {
+        self.largest_sample
     }
 
     /// Width in pixels, at most 65,535.

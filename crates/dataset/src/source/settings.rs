@@ -1,5 +1,7 @@
 //! What a pipeline file says of a source.
 
+use std::path::PathBuf;
+
 pub use patchwork_terms::{Format, Labels, Split};
 
 use super::twemoji::EmojiFilter;
@@ -21,6 +23,8 @@ pub struct SourceSettings {
     pub classes: Option<Vec<String>>,
     /// Which emoji to take; of no meaning for others.
     pub emoji: EmojiFilter,
+    /// Folders, without links in their paths, that are no part of a folder that holds them: where this program writes.
+    pub without: Vec<PathBuf>,
 }
 
 impl SourceSettings {

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use patchwork_core::{Digest, FileError};
+use patchwork_core::FileError;
 
+use super::account::PassedOver;
 use super::raw::Rejection;
 use crate::decode::MAX_FILE_BYTES;
 use crate::error::DatasetError;
@@ -30,24 +31,51 @@ pub(super) trait Store: Send + Sync {
     /// Reads files, given in ascending order.
     fn read(&self, files: &[usize]) -> ReadFiles<'_>;
 
-    /// A class that the store itself knows of a file.
-    fn label(&self, _file: usize) -> Option<u32> {
+    /// The classes that the store itself knows.
+    fn labels(&self) -> Result<Option<StoreLabels>, String> {
+        Ok(None)
+    }
+
+    /// `dataset.json`, where there is one at the top or in the only folder there.
+    fn dataset_json(&self) -> Option<&Json> {
         None
     }
 
-    /// The names of the classes that the store knows.
-    fn class_names(&self) -> Option<Vec<String>> {
-        None
+    /// What lies there and is none of the image files.
+    fn passed_over(&self) -> &PassedOver;
+
+    /// Whether an earlier version of this program would have listed other files or names than it finds here, though the
+    /// bytes that are digested are the same.
+    fn reads_more(&self) -> bool;
+
+    /// What a person should know of it.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
     }
 
-    /// `dataset.json`, where there is one at the top.
-    fn dataset_json(&self) -> Option<&[u8]> {
-        None
-    }
-
-    /// The digest of the content.
-    fn digest(&self) -> Digest;
+    /// What its digest covers: names and files.
+    fn hashed(&self) -> Vec<(String, PathBuf)>;
 }
+
+/// A class a file (-1 for none) and the classes' names.
+pub(super) struct StoreLabels {
+    pub(super) labels: Vec<i32>,
+    pub(super) class_names: Vec<String>,
+    /// What of the source they come from.
+    pub(super) by: String,
+    /// Whether an earlier version would have given the same.
+    pub(super) reads_more: bool,
+}
+
+/// The file of labels that EDM's and StyleGAN's tools write.
+pub(super) struct Json {
+    pub(super) content: Vec<u8>,
+    /// The folder that it lies in, to which its names are relative: empty, or ending in `/`.
+    pub(super) folder: String,
+}
+
+/// The most classes that are told apart; a larger number is no class but something else, such as an identity or a date.
+pub(super) const MOST_CLASSES: i64 = 1 << 20;
 
 /// The largest `dataset.json` that is read: several million images.
 pub(super) const MAX_JSON_BYTES: u64 = 512 << 20;

@@ -4,31 +4,34 @@
 //! unpacked to list it, and then, in memory, for its images.
 
 use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use patchwork_core::Digest;
 use patchwork_core::file_error::{self, FileError};
 use rayon::prelude::*;
 
-use super::cache::SourceCache;
-use super::listing::{Listing, is_image_name};
+use super::account::PassedOver;
+use super::links::resolved;
+use super::listing::{HEAD_BYTES, Listing};
+use super::names::is_image_name;
 use super::raw::Rejection;
 use super::store::{
-    DATASET_JSON, MAX_JSON_BYTES, ReadFailure, ReadFiles, Store, check_size, sort_out,
+    DATASET_JSON, Json, MAX_JSON_BYTES, ReadFailure, ReadFiles, Store, check_size, sort_out,
 };
-use super::tar_walk::{Compression, walk};
+use super::tar_walk::{Compression, MemberKind, has_end, walk};
 use crate::error::DatasetError;
 
 pub(super) struct TarStore {
     path: PathBuf,
     contents: Contents,
     files: Listing<Place>,
-    dataset_json: Option<Vec<u8>>,
-    digest: Digest,
+    dataset_json: Option<Json>,
+    /// Whether a plain archive ends as one that is whole.
+    has_end: bool,
 }
 
 /// A file's place in the uncompressed archive.
@@ -53,37 +56,79 @@ enum Contents {
 struct Stream {
     reader: Box<dyn Read + Send>,
     position: u64,
+    /// The last file's place and content, which links may lead to again.
+    last: Option<(u64, Vec<u8>)>,
 }
 
 impl TarStore {
-    /// Lists an archive and digests it; `beside` are further files that tell about it.
-    pub(super) fn open(
-        path: &Path,
-        compression: Compression,
-        beside: &[(&str, &Path)],
-        cache: &SourceCache,
-    ) -> Result<Self, DatasetError> {
+    /// Lists an archive.
+    pub(super) fn open(path: &Path, compression: Compression) -> Result<Self, DatasetError> {
         let mut files = Listing::default();
-        let mut dataset_json = None;
-        walk(path, compression, &mut |name, start, bytes, content| {
-            let name = name.strip_prefix(b"./").unwrap_or(name);
-            if is_image_name(name) {
-                files.push(name, Place { start, bytes });
-            } else if name == DATASET_JSON.as_bytes() && bytes <= MAX_JSON_BYTES {
-                let mut json = Vec::new();
-                content
-                    .read_to_end(&mut json)
-                    .map_err(|error| FileError::new("read", path, error))?;
-                dataset_json = Some(json);
+        let mut jsons: Vec<Json> = Vec::new();
+        let mut links: Vec<(usize, Vec<u8>, Vec<u8>)> = Vec::new();
+        let failed = |error| DatasetError::from(FileError::new("read", path, error));
+        walk(path, compression, &mut |member, content| {
+            let (name, bytes) = (member.name, member.bytes);
+            let place = Place {
+                start: member.start,
+                bytes,
+            };
+            match member.kind {
+                MemberKind::File => {
+                    if let Some(folder) = folder_of_json(name)
+                        && bytes <= MAX_JSON_BYTES
+                    {
+                        let mut json = Json {
+                            content: Vec::new(),
+                            folder,
+                        };
+                        content.read_to_end(&mut json.content).map_err(failed)?;
+                        jsons.push(json);
+                    }
+                    files.offer(name, place, || {
+                        let mut head = Vec::with_capacity(HEAD_BYTES);
+                        content
+                            .take(HEAD_BYTES as u64)
+                            .read_to_end(&mut head)
+                            .map_err(failed)?;
+                        Ok::<_, DatasetError>(head)
+                    })?;
+                }
+                MemberKind::HardLink | MemberKind::SymbolicLink if is_image_name(name) => {
+                    let mut target = member.target.clone().unwrap_or_default();
+                    if member.kind == MemberKind::HardLink {
+                        // It is written from the top.
+                        let depth = name.split(|byte| *byte == b'/').count() - 1;
+                        target = [b"../".repeat(depth), target].concat();
+                    }
+                    files.note_reads_more();
+                    files.push(name, place);
+                    links.push((files.len() - 1, name.to_vec(), target));
+                }
+                MemberKind::HardLink | MemberKind::SymbolicLink => files.pass_over("links"),
+                MemberKind::Sparse if is_image_name(name) => {
+                    let cause = "not supported: it is stored as a sparse file; pack the archive without `--sparse`";
+                    files.push_refused(name, place, cause);
+                }
+                MemberKind::Sparse => files.pass_over("sparse files"),
+                MemberKind::Special => files.pass_over("devices and pipes"),
             }
             Ok(())
         })?;
+        if !links.is_empty() {
+            follow(path, compression, &mut files, &links)?;
+            // A compressed archive is read forward.
+            if compression != Compression::None {
+                files = files.sorted_by_place(|place| place.start);
+            }
+        }
         files.refuse_duplicates();
         let file = file_error::open(path)?;
-        let mut hashed = vec![("archive", path)];
-        hashed.extend(beside);
+        let top = jsons.iter().position(|json| json.folder.is_empty());
+        let json = top.or((jsons.len() == 1).then_some(0));
         Ok(Self {
             path: path.to_owned(),
+            has_end: compression != Compression::None || has_end(&file).map_err(failed)?,
             contents: match compression {
                 Compression::None => Contents::File(file),
                 compression => Contents::Stream {
@@ -93,8 +138,7 @@ impl TarStore {
                 },
             },
             files,
-            dataset_json,
-            digest: cache.digest(path, &hashed)?,
+            dataset_json: json.map(|at| jsons.swap_remove(at)),
         })
     }
 
@@ -160,13 +204,69 @@ impl Store for TarStore {
         }
     }
 
-    fn dataset_json(&self) -> Option<&[u8]> {
-        self.dataset_json.as_deref()
+    fn dataset_json(&self) -> Option<&Json> {
+        self.dataset_json.as_ref()
     }
 
-    fn digest(&self) -> Digest {
-        self.digest
+    fn passed_over(&self) -> &PassedOver {
+        self.files.passed_over()
     }
+
+    fn reads_more(&self) -> bool {
+        self.files.reads_more()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let cut = "the archive has no end mark: it may be cut off between two files";
+        (!self.has_end)
+            .then(|| cut.to_owned())
+            .into_iter()
+            .collect()
+    }
+
+    fn hashed(&self) -> Vec<(String, PathBuf)> {
+        vec![("archive".to_owned(), self.path.clone())]
+    }
+}
+
+/// The folder of a `dataset.json` at the top (empty) or one folder down (ending in `/`).
+fn folder_of_json(name: &[u8]) -> Option<String> {
+    let folder = std::str::from_utf8(name).ok()?.strip_suffix(DATASET_JSON)?;
+    let is_near = folder.is_empty() || folder.find('/') == Some(folder.len() - 1);
+    is_near.then(|| folder.to_owned())
+}
+
+/// Gives links the places of the files that they lead to.
+fn follow(
+    path: &Path,
+    compression: Compression,
+    files: &mut Listing<Place>,
+    links: &[(usize, Vec<u8>, Vec<u8>)],
+) -> Result<(), DatasetError> {
+    let named: Vec<(Vec<u8>, Vec<u8>)> = links
+        .iter()
+        .map(|(_, name, target)| (name.clone(), target.clone()))
+        .collect();
+    let targets = resolved(&named);
+    let wanted: HashSet<&[u8]> = targets.iter().flatten().map(Vec::as_slice).collect();
+    let mut places: HashMap<Vec<u8>, Place> = HashMap::new();
+    walk(path, compression, &mut |member, _| {
+        if member.kind == MemberKind::File && wanted.contains(member.name) {
+            let place = Place {
+                start: member.start,
+                bytes: member.bytes,
+            };
+            places.insert(member.name.to_vec(), place);
+        }
+        Ok(())
+    })?;
+    for ((file, ..), target) in links.iter().zip(&targets) {
+        match target.as_ref().and_then(|target| places.get(target)) {
+            Some(place) => files.set_place(*file, *place),
+            None => files.refuse(*file, "it is a link to what is not in the archive"),
+        }
+    }
+    Ok(())
 }
 
 fn read_forward(
@@ -175,6 +275,13 @@ fn read_forward(
     compression: Compression,
     place: Place,
 ) -> io::Result<Vec<u8>> {
+    let last = stream.as_ref().and_then(|stream| stream.last.as_ref());
+    if let Some((start, content)) = last
+        && *start == place.start
+        && content.len() as u64 == place.bytes
+    {
+        return Ok(content.clone());
+    }
     if stream
         .as_ref()
         .is_none_or(|stream| stream.position > place.start)
@@ -182,6 +289,7 @@ fn read_forward(
         *stream = Some(Stream {
             reader: compression.reader(file)?,
             position: 0,
+            last: None,
         });
     }
     let stream = stream
@@ -197,5 +305,6 @@ fn read_forward(
     if bytes.len() as u64 != place.bytes {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
+    stream.last = Some((place.start, bytes.clone()));
     Ok(bytes)
 }

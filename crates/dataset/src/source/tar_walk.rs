@@ -40,14 +40,14 @@ impl Compression {
             [0x28, 0xB5, 0x2F, 0xFD] => Self::Zstd,
             _ => Self::None,
         };
-        // A header of 512 bytes has a mark in every archive since POSIX; one that cannot be unpacked is none.
         let mut header = Vec::with_capacity(512);
         let unpacked = compression
             .reader(&file)
             .and_then(|reader| reader.take(512).read_to_end(&mut header));
         match unpacked {
             Err(error) if is_of_system(&error) => Err(failed(error)),
-            Ok(_) if header.get(257..262) == Some(b"ustar") => Ok(Some(compression)),
+            // What cannot be unpacked is no archive.
+            Ok(_) if is_header(&header) => Ok(Some(compression)),
             _ => Ok(None),
         }
     }
@@ -65,11 +65,55 @@ impl Compression {
     }
 }
 
-/// Is given a file's path, the place of its content, its size, and the content.
-pub(super) type Take<'a> =
-    &'a mut dyn FnMut(&[u8], u64, u64, &mut dyn Read) -> Result<(), DatasetError>;
+/// Whether a block is a header: since POSIX it has a mark, and in every archive the sum of its bytes.
+fn is_header(block: &[u8]) -> bool {
+    let Some(block) = block.first_chunk::<512>() else {
+        return false;
+    };
+    if &block[257..262] == b"ustar" {
+        return true;
+    }
+    let header = tar::Header::from_byte_slice(block);
+    // The sum is taken with spaces in its own place.
+    let sum: u32 = (block[..148].iter().chain(&block[156..]))
+        .map(|byte| u32::from(*byte))
+        .sum::<u32>()
+        + 8 * u32::from(b' ');
+    block[0] != 0 && header.cksum().is_ok_and(|recorded| recorded == sum)
+}
 
-/// Goes through the files of an archive one after the other: path, place, size and content.
+/// An entry of an archive that is no folder.
+pub(super) struct Member<'a> {
+    /// Its path, without `./` before it.
+    pub(super) name: &'a [u8],
+    pub(super) kind: MemberKind,
+    /// The place of its content in the uncompressed archive.
+    pub(super) start: u64,
+    /// The size of its content.
+    pub(super) bytes: u64,
+    /// The file that a link leads to, as it is written.
+    pub(super) target: Option<Vec<u8>>,
+}
+
+/// What an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MemberKind {
+    File,
+    HardLink,
+    SymbolicLink,
+    /// A file with holes, whose content does not lie in the archive as it is.
+    Sparse,
+    /// A device, a pipe, and the like.
+    Special,
+}
+
+/// Is given an entry and its content.
+pub(super) type Take<'a> =
+    &'a mut dyn FnMut(&Member<'_>, &mut dyn Read) -> Result<(), DatasetError>;
+
+/// Goes through the entries of an archive one after the other, and those of archives behind it.
+///
+/// A compressed one is read to its end, where its checksum is.
 pub(super) fn walk(
     path: &Path,
     compression: Compression,
@@ -83,19 +127,31 @@ pub(super) fn walk(
             reader: PlainFile::new(file).map_err(malformed)?,
             allowed: allowed.clone(),
         });
+        archive.set_ignore_zeros(true);
         let entries = archive.entries_with_seek().map_err(malformed)?;
-        take_files(entries, &allowed, malformed, take)
+        take_members(entries, &allowed, malformed, take)
     } else {
         let mut archive = tar::Archive::new(Allowance {
             reader: compression.reader(&file).map_err(malformed)?,
             allowed: allowed.clone(),
         });
+        archive.set_ignore_zeros(true);
         let entries = archive.entries().map_err(malformed)?;
-        take_files(entries, &allowed, malformed, take)
+        take_members(entries, &allowed, malformed, take)
     }
 }
 
-fn take_files<R: Read>(
+/// Whether a plain archive ends as it should, in a block of zeros: one that is cut between two files does not.
+pub(super) fn has_end(file: &File) -> io::Result<bool> {
+    let bytes = file.metadata()?.len();
+    let mut last = [1; 512];
+    if bytes >= 512 {
+        file.read_exact_at(&mut last, (bytes / 512 - 1) * 512)?;
+    }
+    Ok(last == [0; 512])
+}
+
+fn take_members<R: Read>(
     entries: tar::Entries<'_, R>,
     allowed: &Cell<u64>,
     malformed: impl Fn(io::Error) -> DatasetError,
@@ -104,15 +160,58 @@ fn take_files<R: Read>(
     for entry in entries {
         let mut entry = entry.map_err(&malformed)?;
         let bytes = entry.size();
-        // What is left of this file is skipped before the next one's headers.
+        // What is left of this file is skipped before the next one's headers; the zeros at the end are many at times.
         allowed.set(bytes.saturating_add(MAX_HEADER_BYTES));
-        if entry.header().entry_type().is_file() {
-            let name = entry.path_bytes().into_owned();
-            let start = entry.raw_file_position();
-            take(&name, start, bytes, &mut entry)?;
+        let kind = entry.header().entry_type();
+        if kind.is_dir() || kind.is_pax_global_extensions() {
+            continue;
         }
+        let (sparse, name) = match sparse_name(&mut entry).map_err(&malformed)? {
+            Some(name) => (true, name),
+            None => (false, entry.path_bytes().into_owned()),
+        };
+        let mut plain = name.as_slice();
+        while let Some(rest) = plain.strip_prefix(b"./") {
+            plain = rest;
+        }
+        // Before POSIX a folder was told by its name alone.
+        if plain.ends_with(b"/") {
+            continue;
+        }
+        let member = Member {
+            name: plain,
+            kind: match kind {
+                _ if sparse || kind.is_gnu_sparse() => MemberKind::Sparse,
+                _ if kind.is_file() || kind.is_contiguous() => MemberKind::File,
+                _ if kind.is_hard_link() => MemberKind::HardLink,
+                _ if kind.is_symlink() => MemberKind::SymbolicLink,
+                _ => MemberKind::Special,
+            },
+            start: entry.raw_file_position(),
+            bytes,
+            target: entry.link_name_bytes().map(std::borrow::Cow::into_owned),
+        };
+        take(&member, &mut entry)?;
     }
     Ok(())
+}
+
+/// The name of a file with holes as the newer formats of GNU tar write it; none for any other entry.
+fn sparse_name<R: Read>(entry: &mut tar::Entry<'_, R>) -> io::Result<Option<Vec<u8>>> {
+    let own = entry.path_bytes().into_owned();
+    let Some(extensions) = entry.pax_extensions()? else {
+        return Ok(None);
+    };
+    let mut sparse = None;
+    for extension in extensions {
+        let extension = extension?;
+        if extension.key_bytes() == b"GNU.sparse.name" {
+            sparse = Some(extension.value_bytes().to_vec());
+        } else if extension.key_bytes().starts_with(b"GNU.sparse.") {
+            sparse.get_or_insert_with(|| own.clone());
+        }
+    }
+    Ok(sparse)
 }
 
 /// A reader that ends in an error where more is read than is allowed, so that a header cannot claim all memory.
@@ -133,7 +232,10 @@ impl<R> Allowance<R> {
 impl<R: Read> Read for Allowance<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.reader.read(buffer)?;
-        self.count(read as u64)?;
+        // Blocks of zeros end an archive, and no memory is asked for because of them.
+        if read != 512 || buffer[..read] != [0; 512] {
+            self.count(read as u64)?;
+        }
         Ok(read)
     }
 }
@@ -206,11 +308,12 @@ mod tests {
     /// Of each file in turn nothing, half or all is read.
     fn files(path: &Path, compression: Compression) -> Result<Files, DatasetError> {
         let mut files = Files::new();
-        walk(path, compression, &mut |name, start, bytes, content| {
+        walk(path, compression, &mut |member, content| {
+            let (start, bytes) = (member.start, member.bytes);
             let wanted = [0, bytes / 2, bytes][files.len() % 3];
             let mut read = Vec::new();
             content.take(wanted).read_to_end(&mut read).unwrap();
-            files.push((name.to_owned(), start, bytes, read));
+            files.push((member.name.to_owned(), start, bytes, read));
             Ok(())
         })?;
         Ok(files)
@@ -284,8 +387,8 @@ mod tests {
         builder.finish().unwrap();
 
         let mut names = Vec::new();
-        walk(&path, Compression::None, &mut |name, start, bytes, _| {
-            names.push((name.to_owned(), start, bytes));
+        walk(&path, Compression::None, &mut |member, _| {
+            names.push((member.name.to_owned(), member.start, member.bytes));
             Ok(())
         })
         .unwrap();
@@ -294,7 +397,7 @@ mod tests {
 
         let file = File::options().write(true).open(&path).unwrap();
         file.set_len(HOLE).unwrap();
-        let cut = walk(&path, Compression::None, &mut |_, _, _, _| Ok(()));
+        let cut = walk(&path, Compression::None, &mut |_, _| Ok(()));
         assert!(
             cut.unwrap_err()
                 .to_string()

@@ -11,6 +11,7 @@ use patchwork_core::Digest;
 use patchwork_terms::{EmojiGroup, SkinTones};
 use twemoji_assets::png::PngTwemojiAsset;
 
+use super::account::{Account, PassedOver};
 use super::listing::digest_listing;
 use super::raw::{Entry, Fetched, Payload, Source};
 use super::settings::Labels;
@@ -51,6 +52,7 @@ pub(super) struct TwemojiSource {
     pictures: Vec<Picture>,
     class_names: Vec<String>,
     digest: Digest,
+    account: Account,
 }
 
 struct Picture {
@@ -100,10 +102,34 @@ impl TwemojiSource {
                 Digest::of(picture.png),
             )
         }));
+        let all = emojis::iter().flat_map(|emoji| {
+            (emoji.skin_tones().into_iter().flatten())
+                .filter(|variant| variant.as_str() != emoji.as_str())
+                .chain([emoji])
+        });
+        let mut passed_over = PassedOver::default();
+        let (entries, without) = all.fold((0, 0), |(entries, without), emoji| {
+            (entries + 1, without + u64::from(picture(emoji).is_none()))
+        });
+        passed_over.add_many("without a picture", without);
+        let left_out = entries - without - pictures.len() as u64;
+        passed_over.add_many("that `emoji` does not choose", left_out);
+        let account = Account {
+            format: "twemoji".to_owned(),
+            classes_by: match labels {
+                Labels::Group => Some("Unicode group".to_owned()),
+                Labels::SkinTone => Some("skin tone".to_owned()),
+                _ => None,
+            },
+            entries,
+            passed_over,
+            ..Account::default()
+        };
         Ok(Self {
             pictures,
             class_names,
             digest,
+            account,
         })
     }
 }
@@ -142,6 +168,10 @@ impl Source for TwemojiSource {
 
     fn credit(&self) -> Option<&str> {
         Some(CREDIT)
+    }
+
+    fn account(&self) -> &Account {
+        &self.account
     }
 }
 

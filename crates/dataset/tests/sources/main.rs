@@ -1,10 +1,14 @@
 //! Raw data sets: each in the exact layout of the real one, JPEGs of every kind, and files that mean harm.
 #![expect(clippy::unwrap_used, reason = "the helpers below belong to tests")]
 
+mod field;
 mod hostile;
 mod jpeg;
+mod law;
+mod made;
 #[path = "../../../../tests/support/readers.rs"]
 mod readers;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -30,6 +34,7 @@ const SETTINGS: PrepareSettings = PrepareSettings {
     images_per_shard: 4,
     max_rejected: 0.0,
     mirror: false,
+    depth: 16,
 };
 
 fn source(path: &str, labels: Labels) -> SourceSettings {

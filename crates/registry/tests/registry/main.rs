@@ -274,6 +274,11 @@ async fn runs_are_found_by_name_prefix_and_latest() {
         registry.create_run(&new_run("demo")).await.unwrap();
     }
     assert_eq!(registry.run("demo-1").await.unwrap().run.name, "demo-1");
+    let many = registry.run("demo-").await.unwrap_err().to_string();
+    assert!(
+        many.contains("demo-11, demo-10") && many.contains(" and 1 more; write more"),
+        "{many}"
+    );
 }
 
 #[tokio::test]

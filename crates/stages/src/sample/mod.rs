@@ -53,11 +53,18 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     draw_all(&sampler, channels, &classes, &settings, &execution, context)?;
     write_grid(context, &settings)?;
     export::write_export(settings.export, context)?;
+    let images_seen = images_seen(trained, &settings)?;
     let summary = json!({
+        "report": format!(
+            "{} images of seeds {}, {} evaluations of the network each",
+            count(&settings.seeds),
+            seed_text(&settings.seeds),
+            options::evaluations(&settings),
+        ),
         "images": count(&settings.seeds),
         "seeds": seed_text(&settings.seeds),
         "evaluations": options::evaluations(&settings),
-        "images_seen": images_seen(trained, &settings)?,
+        "images_seen": images_seen,
     });
     Ok(Outcome::new(summary, Vec::new()))
 }

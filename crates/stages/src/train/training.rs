@@ -169,6 +169,12 @@ impl Training<'_> {
         durable::write(&artifact.join("loss.png"), &state.curve.plot()?)?;
         durable::write_json(&artifact.join("loss.json"), &state.curve)?;
         let mut summary = json!({
+            "report": format!(
+                "trained {} parameters on {} images seen in {} steps",
+                self.learner.parameter_count(),
+                state.position.images_seen,
+                state.position.step,
+            ),
             "images_seen": state.position.images_seen,
             "images_drawn": state.position.images_drawn,
             "steps": state.position.step,

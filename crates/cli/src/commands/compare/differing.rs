@@ -22,6 +22,34 @@ pub(super) fn differing(runs: &[&Facts]) -> Vec<String> {
         .collect()
 }
 
+/// Puts one fact, such as `stages.sample` = `absent`, in the place of all settings of a stage that some runs do not have:
+/// defaults of a stage that is not there are no differences.
+pub(super) fn without_absent_stages(runs: &mut [Facts]) {
+    let stage = |key: &str| -> Option<String> {
+        let (stage, _) = key.strip_prefix("stages.")?.split_once('.')?;
+        Some(format!("stages.{stage}"))
+    };
+    let stages_of: Vec<BTreeSet<String>> = runs
+        .iter()
+        .map(|run| run.keys().filter_map(|key| stage(key)).collect())
+        .collect();
+    let all: BTreeSet<&String> = stages_of.iter().flatten().collect();
+    let absent: BTreeSet<&String> = (all.into_iter())
+        .filter(|stage| !stages_of.iter().all(|stages| stages.contains(*stage)))
+        .collect();
+    for (run, stages) in runs.iter_mut().zip(&stages_of) {
+        run.retain(|key, _| stage(key).is_none_or(|stage| !absent.contains(&stage)));
+        for stage in &absent {
+            let state = if stages.contains(*stage) {
+                "present"
+            } else {
+                "absent"
+            };
+            run.insert((*stage).clone(), state.to_owned());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,5 +71,29 @@ mod tests {
         assert_eq!(differing(&runs), ["steps", "a"]);
         assert!(differing(&runs[..1]).is_empty());
         assert!(differing(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_stage_that_one_run_lacks_is_one_difference() {
+        let facts = |facts: &[(&str, &str)]| -> Facts {
+            facts
+                .iter()
+                .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+                .collect()
+        };
+        let mut runs = [
+            facts(&[
+                ("seed", "0"),
+                ("stages.sample.rho", "7"),
+                ("stages.sample.steps", "18"),
+                ("stages.train.batch_size", "4"),
+            ]),
+            facts(&[("seed", "0"), ("stages.train.batch_size", "8")]),
+        ];
+        without_absent_stages(&mut runs);
+        let names = differing(&runs.iter().collect::<Vec<_>>());
+        assert_eq!(names, ["stages.sample", "stages.train.batch_size"]);
+        let states = runs.iter().map(|run| run["stages.sample"].as_str());
+        assert!(states.eq(["present", "absent"]));
     }
 }

@@ -9,7 +9,7 @@ use polars::prelude::{
 };
 use serde_json::{Value, json};
 
-use super::differing::{Facts, differing};
+use super::differing::{Facts, differing, without_absent_stages};
 use crate::arguments::Format;
 use crate::commands::show::subject;
 use crate::output::{Rows, score_text};
@@ -126,7 +126,8 @@ fn joined_where_differing(
     runs: &[RunDetail],
     facts: fn(&RunDetail) -> Facts,
 ) -> PolarsResult<DataFrame> {
-    let facts = each(runs, facts);
+    let mut facts = each(runs, facts);
+    without_absent_stages(&mut facts);
     let names: BTreeSet<String> = differing(&facts.iter().collect::<Vec<_>>())
         .into_iter()
         .collect();

@@ -19,7 +19,7 @@ pub(crate) async fn dataset(
     let result = match command {
         DatasetCommand::Build(build) => return standalone::build(arguments, build).await,
         DatasetCommand::Verify(verify) => return verify::verify(arguments, verify).await,
-        DatasetCommand::Inspect(choice) => tables::print_inspection(choice),
+        DatasetCommand::Inspect(inspect) => tables::print_inspection(&arguments.home, inspect),
         DatasetCommand::Stats(choice) => tables::print_statistics(choice),
         DatasetCommand::Grid(grid) => grid::grid(grid),
         DatasetCommand::Export(export) => export::export(export),

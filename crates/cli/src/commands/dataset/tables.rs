@@ -1,17 +1,58 @@
 //! `patchwork dataset inspect` and `stats`: several tables, or one of them.
 
-use patchwork_dataset::inspect::{Table, inspect, stats};
-use serde_json::{Map, Value};
+use std::path::Path;
 
-use crate::arguments::{Format, TablesArguments};
+use patchwork_config::{StageSettings, load_stage};
+use patchwork_dataset::inspect::{Table, inspect, inspect_source, stats};
+use patchwork_dataset::shards::is_prepared;
+use patchwork_planner::SpecifyError;
+use patchwork_planner::source::{Places, open_source};
+use patchwork_terms::Kind;
+use serde_json::{Map, Value, json};
+
+use crate::arguments::{Format, InspectDatasetArguments, TablesArguments};
 use crate::error::CliError;
 use crate::output::{Rows, line};
 
 /// The most rows of a table that people are shown; the other formats have all.
 const MOST_ROWS: usize = 20;
 
-pub(super) fn print_inspection(choice: &TablesArguments) -> Result<(), CliError> {
-    print(inspect(&choice.folder)?.into(), choice)
+/// Tables of a prepared data set, or of a raw source.
+pub(super) fn print_inspection(
+    home: &Path,
+    arguments: &InspectDatasetArguments,
+) -> Result<(), CliError> {
+    let choice = &arguments.tables;
+    if is_prepared(&choice.folder) && arguments.set.is_empty() {
+        return print(inspect(&choice.folder)?.into(), choice);
+    }
+    let tables = raw_tables(home, &choice.folder.to_string_lossy(), &arguments.set)?;
+    print(tables, choice)
+}
+
+fn raw_tables(home: &Path, source: &str, set: &[String]) -> Result<Vec<Table>, CliError> {
+    // A JSON string is a TOML string too. The images are not scaled: any resolution does.
+    let mut settings = vec![
+        format!("source={}", json!(source)),
+        "resolution=64".to_owned(),
+    ];
+    settings.extend(set.iter().cloned());
+    let single = load_stage(Kind::Prepare, Kind::Prepare.name(), None, &settings, &[])?;
+    let StageSettings::Prepare(settings) = &single.stage.settings else {
+        unreachable!("it was read as the settings of a prepare stage")
+    };
+    let failed = |source| SpecifyError::Source {
+        stage: single.stage.name.clone(),
+        source: Box::new(source),
+    };
+    // Nothing is written for a look: a home that is not there is not made.
+    let places = if home.is_dir() {
+        Places::of_home(home)
+    } else {
+        Places::default()
+    };
+    let source = open_source(settings, &places, false).map_err(failed)?;
+    Ok(inspect_source(source.as_ref()).map_err(failed)?.into())
 }
 
 pub(super) fn print_statistics(choice: &TablesArguments) -> Result<(), CliError> {

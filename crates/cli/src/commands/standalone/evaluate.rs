@@ -9,7 +9,7 @@ use patchwork_dataset::decode::first_readable;
 use patchwork_dataset::inspect::sizes_in_source;
 use patchwork_pipeline::{Manifest, Store};
 use patchwork_planner::SpecifyError;
-use patchwork_planner::source::open_source;
+use patchwork_planner::source::{Places, open_source};
 use patchwork_terms::Kind;
 use serde_json::json;
 
@@ -37,6 +37,8 @@ enum Images {
     Made(Box<Given>),
     /// Raw images, which are prepared first.
     Raw(Box<SingleStage>),
+    /// A file of statistics of another program, for the real images.
+    Statistics,
 }
 
 pub(crate) async fn evaluate(
@@ -50,22 +52,30 @@ pub(crate) async fn evaluate(
     let mut place = workplace(&out, evaluate.out.is_none())?;
     let store = Store::open(place.home())?;
     let or_statistics = [IMAGES, &[Kind::Reference]].concat();
-    let real = images(REAL, &evaluate.reference, evaluate, &or_statistics, &store)?;
+    let real = if is_statistics(&evaluate.reference) {
+        Images::Statistics
+    } else {
+        images(REAL, &evaluate.reference, evaluate, &or_statistics, &store)?
+    };
     let measured = images(MEASURED, &evaluate.images, evaluate, IMAGES, &store)?;
     let is_measured_already =
         matches!(&real, Images::Made(made) if made.kind() == Some(Kind::Reference));
+    let is_external = matches!(&real, Images::Statistics);
     let (mut given, mut before) = (Vec::new(), Vec::new());
     for images in [real, measured] {
         match images {
             Images::Made(made) => given.push(*made),
             Images::Raw(prepare) => before.push(*prepare),
+            Images::Statistics => {}
         }
     }
     // All settings are read before anything is done.
     let mut single = stage(Kind::Evaluate, EVALUATE, evaluate)?;
     single.stage.needs = vec![REAL.to_owned(), MEASURED.to_owned()];
     let mut reference = stage(Kind::Reference, REFERENCE, evaluate)?;
-    reference.stage.needs = vec![REAL.to_owned()];
+    if !is_external {
+        reference.stage.needs = vec![REAL.to_owned()];
+    }
     let mut console = Console::start();
     if let Some(code) =
         prepare_first(arguments, evaluate, &before, &mut place, &mut console).await?
@@ -87,6 +97,13 @@ pub(crate) async fn evaluate(
     }
     .carry_out(console)
     .await
+}
+
+/// Whether a path is a file of statistics rather than an archive of images, by its name; other kinds than `.npz` are
+/// refused with the way to it when they are read.
+fn is_statistics(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    path.is_file() && matches!(ending, Some("npz" | "npy" | "pkl"))
 }
 
 /// The folder of an evaluation that nobody asked to keep: the same for the same two sets.
@@ -143,7 +160,7 @@ fn size_of_first(
         stage: prepare.stage.name.clone(),
         source: Box::new(source),
     };
-    let source = open_source(settings, &store.cache(), false).map_err(failed)?;
+    let source = open_source(settings, &Places::of_home(store.home()), false).map_err(failed)?;
     let first = first_readable(source.as_ref()).map_err(failed)?;
     let refuse = |problem: String| CliError::Sizes {
         path: path.to_owned(),
@@ -219,6 +236,9 @@ fn stage(kind: Kind, name: &str, evaluate: &EvaluateArguments) -> Result<SingleS
     if kind == Kind::Reference {
         let extractor = evaluate.extractor.iter();
         set.extend(extractor.map(|name| format!("extractor={}", json!(name))));
+        if is_statistics(&evaluate.reference) {
+            set.push(format!("statistics={}", json!(evaluate.reference)));
+        }
     } else {
         let neighbours = evaluate.neighbours.iter();
         set.extend(neighbours.map(|count| format!("neighbours={count}")));

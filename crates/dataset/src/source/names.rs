@@ -1,0 +1,216 @@
+//! What the name of a file tells: that it is an image, that it is none, or nothing.
+
+/// What a name tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// It ends as images' names do.
+    Image,
+    /// It is no image, for this reason.
+    PassedOver(String),
+    /// Only the content tells; if that is no image, this is the reason.
+    Nothing(String),
+}
+
+/// Endings of images. Some are of formats that are not read, so that their files are rejected and not passed over.
+const IMAGES: &[&[u8]] = &[
+    b"png", b"apng", b"jpg", b"jpeg", b"jpe", b"jfif", b"jfi", b"jif", b"pjpeg", b"pjp", b"webp",
+    b"bmp", b"dib", b"gif", b"tif", b"tiff", b"tga", b"ppm", b"pgm", b"pbm", b"pnm", b"pam",
+    b"avif", b"heic", b"heif", b"jxl", b"jp2",
+];
+
+/// Endings of files that are not looked into: what usually lies beside images, and what holds a picture without being
+/// one, such as cameras' raw files, of which a reader of TIFF sees a thumbnail.
+const OTHERS: &[&[u8]] = &[
+    b"txt",
+    b"md",
+    b"rst",
+    b"json",
+    b"jsonl",
+    b"ndjson",
+    b"csv",
+    b"tsv",
+    b"xml",
+    b"html",
+    b"htm",
+    b"yaml",
+    b"yml",
+    b"toml",
+    b"ini",
+    b"log",
+    b"py",
+    b"ipynb",
+    b"sh",
+    b"js",
+    b"css",
+    b"pdf",
+    b"doc",
+    b"docx",
+    b"xls",
+    b"xlsx",
+    b"ppt",
+    b"pptx",
+    b"zip",
+    b"tar",
+    b"gz",
+    b"tgz",
+    b"bz2",
+    b"xz",
+    b"zst",
+    b"7z",
+    b"rar",
+    b"parquet",
+    b"arrow",
+    b"feather",
+    b"npy",
+    b"npz",
+    b"pt",
+    b"pth",
+    b"pkl",
+    b"pickle",
+    b"safetensors",
+    b"mat",
+    b"mdb",
+    b"db",
+    b"sqlite",
+    b"mp4",
+    b"avi",
+    b"mov",
+    b"mkv",
+    b"webm",
+    b"wav",
+    b"mp3",
+    b"flac",
+    b"ogg",
+    b"m4a",
+    b"aac",
+    b"xmp",
+    b"aae",
+    b"url",
+    b"lnk",
+    b"cls",
+    b"caption",
+    b"md5",
+    b"sha1",
+    b"sha256",
+    b"cr2",
+    b"cr3",
+    b"crw",
+    b"nef",
+    b"nrw",
+    b"arw",
+    b"srf",
+    b"sr2",
+    b"dng",
+    b"orf",
+    b"rw2",
+    b"raf",
+    b"pef",
+    b"srw",
+    b"svg",
+    b"svgz",
+    b"psd",
+    b"xcf",
+];
+
+/// Longer endings are none, such as that of `a.whole sentence`.
+const LONGEST_ENDING: usize = 12;
+
+/// What the last part of a path, and the folders above it, tell.
+pub(super) fn told(name: &[u8]) -> Told {
+    let parts = || name.split(|byte| *byte == b'/');
+    let file = parts().next_back().unwrap_or(name);
+    if file.starts_with(b"._") || parts().any(|part| part == b"__MACOSX") {
+        return Told::PassedOver("resource forks of macOS".to_owned());
+    }
+    let is_hidden = |part: &[u8]| part.starts_with(b".") && part != b"." && part != b"..";
+    if parts().any(is_hidden) {
+        return Told::PassedOver("hidden".to_owned());
+    }
+    let ending = match file.iter().rposition(|byte| *byte == b'.') {
+        Some(dot) => &file[dot + 1..],
+        None => return Told::Nothing("without an ending".to_owned()),
+    };
+    let is_of = |known: &[&[u8]]| known.iter().any(|known| ending.eq_ignore_ascii_case(known));
+    if is_of(IMAGES) {
+        return Told::Image;
+    }
+    let is_plain = !ending.is_empty()
+        && ending.len() <= LONGEST_ENDING
+        && ending
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+        && !ending.iter().all(u8::is_ascii_digit);
+    let reason = match std::str::from_utf8(ending) {
+        Ok(ending) if is_plain => format!(".{}", ending.to_ascii_lowercase()),
+        _ => "of other endings".to_owned(),
+    };
+    if is_of(OTHERS) {
+        Told::PassedOver(reason)
+    } else {
+        Told::Nothing(reason)
+    }
+}
+
+/// Whether a name tells that it is an image's.
+pub(super) fn is_image_name(name: &[u8]) -> bool {
+    told(name) == Told::Image
+}
+
+/// The names of an earlier version: what has another name is new to the data set, and is part of its digest.
+pub(super) fn was_image_name(name: &[u8]) -> bool {
+    const ENDINGS: [&[u8]; 15] = [
+        b"png", b"jpg", b"jpeg", b"jpe", b"webp", b"bmp", b"gif", b"tif", b"tiff", b"ppm", b"pgm",
+        b"avif", b"heic", b"jxl", b"jp2",
+    ];
+    let ending = name.rsplit(|byte| *byte == b'.').next().unwrap_or(name);
+    is_image_name(name)
+        && ENDINGS
+            .iter()
+            .any(|known| ending.eq_ignore_ascii_case(known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(name: &str, expected: &Told) {
+        assert_eq!(told(name.as_bytes()), *expected, "{name}");
+    }
+
+    #[test]
+    fn names_tell_images_others_or_nothing() {
+        for name in [
+            "a.png",
+            "b/c.JPEG",
+            "d/e.f.webp",
+            "../x.png",
+            "x.jfif",
+            "x.PJPEG",
+            "./x.dib",
+            "x.apng",
+        ] {
+            check(name, &Told::Image);
+        }
+        for (name, reason) in [
+            ("a.txt", ".txt"),
+            ("a.CR2", ".cr2"),
+            (".a.png", "hidden"),
+            (".git/a.png", "hidden"),
+            ("__MACOSX/a.png", "resource forks of macOS"),
+            ("cat/._1.png", "resource forks of macOS"),
+        ] {
+            check(name, &Told::PassedOver(reason.to_owned()));
+        }
+        for (name, reason) in [
+            ("png", "without an ending"),
+            ("cat/j", "without an ending"),
+            ("h.jpg_large", ".jpg_large"),
+            ("k.jpg.1", "of other endings"),
+            ("l.jpg~", "of other endings"),
+            ("a.", "of other endings"),
+        ] {
+            check(name, &Told::Nothing(reason.to_owned()));
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The Parquet files at a path.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use patchwork_core::durable;
+
+use super::account::PassedOver;
+use super::names::{Told, told};
+use super::settings::Split;
+use crate::error::DatasetError;
+use crate::shards::INDEX_FILE;
+
+/// Folders within folders that are searched.
+const DEEPEST: usize = 8;
+
+/// Parquet files, and what else lies among them.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    /// Those to read, sorted.
+    pub(super) chosen: Vec<PathBuf>,
+    /// Those of other splits.
+    pub(super) of_other_splits: Vec<PathBuf>,
+    pub(super) passed_over: PassedOver,
+}
+
+/// The Parquet files at a path; else in its folder `data`; else in any folder below it. Of a split they are by the Hub's
+/// names: the file's, or that of a folder that it lies in.
+pub(super) fn tables(path: &Path, split: Option<Split>) -> Result<Tables, DatasetError> {
+    if path.is_file() {
+        return Ok(Tables {
+            chosen: vec![path.to_owned()],
+            ..Tables::default()
+        });
+    }
+    let mut tables = Tables::default();
+    let mut found = Vec::new();
+    collect(path, DEEPEST, &mut found, &mut tables.passed_over)?;
+    let all = found.len();
+    for near in [path.to_owned(), path.join("data")] {
+        let is_near = |table: &PathBuf| table.parent() == Some(&near);
+        if found.iter().any(is_near) {
+            found.retain(is_near);
+            break;
+        }
+    }
+    let elsewhere = (all - found.len()) as u64;
+    (tables.passed_over).add_many("Parquet files in other folders", elsewhere);
+    // A prepared data set is Parquet too, but no raw one.
+    if found.iter().any(|path| path.ends_with(INDEX_FILE)) {
+        return Ok(Tables::default());
+    }
+    found.sort();
+    let prefix = match split {
+        None | Some(Split::All) => "",
+        Some(Split::Train) => "train",
+        Some(Split::Validation) => "val",
+        Some(Split::Test) => "test",
+    };
+    for table in found {
+        let below = table.strip_prefix(path).unwrap_or(&table);
+        let mut parts = below.iter().map(|part| part.to_string_lossy());
+        if parts.any(|part| part.starts_with(prefix)) {
+            tables.chosen.push(table);
+        } else {
+            tables.of_other_splits.push(table);
+        }
+    }
+    Ok(tables)
+}
+
+/// Whether a folder holds tables rather than image files: at its top or in `data`, or below it with few images beside them.
+pub(super) fn holds_tables(folder: &Path) -> Result<bool, DatasetError> {
+    for near in [folder.to_owned(), folder.join("data")] {
+        if near.is_dir() {
+            let listed = durable::list(&near)?;
+            if listed.iter().any(|path| path.ends_with(INDEX_FILE)) {
+                return Ok(false);
+            }
+            if listed.iter().any(|path| is_table(path) && path.is_file()) {
+                return Ok(true);
+            }
+        }
+    }
+    let mut found = Found::default();
+    found.count(folder, DEEPEST)?;
+    Ok(found.tables > 0 && !found.are_images())
+}
+
+/// How many tables and image files lie below a folder, as far as was looked.
+#[derive(Default)]
+struct Found {
+    tables: usize,
+    images: usize,
+}
+
+impl Found {
+    /// Whether the image files are too many for examples and banners beside tables.
+    fn are_images(&self) -> bool {
+        self.images > 10 + 10 * self.tables
+    }
+
+    fn count(&mut self, folder: &Path, deepest: usize) -> Result<(), DatasetError> {
+        let mut folders = Vec::new();
+        for path in durable::list(folder)? {
+            let name = path.file_name().unwrap_or_default().as_bytes();
+            if is_table(&path) && !name.starts_with(b".") && path.is_file() {
+                self.tables += 1;
+            } else if told(name) == Told::Image {
+                self.images += 1;
+                if self.are_images() {
+                    return Ok(());
+                }
+            } else if !name.starts_with(b".") {
+                folders.push(path);
+            }
+        }
+        for path in folders {
+            if deepest > 0 && !self.are_images() && path.is_dir() {
+                self.count(&path, deepest - 1)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_table(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|ending| ending.eq_ignore_ascii_case("parquet"))
+}
+
+fn collect(
+    folder: &Path,
+    deepest: usize,
+    found: &mut Vec<PathBuf>,
+    passed_over: &mut PassedOver,
+) -> Result<(), DatasetError> {
+    for path in durable::list(folder)? {
+        let name = path.file_name().unwrap_or_default().as_bytes();
+        if path.is_dir() {
+            if name.starts_with(b".") {
+                passed_over.add("hidden folders");
+            } else if deepest > 0 {
+                collect(&path, deepest - 1, found, passed_over)?;
+            } else {
+                passed_over.add("folders too far down");
+            }
+            continue;
+        }
+        match told(name) {
+            Told::PassedOver(_) if is_table(&path) && !name.starts_with(b".") && path.is_file() => {
+                found.push(path);
+            }
+            Told::PassedOver(reason) | Told::Nothing(reason) => passed_over.add(&reason),
+            Told::Image => passed_over.add("image files beside the tables"),
+        }
+    }
+    Ok(())
+}
