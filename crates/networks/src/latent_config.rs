@@ -81,3 +81,60 @@ impl LatentConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind};
+
+    use super::*;
+
+    fn config() -> LatentConfig {
+        LatentConfig {
+            factor: 8,
+            pixel_range: "0..1".to_owned(),
+            scaling: "per-channel".to_owned(),
+            shift: vec![5.81, -2.15],
+            scale: vec![0.125, 0.25],
+            encoder: None,
+        }
+    }
+
+    #[test]
+    fn latents_go_back_to_raw_ones_channel_by_channel() {
+        let scaled = Tensor::from_slice(&[0.5f32, 1.0, -0.5, 0.0]).view([1, 2, 1, 2]);
+        let raw = config().raw(&scaled);
+        let expected = [
+            0.5 / 0.125 + 5.81,
+            1.0 / 0.125 + 5.81,
+            -0.5 / 0.25 - 2.15,
+            -2.15,
+        ];
+        let expected = Tensor::from_slice(&expected).to_kind(Kind::Float);
+        assert!(raw.view([4]).allclose(&expected, 1e-6, 1e-6, false));
+        let images = Tensor::from_slice(&[0.0f32, 0.5, 1.0]);
+        let signed = config().signed(&images);
+        assert!(signed.equal(&Tensor::from_slice(&[-1.0f32, 0.0, 1.0])));
+        assert_eq!(signed.device(), Device::Cpu);
+    }
+
+    #[test]
+    fn impossible_settings_are_refused() {
+        assert!(config().validate(2).is_ok());
+        assert!(config().validate(3).is_err());
+        let changes: [fn(&mut LatentConfig); 4] = [
+            |config| config.scale[0] = 0.0,
+            |config| config.shift[1] = f64::NAN,
+            |config| config.factor = 0,
+            |config| config.pixel_range = "0..255".to_owned(),
+        ];
+        for change in changes {
+            let mut changed = config();
+            change(&mut changed);
+            assert!(changed.validate(2).is_err(), "{changed:?}");
+        }
+        // An unknown key is not passed over.
+        let mut value = serde_json::to_value(config()).unwrap();
+        value["flip"] = true.into();
+        assert!(serde_json::from_value::<LatentConfig>(value).is_err());
+    }
+}

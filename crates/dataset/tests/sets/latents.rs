@@ -433,6 +433,15 @@ np.log(std.astype(np.float64) ** 2).astype(np.float32).tofile(f'{root}/logvar.bi
         assert!(set.moments(image).1.iter().all(|value| *value <= -30.0));
         assert_eq!(set.label(2 * image + 1), Some(image as u32 + 7));
     }
+    let json = root.path().join("edm2/dataset.json");
+    std::fs::write(
+        &json,
+        r#"{"labels": [["00000/img-mean-std-00000001.npy", 4000000000]]}"#,
+    )
+    .unwrap();
+    let damaged = run(&settings("edm2", Spread::Std, StoredScale::RAW), "damaged");
+    let refused = damaged.err().unwrap().to_string();
+    assert!(refused.contains("4000000000"), "{refused}");
     let nothing = settings("mean.bin", Spread::None, scaled);
     assert!(run(&nothing, "nothing").is_err());
 }

@@ -52,6 +52,9 @@ impl StoredScale {
     };
 }
 
+/// More classes than any data set has: a label beyond is damage.
+const MOST_CLASSES: u32 = 1 << 20;
+
 /// What has to be said of latents that other programs made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImportSettings {
@@ -199,6 +202,13 @@ fn open(path: &Path) -> Result<Box<dyn LatentSource>, DatasetError> {
 
 /// What the set will say of itself: sizes are those of the first image that can be read.
 fn spec(settings: &ImportSettings, source: &dyn LatentSource) -> Result<LatentSpec, DatasetError> {
+    let mut labels = (0..source.len()).filter_map(|image| Some((image, source.label(image)?)));
+    if let Some((image, label)) = labels.find(|(_, label)| *label >= MOST_CLASSES) {
+        return Err(DatasetError::Archive {
+            path: settings.source.clone(),
+            problem: format!("`{}` has the label {label}", source.key(image)),
+        });
+    }
     let mut problem = String::new();
     for image in 0..source.len() {
         match source.read(image)? {
