@@ -3,8 +3,8 @@
 
 use std::process::ExitCode;
 
-use patchwork_pipeline::Signals;
-use patchwork_pipeline::observer::Caller;
+use patchwork_supervisor::Signals;
+use patchwork_supervisor::observer::Caller;
 
 use crate::error::CliError;
 use crate::output;

@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use patchwork_config::ConfigError;
 use patchwork_core::{ClaimError, FileError, durable};
 use patchwork_dataset::DatasetError;
-use patchwork_pipeline::PipelineError;
 use patchwork_planner::SpecifyError;
 use patchwork_planner::network::ForeignNetwork;
 use patchwork_registry::RegistryError;
+use patchwork_supervisor::PipelineError;
 use patchwork_weights::WeightsError;
 
 use crate::worker_program::LIBTORCH_VERSION;

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use patchwork_pipeline::observer::{Observer, Update};
+use patchwork_supervisor::observer::{Observer, Update};
 
 use crate::error::CliError;
 use crate::output::remark;
@@ -174,7 +174,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use std::time::Instant;
 
-    use patchwork_pipeline::protocol::Progress;
+    use patchwork_artifacts::protocol::Progress;
 
     use super::*;
 

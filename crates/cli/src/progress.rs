@@ -6,10 +6,10 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use patchwork_pipeline::StageResult;
-use patchwork_pipeline::observer::{Observer, Recording, Update};
-use patchwork_pipeline::protocol::Progress;
+use patchwork_artifacts::protocol::Progress;
 use patchwork_registry::StageStatus;
+use patchwork_supervisor::StageResult;
+use patchwork_supervisor::observer::{Observer, Recording, Update};
 
 use crate::output::remark;
 

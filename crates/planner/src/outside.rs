@@ -5,9 +5,9 @@
 
 use std::path::Path;
 
+use patchwork_artifacts::spec::Lack;
 use patchwork_config::{PrepareSettings, ReferenceSettings, Stage};
 use patchwork_core::{Digest, FileError};
-use patchwork_pipeline::spec::Lack;
 use patchwork_weights::{ExtractorSpec, Network};
 use serde_json::{Value, json};
 

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use patchwork_artifacts::{Demand, Environment, PipelineSpec, StageSpec};
 use patchwork_config::{Execution, Pipeline, ReferenceSettings, Stage, StageSettings};
 use patchwork_core::{Digest, FileError};
-use patchwork_pipeline::{Demand, Environment, PipelineSpec, StageSpec};
 use patchwork_terms::{AugmentOperation, Export, Kind, Precision, Resize, SampleLabels};
 use serde_json::{Value, json};
 

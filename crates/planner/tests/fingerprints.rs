@@ -9,10 +9,11 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use patchwork_artifacts::Store;
 use patchwork_config::{Pipeline, StageSettings, Variant, load};
 use patchwork_core::Digest;
-use patchwork_pipeline::{Plan, PlannedStage, Scope, Store};
 use patchwork_planner::{SpecifyOptions, specify};
+use patchwork_supervisor::{Plan, PlannedStage, Scope};
 use patchwork_terms::Precision;
 use serde_json::{Value, json};
 
@@ -102,7 +103,7 @@ fn plan(pipeline: &Pipeline) -> Plan {
     };
     let spec = specify(pipeline, None, &options).unwrap();
     match Plan::new(&spec, &store, Scope::All) {
-        Ok(plan) | Err(patchwork_pipeline::PipelineError::Lacking { plan, .. }) => plan,
+        Ok(plan) | Err(patchwork_supervisor::PipelineError::Lacking { plan, .. }) => plan,
         Err(error) => panic!("{error}"),
     }
 }

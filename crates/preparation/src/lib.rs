@@ -4,14 +4,14 @@
 
 use std::ops::ControlFlow;
 
+use patchwork_artifacts::Outcome;
+use patchwork_artifacts::protocol::{Job, Progress};
+use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_config::{Execution, PrepareSettings};
 use patchwork_dataset::decode::FULL_DEPTH;
 use patchwork_dataset::source::{Account, classes_text, codecs};
 use patchwork_dataset::transform::Size;
 use patchwork_dataset::{DatasetError, Summary};
-use patchwork_pipeline::Outcome;
-use patchwork_pipeline::protocol::{Job, Progress};
-use patchwork_pipeline::worker::{Context, StageError};
 use patchwork_planner::source::{Places, open_source};
 use serde_json::json;
 

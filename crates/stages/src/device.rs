@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
+use patchwork_artifacts::environment::NARROWED_DEVICE;
+use patchwork_artifacts::failure::Passing;
+use patchwork_artifacts::worker::StageError;
 use patchwork_config::Execution;
-use patchwork_pipeline::environment::NARROWED_DEVICE;
-use patchwork_pipeline::failure::Passing;
-use patchwork_pipeline::worker::StageError;
 use patchwork_terms::Precision;
 use tch::{Device, Kind};
 

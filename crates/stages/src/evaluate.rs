@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use patchwork_artifacts::protocol::{Job, Progress};
+use patchwork_artifacts::worker::{Context, StageError};
+use patchwork_artifacts::{Manifest, Outcome, Score, Subject};
 use patchwork_config::{EvaluateSettings, ReferenceSettings};
 use patchwork_core::{Seed, durable};
 use patchwork_dataset::ShardSet;
 use patchwork_metrics::{Extraction, MetricsError};
-use patchwork_pipeline::protocol::{Job, Progress};
-use patchwork_pipeline::worker::{Context, StageError};
-use patchwork_pipeline::{Manifest, Outcome, Score, Subject};
 use patchwork_plot::{Labels, Line, line_plot};
 use patchwork_terms::{Baseline, Kind};
 use serde_json::{Value, json};

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use patchwork_artifacts::worker::StageError;
 use patchwork_core::durable;
 use patchwork_dataset::ShardSet;
 use patchwork_metrics::{Extraction, Moments};
 use patchwork_networks::checkpoint::{read_safetensors, to_safetensors_bytes};
-use patchwork_pipeline::worker::StageError;
 use tch::Tensor;
 
 use crate::statistics::Halves;

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use patchwork_artifacts::protocol::{Job, JobInput};
+use patchwork_artifacts::worker::StageError;
+use patchwork_artifacts::{Manifest, Store};
 use patchwork_config::Execution;
-use patchwork_pipeline::protocol::{Job, JobInput};
-use patchwork_pipeline::worker::StageError;
-use patchwork_pipeline::{Manifest, Store};
 use patchwork_terms::Kind;
 use serde::de::DeserializeOwned;
 

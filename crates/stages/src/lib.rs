@@ -27,9 +27,9 @@ pub use sample::{ImageSampler, NotFinite};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-use patchwork_pipeline::Outcome;
-use patchwork_pipeline::protocol::Job;
-use patchwork_pipeline::worker::{Context, StageError};
+use patchwork_artifacts::Outcome;
+use patchwork_artifacts::protocol::Job;
+use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_terms::Kind;
 use serde_json::{Value, json};
 use tch::{Device, Tensor};

@@ -7,13 +7,13 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use patchwork_artifacts::protocol::Progress;
+use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_core::durable;
 use patchwork_dataset::grid::grid_png;
 use patchwork_dataset::{Channels, ShardSet};
 use patchwork_metrics::{Extractor, Neighbours};
 use patchwork_networks::checkpoint::{read_safetensors, to_safetensors_bytes};
-use patchwork_pipeline::protocol::Progress;
-use patchwork_pipeline::worker::{Context, StageError};
 use serde_json::{Value, json};
 use tch::Tensor;
 

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use patchwork_artifacts::worker::StageError;
 use patchwork_core::{durable, file_error};
 use patchwork_diffusion::{EmaProfile, PowerProfile, Reconstruction, reconstruct};
 use patchwork_networks::Network;
 use patchwork_networks::checkpoint::{load_network, read_safetensors};
-use patchwork_pipeline::worker::StageError;
 use tch::{Device, Kind, Tensor};
 
 use crate::train::{KeptAverage, KeptAverages, RECORD_SUFFIX, record_file};

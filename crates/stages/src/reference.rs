@@ -1,11 +1,11 @@
 //! A data set to the statistics of its features, which samples are compared with.
 
+use patchwork_artifacts::Outcome;
+use patchwork_artifacts::protocol::{Job, Progress};
+use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_config::ReferenceSettings;
 use patchwork_dataset::ShardSet;
 use patchwork_metrics::{Extraction, View, npz, open_extractors};
-use patchwork_pipeline::Outcome;
-use patchwork_pipeline::protocol::{Job, Progress};
-use patchwork_pipeline::worker::{Context, StageError};
 use patchwork_planner::extractor::extractors;
 use patchwork_terms::Crop;
 use serde_json::{Value, json};

@@ -7,10 +7,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use patchwork_artifacts::worker::StageError;
 use patchwork_core::{Seed, durable};
 use patchwork_metrics::{Extraction, Gaussian, Moments, View, npz};
 use patchwork_networks::checkpoint::{read_safetensors, to_safetensors_bytes};
-use patchwork_pipeline::worker::StageError;
 use tch::Tensor;
 
 use crate::features::FeatureStore;

@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use patchwork_pipeline::protocol::{Job, JobInput};
-use patchwork_pipeline::worker::StageError;
-use patchwork_pipeline::{Manifest, Subject};
+use patchwork_artifacts::protocol::{Job, JobInput};
+use patchwork_artifacts::worker::StageError;
+use patchwork_artifacts::{Manifest, Subject};
 use patchwork_terms::Kind;
 use serde_json::Value;
 

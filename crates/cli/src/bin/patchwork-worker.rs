@@ -10,7 +10,7 @@ use serde_json::Value;
 
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
-        None => patchwork_pipeline::worker::run(patchwork_stages::run),
+        None => patchwork_artifacts::worker::run(patchwork_stages::run),
         Some("probe") => print(&patchwork_stages::probe()),
         Some("checkpoint") => match io::read_to_string(io::stdin()) {
             Ok(request) => print(&patchwork_stages::checkpoint::answer(&request)),

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use patchwork_artifacts::Store;
 use patchwork_core::durable;
-use patchwork_pipeline::Store;
 use patchwork_planner::precision::automatic;
 use patchwork_registry::Registry;
 use patchwork_weights::{

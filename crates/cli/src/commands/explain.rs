@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use patchwork_artifacts::Store;
 use patchwork_core::{FileError, durable};
-use patchwork_pipeline::explain::{Change, Explanation, Fate, explain, unfinished_beside};
-use patchwork_pipeline::{Plan, Store};
+use patchwork_supervisor::Plan;
+use patchwork_supervisor::explain::{Change, Explanation, Fate, explain, unfinished_beside};
 use patchwork_terms::Kind;
 use serde_json::json;
 

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use patchwork_artifacts::Store;
 use patchwork_core::Fingerprint;
-use patchwork_pipeline::Store;
-use patchwork_pipeline::gc::{self, Garbage, GarbageKind, Needed};
-use patchwork_pipeline::run_folders::RunFolders;
 use patchwork_registry::{BestScore, Registry, RunNeeds, StageStatus};
+use patchwork_supervisor::gc::{self, Garbage, GarbageKind, Needed};
+use patchwork_supervisor::run_folders::RunFolders;
 use patchwork_terms::Kind;
 use serde_json::{Value, json};
 

@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use patchwork_pipeline::Store;
-use patchwork_pipeline::rebuild::{Entered, enter_unknown_runs};
+use patchwork_artifacts::Store;
 use patchwork_registry::Registry;
+use patchwork_supervisor::rebuild::{Entered, enter_unknown_runs};
 
 use crate::error::CliError;
 use crate::output::remark;

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
+use patchwork_artifacts::Store;
 use patchwork_core::durable;
-use patchwork_pipeline::Store;
-use patchwork_pipeline::rebuild::{rebuild, replace_registry};
 use patchwork_registry::Registry;
+use patchwork_supervisor::rebuild::{rebuild, replace_registry};
 
 use crate::arguments::RegistryCommand;
 use crate::error::CliError;

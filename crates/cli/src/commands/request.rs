@@ -3,16 +3,15 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use patchwork_artifacts::{Outcome, PipelineSpec, Store};
 use patchwork_config::Pipeline;
 use patchwork_core::durable;
 use patchwork_core::lock::FileLock;
-use patchwork_pipeline::provenance::{Provenance, RUSTC_VERSION};
-use patchwork_pipeline::rebuild;
-use patchwork_pipeline::{
-    ExecuteOptions, Outcome, PipelineSpec, Plan, RunOutcome, Scope, StageResult, Store, execute,
-};
 use patchwork_planner::{SpecifyOptions, specify};
 use patchwork_registry::Registry;
+use patchwork_supervisor::provenance::{Provenance, RUSTC_VERSION};
+use patchwork_supervisor::rebuild;
+use patchwork_supervisor::{ExecuteOptions, Plan, RunOutcome, Scope, StageResult, execute};
 use patchwork_weights::weights_folder;
 use serde_json::{Value, json};
 

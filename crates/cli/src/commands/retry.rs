@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use patchwork_config::{Pipeline, StageSettings};
-use patchwork_pipeline::Scope;
 use patchwork_registry::{Registry, UnfinishedRun};
+use patchwork_supervisor::Scope;
 
 use super::recovery;
 use super::request::{Request, exit_code};

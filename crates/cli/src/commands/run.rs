@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use patchwork_config::Variant;
-use patchwork_pipeline::{PipelineError, Plan, RunOutcome, Scope};
+use patchwork_supervisor::{PipelineError, Plan, RunOutcome, Scope};
 use patchwork_terms::Kind;
 use serde_json::json;
 
@@ -195,8 +195,9 @@ mod tests {
     use std::path::PathBuf;
     use std::time::Duration;
 
+    use patchwork_artifacts::Outcome;
     use patchwork_core::Fingerprint;
-    use patchwork_pipeline::{Outcome, StageResult, StageStatus};
+    use patchwork_supervisor::{StageResult, StageStatus};
 
     use super::*;
 

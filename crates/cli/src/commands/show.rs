@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use patchwork_pipeline::Manifest;
+use patchwork_artifacts::Manifest;
 use patchwork_registry::{Registry, RunDetail, ScoreRow};
 use patchwork_terms::Kind;
 use serde_json::json;

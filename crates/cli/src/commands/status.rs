@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use patchwork_pipeline::Store;
+use patchwork_artifacts::Store;
 use patchwork_registry::{Registry, RunDetail, RunStatus, StageStatus};
 use serde_json::json;
 

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use patchwork_artifacts::Store;
 use patchwork_core::{FileError, WorkFolder};
-use patchwork_pipeline::Store;
 
 use crate::error::CliError;
 

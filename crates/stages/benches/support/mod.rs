@@ -3,7 +3,7 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use patchwork_pipeline::Environment;
+use patchwork_artifacts::Environment;
 use tch::{Cuda, Device};
 
 /// Starts this program again with the environment of a worker, which the C library and libtorch read as they are loaded.

@@ -1,8 +1,8 @@
 //! The most memory that a training takes, of a process of its own.
 
+use patchwork_artifacts::resources;
 use patchwork_diffusion::{Side, StepPlan};
 use patchwork_networks::Network;
-use patchwork_pipeline::resources;
 
 use crate::Arguments;
 use crate::subject::{Subject, images, parameters, round, training};

@@ -1,11 +1,11 @@
 //! Which class the image of a seed has.
 
+use patchwork_artifacts::Manifest;
+use patchwork_artifacts::protocol::{Job, JobInput};
+use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_config::SampleSettings;
 use patchwork_core::Seed;
 use patchwork_dataset::ShardSet;
-use patchwork_pipeline::Manifest;
-use patchwork_pipeline::protocol::{Job, JobInput};
-use patchwork_pipeline::worker::{Context, StageError};
 use patchwork_terms::{Kind, SampleLabels};
 
 use crate::job::{input, summary_of};

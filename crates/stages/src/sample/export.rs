@@ -2,11 +2,11 @@
 
 use std::ops::ControlFlow;
 
+use patchwork_artifacts::protocol::Progress;
+use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_core::durable;
 use patchwork_dataset::DatasetError;
 use patchwork_dataset::export::{ExportFormat, ExportOptions, export};
-use patchwork_pipeline::protocol::Progress;
-use patchwork_pipeline::worker::{Context, StageError};
 use patchwork_terms::Export;
 
 /// Writes the finished shards of the artifact once more, beside them.

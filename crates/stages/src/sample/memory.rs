@@ -4,7 +4,7 @@
 //! former is found out by having it look at few images and at twice as many, and reading from Linux the most that was
 //! resident; elsewhere, and on other devices than the processor, it is not known and nothing is bounded.
 
-use patchwork_pipeline::resources::{free_memory_bytes, memory, peak_memory_bytes_of};
+use patchwork_artifacts::resources::{free_memory_bytes, memory, peak_memory_bytes_of};
 
 /// The share of the free memory that a batch may take: what is free changes while it is drawn.
 const USABLE: f64 = 0.7;

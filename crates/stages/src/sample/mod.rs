@@ -8,15 +8,15 @@ mod options;
 
 use std::collections::BTreeMap;
 
+use patchwork_artifacts::Outcome;
+use patchwork_artifacts::protocol::{Job, JobInput, Progress};
+use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_config::{Execution, SampleSettings, SeedRange};
 use patchwork_core::durable;
 use patchwork_dataset::grid::first_images_png;
 use patchwork_dataset::{Channels, Row, ShardSet, ShardSetWriter, ShardSpec};
 use patchwork_networks::checkpoint::load_network;
 use patchwork_networks::{Network, NetworkConfig};
-use patchwork_pipeline::Outcome;
-use patchwork_pipeline::protocol::{Job, JobInput, Progress};
-use patchwork_pipeline::worker::{Context, StageError};
 use patchwork_terms::Kind;
 use serde_json::{Value, json};
 use tch::{Device, Tensor};

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use patchwork_artifacts::worker::StageError;
 use patchwork_config::{Execution, TrainSettings};
 use patchwork_core::Seed;
 use patchwork_dataset::{DatasetError, PatchRequest, PatchSize, PatchStream, ShardSet, Share};
@@ -10,7 +11,6 @@ use patchwork_diffusion::loss::drop_labels;
 use patchwork_diffusion::patches::crop;
 use patchwork_diffusion::transfer::bring;
 use patchwork_diffusion::{Round, Side};
-use patchwork_pipeline::worker::StageError;
 use tch::{Cuda, Device, Kind, Tensor};
 
 use super::ahead::Ahead;

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
+use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_config::Execution;
 use patchwork_core::FileError;
-use patchwork_pipeline::worker::{Context, StageError};
 
 use super::cadence::Cadence;
 use super::checkpoint::Checkpoints;

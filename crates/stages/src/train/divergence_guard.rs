@@ -1,7 +1,7 @@
 //! What training does about a divergence: stop, warn, or roll back to a checkpoint and skip the batches that led there.
 
+use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_diffusion::StepReport;
-use patchwork_pipeline::worker::{Context, StageError};
 use patchwork_terms::OnDivergence;
 
 use super::checkpoint_keeper::CheckpointKeeper;

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use patchwork_artifacts::worker::Context;
 use patchwork_core::FileError;
-use patchwork_pipeline::worker::Context;
 use patchwork_tensorboard::EventWriter;
 
 /// How long nothing is tried after a failure.

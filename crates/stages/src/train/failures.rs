@@ -7,8 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use patchwork_pipeline::failure::{may_pass, says_device_failed, says_it_may_pass};
-use patchwork_pipeline::worker::{Context, StageError};
+use patchwork_artifacts::failure::{may_pass, says_device_failed, says_it_may_pass};
+use patchwork_artifacts::worker::{Context, StageError};
 
 /// How long to wait before a disk that took nothing is written to again, and between two looks for a wish to stop meanwhile.
 const WAIT: Duration = Duration::from_secs(10);

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use patchwork_artifacts::worker::StageError;
 use patchwork_diffusion::{StepReport, TrainStep};
 use patchwork_networks::checkpoint::{AVERAGE_PREFIX, TRAINED_PREFIX};
 use patchwork_networks::{Network, NetworkConfig, NetworkError};
-use patchwork_pipeline::worker::StageError;
 use tch::{Device, Tensor};
 
 use super::checkpoint_file::{Checkpoint, State};

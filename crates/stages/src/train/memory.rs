@@ -4,11 +4,11 @@
 //! the process's own high-water mark. The difference is what an image takes, whatever the network and its number type
 //! are. On a GPU, whose memory libtorch does not tell, a round of the real size is tried.
 
+use patchwork_artifacts::failure::says_out_of_memory;
+use patchwork_artifacts::resources;
 use patchwork_core::Seed;
 use patchwork_diffusion::patches::SideShare;
 use patchwork_diffusion::{PatchSides, Round, Side, TrainStep};
-use patchwork_pipeline::failure::says_out_of_memory;
-use patchwork_pipeline::resources;
 use tch::{Device, Kind, Tensor};
 
 use super::failures::caught;

@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
+use patchwork_artifacts::worker::StageError;
 use patchwork_core::Digest;
-use patchwork_pipeline::worker::StageError;
 
 use super::checkpoint;
 use super::checkpoint_file::CheckpointError;

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use patchwork_artifacts::protocol::Job;
+use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_config::{Execution, TrainSettings};
 use patchwork_core::Digest;
 use patchwork_diffusion::learning_rate::{Decay, DecayShape};
@@ -13,8 +15,6 @@ use patchwork_diffusion::{
 };
 use patchwork_networks::checkpoint::load_network;
 use patchwork_networks::{Network, NetworkConfig};
-use patchwork_pipeline::protocol::Job;
-use patchwork_pipeline::worker::{Context, StageError};
 use patchwork_terms::EmaKind;
 use serde_json::json;
 use tch::{Device, Tensor};

@@ -7,14 +7,14 @@
 use std::ops::Range;
 use std::path::Path;
 
+use patchwork_artifacts::protocol::Job;
+use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_config::{SnapshotEvaluationSettings, TrainSettings};
 use patchwork_core::{Digest, durable, file_error};
 use patchwork_dataset::ShardSet;
 use patchwork_diffusion::sampler::{HeunOptions, NoiseLevels, SamplerOptions};
 use patchwork_metrics::{Extraction, Gaussian, frechet_distance};
 use patchwork_networks::checkpoint::load_network;
-use patchwork_pipeline::protocol::Job;
-use patchwork_pipeline::worker::{Context, StageError};
 use patchwork_plot::{Labels, Line, line_plot};
 use patchwork_weights::Quantity;
 use serde::{Deserialize, Serialize};

@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
+use patchwork_artifacts::Outcome;
+use patchwork_artifacts::protocol::Job;
+use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_config::TrainSettings;
 use patchwork_core::Seed;
 use patchwork_dataset::{ShardSet, Share};
 use patchwork_diffusion::PatchSides;
 use patchwork_networks::Network;
-use patchwork_pipeline::Outcome;
-use patchwork_pipeline::protocol::Job;
-use patchwork_pipeline::worker::{Context, StageError};
 use patchwork_terms::Kind;
 use serde::Deserialize;
 

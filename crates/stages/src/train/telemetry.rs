@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use patchwork_artifacts::resources;
+use patchwork_artifacts::worker::Context;
 use patchwork_diffusion::StepReport;
-use patchwork_pipeline::resources;
-use patchwork_pipeline::worker::Context;
 
 use super::events::Events;
 

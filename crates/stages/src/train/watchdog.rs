@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use patchwork_pipeline::worker::Context;
+use patchwork_artifacts::worker::Context;
 
 /// So many times the usual length of a step without one is a stall.
 const UNUSUAL: f64 = 20.0;

@@ -6,10 +6,11 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use patchwork_artifacts::{Manifest, PipelineSpec, Store};
 use patchwork_config::{Execution, Stage, StageSettings};
 use patchwork_core::{FileError, durable};
-use patchwork_pipeline::{Manifest, PipelineSpec, Scope, Store};
 use patchwork_planner::{SpecifyOptions, specify_stage};
+use patchwork_supervisor::Scope;
 use patchwork_terms::Kind;
 use patchwork_weights::weights_folder;
 use serde_json::json;

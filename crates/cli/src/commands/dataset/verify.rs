@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use patchwork_artifacts::Manifest;
+use patchwork_artifacts::manifest::{MANIFEST_FILE, list_files};
 use patchwork_dataset::{Fault, Verified};
-use patchwork_pipeline::Manifest;
-use patchwork_pipeline::manifest::{MANIFEST_FILE, list_files};
 use serde_json::json;
 
 use super::repair::repair;

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use patchwork_artifacts::manifest::{MANIFEST_FORMAT, ManifestFile};
+use patchwork_artifacts::{Demand, Manifest, Outcome, StageSpec, Store};
 use patchwork_config::{Execution, Stage, StageSettings};
 use patchwork_core::{Digest, FileError, Fingerprint, durable};
-use patchwork_pipeline::manifest::{MANIFEST_FORMAT, ManifestFile};
-use patchwork_pipeline::{Demand, Manifest, Outcome, StageSpec, Store};
 use patchwork_terms::Kind;
 use serde_json::json;
 

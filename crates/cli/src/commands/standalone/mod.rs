@@ -12,13 +12,12 @@ mod train;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use patchwork_artifacts::manifest::MANIFEST_FILE;
+use patchwork_artifacts::{Manifest, Outcome, PipelineSpec, StageSpec, Store};
 use patchwork_config::SingleStage;
 use patchwork_core::{FileError, durable};
-use patchwork_pipeline::manifest::MANIFEST_FILE;
-use patchwork_pipeline::{
-    Manifest, Outcome, PipelineSpec, RunOutcome, Scope, StageResult, StageSpec, Store,
-};
 use patchwork_planner::{SpecifyOptions, specify_stage};
+use patchwork_supervisor::{RunOutcome, Scope, StageResult};
 use patchwork_weights::weights_folder;
 use serde_json::json;
 

@@ -9,13 +9,13 @@ use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
+use patchwork_artifacts::failure::chain;
 use patchwork_registry::{EventLevel, MetricPoint, Registry, RegistryError, now};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::error::PipelineError;
-use crate::failure::chain;
 use crate::observer::Recording;
 use crate::row::Row;
 use crate::story::{EventStory, PointStory, Story, append_to_series, point_line, resumption_line};

@@ -5,15 +5,15 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use patchwork_artifacts::Store;
+use patchwork_artifacts::manifest::{MANIFEST_FILE, Manifest, ManifestInput};
+use patchwork_artifacts::unfinished;
 use patchwork_core::{FileError, Fingerprint, durable};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::flatten::flatten;
-use crate::manifest::{MANIFEST_FILE, Manifest, ManifestInput};
 use crate::plan::{Plan, PlannedStage};
-use crate::store::Store;
-use crate::unfinished;
 
 /// What a run would do with a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

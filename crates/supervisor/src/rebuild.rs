@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use patchwork_artifacts::Store;
+use patchwork_artifacts::manifest::{MANIFEST_FILE, Manifest};
 use patchwork_core::{FileError, durable};
 use patchwork_registry::{
     MetricPoint, NewRun, NewScore, NewStage, PastAttempt, PastRun, PastStage, Registry,
@@ -11,10 +13,8 @@ use patchwork_registry::{
 };
 
 use crate::error::PipelineError;
-use crate::manifest::{MANIFEST_FILE, Manifest};
 use crate::recorder::{new_artifact, new_score};
 use crate::run_folders::{RunFolder, RunFolders};
-use crate::store::Store;
 use crate::story::{Story, read_points};
 
 /// What was entered in a registry.

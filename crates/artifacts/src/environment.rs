@@ -73,7 +73,7 @@ impl Environment {
     }
 
     /// Of a job, by its settings that change nothing in what comes out.
-    pub(crate) fn of_job(execution: &Value) -> Self {
+    pub fn of_job(execution: &Value) -> Self {
         Self::deserialize(execution).unwrap_or_default()
     }
 
@@ -98,7 +98,7 @@ impl Environment {
 /// Lets a worker see no other CUDA device than its own: libtorch would make a context on each, of half a gigabyte.
 ///
 /// `device` is the stage's; `visible` is what `CUDA_VISIBLE_DEVICES` is here, within which devices are numbered.
-pub(crate) fn narrow(command: &mut Command, device: &str, visible: Option<&str>) {
+pub fn narrow(command: &mut Command, device: &str, visible: Option<&str>) {
     if let Some(own) = own_device(device, visible) {
         command.env("CUDA_VISIBLE_DEVICES", own);
         command.env(NARROWED_DEVICE, device);

@@ -1,7 +1,8 @@
 //! What a machine has for stages, and whether another stage fits beside those at work.
 
+use patchwork_artifacts::spec::{Demand, StageSpec};
+
 use crate::error::PipelineError;
-use crate::spec::{Demand, StageSpec};
 
 /// What the machine has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,15 +7,15 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use patchwork_pipeline::observer::{Caller, Observer, Recording, Update};
-use patchwork_pipeline::provenance::Provenance;
-use patchwork_pipeline::story::{Story, read_points};
-use patchwork_pipeline::worker::{self, StageError};
-use patchwork_pipeline::{
-    Demand, ExecuteOptions, Outcome, PipelineError, PipelineSpec, Plan, RunOutcome, Scope, Signals,
-    StageSpec, StageStatus, Store, execute,
-};
+use patchwork_artifacts::worker::{self, StageError};
+use patchwork_artifacts::{Demand, Outcome, PipelineSpec, StageSpec, Store};
 use patchwork_registry::{Registry, RunStatus, now};
+use patchwork_supervisor::observer::{Caller, Observer, Recording, Update};
+use patchwork_supervisor::provenance::Provenance;
+use patchwork_supervisor::story::{Story, read_points};
+use patchwork_supervisor::{
+    ExecuteOptions, PipelineError, Plan, RunOutcome, Scope, Signals, StageStatus, execute,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tempfile::TempDir;

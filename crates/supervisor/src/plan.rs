@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use patchwork_artifacts::Store;
+use patchwork_artifacts::manifest::{Manifest, ManifestInput};
+use patchwork_artifacts::protocol::{Job, JobInput};
+use patchwork_artifacts::spec::{PipelineSpec, StageSpec};
 use patchwork_core::Fingerprint;
-use serde_json::json;
 
 use crate::error::PipelineError;
-use crate::manifest::{Manifest, ManifestInput};
-use crate::protocol::{Job, JobInput};
-use crate::spec::{PipelineSpec, StageSpec};
-use crate::store::Store;
 
 /// Which stages of a pipeline a run is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +80,7 @@ impl Plan {
                     }
                 })
                 .collect();
-            let fingerprint = stage.given.unwrap_or_else(|| fingerprint(stage, &inputs));
+            let fingerprint = stage.fingerprint(&inputs);
             let is_known = stage.lacks.iter().all(|lack| lack.is_known)
                 && stages
                     .iter()
@@ -199,16 +198,6 @@ fn has_begun(store: &Store, fingerprint: Fingerprint) -> bool {
     state.is_ok_and(|mut files| files.next().is_some())
 }
 
-fn fingerprint(stage: &StageSpec, inputs: &[ManifestInput]) -> Fingerprint {
-    Fingerprint::of(&json!({
-        "kind": stage.kind,
-        "format_version": stage.format_version,
-        "settings": stage.settings,
-        "source": stage.source,
-        "inputs": inputs,
-    }))
-}
-
 /// Depth-first order, so that a stage stands right after what it needs.
 fn in_order<'a>(
     spec: &'a PipelineSpec,
@@ -263,9 +252,11 @@ fn visit<'a>(
 
 #[cfg(test)]
 mod tests {
+    use patchwork_artifacts::manifest::{MANIFEST_FORMAT, Outcome};
+    use patchwork_artifacts::spec::{Demand, Lack};
+    use serde_json::json;
+
     use super::*;
-    use crate::manifest::{MANIFEST_FORMAT, Outcome};
-    use crate::spec::{Demand, Lack};
 
     fn stage(name: &str, needs: &[&str], settings: serde_json::Value) -> StageSpec {
         StageSpec {

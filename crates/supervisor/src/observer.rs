@@ -1,6 +1,7 @@
 //! What a run tells whoever watches it.
 
-use crate::protocol::Progress;
+use patchwork_artifacts::protocol::Progress;
+
 use crate::result::StageResult;
 use crate::signals::Signals;
 

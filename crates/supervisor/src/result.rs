@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use patchwork_artifacts::Outcome;
 use patchwork_core::Fingerprint;
 use patchwork_registry::StageStatus;
-
-use crate::manifest::Outcome;
 
 /// What became of a run.
 #[derive(Clone, Debug)]

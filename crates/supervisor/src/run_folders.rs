@@ -6,9 +6,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use patchwork_artifacts::Store;
 use patchwork_core::{FileError, durable, name};
 
-use crate::store::Store;
 use crate::story::{STORY_FILE, Story};
 
 /// Run folders as they were found.

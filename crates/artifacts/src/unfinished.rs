@@ -17,13 +17,19 @@ const FILE: &str = "job.json";
 
 /// What goes into the fingerprint of an unfinished stage.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Unfinished {
-    pub(crate) kind: String,
-    pub(crate) fingerprint: Fingerprint,
-    pub(crate) format_version: u32,
-    pub(crate) settings: Value,
-    pub(crate) source: Option<Digest>,
-    pub(crate) inputs: Vec<ManifestInput>,
+pub struct Unfinished {
+    /// The stage's kind.
+    pub kind: String,
+    /// What its artifact is called.
+    pub fingerprint: Fingerprint,
+    /// The version of what the kind writes.
+    pub format_version: u32,
+    /// The settings that can change the output.
+    pub settings: Value,
+    /// The digest of the raw data, for a stage that reads any.
+    pub source: Option<Digest>,
+    /// The artifacts that it is made from.
+    pub inputs: Vec<ManifestInput>,
 }
 
 /// Notes a job in its work folder, unless an earlier attempt has.
@@ -44,7 +50,7 @@ pub(crate) fn note(job: &Job, work: &Path) -> Result<(), FileError> {
 }
 
 /// The unfinished stages of a kind that have something to go on from and that no process works on.
-pub(crate) fn find(store: &Store, kind: &str) -> Result<Vec<Unfinished>, FileError> {
+pub fn find(store: &Store, kind: &str) -> Result<Vec<Unfinished>, FileError> {
     let mut found = Vec::new();
     for work in durable::list(&store.home().join("work"))? {
         let note = file_error::read_json::<Unfinished>(&work.join(FILE));

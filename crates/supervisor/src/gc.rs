@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use patchwork_artifacts::store::{DISCARDED, Store};
 use patchwork_core::lock::FileLock;
 use patchwork_core::{FileError, Fingerprint, durable};
 use serde::Serialize;
-
-use crate::store::{DISCARDED, Store};
 
 /// What recorded runs need.
 #[derive(Clone, Debug, Default)]

@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use command_fds::CommandFdExt;
 use command_fds::FdMapping;
+use patchwork_artifacts::Outcome;
+use patchwork_artifacts::environment::{Environment, narrow};
+use patchwork_artifacts::protocol::{Event, Job};
+use patchwork_artifacts::worker::EVENT_DESCRIPTOR;
 use patchwork_core::FileError;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{mpsc, watch};
 
-use crate::environment::{Environment, narrow};
 use crate::error::PipelineError;
-use crate::manifest::Outcome;
-use crate::protocol::{Event, Job};
-use crate::worker::EVENT_DESCRIPTOR;
 
 /// How hard the workers are asked to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

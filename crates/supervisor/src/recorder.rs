@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use patchwork_artifacts::Store;
+use patchwork_artifacts::manifest::{Manifest, Score, Subject};
+use patchwork_artifacts::spec::PipelineSpec;
 use patchwork_core::{FileError, durable};
 use patchwork_registry::{
     AttemptEnd, EventLevel, MetricPoint, NewArtifact, NewRun, NewScore, NewStage, Registry,
@@ -13,15 +16,12 @@ use serde_json::Value;
 use crate::error::PipelineError;
 use crate::flatten::flatten;
 use crate::journal::{self, Entry};
-use crate::manifest::{Manifest, Score, Subject};
 use crate::observer::{Observer, Recording, Update};
 use crate::plan::{Plan, PlannedStage};
 use crate::provenance::Provenance;
 use crate::result::{RunOutcome, StageResult};
 use crate::row::Row;
 use crate::run_folders::least_free_number;
-use crate::spec::PipelineSpec;
-use crate::store::Store;
 use crate::story::{AttemptStory, EventStory, STORY_FORMAT, StageStory, Story};
 
 /// Says what happens in a run to the journal, which writes it down.

@@ -6,7 +6,7 @@ use std::io;
 use rustix::io::Errno;
 
 /// The error and its causes, outermost first.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
+pub fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
     let mut chain: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {

@@ -8,7 +8,7 @@ use patchwork_core::{FileError, Fingerprint, durable};
 use crate::manifest::{MANIFEST_FILE, Manifest};
 
 /// What the name of a folder in `work/` begins with that is about to be removed.
-pub(crate) const DISCARDED: &str = "discarded-";
+pub const DISCARDED: &str = "discarded-";
 
 /// The layout of the home folder.
 #[derive(Clone, Debug)]

@@ -4,26 +4,26 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use patchwork_artifacts::Outcome;
+use patchwork_artifacts::Store;
+use patchwork_artifacts::failure::chain;
+use patchwork_artifacts::protocol::Event;
+use patchwork_artifacts::spec::{Demand, PipelineSpec};
 use patchwork_core::lock::FileLock;
 use patchwork_registry::{Registry, StageStatus};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::capacity::Capacity;
-use crate::child::{AttemptEnd, Stop, Worker};
 use crate::error::PipelineError;
-use crate::failure::chain;
-use crate::manifest::Outcome;
+use crate::launcher::{AttemptEnd, Stop, Worker};
 use crate::observer::{Caller, Observer, Update};
 use crate::plan::Plan;
 use crate::progression::{Attempt, Progression};
-use crate::protocol::Event;
 use crate::provenance::Provenance;
 use crate::recorder::Recorder;
 use crate::result::{RunOutcome, StageResult};
 use crate::signals::{Signals, wish};
-use crate::spec::{Demand, PipelineSpec};
-use crate::store::Store;
 
 /// How a run is carried out; none of it changes an artifact.
 #[derive(Clone, Debug)]

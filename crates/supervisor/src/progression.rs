@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::protocol::Progress;
+use patchwork_artifacts::protocol::Progress;
+
 use crate::result::StageResult;
 
 pub(crate) enum Progression {

@@ -1,9 +1,11 @@
-//! What a pipeline is to the supervisor: named stages with settings as data.
+//! What a pipeline is to supervisor and workers: named stages with settings as data.
 
 use std::time::Duration;
 
 use patchwork_core::{Digest, Fingerprint};
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use crate::manifest::ManifestInput;
 
 /// A whole pipeline, resolved and checked.
 #[derive(Clone, Debug)]
@@ -44,6 +46,22 @@ pub struct StageSpec {
     pub retries: u32,
     /// After how long an attempt is stopped.
     pub timeout: Option<Duration>,
+}
+
+impl StageSpec {
+    /// The name of the artifact that the stage makes of `inputs`, which stand in the order of its `needs`: everything that
+    /// can change its bytes goes in, and nothing else.
+    pub fn fingerprint(&self, inputs: &[ManifestInput]) -> Fingerprint {
+        self.given.unwrap_or_else(|| {
+            Fingerprint::of(&json!({
+                "kind": self.kind,
+                "format_version": self.format_version,
+                "settings": self.settings,
+                "source": self.source,
+                "inputs": inputs,
+            }))
+        })
+    }
 }
 
 /// Something that a stage reads from outside of the pipeline and that is not there.

@@ -1,0 +1,36 @@
+//! The plan of a run, and the supervisor that carries it out.
+//!
+//! A pipeline is a graph of stages. [`Plan`] puts them in order, fingerprints them and finds out which are done; [`execute`]
+//! starts a worker process for each of the others (`launcher`), follows what they report, and has the journal write
+//! down what happens: in the registry, and in the run's folder, from which [`rebuild`] makes the registry again.
+//!
+//! Must not know: any particular stage (kinds, settings and summaries are data), what a worker computes, tensors, images,
+//! the command line.
+
+mod capacity;
+mod error;
+mod executor;
+pub mod explain;
+mod flatten;
+pub mod gc;
+mod journal;
+mod launcher;
+pub mod observer;
+pub mod plan;
+mod progression;
+pub mod provenance;
+pub mod rebuild;
+mod recorder;
+mod result;
+mod row;
+pub mod run_folders;
+mod signals;
+pub mod story;
+
+pub use error::PipelineError;
+pub use executor::{ExecuteOptions, execute};
+pub use plan::{Plan, PlannedStage, Scope};
+pub use result::{RunOutcome, StageResult};
+pub use signals::Signals;
+
+pub use patchwork_registry::StageStatus;
