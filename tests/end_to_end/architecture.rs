@@ -1,46 +1,115 @@
 //! Who may depend on whom, as docs/architecture.md says.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use crate::program::workspace;
 
-/// The workspace's crates, but for the program, which may know everything.
-const CRATES: &[&str] = &[
-    "core",
-    "terms",
-    "collectives",
-    "config",
-    "registry",
-    "dataset",
-    "libtorch",
-    "networks",
-    "diffusion",
-    "metrics",
-    "pipeline",
-    "planner",
-    "plot",
-    "preparation",
-    "stages",
-    "tensorboard",
-    "weights",
+/// Each crate of the workspace, by its folder, and the crates that it may depend on: the arrows of docs/architecture.md.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("core", &[]),
+    ("terms", &[]),
+    ("libtorch", &[]),
+    ("plot", &[]),
+    ("config", &["core", "terms"]),
+    ("dataset", &["core", "terms"]),
+    ("networks", &["core", "terms"]),
+    ("tensorboard", &["core"]),
+    ("weights", &["core", "terms"]),
+    ("artifacts", &["core"]),
+    ("registry", &["core"]),
+    ("collectives", &["core", "libtorch"]),
+    ("diffusion", &["core", "networks", "terms"]),
+    ("metrics", &["core", "networks", "weights"]),
+    (
+        "planner",
+        &["artifacts", "config", "core", "dataset", "terms", "weights"],
+    ),
+    (
+        "preparation",
+        &["artifacts", "config", "dataset", "planner"],
+    ),
+    ("supervisor", &["artifacts", "core", "registry"]),
+    (
+        "stages",
+        &[
+            "artifacts",
+            "collectives",
+            "config",
+            "core",
+            "dataset",
+            "diffusion",
+            "libtorch",
+            "metrics",
+            "networks",
+            "planner",
+            "plot",
+            "preparation",
+            "tensorboard",
+            "terms",
+            "weights",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "artifacts",
+            "config",
+            "core",
+            "dataset",
+            "planner",
+            "plot",
+            "preparation",
+            "registry",
+            "stages",
+            "supervisor",
+            "terms",
+            "weights",
+        ],
+    ),
 ];
 
-/// Everything that a crate is built from, directly or not.
-fn dependencies(name: &str) -> BTreeSet<String> {
+/// Libraries, and the crates that use them. What else reaches one does so through these.
+const LIBRARIES: &[(&str, &[&str])] = &[
+    ("arrow", &["dataset"]),
+    ("clap", &["cli"]),
+    ("comfy-table", &["cli"]),
+    ("indicatif", &["cli"]),
+    ("parquet", &["dataset"]),
+    ("polars", &["cli", "dataset"]),
+    ("sqlx", &["registry"]),
+    (
+        "tch",
+        &[
+            "collectives",
+            "diffusion",
+            "libtorch",
+            "metrics",
+            "networks",
+            "stages",
+        ],
+    ),
+    ("ureq", &["weights"]),
+];
+
+/// What a crate is built from: what it names itself, and all that is reached.
+struct Dependencies {
+    direct: BTreeSet<String>,
+    reached: BTreeSet<String>,
+}
+
+fn package(folder: &str) -> String {
+    match folder {
+        "cli" => "patchwork".to_owned(),
+        folder => format!("patchwork-{folder}"),
+    }
+}
+
+fn dependencies(folder: &str) -> Dependencies {
     let output = Command::new(env!("CARGO"))
-        .args([
-            "tree",
-            "--offline",
-            "--locked",
-            "--edges",
-            "normal",
-            "--prefix",
-            "none",
-            "--format",
-            "{p}",
-        ])
-        .args(["--package", &format!("patchwork-{name}")])
+        .args(["tree", "--offline", "--locked", "--edges", "normal"])
+        .args(["--prefix", "depth", "--format", " {p}"])
+        .args(["--package", &package(folder)])
         .current_dir(workspace())
         .output()
         .unwrap();
@@ -50,64 +119,105 @@ fn dependencies(name: &str) -> BTreeSet<String> {
         String::from_utf8_lossy(&output.stderr)
     );
     let text = String::from_utf8(output.stdout).unwrap();
-    text.lines()
-        .filter_map(|line| line.split(' ').next())
-        .map(str::to_owned)
-        .collect()
+    // `1 serde v1.0.228`
+    let lines = text.lines().filter_map(|line| {
+        let mut words = line.split(' ');
+        Some((words.next()?, words.next()?.to_owned()))
+    });
+    let lines: Vec<(&str, String)> = lines.collect();
+    assert_eq!(lines[0], ("0", package(folder)), "cargo tree lists itself");
+    let of_depth = |wanted: fn(&str) -> bool| {
+        let lines = lines.iter().filter(|(depth, _)| wanted(depth));
+        lines.map(|(_, name)| name.clone()).collect()
+    };
+    Dependencies {
+        direct: of_depth(|depth| depth == "1"),
+        reached: of_depth(|depth| depth != "0"),
+    }
 }
 
 #[test]
 fn crates_know_only_what_they_may() {
-    let allowed: &[(&str, &[&str])] = &[
-        ("clap", &[]),
-        (
-            "sqlx",
-            &["registry", "pipeline", "planner", "preparation", "stages"],
-        ),
-        ("parquet", &["dataset", "planner", "preparation", "stages"]),
-        ("polars", &["dataset", "planner", "preparation", "stages"]),
+    let folders: BTreeSet<String> = (workspace().join("crates").read_dir().unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(|folder| folder.join("Cargo.toml").is_file())
+        .map(|folder| folder.file_name().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    let listed: BTreeSet<String> = ARROWS
+        .iter()
+        .map(|(folder, _)| (*folder).to_owned())
+        .collect();
+    assert_eq!(folders, listed, "every crate has its row");
+
+    let known: BTreeMap<&str, Dependencies> = ARROWS
+        .iter()
+        .map(|(folder, _)| (*folder, dependencies(folder)))
+        .collect();
+    let packages: BTreeSet<String> = folders.iter().map(|folder| package(folder)).collect();
+    for (folder, may) in ARROWS {
+        let may: BTreeSet<String> = may.iter().map(|folder| package(folder)).collect();
+        let wrong: Vec<&String> = known[folder]
+            .direct
+            .intersection(&packages)
+            .filter(|other| !may.contains(*other))
+            .collect();
+        assert!(wrong.is_empty(), "`{folder}` depends on {wrong:?}");
+        for (library, users) in LIBRARIES {
+            assert!(
+                users.contains(folder) || !known[folder].direct.contains(*library),
+                "`{folder}` uses `{library}`"
+            );
+        }
+    }
+    // What computes knows no SQL, and what answers questions starts without libtorch.
+    for (library, reaching) in [
+        ("sqlx", &["registry", "supervisor", "cli"][..]),
         (
             "tch",
             &[
                 "libtorch",
                 "collectives",
-                "networks",
                 "diffusion",
                 "metrics",
+                "networks",
                 "stages",
+                "cli",
             ],
         ),
-        ("patchwork-libtorch", &["libtorch", "collectives", "stages"]),
-        ("patchwork-collectives", &["collectives", "stages"]),
-        (
-            "patchwork-registry",
-            &["registry", "pipeline", "planner", "preparation", "stages"],
-        ),
-    ];
-    for name in CRATES {
-        let reached = dependencies(name);
-        assert!(
-            reached.contains(&format!("patchwork-{name}")),
-            "cargo tree lists the crate itself"
-        );
-        for (library, may) in allowed {
+    ] {
+        for (folder, dependencies) in &known {
             assert!(
-                may.contains(name) || !reached.contains(*library),
-                "`{name}` reaches `{library}`"
+                reaching.contains(folder) || !dependencies.reached.contains(library),
+                "`{folder}` reaches `{library}`"
             );
         }
     }
 }
 
+/// Whether a program's file has these bytes.
+fn contains(program: &str, bytes: &[u8]) -> bool {
+    let program = std::fs::read(program).unwrap();
+    program.windows(bytes.len()).any(|window| window == bytes)
+}
+
 /// A program's file names the libraries that it loads.
 #[test]
 fn only_the_worker_loads_libtorch() {
-    let loads_libtorch = |program: &str| {
-        let bytes = std::fs::read(program).unwrap();
-        let library = b"libtorch_cpu.";
-        bytes.windows(library.len()).any(|window| window == library)
-    };
-    assert!(!loads_libtorch(env!("CARGO_BIN_EXE_patchwork")));
-    assert!(!loads_libtorch(env!("CARGO_BIN_EXE_patchwork-prepare")));
-    assert!(loads_libtorch(env!("CARGO_BIN_EXE_patchwork-worker")));
+    let library = b"libtorch_cpu.";
+    assert!(!contains(env!("CARGO_BIN_EXE_patchwork"), library));
+    assert!(!contains(env!("CARGO_BIN_EXE_patchwork-prepare"), library));
+    assert!(contains(env!("CARGO_BIN_EXE_patchwork-worker"), library));
+}
+
+/// SQLite is linked into a program, which then has the words that each of its databases begins with.
+#[test]
+fn workers_have_no_sqlite() {
+    let first_words = b"SQLite format 3\0";
+    assert!(contains(env!("CARGO_BIN_EXE_patchwork"), first_words));
+    for worker in [
+        env!("CARGO_BIN_EXE_patchwork-prepare"),
+        env!("CARGO_BIN_EXE_patchwork-worker"),
+    ] {
+        assert!(!contains(worker, first_words), "{worker}");
+    }
 }

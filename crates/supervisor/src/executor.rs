@@ -247,21 +247,12 @@ impl Run<'_> {
             stage: stage.to_owned(),
             attempt: attempt.number,
         });
-        let (events, mut received) = mpsc::channel(64);
-        let (messages, stopped, timeout) = (
+        workers.spawn(worker.follow(
+            index,
             self.messages.clone(),
             self.stopped.clone(),
             planned.spec.timeout,
-        );
-        workers.spawn(async move {
-            let forward = async {
-                while let Some(event) = received.recv().await {
-                    let _ = messages.send((index, event)).await;
-                }
-            };
-            let (end, ()) = tokio::join!(worker.supervise(events, stopped, timeout), forward);
-            (index, end)
-        });
+        ));
     }
 
     fn take_event(&mut self, index: usize, event: Event) {

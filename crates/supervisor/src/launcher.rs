@@ -1,4 +1,5 @@
-//! One worker process as the supervisor sees it: started, listened to, stopped.
+//! The one place that starts workers and follows them to their end. What a worker is started through, here a process of
+//! this machine, is known to nobody else.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -121,15 +122,16 @@ impl Worker {
         })
     }
 
-    /// Passes the worker's events on until it ends.
+    /// Passes on what the worker of a stage says until it ends; gives the stage and how it ended.
     ///
     /// `stop` ends it earlier, as does `timeout`.
-    pub(crate) async fn supervise(
+    pub(crate) async fn follow(
         mut self,
-        events: mpsc::Sender<Event>,
+        stage: usize,
+        messages: mpsc::Sender<(usize, Event)>,
         mut stop: watch::Receiver<Stop>,
         timeout: Option<Duration>,
-    ) -> AttemptEnd {
+    ) -> (usize, AttemptEnd) {
         const GRACE: Duration = Duration::from_mins(1);
         let mut last = None;
         let mut lines = BufReader::new(self.events).lines();
@@ -155,10 +157,10 @@ impl Worker {
                 line = lines.next_line(), if listening => match line {
                     Ok(Some(line)) => match serde_json::from_str::<Event>(&line) {
                         Ok(event @ (Event::Finished { .. } | Event::Interrupted { .. } | Event::Failed { .. })) => last = Some(event),
-                        Ok(event) => { let _ = events.send(event).await; }
+                        Ok(event) => { let _ = messages.send((stage, event)).await; }
                         Err(error) => {
                             let message = format!("unreadable event from the worker: {error}");
-                            let _ = events.send(Event::Warning { message }).await;
+                            let _ = messages.send((stage, Event::Warning { message })).await;
                         }
                     },
                     Ok(None) | Err(_) => listening = false,
@@ -177,7 +179,7 @@ impl Worker {
             }
         };
         let end = end_of_attempt(last, status, obeyed);
-        match (timed_out, timeout, end) {
+        let end = match (timed_out, timeout, end) {
             (true, Some(timeout), AttemptEnd::Interrupted { .. } | AttemptEnd::Failed { .. }) => {
                 AttemptEnd::Failed {
                     chain: vec![format!(
@@ -189,7 +191,8 @@ impl Worker {
                 }
             }
             (_, _, end) => end,
-        }
+        };
+        (stage, end)
     }
 }
 
