@@ -60,11 +60,11 @@ class Training:
 
 
 def measure(
-    options: argparse.Namespace, training: Training, size: int, device: Device, is_profiled: bool
+    options: argparse.Namespace, training: Training, size: int, batch: int, device: Device, is_profiled: bool
 ) -> dict[str, Any]:
-    """Images a second with patches of one size."""
+    """Images a second with patches of one size, for a batch of whole images."""
     config = training.denoiser.config
-    images = options.batch * config.img_resolution // size
+    images = batch * config.img_resolution // size
     patches = torch.rand(images, config.img_channels, size, size) * 2 - 1
     if device.is_cuda:
         patches = patches.pin_memory()
@@ -129,10 +129,19 @@ def main() -> None:
                 "patch_size": size,
             }
             try:
-                if training is None:
-                    training = Training(arguments.network, mode, precision, device)
                 is_profiled = arguments.profile and size == sizes(arguments)[-1]
-                row |= measure(arguments, training, size, device, is_profiled)
+                for batch in (arguments.batch, arguments.batch // 2, arguments.batch // 4):
+                    try:
+                        if training is None:
+                            training = Training(arguments.network, mode, precision, device)
+                        row |= measure(arguments, training, size, batch, device, is_profiled)
+                        break
+                    except torch.OutOfMemoryError as error:
+                        row["note"] = f"{batch} whole images at once do not fit"
+                        if batch == arguments.batch // 4:
+                            raise RuntimeError(str(error)) from error
+                    # Not in the handler: the error holds on to what did not fit.
+                    training = None
                 peak = row["peak_bytes"]
                 print(
                     f"{arguments.network:<10} {mode:<14} {precision:<10} {size:>5} {row['images']:>7}"
@@ -140,7 +149,7 @@ def main() -> None:
                     f" {row['first_step_seconds']:>9.1f} {'-' if peak is None else f'{peak / 2**30:.1f}':>9}",
                     flush=True,
                 )
-            except (RuntimeError, torch.OutOfMemoryError) as error:
+            except RuntimeError as error:
                 row["error"] = reason(error)
                 print(f"{arguments.network:<10} {mode:<14} {precision:<10} {size:>5}  {row['error']}", flush=True)
                 training = None

@@ -69,8 +69,14 @@ def train(
     report = check.out / "train.part.json"
     size = check.size
     options = ["--device", check.device, "--network", size.network, "--precision", precision]
-    options += ["--batch", str(size.batch), "--seconds", str(size.seconds), "--report", str(report)]
-    run = check.run([program, *options, *words], variables=variables)
+    options += ["--seconds", str(size.seconds), "--report", str(report)]
+    # In float32 a step takes twice the memory.
+    first = size.batch if precision == "bfloat16" else size.batch // 2
+    for batch in (first, first // 2):
+        run = check.run([program, *options, "--batch", str(batch), *words], variables=variables)
+        if run.is_success or "out of memory" not in run.output:
+            break
+        finding.say(f"{named or precision}: {batch} whole images at once do not fit")
     rows = take(report)
     for row in rows:
         row["precision"] = named or NAMES.get(row["precision"], row["precision"])
@@ -94,7 +100,7 @@ def pytorch_compile(check: Check, finding: Finding) -> None:
     if not check.is_cuda:
         finding.skip("only on CUDA: compiling takes minutes on a processor")
         return
-    pytorch(check, finding, ["bfloat16"], ["compile"], ["--patch-sizes", "16,64"])
+    pytorch(check, finding, ["bfloat16"], ["compile"], ["--patch-sizes", "64,16"])
 
 
 def pytorch(check: Check, finding: Finding, precisions: list[str], modes: list[str], words: list[str]) -> None:
