@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tensorboard", &["core"]),
     ("weights", &["core", "terms"]),
     ("artifacts", &["core"]),
-    ("registry", &["core"]),
+    ("registry", &["artifacts", "core"]),
     ("collectives", &["core", "libtorch"]),
     ("diffusion", &["core", "networks", "terms"]),
     ("metrics", &["core", "networks", "weights"]),

@@ -34,8 +34,8 @@ fn a_lost_or_older_registry_costs_no_run_and_no_artifact() {
     let program = Program::new();
     let prepare = ["run", SMOKE, "--until", "prepare"];
     program.succeed(&prepare);
-    let story = program.home().join("logs/smoke-1/run.json");
-    let first = fs::read(&story).unwrap();
+    let journal = program.home().join("logs/smoke-1/journal.jsonl");
+    let first = fs::read(&journal).unwrap();
 
     lose_registry(&program);
     for command in [&["runs"][..], &["show", "latest"], &["gc", "--apply"]] {
@@ -52,7 +52,11 @@ fn a_lost_or_older_registry_costs_no_run_and_no_artifact() {
         output.status.success() && told.contains("(smoke-1)"),
         "{told}"
     );
-    assert_eq!(fs::read(&story).unwrap(), first, "the earlier run's record");
+    assert_eq!(
+        fs::read(&journal).unwrap(),
+        first,
+        "the earlier run's record"
+    );
     assert_eq!(runs(&program), ["smoke-2", "smoke-1"]);
 
     // A copy of the registry is put back that is older than a run and its artifact.
@@ -110,21 +114,21 @@ fn a_run_whose_record_cannot_be_read_keeps_its_artifacts() {
     let prepare = ["run", SMOKE, "--until", "prepare"];
     program.succeed(&prepare);
     lose_registry(&program);
-    let story = program.home().join("logs/smoke-1/run.json");
-    let whole = fs::read(&story).unwrap();
-    fs::write(&story, &whole[..whole.len() / 2]).unwrap();
+    let journal = program.home().join("logs/smoke-1/journal.jsonl");
+    let whole = fs::read(&journal).unwrap();
+    fs::write(&journal, &whole[..100]).unwrap();
     let listed = program.succeed(&["registry", "rebuild"]);
     assert!(
-        listed.contains("left out") && listed.contains("smoke-1/run.json"),
+        listed.contains("left out") && listed.contains("smoke-1/journal.jsonl"),
         "{listed}"
     );
     let told = message(&program, &["gc", "--apply"], 1);
     assert!(told.contains("smoke-1") && told.contains("hint:"), "{told}");
     // A copied folder tells nothing new.
-    fs::write(&story, &whole).unwrap();
+    fs::write(&journal, &whole).unwrap();
     let copy = program.home().join("logs/smoke-1 (copy)");
     fs::create_dir(&copy).unwrap();
-    fs::write(copy.join("run.json"), &whole).unwrap();
+    fs::write(copy.join("journal.jsonl"), &whole).unwrap();
     let listed = program.succeed(&["registry", "rebuild"]);
     assert!(listed.contains("smoke-1 (copy)"), "{listed}");
     assert_eq!(

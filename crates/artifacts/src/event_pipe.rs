@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use patchwork_core::FileError;
 
-use crate::protocol::Event;
+use crate::event::Event;
 use crate::worker::EVENT_DESCRIPTOR;
 
 /// The pipe to the supervisor, shared with the panic hook.
@@ -80,8 +80,7 @@ mod tests {
     fn what_watches_over_a_stage_does_not_hang_with_its_pipe() {
         let (_reader, events) = full_pipe();
         let begin = Instant::now();
-        let message = "stalled".to_owned();
-        events.send_if_possible(Event::Warning { message });
+        events.send_if_possible(Event::warning("stalled"));
         let time = begin.elapsed();
         assert!(
             (Duration::from_secs(1)..Duration::from_secs(10)).contains(&time),
@@ -95,9 +94,7 @@ mod tests {
         let events = EventPipe {
             file: Arc::new(Mutex::new(File::from(OwnedFd::from(writer)))),
         };
-        let warning = Event::Warning {
-            message: "slow".to_owned(),
-        };
+        let warning = Event::warning("slow");
         events.send_if_possible(warning.clone());
         events.send(&Event::Waiting);
         drop(events);

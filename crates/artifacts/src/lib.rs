@@ -8,18 +8,26 @@
 //! images, the command line.
 
 pub mod environment;
+pub mod event;
 mod event_pipe;
 pub mod failure;
 pub mod manifest;
 pub mod protocol;
+pub mod provenance;
 pub mod resources;
 pub mod signals;
 pub mod spec;
+pub mod status;
 pub mod store;
+pub mod time;
 pub mod unfinished;
 pub mod worker;
 
 pub use environment::Environment;
+pub use event::{Event, Progress, Record};
 pub use manifest::{Manifest, ManifestInput, Outcome, Score, Subject};
+pub use provenance::Provenance;
 pub use spec::{Demand, Lack, PipelineSpec, StageSpec};
+pub use status::{MessageLevel, RunStatus, StageStatus};
 pub use store::Store;
+pub use time::Timestamp;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::protocol::Event;
+use crate::event::Event;
 
 /// The highest peak that [`peak_memory_bytes_of`] made the system forget.
 static EARLIER_PEAK: AtomicU64 = AtomicU64::new(0);

@@ -15,10 +15,11 @@ use patchwork_core::lock::FileLock;
 use patchwork_core::{FileError, durable};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use crate::event::{Event, Progress};
 use crate::event_pipe::EventPipe;
 use crate::failure::{chain, may_pass, says_it_may_pass};
 use crate::manifest::{MANIFEST_FORMAT, Manifest, Outcome, list_files};
-use crate::protocol::{Event, Job, Progress};
+use crate::protocol::Job;
 use crate::resources;
 use crate::signals::is_hangup_ignored;
 use crate::store::Store;
@@ -130,9 +131,7 @@ impl Context {
 
     /// Reports something that a person should know.
     pub fn warn(&self, message: impl Into<String>) {
-        self.events.send_if_possible(Event::Warning {
-            message: message.into(),
-        });
+        self.events.send_if_possible(Event::warning(message));
     }
 }
 

@@ -174,7 +174,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use std::time::Instant;
 
-    use patchwork_artifacts::protocol::Progress;
+    use patchwork_artifacts::event::Progress;
 
     use super::*;
 

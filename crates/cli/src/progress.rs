@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use patchwork_artifacts::protocol::Progress;
-use patchwork_registry::StageStatus;
+use patchwork_artifacts::event::Progress;
+use patchwork_artifacts::status::StageStatus;
 use patchwork_supervisor::StageResult;
 use patchwork_supervisor::observer::{Observer, Recording, Update};
 

@@ -6,7 +6,7 @@
 //! goes on with them.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -22,6 +22,44 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     file.write_all(bytes)
         .map_err(|source| FileError::new("write", path, source))?;
     file.commit()
+}
+
+/// Appends whole lines to a file, which is made where there is none, and syncs it.
+///
+/// What fails leaves the file as it was, so that it can be tried again. A crash may cut the last line off; what is
+/// appended later begins a line of its own.
+pub fn append_lines(path: &Path, lines: &[u8]) -> Result<(), FileError> {
+    let failed = |source| FileError::new("append to", path, source);
+    fault::point("append to", path)?;
+    let mut file = (File::options().read(true).append(true).create(true))
+        .open(path)
+        .map_err(failed)?;
+    let before = file.metadata().map_err(failed)?.len();
+    let mut append = || {
+        if before > 0 {
+            let mut last = [0];
+            file.seek(SeekFrom::End(-1))?;
+            file.read_exact(&mut last)?;
+            if last != *b"\n" {
+                file.write_all(b"\n")?;
+            }
+        }
+        file.write_all(lines)
+    };
+    append()
+        .map_err(failed)
+        .and_then(|()| {
+            fault::point("sync", path)?;
+            file.sync_data()
+                .map_err(|source| FileError::new("sync", path, source))
+        })
+        .inspect_err(|_| {
+            let _ = file.set_len(before);
+        })?;
+    if before == 0 {
+        sync_directory(parent(path))?;
+    }
+    Ok(())
 }
 
 /// Writes a value as indented JSON with a final newline, durably.
@@ -354,6 +392,17 @@ mod tests {
 
         write(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn lines_that_are_appended_stay_whole_after_one_that_was_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lines");
+        append_lines(&path, b"1\n2\n").unwrap();
+        fs::write(&path, b"1\n2\n3 is cut").unwrap();
+        append_lines(&path, b"4\n").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"1\n2\n3 is cut\n4\n");
+        assert!(append_lines(folder.path(), b"1\n").is_err());
     }
 
     #[test]

@@ -5,7 +5,8 @@
 use std::ops::ControlFlow;
 
 use patchwork_artifacts::Outcome;
-use patchwork_artifacts::protocol::{Job, Progress};
+use patchwork_artifacts::event::Progress;
+use patchwork_artifacts::protocol::Job;
 use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_config::{Execution, PrepareSettings};
 use patchwork_dataset::decode::FULL_DEPTH;

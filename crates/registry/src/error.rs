@@ -83,10 +83,8 @@ pub enum RegistryError {
         String,
     ),
     /// A stage that the run does not have.
-    #[error("run {run_id} has no stage `{stage}`")]
+    #[error("the run has no stage `{stage}`")]
     NoStage {
-        /// The run's key.
-        run_id: i64,
         /// The stage.
         stage: String,
     },
@@ -99,7 +97,7 @@ impl RegistryError {
     /// Whether the same write fails whenever it is tried: the names are wrong, or the tables do not take it.
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::NoStage { .. } | Self::RunName(_) => true,
+            Self::NoStage { .. } | Self::NoRun(_) | Self::RunName(_) => true,
             Self::Database { source, .. } => {
                 sqlite_code(source).is_some_and(|code| REFUSALS.contains(&code))
             }

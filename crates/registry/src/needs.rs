@@ -1,8 +1,9 @@
 //! Which artifacts recorded runs need, and what the runs are worth: what `gc` asks.
 
+use patchwork_artifacts::status::StageStatus;
+
 use crate::database::Registry;
 use crate::error::RegistryError;
-use crate::status::StageStatus;
 
 /// A run and the fingerprints of its stages.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +35,7 @@ struct Row {
     pipeline: String,
     age_days: f64,
     fingerprint: String,
+    #[sqlx(try_from = "String")]
     status: StageStatus,
 }
 

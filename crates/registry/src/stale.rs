@@ -1,8 +1,9 @@
 //! Rows that say `running` of processes that are gone.
 
+use patchwork_artifacts::status::{RunStatus, StageStatus};
+
 use crate::database::{Registry, commit};
 use crate::error::RegistryError;
-use crate::status::{RunStatus, StageStatus};
 
 /// An attempt that ended without a word.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
@@ -44,7 +45,7 @@ impl Registry {
         // A live supervisor speaks for its own workers, whatever became of them.
         let open_runs: Vec<OpenRun> =
             sqlx::query_as("SELECT id, pid, started FROM runs WHERE status = ?")
-                .bind(RunStatus::Running)
+                .bind(RunStatus::Running.name())
                 .fetch_all(&mut *transaction)
                 .await
                 .map_err(RegistryError::during(ACTION))?;
@@ -74,11 +75,11 @@ impl Registry {
             sqlx::query(
                 "UPDATE stages SET status = ?, ended = ? WHERE run_id = ? AND name = ? AND status = ?",
             )
-            .bind(StageStatus::Interrupted)
+            .bind(StageStatus::Interrupted.name())
             .bind(&attempt.heartbeat)
             .bind(attempt.run_id)
             .bind(&attempt.stage)
-            .bind(StageStatus::Running)
+            .bind(StageStatus::Running.name())
             .execute(&mut *transaction)
             .await
             .map_err(RegistryError::during(ACTION))?;
@@ -89,7 +90,7 @@ impl Registry {
                      (SELECT MAX(heartbeat) FROM attempts WHERE run_id = runs.id), started)
                  WHERE id = ?",
             )
-            .bind(RunStatus::Interrupted)
+            .bind(RunStatus::Interrupted.name())
             .bind(run.id)
             .execute(&mut *transaction)
             .await
@@ -106,9 +107,9 @@ impl Registry {
                          WHERE attempts.run_id = stages.run_id AND attempts.stage = stages.name
                            AND attempts.ended IS NULL)",
                 )
-                .bind(becomes)
+                .bind(becomes.name())
                 .bind(run.id)
-                .bind(found)
+                .bind(found.name())
                 .execute(&mut *transaction)
                 .await
                 .map_err(RegistryError::during(ACTION))?;

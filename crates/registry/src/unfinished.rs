@@ -1,8 +1,9 @@
 //! Work that was begun and never finished: what `retry` asks.
 
+use patchwork_artifacts::status::RunStatus;
+
 use crate::database::Registry;
 use crate::error::RegistryError;
-use crate::status::RunStatus;
 
 /// A run with stages that nothing has finished.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
@@ -10,6 +11,7 @@ pub struct UnfinishedRun {
     /// The run's name.
     pub run: String,
     /// Where it stands.
+    #[sqlx(try_from = "String")]
     pub status: RunStatus,
 }
 

@@ -1,10 +1,10 @@
 //! What readers get from the registry: runs in short and in full.
 
+use patchwork_artifacts::status::{RunStatus, StageStatus};
 use serde::Serialize;
 
 use crate::database::Registry;
 use crate::error::RegistryError;
-use crate::status::{RunStatus, StageStatus};
 
 /// One line of a listing of runs. Times are RFC 3339 in UTC.
 #[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
@@ -17,6 +17,7 @@ pub struct RunRow {
     /// The pipeline's name.
     pub pipeline: String,
     /// Where it stands.
+    #[sqlx(try_from = "String")]
     pub status: RunStatus,
     /// When it started.
     pub started: String,
@@ -47,6 +48,26 @@ pub struct RunRow {
 pub struct RunDetail {
     /// As in a listing.
     pub run: RunRow,
+    /// Under which circumstances it happened.
+    #[serde(flatten)]
+    pub circumstances: Circumstances,
+    /// In the pipeline's order.
+    pub stages: Vec<StageRow>,
+    /// In order of start.
+    pub attempts: Vec<AttemptRow>,
+    /// By stage and name.
+    pub metrics: Vec<MetricSummary>,
+    /// By stage, images seen and subject.
+    pub scores: Vec<ScoreRow>,
+    /// In order of time.
+    pub events: Vec<EventRow>,
+    /// Every setting, by its dotted key.
+    pub params: Vec<(String, String)>,
+}
+
+/// Where, by what and how a run was started, as the columns of `runs` have it.
+#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
+pub struct Circumstances {
     /// The command line.
     pub command: String,
     /// Where it was typed.
@@ -62,23 +83,12 @@ pub struct RunDetail {
     /// Threads that the machine offers.
     pub threads: i64,
     /// Its graphics processors; none where it has none, and in a registry of an older schema.
+    #[sqlx(default)]
     pub gpus: Option<String>,
     /// Versions of the program and its libraries, a JSON object as text.
     pub versions: String,
     /// The resolved pipeline, JSON as text.
     pub definition: String,
-    /// In the pipeline's order.
-    pub stages: Vec<StageRow>,
-    /// In order of start.
-    pub attempts: Vec<AttemptRow>,
-    /// By stage and name.
-    pub metrics: Vec<MetricSummary>,
-    /// By stage, images seen and subject.
-    pub scores: Vec<ScoreRow>,
-    /// In order of time.
-    pub events: Vec<EventRow>,
-    /// Every setting, by its dotted key.
-    pub params: Vec<(String, String)>,
 }
 
 /// A stage of a run.
@@ -91,6 +101,7 @@ pub struct StageRow {
     /// In the pipeline, from 0.
     pub position: i64,
     /// Where it stands.
+    #[sqlx(try_from = "String")]
     pub status: StageStatus,
     /// Of the artifact that it is to make.
     pub fingerprint: String,
@@ -202,21 +213,6 @@ pub struct EventRow {
     pub time: String,
 }
 
-#[derive(sqlx::FromRow)]
-struct Circumstances {
-    command: String,
-    working_folder: String,
-    git_revision: Option<String>,
-    git_dirty: Option<bool>,
-    host: String,
-    cpu: String,
-    threads: i64,
-    #[sqlx(default)]
-    gpus: Option<String>,
-    versions: String,
-    definition: String,
-}
-
 const ACTION: &str = "look up runs";
 
 /// The view of runs with the samples behind each one's score, which the view has not; bound to a run's key or none, and
@@ -275,7 +271,7 @@ impl Registry {
             .bind(1)
             .fetch_one(&mut *snapshot)
             .await?;
-        let circumstances: Circumstances = sqlx::query_as("SELECT * FROM runs WHERE id = ?")
+        let circumstances = sqlx::query_as("SELECT * FROM runs WHERE id = ?")
             .bind(id)
             .fetch_one(&mut *snapshot)
             .await?;
@@ -314,16 +310,7 @@ impl Registry {
         snapshot.rollback().await?;
         Ok(RunDetail {
             run,
-            command: circumstances.command,
-            working_folder: circumstances.working_folder,
-            git_revision: circumstances.git_revision,
-            git_dirty: circumstances.git_dirty,
-            host: circumstances.host,
-            cpu: circumstances.cpu,
-            threads: circumstances.threads,
-            gpus: circumstances.gpus,
-            versions: circumstances.versions,
-            definition: circumstances.definition,
+            circumstances,
             stages,
             attempts,
             metrics,

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use patchwork_artifacts::protocol::{Job, Progress};
+use patchwork_artifacts::event::Progress;
+use patchwork_artifacts::protocol::Job;
 use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_artifacts::{Manifest, Outcome, Score, Subject};
 use patchwork_config::{EvaluateSettings, ReferenceSettings};

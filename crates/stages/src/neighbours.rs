@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use patchwork_artifacts::protocol::Progress;
+use patchwork_artifacts::event::Progress;
 use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_core::durable;
 use patchwork_dataset::grid::grid_png;

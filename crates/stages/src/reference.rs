@@ -1,7 +1,8 @@
 //! A data set to the statistics of its features, which samples are compared with.
 
 use patchwork_artifacts::Outcome;
-use patchwork_artifacts::protocol::{Job, Progress};
+use patchwork_artifacts::event::Progress;
+use patchwork_artifacts::protocol::Job;
 use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_config::ReferenceSettings;
 use patchwork_dataset::ShardSet;

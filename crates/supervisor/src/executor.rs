@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use patchwork_artifacts::Outcome;
+use patchwork_artifacts::StageStatus;
 use patchwork_artifacts::Store;
+use patchwork_artifacts::event::Event;
 use patchwork_artifacts::failure::chain;
-use patchwork_artifacts::protocol::Event;
 use patchwork_artifacts::spec::{Demand, PipelineSpec};
 use patchwork_core::lock::FileLock;
-use patchwork_registry::{Registry, StageStatus};
+use patchwork_registry::Registry;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -20,10 +21,10 @@ use crate::launcher::{AttemptEnd, Stop, Worker};
 use crate::observer::{Caller, Observer, Update};
 use crate::plan::Plan;
 use crate::progression::{Attempt, Progression};
-use crate::provenance::Provenance;
 use crate::recorder::Recorder;
 use crate::result::{RunOutcome, StageResult};
 use crate::signals::{Signals, wish};
+use patchwork_artifacts::Provenance;
 
 /// How a run is carried out; none of it changes an artifact.
 #[derive(Clone, Debug)]
@@ -155,7 +156,7 @@ impl Run<'_> {
                     }
                     continue;
                 }
-                Progression::Running { .. } | Progression::Ended(_) => continue,
+                Progression::Running(_) | Progression::Ended(_) => continue,
             }
             let planned = &self.plan.stages[index];
             let needs: Vec<&Progression> = planned
@@ -236,13 +237,12 @@ impl Run<'_> {
                 return;
             }
         };
-        let recorded = self
-            .recorder
-            .start_attempt(stage, attempt.number, worker.pid);
-        self.stages[index] = Progression::Running {
-            attempt: attempt.beginning(),
-            recorded,
-        };
+        self.recorder.tell_of_attempt(
+            stage,
+            attempt.number,
+            Event::AttemptStarted { pid: worker.pid },
+        );
+        self.stages[index] = Progression::Running(attempt.beginning());
         self.observer.update(Update::StageStarted {
             stage: stage.to_owned(),
             attempt: attempt.number,
@@ -256,41 +256,55 @@ impl Run<'_> {
     }
 
     fn take_event(&mut self, index: usize, event: Event) {
-        let stage = self.plan.stages[index].spec.name.clone();
-        match event {
-            Event::Waiting => self.observer.update(Update::StageWaiting { stage }),
+        let stage = &self.plan.stages[index].spec.name;
+        let Progression::Running(attempt) = &mut self.stages[index] else {
+            return;
+        };
+        match &event {
+            Event::Waiting => self.observer.update(Update::StageWaiting {
+                stage: stage.clone(),
+            }),
             Event::Progress(progress) => {
-                if let Progression::Running { attempt, .. } = &mut self.stages[index] {
-                    attempt.note(&progress);
-                }
-                self.observer
-                    .update(Update::StageProgress { stage, progress });
+                attempt.note(progress);
+                self.observer.update(Update::StageProgress {
+                    stage: stage.clone(),
+                    progress: progress.clone(),
+                });
             }
-            Event::Metric { name, step, value } => self.recorder.metric(stage, name, step, value),
-            Event::Resumed { step } => self.recorder.resumed(stage, step),
-            Event::Resources {
-                cpu_seconds,
-                peak_memory_bytes,
-            } => {
-                if let Progression::Running { recorded, .. } = self.stages[index] {
-                    self.recorder
-                        .resources(recorded, cpu_seconds, peak_memory_bytes);
-                }
+            Event::Metric { .. } | Event::Resumed { .. } => {
+                self.recorder.tell_of_stage(stage, event);
             }
-            Event::Warning { message } => {
-                self.recorder.warning(&stage, &message);
-                self.observer
-                    .update(Update::StageWarning { stage, message });
+            Event::Resources { .. } => {
+                self.recorder.tell_of_attempt(stage, attempt.number, event);
             }
-            Event::Finished { .. } | Event::Interrupted { .. } | Event::Failed { .. } => {}
+            Event::Message { message, .. } => {
+                self.observer.update(Update::StageWarning {
+                    stage: stage.clone(),
+                    message: message.clone(),
+                });
+                self.recorder.tell_of_stage(stage, event);
+            }
+            // How a worker ends is told by whoever follows it; the rest is not for a worker to say.
+            Event::Finished { .. }
+            | Event::Interrupted { .. }
+            | Event::Failed { .. }
+            | Event::RunStarted(_)
+            | Event::AttemptStarted { .. }
+            | Event::AttemptEnded { .. }
+            | Event::StageEnded { .. }
+            | Event::RunEnded { .. } => {}
         }
     }
 
     fn take_end(&mut self, index: usize, end: AttemptEnd, stopping: bool) {
-        let Progression::Running { attempt, recorded } = self.stages[index] else {
+        let Progression::Running(attempt) = self.stages[index] else {
             unreachable!("only a running stage's worker ends")
         };
         let spec = &self.plan.stages[index].spec;
+        let ended = |exit: String, error: &[String]| Event::AttemptEnded {
+            exit,
+            error: error.to_vec(),
+        };
         let (status, outcome, error, exit) = match end {
             AttemptEnd::Finished {
                 cached: true,
@@ -323,14 +337,17 @@ impl Run<'_> {
             } => {
                 let next = attempt.next(spec.retries);
                 if let Some(next) = next.filter(|_| transient && !stopping) {
-                    self.recorder.end_attempt(recorded, &exit, &chain);
+                    let ended = ended(exit, &chain);
+                    self.recorder
+                        .tell_of_attempt(&spec.name, attempt.number, ended);
                     self.try_again(index, next, chain);
                     return;
                 }
                 (StageStatus::Failed, None, chain, exit)
             }
         };
-        self.recorder.end_attempt(recorded, &exit, &error);
+        self.recorder
+            .tell_of_attempt(&spec.name, attempt.number, ended(exit, &error));
         let result = self.result(index, status, attempt.since.elapsed(), outcome, error);
         self.end_stage(index, result);
     }
@@ -370,7 +387,7 @@ impl Run<'_> {
                     let time = attempt.since.elapsed();
                     (StageStatus::Failed, time, error.clone())
                 }
-                Progression::Running { .. } | Progression::Ended(_) => continue,
+                Progression::Running(_) | Progression::Ended(_) => continue,
             };
             let result = self.result(index, status, duration, None, error);
             self.end_stage(index, result);
@@ -381,9 +398,9 @@ impl Run<'_> {
             .into_iter()
             .filter_map(|stage| match stage {
                 Progression::Ended(result) => Some(*result),
-                Progression::Pending
-                | Progression::Running { .. }
-                | Progression::Retrying { .. } => None,
+                Progression::Pending | Progression::Running(_) | Progression::Retrying { .. } => {
+                    None
+                }
             })
             .collect();
         let mut outcome = RunOutcome {
@@ -427,7 +444,7 @@ impl Run<'_> {
             .stages
             .iter()
             .zip(&self.plan.stages)
-            .filter(|(stage, _)| matches!(stage, Progression::Running { .. }))
+            .filter(|(stage, _)| matches!(stage, Progression::Running(_)))
             .map(|(_, planned)| &planned.spec.demand)
             .collect();
         self.options.jobs.is_none_or(|jobs| at_work.len() < jobs)

@@ -1,24 +1,25 @@
-//! Writes down what the recorder tells: into the registry, and into the series and the story of the run's folder.
+//! Writes down what happens in a run: into the registry, and into the journal and the series of the run's folder.
 //!
 //! It works on a thread of its own, so that no disk holds the supervisor up. What cannot be written, for a full disk
-//! or a registry that another process holds, is kept and tried again every second: a training is worth more than the
+//! or a registry that another process holds, waits and is tried again every second: a training is worth more than the
 //! record of it. Only what still fails once the run is over is an error. What the registry's tables do not take,
-//! however often it is tried, is left out, with a word in the story, and keeps nothing else back.
+//! however often it is tried, is left out, with a message in the journal, and keeps nothing else back.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use patchwork_artifacts::event::{Event, Record};
 use patchwork_artifacts::failure::chain;
-use patchwork_registry::{EventLevel, MetricPoint, Registry, RegistryError, now};
+use patchwork_artifacts::time::Timestamp;
+use patchwork_registry::{Refusal, Registry, RegistryError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::error::PipelineError;
 use crate::observer::Recording;
-use crate::row::Row;
-use crate::story::{EventStory, PointStory, Story, append_to_series, point_line, resumption_line};
+use crate::run_folder;
 
 /// Between two attempts at writing what waits.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -26,63 +27,54 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Between two heartbeats of a run.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
+/// Between two lines of the journal about what the attempts take of the machine; their end has the last one.
+const RESOURCES: Duration = Duration::from_mins(1);
+
 /// Attempts once the run is over.
 const LAST_ATTEMPTS: u32 = 5;
 
-/// What waits at most: measurements for the registry, a night of them, and bytes for the series.
+/// The maximum number of measurements that wait for the registry, a night of them, and of bytes that wait for a file.
 const MOST_POINTS: usize = 100_000;
 const MOST_BYTES: usize = 16 << 20;
 
-/// Refusals of the registry of which the story tells; the others are counted.
+/// Records in one write to the registry.
+const AT_ONCE: usize = 10_000;
+
+/// Refusals of the registry that the journal tells; the others are counted.
 const MOST_REFUSALS: usize = 100;
 
-/// What is to be written.
-pub(crate) enum Entry {
-    /// A measurement, which is written with others.
-    Point { stage: String, point: MetricPoint },
-    /// A stage goes on from a step: its measurements of later steps no longer hold.
-    Resumed { stage: String, step: u64 },
-    /// The run's story up to here.
-    Story(Box<Story>),
-    /// A row of the registry.
-    Row(Row),
-}
-
-/// The way to a journal at work. When `entries` is dropped, it ends with what waits.
+/// The way to a journal at work. When `records` is dropped, it ends with what waits.
 pub(crate) struct Started {
-    pub(crate) entries: mpsc::UnboundedSender<Entry>,
+    pub(crate) records: mpsc::UnboundedSender<Record>,
     pub(crate) recording: watch::Receiver<Recording>,
     pub(crate) ended: JoinHandle<Result<(), PipelineError>>,
 }
 
 struct Journal {
     registry: Registry,
-    run: i64,
+    run: String,
     folder: PathBuf,
     recording: watch::Sender<Recording>,
     /// Whether something could not be written at the last attempt.
     is_in_trouble: bool,
     /// What waits, a place each: a write to one does not count on another, and none is repeated.
     series: Vec<u8>,
-    rows: VecDeque<Row>,
-    /// The story as it was told last, and whether it waits.
-    story: Option<Box<Story>>,
-    is_story_due: bool,
-    /// Measurements among `rows`.
+    lines: Vec<u8>,
+    records: VecDeque<Record>,
+    /// What attempts took of the machine at last, by stage and number, as far as the journal does not tell it yet.
+    resources: BTreeMap<(Option<String>, Option<u32>), Record>,
+    last_resources: Instant,
+    /// Measurements among `records`.
     points: usize,
     /// What was too much to keep or was refused, since it was last told.
     lost: u64,
-    /// What the story tells of refusals.
-    refusals: Vec<EventStory>,
-    /// The registry's numbers of the attempts; none of one that it refused.
-    attempts: Vec<Option<i64>>,
-    open_attempts: BTreeSet<usize>,
+    refusals: usize,
     last_heartbeat: Instant,
 }
 
-/// Starts the journal of a run whose folder is there and that the registry knows as `run`.
-pub(crate) fn start(registry: Registry, run: i64, folder: PathBuf) -> Started {
-    let (entries, told) = mpsc::unbounded_channel();
+/// Starts the journal of a run whose folder is there and that the registry knows.
+pub(crate) fn start(registry: Registry, run: String, folder: PathBuf) -> Started {
+    let (records, told) = mpsc::unbounded_channel();
     let (sender, recording) = watch::channel(Recording::Works { lost: 0 });
     let journal = Journal {
         registry,
@@ -91,36 +83,38 @@ pub(crate) fn start(registry: Registry, run: i64, folder: PathBuf) -> Started {
         recording: sender,
         is_in_trouble: false,
         series: Vec::new(),
-        rows: VecDeque::new(),
-        story: None,
-        is_story_due: false,
+        lines: Vec::new(),
+        records: VecDeque::new(),
+        resources: BTreeMap::new(),
+        last_resources: Instant::now(),
         points: 0,
         lost: 0,
-        refusals: Vec::new(),
-        attempts: Vec::new(),
-        open_attempts: BTreeSet::new(),
+        refusals: 0,
         last_heartbeat: Instant::now(),
     };
     let runtime = tokio::runtime::Handle::current();
     let ended = tokio::task::spawn_blocking(move || runtime.block_on(journal.keep(told)));
     Started {
-        entries,
+        records,
         recording,
         ended,
     }
 }
 
 impl Journal {
-    async fn keep(mut self, mut told: mpsc::UnboundedReceiver<Entry>) -> Result<(), PipelineError> {
+    async fn keep(
+        mut self,
+        mut told: mpsc::UnboundedReceiver<Record>,
+    ) -> Result<(), PipelineError> {
         let mut pause = tokio::time::interval(PAUSE);
         pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let is_due = tokio::select! {
-                entry = told.recv() => {
-                    let Some(entry) = entry else { break };
-                    let mut is_urgent = self.take(entry);
-                    while let Ok(entry) = told.try_recv() {
-                        is_urgent |= self.take(entry);
+                record = told.recv() => {
+                    let Some(record) = record else { break };
+                    let mut is_urgent = self.take(record);
+                    while let Ok(record) = told.try_recv() {
+                        is_urgent |= self.take(record);
                     }
                     is_urgent && !self.is_in_trouble
                 }
@@ -146,65 +140,55 @@ impl Journal {
     }
 
     /// Keeps what is told until it is written; says whether that is to be at once.
-    fn take(&mut self, entry: Entry) -> bool {
-        match entry {
-            Entry::Point { stage, point } => {
-                self.take_point(stage, point);
+    fn take(&mut self, record: Record) -> bool {
+        let attempt = (record.stage.clone(), record.attempt);
+        match &record.event {
+            Event::Metric { .. } => {
+                self.take_point(record);
                 return false;
             }
-            Entry::Resumed { stage, step } => {
-                self.series.extend(resumption_line(&stage, step));
-                let step = i64::try_from(step).unwrap_or(i64::MAX);
-                self.rows.push_back(Row::DropPointsAfter { stage, step });
+            Event::Resources { .. } => {
+                self.resources.insert(attempt, record.clone());
+                self.records.push_back(record);
+                return false;
             }
-            Entry::Story(mut story) => {
-                for refusal in &self.refusals {
-                    story.add_event(refusal.clone());
+            Event::Resumed { .. } => self.series.extend(run_folder::series_line(&record)),
+            Event::Message { .. } if self.lines.len() >= MOST_BYTES => {
+                self.lost += 1;
+                return false;
+            }
+            Event::AttemptEnded { .. } => {
+                if let Some(resources) = self.resources.remove(&attempt) {
+                    self.lines.extend(run_folder::journal_line(&resources));
                 }
-                self.story = Some(story);
-                self.is_story_due = true;
+                self.lines.extend(run_folder::journal_line(&record));
             }
-            Entry::Row(row) => self.rows.push_back(row),
+            _ => self.lines.extend(run_folder::journal_line(&record)),
         }
+        self.records.push_back(record);
         true
     }
 
-    fn take_point(&mut self, stage: String, point: MetricPoint) {
-        let (is_series_full, are_rows_full) =
+    fn take_point(&mut self, record: Record) {
+        let (is_series_full, are_records_full) =
             (self.series.len() >= MOST_BYTES, self.points >= MOST_POINTS);
-        self.lost += u64::from(is_series_full || are_rows_full);
+        self.lost += u64::from(is_series_full || are_records_full);
         if !is_series_full {
-            self.series.extend(point_line(&point_story(&stage, &point)));
+            self.series.extend(run_folder::series_line(&record));
         }
-        if are_rows_full {
-            return;
-        }
-        self.points += 1;
-        let waiting = self
-            .rows
-            .iter_mut()
-            .rev()
-            .map_while(|row| match row {
-                Row::Points { stage, points } => Some((stage, points)),
-                _ => None,
-            })
-            .find(|(of, _)| **of == stage);
-        match waiting {
-            Some((_, points)) => points.push(point),
-            None => self.rows.push_back(Row::Points {
-                stage,
-                points: vec![point],
-            }),
+        if !are_records_full {
+            self.points += 1;
+            self.records.push_back(record);
         }
     }
 
     /// Writes what waits, as far as it can be, and says when that changes between all and not all.
     async fn write(&mut self) -> Result<(), PipelineError> {
         let series = self.write_series();
-        let rows = self.write_rows().await.map_err(PipelineError::from);
-        // After the rows: it tells of those that were refused.
-        let story = self.write_story();
-        let written = series.and(rows).and(story);
+        let records = self.write_records().await.map_err(PipelineError::from);
+        // After the records: it tells of those that were refused.
+        let lines = self.write_lines();
+        let written = series.and(records).and(lines);
         match &written {
             Err(error) if !self.is_in_trouble => {
                 let cause = chain(error).join(": ");
@@ -222,155 +206,62 @@ impl Journal {
 
     fn write_series(&mut self) -> Result<(), PipelineError> {
         if !self.series.is_empty() {
-            append_to_series(&self.folder, &self.series)?;
+            run_folder::append_to_series(&self.folder, &self.series)?;
             self.series.clear();
         }
         Ok(())
     }
 
-    fn write_story(&mut self) -> Result<(), PipelineError> {
-        if self.is_story_due
-            && let Some(story) = &self.story
-        {
-            story.write(&self.folder)?;
-            self.is_story_due = false;
+    fn write_lines(&mut self) -> Result<(), PipelineError> {
+        if self.last_resources.elapsed() >= RESOURCES {
+            for resources in std::mem::take(&mut self.resources).into_values() {
+                self.lines.extend(run_folder::journal_line(&resources));
+            }
+            self.last_resources = Instant::now();
+        }
+        if !self.lines.is_empty() {
+            run_folder::append_to_journal(&self.folder, &self.lines)?;
+            self.lines.clear();
         }
         Ok(())
     }
 
-    async fn write_rows(&mut self) -> Result<(), RegistryError> {
-        while let Some(row) = self.rows.pop_front() {
-            match self.write_row(&row).await {
-                Ok(()) => {}
-                Err(error) if error.is_refusal() => self.leave_out(&row, &error),
-                Err(error) => {
-                    self.rows.push_front(row);
-                    return Err(error);
-                }
+    async fn write_records(&mut self) -> Result<(), RegistryError> {
+        while !self.records.is_empty() {
+            let count = usize::min(self.records.len(), AT_ONCE);
+            let records = &self.records.make_contiguous()[..count];
+            let refusals = self.registry.apply(&self.run, records).await?;
+            for refusal in refusals {
+                self.leave_out(&refusal);
             }
+            let written = self.records.drain(..count);
+            self.points -= written
+                .filter(|record| matches!(record.event, Event::Metric { .. }))
+                .count();
         }
         if self.last_heartbeat.elapsed() >= HEARTBEAT {
-            for &attempt in &self.open_attempts {
-                if let Some(attempt) = self.attempts[attempt] {
-                    self.registry.heartbeat(attempt).await?;
-                }
-            }
+            self.registry.heartbeat(&self.run).await?;
             self.last_heartbeat = Instant::now();
         }
         Ok(())
     }
 
-    /// Goes on without a row that the registry refuses, and tells so: in the story each time, to whoever watches once.
-    fn leave_out(&mut self, row: &Row, error: &RegistryError) {
-        let mut entries = 1;
-        match row {
-            // Those after it keep their numbers.
-            Row::AttemptStarted { .. } => self.attempts.push(None),
-            Row::AttemptEnded { attempt, .. } => {
-                self.open_attempts.remove(attempt);
-            }
-            Row::Points { points, .. } => {
-                self.points -= points.len();
-                entries = points.len();
-            }
-            _ => {}
-        }
-        self.lost += entries as u64;
-        let cause = chain(error).join(": ");
-        if self.refusals.len() < MOST_REFUSALS {
-            let refusal = EventStory {
-                stage: row.stage().map(str::to_owned),
-                level: EventLevel::Warning,
-                message: format!("the registry does without it: {cause}"),
-                time: now(),
+    /// Goes on without records that the registry refuses, and tells so: in the journal each time, to whoever watches once.
+    fn leave_out(&mut self, refusal: &Refusal) {
+        self.lost += refusal.records.len() as u64;
+        self.refusals += 1;
+        let cause = chain(&refusal.cause).join(": ");
+        if self.refusals <= MOST_REFUSALS {
+            let told = Record {
+                time: Timestamp::now(),
+                stage: self.records[refusal.records.start].stage.clone(),
+                attempt: None,
+                event: Event::warning(format!("the registry does without it: {cause}")),
             };
-            if let Some(story) = &mut self.story {
-                story.add_event(refusal.clone());
-                self.is_story_due = true;
-            }
-            self.refusals.push(refusal);
+            self.lines.extend(run_folder::journal_line(&told));
         }
-        if self.refusals.len() == 1 {
+        if self.refusals == 1 {
             self.recording.send_replace(Recording::Refuses { cause });
         }
-    }
-
-    async fn write_row(&mut self, row: &Row) -> Result<(), RegistryError> {
-        let (registry, run) = (&self.registry, self.run);
-        match row {
-            Row::AttemptStarted {
-                stage,
-                number,
-                pid,
-                time,
-            } => {
-                let attempt = registry
-                    .start_attempt(run, stage, *number, *pid, time)
-                    .await?;
-                self.open_attempts.insert(self.attempts.len());
-                self.attempts.push(Some(attempt));
-            }
-            Row::AttemptEnded { attempt, end } => {
-                if let Some(attempt) = self.attempts[*attempt] {
-                    registry.end_attempt(attempt, end).await?;
-                }
-                self.open_attempts.remove(attempt);
-            }
-            Row::Resources {
-                attempt,
-                cpu_seconds,
-                peak_memory_bytes,
-            } => {
-                if let Some(attempt) = self.attempts[*attempt] {
-                    registry
-                        .record_resources(attempt, *cpu_seconds, *peak_memory_bytes)
-                        .await?;
-                }
-            }
-            Row::Points { stage, points } => {
-                registry.record_metrics(run, stage, points).await?;
-                self.points -= points.len();
-            }
-            Row::DropPointsAfter { stage, step } => {
-                registry.drop_metrics_after(run, stage, *step).await?;
-            }
-            Row::Warning {
-                stage,
-                message,
-                time,
-            } => {
-                let stage = Some(stage.as_str());
-                registry
-                    .record_event(run, stage, EventLevel::Warning, message, time)
-                    .await?;
-            }
-            Row::Artifact { artifact, time } => registry.record_artifact(artifact, time).await?,
-            Row::Score { stage, score } => registry.record_score(run, stage, score).await?,
-            Row::Stage {
-                stage,
-                status,
-                artifact,
-                time,
-            } => {
-                registry
-                    .set_stage(run, stage, *status, *artifact, time)
-                    .await?;
-            }
-            Row::RunEnded { status, time } => registry.finish_run(run, *status, time).await?,
-        }
-        Ok(())
-    }
-}
-
-fn point_story(stage: &str, point: &MetricPoint) -> PointStory {
-    let since_1970 = point.time.duration_since(SystemTime::UNIX_EPOCH);
-    PointStory {
-        stage: stage.to_owned(),
-        name: point.name.clone(),
-        step: point.step,
-        value: point.value.is_finite().then_some(point.value),
-        time: since_1970.map_or(0, |duration| {
-            u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-        }),
     }
 }

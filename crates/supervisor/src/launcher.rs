@@ -10,7 +10,8 @@ use command_fds::CommandFdExt;
 use command_fds::FdMapping;
 use patchwork_artifacts::Outcome;
 use patchwork_artifacts::environment::{Environment, narrow};
-use patchwork_artifacts::protocol::{Event, Job};
+use patchwork_artifacts::event::Event;
+use patchwork_artifacts::protocol::Job;
 use patchwork_artifacts::worker::EVENT_DESCRIPTOR;
 use patchwork_core::FileError;
 use rustix::process::{Pid, Signal, kill_process};
@@ -160,7 +161,7 @@ impl Worker {
                         Ok(event) => { let _ = messages.send((stage, event)).await; }
                         Err(error) => {
                             let message = format!("unreadable event from the worker: {error}");
-                            let _ = messages.send((stage, Event::Warning { message })).await;
+                            let _ = messages.send((stage, Event::warning(message))).await;
                         }
                     },
                     Ok(None) | Err(_) => listening = false,

@@ -8,6 +8,7 @@
 //! the command line.
 
 mod capacity;
+mod earlier;
 mod error;
 mod executor;
 pub mod explain;
@@ -18,19 +19,15 @@ mod launcher;
 pub mod observer;
 pub mod plan;
 mod progression;
-pub mod provenance;
 pub mod rebuild;
 mod recorder;
 mod result;
-mod row;
+pub mod run_folder;
 pub mod run_folders;
 mod signals;
-pub mod story;
 
 pub use error::PipelineError;
 pub use executor::{ExecuteOptions, execute};
 pub use plan::{Plan, PlannedStage, Scope};
 pub use result::{RunOutcome, StageResult};
 pub use signals::Signals;
-
-pub use patchwork_registry::StageStatus;

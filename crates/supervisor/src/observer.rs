@@ -1,6 +1,6 @@
 //! What a run tells whoever watches it.
 
-use patchwork_artifacts::protocol::Progress;
+use patchwork_artifacts::event::Progress;
 
 use crate::result::StageResult;
 use crate::signals::Signals;

@@ -2,17 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use patchwork_artifacts::protocol::Progress;
+use patchwork_artifacts::event::Progress;
 
 use crate::result::StageResult;
 
 pub(crate) enum Progression {
     Pending,
-    Running {
-        attempt: Attempt,
-        /// The attempt's number in the record.
-        recorded: usize,
-    },
+    Running(Attempt),
     /// An attempt failed for a cause that may pass; the next one starts at `at`.
     Retrying {
         attempt: Attempt,

@@ -1,26 +1,23 @@
-//! The registry made again from the runs' folders and the artifacts' manifests: all of it, or the runs that one lacks.
+//! The registry made again: the records of the runs' folders applied once more, all of them or those of the runs that it
+//! lacks.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
-use patchwork_artifacts::Store;
+use patchwork_artifacts::event::{Artifact, Event, Record, RunScore, StageStart};
 use patchwork_artifacts::manifest::{MANIFEST_FILE, Manifest};
+use patchwork_artifacts::{Store, Timestamp};
 use patchwork_core::{FileError, durable};
-use patchwork_registry::{
-    MetricPoint, NewRun, NewScore, NewStage, PastAttempt, PastRun, PastStage, Registry,
-    RegistryError, now,
-};
+use patchwork_registry::Registry;
 
 use crate::error::PipelineError;
-use crate::recorder::{new_artifact, new_score};
+use crate::run_folder::{RunRecords, read_series};
 use crate::run_folders::{RunFolder, RunFolders};
-use crate::story::{Story, read_points};
 
 /// What was entered in a registry.
 #[derive(Clone, Debug, Default)]
 pub struct Entered {
-    /// The names of runs, from `logs/RUN/run.json`.
+    /// The names of runs, from `logs/RUN/journal.jsonl`, or `run.json` of earlier versions.
     pub runs: Vec<String>,
     /// Artifacts, from `artifacts/KIND/FINGERPRINT/manifest.json`.
     pub artifacts: usize,
@@ -54,7 +51,10 @@ pub async fn rebuild(store: &Store, registry: &Registry) -> Result<Entered, Pipe
             }
             match Manifest::read(&folder) {
                 Ok(manifest) => {
-                    enter_artifact(store, registry, &manifest, &folder).await?;
+                    let artifact = Artifact::of(&manifest, relative(store, &folder));
+                    registry
+                        .record_artifact(&artifact, Timestamp::now())
+                        .await?;
                     entered.artifacts += 1;
                 }
                 Err(error) => entered.leave_out(&folder, &error),
@@ -99,154 +99,91 @@ async fn enter_runs(
             entered.leave_out(&unusable.path, &unusable.problem);
         }
     }
-    for folder in folders.readable {
-        match enter_run(store, registry, &folder).await {
-            Ok(points) => {
-                entered.points += points;
-                entered.runs.push(folder.story.run);
-            }
-            Err(PipelineError::Registry(error)) if error.is_refusal() => {
-                entered.leave_out(&folder.path, &error);
-            }
-            Err(PipelineError::File(error)) => entered.leave_out(&folder.path, &error),
+    for RunFolder { path, run } in folders.readable {
+        let name = run.start.run.clone();
+        match enter_run(store, registry, run, &path, entered).await {
+            Ok(true) => entered.runs.push(name),
+            Ok(false) => {}
+            Err(PipelineError::File(error)) => entered.leave_out(&path, &error),
             Err(error) => return Err(error),
         }
     }
+    // Records tell of artifacts that were deleted since.
+    let is_there = |path: &str| store.home().join(path).is_dir();
+    registry.mark_gone_artifacts(is_there).await?;
     Ok(())
 }
 
-/// Enters a run and the artifacts of its stages that are there; gives how many points its series have.
+/// Applies the records of a run and its measurements, in one write; says whether the run is entered. Records that the
+/// registry does not take are listed.
 async fn enter_run(
     store: &Store,
     registry: &Registry,
-    folder: &RunFolder,
-) -> Result<usize, PipelineError> {
-    let story = &folder.story;
-    let mut run = past(story);
-    for stage in story.stages.iter().filter(|stage| stage.status.is_done()) {
-        // Artifacts that made no scores may have been deleted since.
-        let Ok(Some(manifest)) = store.find(&stage.kind, stage.fingerprint) else {
-            continue;
-        };
-        let place = store.artifact(&stage.kind, stage.fingerprint);
-        enter_artifact(store, registry, &manifest, &place).await?;
-        let time = stage.ended.as_ref().unwrap_or(&story.started);
-        let scores = manifest.outcome.scores.iter();
-        let scores = scores.map(|score| new_score(score, &stage.needs, time.clone()));
-        let scores = scores.map(|score: NewScore| (stage.name.clone(), score));
-        run.scores.extend(scores);
+    run: RunRecords,
+    path: &Path,
+    entered: &mut Entered,
+) -> Result<bool, PipelineError> {
+    let measurements = read_series(path)?;
+    let points = measurements.len();
+    let RunRecords {
+        start,
+        mut records,
+        unreadable,
+        ..
+    } = run;
+    for record in &mut records {
+        complete(record, &start.stages, store);
     }
-    run.points = series(folder)?;
-    registry.restore_run(&run).await?;
-    Ok(run.points.iter().map(|(_, points)| points.len()).sum())
-}
-
-async fn enter_artifact(
-    store: &Store,
-    registry: &Registry,
-    manifest: &Manifest,
-    folder: &Path,
-) -> Result<(), RegistryError> {
-    let path = relative(store, folder);
-    registry
-        .record_artifact(&new_artifact(manifest, path), &now())
-        .await
-}
-
-/// The series of each of the run's stages.
-fn series(folder: &RunFolder) -> Result<Vec<(String, Vec<MetricPoint>)>, FileError> {
-    let stages = folder.story.stages.iter();
-    let mut series: Vec<(String, Vec<MetricPoint>)> = stages
-        .map(|stage| (stage.name.clone(), Vec::new()))
-        .collect();
-    for point in read_points(&folder.path)? {
-        let own = series.iter_mut().find(|(stage, _)| *stage == point.stage);
-        let Some((_, points)) = own else { continue };
-        points.push(MetricPoint {
-            name: point.name,
-            step: point.step,
-            value: point.value.unwrap_or(f64::NAN),
-            time: SystemTime::UNIX_EPOCH
-                .checked_add(Duration::from_millis(point.time))
-                .unwrap_or(SystemTime::UNIX_EPOCH),
-        });
+    records.extend(measurements);
+    let refusals = registry.apply(&start.run, &records).await?;
+    if let Some(refusal) = refusals.first() {
+        let is_whole = refusal.records.start == 0;
+        let count: usize = refusals.iter().map(|refusal| refusal.records.len()).sum();
+        entered.leave_out(
+            path,
+            &if is_whole {
+                refusal.cause.to_string()
+            } else {
+                format!("{count} of its records: {}", refusal.cause)
+            },
+        );
+        if is_whole {
+            return Ok(false);
+        }
     }
-    Ok(series)
+    if unreadable > 0 {
+        entered.leave_out(
+            path,
+            &format!("{unreadable} lines of its journal, which cannot be read"),
+        );
+    }
+    entered.points += points;
+    Ok(true)
 }
 
-fn past(story: &Story) -> PastRun {
-    let provenance = &story.provenance;
-    PastRun {
-        run: NewRun {
-            pipeline: story.pipeline.clone(),
-            // It has its number already.
-            least_number: 1,
-            definition_json: story.definition.to_string(),
-            command: provenance.command.join(" "),
-            working_folder: provenance.working_folder.clone(),
-            git_revision: provenance.git_revision.clone(),
-            git_dirty: provenance.git_dirty,
-            host: provenance.host.clone(),
-            cpu: provenance.cpu.clone(),
-            threads: provenance.threads,
-            gpus: provenance.gpus.clone(),
-            versions_json: provenance.versions.to_string(),
-            params: story.params.clone(),
-            stages: story
-                .stages
-                .iter()
-                .enumerate()
-                .map(|(position, stage)| NewStage {
-                    name: stage.name.clone(),
-                    kind: stage.kind.clone(),
-                    fingerprint: stage.fingerprint,
-                    position,
-                })
-                .collect(),
-        },
-        name: story.run.clone(),
-        status: story.status,
-        started: story.started.clone(),
-        ended: story.ended.clone(),
-        pid: story.pid,
-        stages: story
-            .stages
-            .iter()
-            .map(|stage| PastStage {
-                status: stage.status,
-                started: stage.started.clone(),
-                ended: stage.ended.clone(),
-            })
-            .collect(),
-        attempts: story
-            .attempts
-            .iter()
-            .map(|attempt| PastAttempt {
-                stage: attempt.stage.clone(),
-                number: attempt.number,
-                pid: attempt.pid,
-                started: attempt.started.clone(),
-                ended: attempt.ended.clone(),
-                exit: attempt.exit.clone(),
-                error: (!attempt.error.is_empty()).then(|| attempt.error.join("\n")),
-                cpu_seconds: attempt.cpu_seconds,
-                peak_memory_bytes: attempt.peak_memory_bytes,
-            })
-            .collect(),
-        events: story
-            .events
-            .iter()
-            .map(|event| {
-                (
-                    event.stage.clone(),
-                    event.level,
-                    event.message.clone(),
-                    event.time.clone(),
-                )
-            })
-            .collect(),
-        points: Vec::new(),
-        scores: Vec::new(),
+/// Adds to the end of a stage, as earlier versions recorded it, what the manifest of its artifact tells. The artifact
+/// may have been deleted since.
+fn complete(record: &mut Record, stages: &[StageStart], store: &Store) {
+    let Event::StageEnded {
+        status,
+        artifact: artifact @ None,
+        scores,
+    } = &mut record.event
+    else {
+        return;
+    };
+    let stage = stages
+        .iter()
+        .find(|stage| Some(&stage.name) == record.stage.as_ref());
+    let Some(stage) = stage.filter(|_| status.is_done()) else {
+        return;
+    };
+    if let Ok(Some(manifest)) = store.find(&stage.kind, stage.fingerprint) {
+        let folder = store.artifact(&stage.kind, stage.fingerprint);
+        *artifact = Some(Box::new(Artifact::of(&manifest, relative(store, &folder))));
+        if scores.is_empty() {
+            *scores = RunScore::all(&manifest.outcome, &stage.needs);
+        }
     }
 }
 

@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use patchwork_artifacts::Outcome;
+use patchwork_artifacts::{Outcome, StageStatus};
 use patchwork_core::Fingerprint;
-use patchwork_registry::StageStatus;
 
 /// What became of a run.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use patchwork_artifacts::Store;
 use patchwork_core::{FileError, durable, name};
 
-use crate::story::{STORY_FILE, Story};
+use crate::run_folder::{RunRecords, has_records, read_records};
 
 /// Run folders as they were found.
 #[derive(Debug, Default)]
@@ -25,8 +25,8 @@ pub struct RunFolders {
 pub struct RunFolder {
     /// The folder.
     pub path: PathBuf,
-    /// What its `run.json` says.
-    pub story: Story,
+    /// What it tells.
+    pub run: RunRecords,
 }
 
 /// A folder that holds a run record that cannot be used.
@@ -46,10 +46,7 @@ impl RunFolders {
         let mut found = Self::default();
         for path in durable::list(&store.home().join("logs"))? {
             let Some(name) = name_of(&path) else { continue };
-            if known.contains(name)
-                || !durable::is_real_dir(&path)
-                || !path.join(STORY_FILE).exists()
-            {
+            if known.contains(name) || !durable::is_real_dir(&path) || !has_records(&path) {
                 continue;
             }
             let unusable = |run: &str, problem: String| UnusableRun {
@@ -57,22 +54,23 @@ impl RunFolders {
                 run: run.to_owned(),
                 problem,
             };
-            match Story::read(&path) {
+            match read_records(&path) {
                 Err(error) => found.unusable.push(unusable(name, error.to_string())),
-                Ok(story) if story.run != name => {
-                    let problem = format!("its `{STORY_FILE}` is that of run `{}`", story.run);
-                    found.unusable.push(unusable(&story.run, problem));
+                Ok(run) if run.start.run != name => {
+                    let run = &run.start.run;
+                    let problem = format!("its record is that of run `{run}`");
+                    found.unusable.push(unusable(run, problem));
                 }
-                Ok(story) => match story.check_names() {
+                Ok(run) => match run.check_names() {
                     Ok(()) => found.readable.push(RunFolder {
                         path: path.clone(),
-                        story,
+                        run,
                     }),
                     Err(problem) => found.unusable.push(unusable(name, problem)),
                 },
             }
         }
-        (found.readable).sort_by(|a, b| a.story.started.cmp(&b.story.started));
+        found.readable.sort_by_key(|folder| folder.run.started);
         Ok(found)
     }
 }

@@ -8,13 +8,15 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use patchwork_artifacts::worker::{self, StageError};
-use patchwork_artifacts::{Demand, Outcome, PipelineSpec, StageSpec, Store};
-use patchwork_registry::{Registry, RunStatus, now};
+use patchwork_artifacts::{
+    Demand, Event, Outcome, PipelineSpec, Provenance, Record, RunStatus, StageSpec, StageStatus,
+    Store, Timestamp,
+};
+use patchwork_registry::Registry;
 use patchwork_supervisor::observer::{Caller, Observer, Recording, Update};
-use patchwork_supervisor::provenance::Provenance;
-use patchwork_supervisor::story::{Story, read_points};
+use patchwork_supervisor::run_folder::{read_records, read_series};
 use patchwork_supervisor::{
-    ExecuteOptions, PipelineError, Plan, RunOutcome, Scope, Signals, StageStatus, execute,
+    ExecuteOptions, PipelineError, Plan, RunOutcome, Scope, Signals, execute,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
@@ -160,7 +162,7 @@ impl Bench {
             worker: worker.to_owned(),
             jobs: None,
             force: Vec::new(),
-            provenance: Provenance::collect(Vec::new(), self.store.home(), json!({})),
+            provenance: Provenance::collect(&[], self.store.home(), json!({})),
         };
         let (store, registry) = (&self.store, &self.registry);
         let caller = Caller {
@@ -176,17 +178,20 @@ async fn what_cannot_be_written_for_a_while_is_written_once_and_ends_nothing() {
     let (_home, bench) = Bench::new().await;
     let logs = bench.store.logs("test-1");
     // A folder of its name keeps a file from being written, also by root.
-    let (series, story) = (logs.join("series.jsonl"), logs.join(".run.json.partial"));
+    let (series, journal) = (logs.join("series.jsonl"), logs.join("journal.jsonl"));
+    let aside = logs.join("aside");
     let mut told = Vec::new();
     let watch = |update: &Update| match update {
         Update::StageStarted { .. } => {
             std::fs::create_dir(&series).unwrap();
-            let (series, story) = (series.clone(), story.clone());
+            let (series, journal, aside) = (series.clone(), journal.clone(), aside.clone());
             std::thread::spawn(move || {
                 std::thread::sleep(Duration::from_millis(1200));
-                std::fs::create_dir(&story).unwrap();
+                std::fs::rename(&journal, &aside).unwrap();
+                std::fs::create_dir(&journal).unwrap();
                 std::thread::sleep(Duration::from_secs(2));
-                std::fs::remove_dir(&story).unwrap();
+                std::fs::remove_dir(&journal).unwrap();
+                std::fs::rename(&aside, &journal).unwrap();
                 std::fs::remove_dir(&series).unwrap();
             });
         }
@@ -202,35 +207,47 @@ async fn what_cannot_be_written_for_a_while_is_written_once_and_ends_nothing() {
     assert!(cause.contains("series.jsonl"), "{cause}");
 
     let summary = &outcome.stages[0].outcome.as_ref().unwrap().summary;
-    let last = summary["steps"].as_i64().unwrap();
-    let points = read_points(&logs).unwrap();
-    let steps: Vec<i64> = points.iter().map(|point| point.step).collect();
-    assert_eq!(steps, (1..=last).collect::<Vec<i64>>());
-    let story = Story::read(&logs).unwrap();
-    assert_eq!(
-        (story.status, story.events.len()),
-        (RunStatus::Succeeded, 1)
-    );
+    let last = summary["steps"].as_u64().unwrap();
+    let points = read_series(&logs).unwrap();
+    let step = |point: &Record| match point.event {
+        Event::Metric { step, .. } => step,
+        _ => panic!("{point:?}"),
+    };
+    let steps: Vec<u64> = points.iter().map(step).collect();
+    assert_eq!(steps, (1..=last).collect::<Vec<u64>>());
+    let told = read_records(&logs).unwrap();
+    assert_eq!(told.unreadable, 0);
+    let when = |wanted: fn(&Event) -> bool| {
+        let mut found = told.records.iter().filter(|record| wanted(&record.event));
+        let record = found.next().unwrap();
+        assert!(found.next().is_none(), "it is told once");
+        record.time.to_string()
+    };
     let run = bench.registry.run("test-1").await.unwrap();
     assert_eq!(run.run.status, RunStatus::Succeeded);
-    assert_eq!(run.metrics[0].count, last);
+    assert_eq!(run.metrics[0].count, i64::try_from(last).unwrap());
     assert_eq!((run.attempts.len(), run.events.len()), (1, 1));
-    // Rows tell when it happened, not when they were written.
+    // Both tell when it happened, not when it was written.
+    assert_eq!(run.run.started, told.started.to_string());
+    let ended = when(|event| {
+        *event
+            == Event::RunEnded {
+                status: RunStatus::Succeeded,
+            }
+    });
+    assert_eq!(run.run.ended, Some(ended));
+    let started = when(|event| matches!(event, Event::AttemptStarted { .. }));
+    let (stage, attempt) = (&run.stages[0], &run.attempts[0]);
     assert_eq!(
-        (&run.run.started, &run.run.ended),
-        (&story.started, &story.ended)
+        (stage.started.as_ref(), &attempt.started),
+        (Some(&started), &started)
     );
-    let (recorded, told) = (&run.stages[0], &story.stages[0]);
-    assert_eq!(
-        (&recorded.started, &recorded.ended),
-        (&told.started, &told.ended)
-    );
-    let (recorded, told) = (&run.attempts[0], &story.attempts[0]);
-    assert_eq!(
-        (&recorded.started, &recorded.ended),
-        (&told.started, &told.ended)
-    );
-    assert_eq!(run.events[0].time, story.events[0].time);
+    let stage_ended = when(|event| matches!(event, Event::StageEnded { .. }));
+    assert_eq!(stage.ended, Some(stage_ended));
+    let attempt_ended = when(|event| matches!(event, Event::AttemptEnded { .. }));
+    assert_eq!(attempt.ended, Some(attempt_ended));
+    let warned = when(|event| matches!(event, Event::Message { .. }));
+    assert_eq!(run.events[0].time, warned);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -241,8 +258,14 @@ async fn what_the_registry_refuses_is_left_out_and_keeps_nothing_back() {
     let watch = |update: &Update| match update {
         Update::RunStarted { .. } => {
             // The place of the first attempt's row is taken.
-            let time = now();
-            let taken = registry.start_attempt(1, "train", 1, 7, &time);
+            let taken = Record {
+                time: Timestamp::now(),
+                stage: Some("train".to_owned()),
+                attempt: Some(1),
+                event: Event::AttemptStarted { pid: 7 },
+            };
+            let taken = [taken];
+            let taken = registry.apply("test-1", &taken);
             let runtime = tokio::runtime::Handle::current();
             tokio::task::block_in_place(|| runtime.block_on(taken)).unwrap();
         }
@@ -261,9 +284,12 @@ async fn what_the_registry_refuses_is_left_out_and_keeps_nothing_back() {
     assert_eq!(run.stages[0].status, StageStatus::Succeeded);
     assert!(run.stages[0].path.is_some(), "the artifact is recorded");
     assert!(run.metrics[0].count > 1);
-    let story = Story::read(&bench.store.logs("test-1")).unwrap();
-    let messages: Vec<&str> = (story.events.iter())
-        .map(|event| event.message.as_str())
+    let told = read_records(&bench.store.logs("test-1")).unwrap();
+    let messages: Vec<&str> = (told.records.iter())
+        .filter_map(|record| match &record.event {
+            Event::Message { message, .. } => Some(message.as_str()),
+            _ => None,
+        })
         .collect();
     assert!(
         matches!(messages.as_slice(), [refusal] if refusal.contains("constraint")),

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use patchwork_artifacts::Store;
+use patchwork_artifacts::status::StageStatus;
 use patchwork_core::Fingerprint;
-use patchwork_registry::{BestScore, Registry, RunNeeds, StageStatus};
+use patchwork_registry::{BestScore, Registry, RunNeeds};
 use patchwork_supervisor::gc::{self, Garbage, GarbageKind, Needed};
 use patchwork_supervisor::run_folders::RunFolders;
 use patchwork_terms::Kind;
@@ -93,7 +94,7 @@ async fn check_all_known(store: &Store, registry: &Registry) -> Result<(), CliEr
         return Ok(());
     }
     let names: Vec<&str> = (folders.readable.iter().take(MOST_NAMED))
-        .map(|folder| folder.story.run.as_str())
+        .map(|folder| folder.run.start.run.as_str())
         .collect();
     Err(CliError::UnknownRuns {
         count: folders.readable.len(),

@@ -5,8 +5,9 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use patchwork_artifacts::status::RunStatus;
 use patchwork_core::FileError;
-use patchwork_registry::{Registry, RunStatus};
+use patchwork_registry::Registry;
 
 use crate::arguments::LogsArguments;
 use crate::error::CliError;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use patchwork_artifacts::Store;
+use patchwork_artifacts::{Store, Timestamp};
 use patchwork_core::durable;
 use patchwork_registry::Registry;
 use patchwork_supervisor::rebuild::{rebuild, replace_registry};
@@ -31,7 +31,7 @@ async fn rebuild_registry(home: &Path) -> Result<(), CliError> {
     let rebuilt = rebuild(&store, &registry).await?;
     registry.close().await;
     durable::remove_file(&home.join("registry-rebuilt.db.lock"))?;
-    let time = patchwork_registry::now().replace([':', '.'], "-");
+    let time = Timestamp::now().to_string().replace([':', '.'], "-");
     replace_registry(&store, &path, &time)?;
     line(&format!(
         "{} runs, {} points of series, {} artifacts; the registry that was there is kept as registry-{time}.db",

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use patchwork_artifacts::provenance::{Provenance, RUSTC_VERSION};
 use patchwork_artifacts::{Outcome, PipelineSpec, Store};
 use patchwork_config::Pipeline;
 use patchwork_core::durable;
 use patchwork_core::lock::FileLock;
 use patchwork_planner::{SpecifyOptions, specify};
 use patchwork_registry::Registry;
-use patchwork_supervisor::provenance::{Provenance, RUSTC_VERSION};
 use patchwork_supervisor::rebuild;
 use patchwork_supervisor::{ExecuteOptions, Plan, RunOutcome, Scope, StageResult, execute};
 use patchwork_weights::weights_folder;
@@ -283,9 +283,6 @@ fn provenance() -> Result<Provenance, CliError> {
         "libtorch": LIBTORCH_VERSION,
         "rustc": RUSTC_VERSION,
     });
-    Ok(Provenance::collect(
-        std::env::args().collect(),
-        &folder,
-        versions,
-    ))
+    let command: Vec<String> = std::env::args().collect();
+    Ok(Provenance::collect(&command, &folder, versions))
 }

@@ -35,9 +35,11 @@ pub(crate) async fn retry(
         });
     }
     let mut pipeline: Pipeline =
-        serde_json::from_str(&run.definition).map_err(|source| CliError::Definition {
-            run: run.run.name.clone(),
-            source,
+        serde_json::from_str(&run.circumstances.definition).map_err(|source| {
+            CliError::Definition {
+                run: run.run.name.clone(),
+                source,
+            }
         })?;
     // A run may have been about some of the pipeline's stages only.
     pipeline.stages.retain(|stage| {
@@ -45,7 +47,7 @@ pub(crate) async fn retry(
             .iter()
             .any(|recorded| recorded.name == stage.name)
     });
-    let started_in = Path::new(&run.working_folder);
+    let started_in = Path::new(&run.circumstances.working_folder);
     let is_here = std::env::current_dir().is_ok_and(|current| current == started_in);
     // A home folder that was copied here names folders of another machine.
     if !is_here && started_in.is_dir() {
@@ -164,7 +166,7 @@ mod tests {
         let runs: Vec<UnfinishedRun> = (1..=7)
             .map(|number| UnfinishedRun {
                 run: format!("a-{number}"),
-                status: patchwork_registry::RunStatus::Interrupted,
+                status: patchwork_artifacts::RunStatus::Interrupted,
             })
             .collect();
         assert_eq!(named(&[]), None);

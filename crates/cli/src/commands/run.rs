@@ -196,8 +196,9 @@ mod tests {
     use std::time::Duration;
 
     use patchwork_artifacts::Outcome;
+    use patchwork_artifacts::StageStatus;
     use patchwork_core::Fingerprint;
-    use patchwork_supervisor::{StageResult, StageStatus};
+    use patchwork_supervisor::StageResult;
 
     use super::*;
 

@@ -27,9 +27,9 @@ fn print(home: &Path, detail: &RunDetail, settings: bool) -> Result<(), CliError
         detail.run.name, detail.run.status
     ))?;
     line(&format!("started   {}", detail.run.started))?;
-    line(&format!("command   {}", detail.command))?;
-    if let Some(revision) = &detail.git_revision {
-        let dirty = if detail.git_dirty == Some(true) {
+    line(&format!("command   {}", detail.circumstances.command))?;
+    if let Some(revision) = &detail.circumstances.git_revision {
+        let dirty = if detail.circumstances.git_dirty == Some(true) {
             ", with uncommitted changes"
         } else {
             ""
@@ -38,15 +38,16 @@ fn print(home: &Path, detail: &RunDetail, settings: bool) -> Result<(), CliError
     }
     line(&format!(
         "machine   {}, {}, {} threads{}",
-        detail.host,
-        detail.cpu,
-        detail.threads,
+        detail.circumstances.host,
+        detail.circumstances.cpu,
+        detail.circumstances.threads,
         detail
+            .circumstances
             .gpus
             .as_ref()
             .map_or(String::new(), |gpus| format!(", {gpus}"))
     ))?;
-    line(&format!("versions  {}", detail.versions))?;
+    line(&format!("versions  {}", detail.circumstances.versions))?;
     stages(home, detail, Format::Table).print(Format::Table)?;
     for stage in &detail.stages {
         if let Some(report) = stage

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use patchwork_artifacts::Store;
-use patchwork_registry::{Registry, RunDetail, RunStatus, StageStatus};
+use patchwork_artifacts::status::{RunStatus, StageStatus};
+use patchwork_registry::{Registry, RunDetail};
 use serde_json::json;
 
 use crate::arguments::{Format, StatusArguments};

@@ -5,80 +5,163 @@
 mod questions;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
-use patchwork_core::Fingerprint;
-use patchwork_registry::{
-    AttemptEnd, EventLevel, MetricPoint, NewArtifact, NewRun, NewScore, NewStage, Registry,
-    RegistryError, RunRecord, RunStatus, SqlValue, StageStatus,
+use patchwork_artifacts::event::{
+    Artifact, Event, RECORD_FORMAT, Record, RunScore, RunStart, StageStart,
 };
+use patchwork_artifacts::manifest::{ManifestInput, Score, Subject};
+use patchwork_artifacts::status::{MessageLevel, RunStatus, StageStatus};
+use patchwork_artifacts::{Provenance, Timestamp};
+use patchwork_core::{Digest, Fingerprint};
+use patchwork_registry::{Refusal, Registry, RegistryError, SqlValue};
+use serde_json::json;
 
 fn fingerprint(of: &str) -> Fingerprint {
-    Fingerprint::of(&serde_json::json!(of))
+    Fingerprint::of(&json!(of))
 }
 
-fn new_run(pipeline: &str) -> NewRun {
-    let stage = |(position, name): (usize, &str)| NewStage {
+fn new_run(pipeline: &str) -> RunStart {
+    let stage = |name: &str| StageStart {
         name: name.to_owned(),
         kind: name.to_owned(),
+        needs: Vec::new(),
         fingerprint: fingerprint(name),
-        position,
     };
-    NewRun {
+    RunStart {
+        format: RECORD_FORMAT.to_owned(),
+        run: String::new(),
         pipeline: pipeline.to_owned(),
-        least_number: 1,
-        definition_json: "{}".to_owned(),
-        command: "patchwork run".to_owned(),
-        working_folder: "here".to_owned(),
-        git_revision: None,
-        git_dirty: Some(true),
-        host: "machine".to_owned(),
-        cpu: "processor".to_owned(),
-        threads: 2,
-        gpus: Some("Abacus 9".to_owned()),
-        versions_json: r#"{"patchwork": "0.1.0"}"#.to_owned(),
+        pid: std::process::id(),
+        provenance: Provenance {
+            command: "patchwork run".to_owned(),
+            working_folder: "here".to_owned(),
+            git_revision: None,
+            git_dirty: Some(true),
+            host: "machine".to_owned(),
+            cpu: "processor".to_owned(),
+            threads: 2,
+            gpus: Some("Abacus 9".to_owned()),
+            versions: json!({ "patchwork": "0.1.0" }),
+        },
+        definition: json!({}),
         params: vec![("stages.train.batch_size".to_owned(), "16".to_owned())],
-        stages: ["prepare", "train", "evaluate"]
-            .into_iter()
-            .enumerate()
-            .map(stage)
-            .collect(),
+        stages: ["prepare", "train", "evaluate"].map(stage).into(),
     }
 }
 
-fn point(name: &str, step: i64, value: f64) -> MetricPoint {
-    let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1500);
-    MetricPoint {
+fn record(time: Timestamp, stage: Option<&str>, event: Event) -> Record {
+    Record {
+        time,
+        stage: stage.map(str::to_owned),
+        attempt: None,
+        event,
+    }
+}
+
+fn point(name: &str, step: u64, value: f64) -> Record {
+    let event = Event::Metric {
         name: name.to_owned(),
         step,
         value,
-        time,
+    };
+    record(Timestamp::from_milliseconds(1500), Some("train"), event)
+}
+
+fn ended(status: StageStatus) -> Event {
+    Event::StageEnded {
+        status,
+        artifact: None,
+        scores: Vec::new(),
     }
 }
 
-fn score(subject: &str, value: f64, images_seen: Option<u64>) -> NewScore {
-    NewScore {
-        subject: subject.to_owned(),
-        metric: "fd_efficientnet_lite0".to_owned(),
-        value,
-        deviation: None,
-        extractor: "efficientnet-lite0".to_owned(),
-        extractor_hash: "abc".to_owned(),
-        resize: "bilinear-224".to_owned(),
-        reference: fingerprint("reference"),
-        reference_images: 500,
-        reference_foreign: false,
-        samples: 32,
-        seeds: "0-31".to_owned(),
-        codec: "none".to_owned(),
-        images_seen,
-        time: patchwork_registry::now(),
+fn score(subject: &str, value: f64, images_seen: Option<u64>) -> RunScore {
+    RunScore {
+        of: subject.to_owned(),
+        score: Score {
+            subject: Subject::Input(0),
+            metric: "fd_efficientnet_lite0".to_owned(),
+            value,
+            deviation: None,
+            extractor: "efficientnet-lite0".to_owned(),
+            extractor_digest: Digest::of(b"weights"),
+            resize: "bilinear-224".to_owned(),
+            reference: fingerprint("reference"),
+            reference_images: 500,
+            reference_foreign: false,
+            samples: 32,
+            seeds: "0-31".to_owned(),
+            codec: "none".to_owned(),
+            images_seen,
+        },
+    }
+}
+
+fn artifact(kind: &str) -> Artifact {
+    Artifact {
+        fingerprint: fingerprint(kind),
+        kind: kind.to_owned(),
+        path: format!("artifacts/{kind}/x"),
+        bytes: 12,
+        inputs: vec![ManifestInput {
+            kind: "source".to_owned(),
+            fingerprint: fingerprint("source"),
+        }],
+        summary: serde_json::Map::new(),
     }
 }
 
 /// A moment that is not that of the test.
-fn at(minute: u32) -> String {
+fn at(minute: u32) -> Timestamp {
     format!("2100-01-01T00:{minute:02}:00.000Z")
+        .parse()
+        .unwrap()
+}
+
+/// A run that is recorded as it goes.
+struct Run<'a> {
+    registry: &'a Registry,
+    name: String,
+    started: Timestamp,
+}
+
+impl<'a> Run<'a> {
+    async fn begin(registry: &'a Registry, start: RunStart) -> Self {
+        let (name, first) = registry.begin_run(start, 1).await.unwrap();
+        Self {
+            registry,
+            name,
+            started: first.time,
+        }
+    }
+
+    async fn tell_all(&self, records: &[Record]) -> Vec<Refusal> {
+        self.registry.apply(&self.name, records).await.unwrap()
+    }
+
+    /// Records something that the registry takes.
+    async fn tell(&self, time: Timestamp, stage: &str, event: Event) {
+        let record = Record {
+            attempt: Some(1),
+            ..record(time, Some(stage), event)
+        };
+        let refusals = self.tell_all(&[record]).await;
+        assert!(refusals.is_empty(), "{refusals:?}");
+    }
+
+    async fn measure(&self, points: &[Record]) {
+        let refusals = self.tell_all(points).await;
+        assert!(refusals.is_empty(), "{refusals:?}");
+    }
+
+    async fn score(&self, scores: Vec<RunScore>) {
+        let ended = Event::StageEnded {
+            status: StageStatus::Succeeded,
+            artifact: None,
+            scores,
+        };
+        self.tell(at(1), "evaluate", ended).await;
+    }
 }
 
 /// A registry in a folder that lives as long as the returned guard.
@@ -104,66 +187,47 @@ async fn lines(registry: &Registry, sql: &str) -> Vec<String> {
 #[tokio::test]
 async fn a_run_is_recorded_and_told_again() {
     let (_folder, path, registry) = fresh().await;
-    let run = registry.create_run(&new_run("demo")).await.unwrap();
+    let run = Run::begin(&registry, new_run("demo")).await;
     assert_eq!(run.name, "demo-1");
 
-    registry
-        .set_stage(
-            run.id,
-            "prepare",
-            StageStatus::Cached,
-            Some(fingerprint("prepare")),
-            &at(1),
-        )
-        .await
-        .unwrap();
-    let attempt = registry
-        .start_attempt(run.id, "train", 1, 77, &at(2))
-        .await
-        .unwrap();
-    registry.heartbeat(attempt).await.unwrap();
-    let again = registry
-        .start_attempt(run.id, "train", 1, 78, &at(2))
-        .await
-        .unwrap_err();
-    assert!(again.is_refusal(), "{again}");
-    let end = AttemptEnd {
-        time: at(3),
-        exit: "signal: 9".to_owned(),
-        error: Some("killed\nout of memory".to_owned()),
-    };
-    registry.end_attempt(attempt, &end).await.unwrap();
-    registry
-        .set_stage(run.id, "train", StageStatus::Failed, None, &at(4))
-        .await
-        .unwrap();
-    registry
-        .set_stage(run.id, "evaluate", StageStatus::Skipped, None, &at(4))
-        .await
-        .unwrap();
-    registry
-        .record_event(run.id, Some("train"), EventLevel::Warning, "slow", &at(2))
-        .await
-        .unwrap();
-    registry
-        .record_event(run.id, None, EventLevel::Info, "over", &at(5))
-        .await
-        .unwrap();
     for _ in 0..2 {
-        let artifact = NewArtifact {
-            fingerprint: fingerprint("prepare"),
-            kind: "prepare".to_owned(),
-            path: "artifacts/prepare/x".to_owned(),
-            bytes: 12,
-            inputs: vec![("source".to_owned(), fingerprint("source"))],
-            summary_json: "{}".to_owned(),
+        let cached = Event::StageEnded {
+            status: StageStatus::Cached,
+            artifact: Some(Box::new(artifact("prepare"))),
+            scores: Vec::new(),
         };
-        registry.record_artifact(&artifact, &at(1)).await.unwrap();
+        run.tell(at(1), "prepare", cached).await;
     }
-    registry
-        .finish_run(run.id, RunStatus::Failed, &at(5))
-        .await
-        .unwrap();
+    run.tell(at(2), "train", Event::AttemptStarted { pid: 77 })
+        .await;
+    registry.heartbeat(&run.name).await.unwrap();
+    let again = Record {
+        attempt: Some(1),
+        ..record(at(2), Some("train"), Event::AttemptStarted { pid: 78 })
+    };
+    let refusals = run.tell_all(&[point("loss", 1, 5.0), again]).await;
+    assert_eq!(refusals.len(), 1, "{refusals:?}");
+    assert_eq!(refusals[0].records, 1..2);
+    let attempt_ended = Event::AttemptEnded {
+        exit: "signal: 9".to_owned(),
+        error: vec!["killed".to_owned(), "out of memory".to_owned()],
+    };
+    run.tell(at(3), "train", attempt_ended).await;
+    run.tell(at(4), "train", ended(StageStatus::Failed)).await;
+    run.tell(at(4), "evaluate", ended(StageStatus::Skipped))
+        .await;
+    run.tell(at(2), "train", Event::warning("slow")).await;
+    let over = Event::Message {
+        level: MessageLevel::Info,
+        message: "over".to_owned(),
+    };
+    let failed = Event::RunEnded {
+        status: RunStatus::Failed,
+    };
+    let refusals = run
+        .tell_all(&[record(at(5), None, over), record(at(5), None, failed)])
+        .await;
+    assert!(refusals.is_empty(), "{refusals:?}");
 
     let reader = Registry::open_read_only(&path).await.unwrap();
     let detail = reader.run("latest").await.unwrap();
@@ -201,19 +265,32 @@ async fn a_run_is_recorded_and_told_again() {
     assert_eq!(detail.events.len(), 2);
     // Each row says when it happened, whenever it was written.
     let attempt = &detail.attempts[0];
-    assert_eq!((&attempt.started, &attempt.ended), (&at(2), &Some(at(3))));
+    assert_eq!(
+        (&attempt.started, &attempt.ended),
+        (&at(2).to_string(), &Some(at(3).to_string()))
+    );
     let stage = &detail.stages[1];
-    assert_eq!((&stage.started, &stage.ended), (&Some(at(2)), &Some(at(4))));
+    assert_eq!(
+        (&stage.started, &stage.ended),
+        (&Some(at(2).to_string()), &Some(at(4).to_string()))
+    );
     assert_eq!(
         (&detail.run.started, &detail.run.ended),
-        (&run.started, &Some(at(5)))
+        (&run.started.to_string(), &Some(at(5).to_string()))
     );
-    assert_eq!(detail.events[0].time, at(2));
+    assert_eq!(detail.events[0].time, at(2).to_string());
     assert_eq!(
         lines(&reader, "SELECT recorded FROM artifacts").await,
-        [at(1)]
+        [at(1).to_string()]
     );
-    assert_eq!((detail.git_revision, detail.git_dirty), (None, Some(true)));
+    let circumstances = &detail.circumstances;
+    assert_eq!(
+        (&circumstances.git_revision, circumstances.git_dirty),
+        (&None, Some(true))
+    );
+    assert_eq!(circumstances.gpus.as_deref(), Some("Abacus 9"));
+    assert_eq!(circumstances.versions, r#"{"patchwork":"0.1.0"}"#);
+    assert_eq!(detail.attempts[0].host, "machine");
     assert_eq!(
         detail.params,
         [("stages.train.batch_size".to_owned(), "16".to_owned())]
@@ -237,18 +314,97 @@ async fn a_run_is_recorded_and_told_again() {
         ["demo-1"]
     );
 
-    let unknown = registry
-        .set_stage(run.id, "trian", StageStatus::Running, None, &at(6))
-        .await
-        .unwrap_err();
-    assert!(matches!(unknown, RegistryError::NoStage { .. }) && unknown.is_refusal());
+    let unknown = run
+        .tell_all(&[record(at(6), Some("trian"), ended(StageStatus::Failed))])
+        .await;
+    assert!(matches!(unknown[0].cause, RegistryError::NoStage { .. }));
+}
+
+/// A stage whose end has something that the tables do not take: none of it is entered, and all around it is.
+#[tokio::test]
+async fn what_is_refused_leaves_nothing_behind() {
+    let (_folder, _, registry) = fresh().await;
+    let run = Run::begin(&registry, new_run("demo")).await;
+    let ended = Event::StageEnded {
+        status: StageStatus::Succeeded,
+        artifact: Some(Box::new(artifact("train"))),
+        scores: vec![score("sample", f64::NAN, None)],
+    };
+    let records = [
+        point("loss", 1, 5.0),
+        record(at(1), Some("train"), ended),
+        record(at(2), Some("train"), Event::warning("late")),
+    ];
+    let refusals = run.tell_all(&records).await;
+    assert_eq!(refusals.len(), 1, "{refusals:?}");
+    assert_eq!(refusals[0].records, 1..2);
+    let counts = "SELECT (SELECT COUNT(*) FROM artifacts), (SELECT COUNT(*) FROM scores),
+                         (SELECT COUNT(*) FROM metrics), (SELECT COUNT(*) FROM events)";
+    assert_eq!(lines(&registry, counts).await, ["0 0 1 1"]);
+    let status = "SELECT status FROM stages WHERE name = 'train'";
+    assert_eq!(lines(&registry, status).await, ["pending"]);
+}
+
+/// Records that are applied once more, as in a lost registry, leave the same.
+#[tokio::test]
+async fn a_registry_is_what_its_records_make_it() {
+    let (_folder, _, registry) = fresh().await;
+    let (name, first) = registry.begin_run(new_run("demo"), 7).await.unwrap();
+    assert_eq!(name, "demo-7");
+    let attempt = |event| Record {
+        attempt: Some(1),
+        ..record(at(1), Some("train"), event)
+    };
+    let rest = [
+        attempt(Event::AttemptStarted { pid: 77 }),
+        point("loss", 1, 5.0),
+        point("loss", 2, f64::NAN),
+        attempt(Event::Resources {
+            cpu_seconds: 2.5,
+            peak_memory_bytes: u64::MAX,
+        }),
+        attempt(Event::AttemptEnded {
+            exit: "exit status: 0".to_owned(),
+            error: Vec::new(),
+        }),
+        record(
+            at(2),
+            Some("train"),
+            Event::StageEnded {
+                status: StageStatus::Succeeded,
+                artifact: Some(Box::new(artifact("train"))),
+                scores: vec![score("sample", 60.0, Some(70_000))],
+            },
+        ),
+        record(
+            at(3),
+            None,
+            Event::RunEnded {
+                status: RunStatus::Succeeded,
+            },
+        ),
+    ];
+    assert!(registry.apply(&name, &rest).await.unwrap().is_empty());
+    let (_other_folder, _, again) = fresh().await;
+    let all = [&[first][..], &rest].concat();
+    assert!(again.apply(&name, &all).await.unwrap().is_empty());
+    let mut told = registry.run("demo-7").await.unwrap();
+    assert_eq!(told, again.run("demo-7").await.unwrap());
+    let attempt = told.attempts.remove(0);
+    assert_eq!(
+        (attempt.cpu_seconds, attempt.peak_memory_bytes),
+        (Some(2.5), Some(i64::MAX))
+    );
+    // A run of another name is not entered under this one.
+    let refusals = again.apply("demo-8", &all[..1]).await.unwrap();
+    assert!(matches!(refusals[0].cause, RegistryError::RunName(_)));
 }
 
 #[tokio::test]
 async fn runs_are_found_by_name_prefix_and_latest() {
     let (_folder, _, registry) = fresh().await;
     for pipeline in ["demo", "emoji", "demo"] {
-        registry.create_run(&new_run(pipeline)).await.unwrap();
+        Run::begin(&registry, new_run(pipeline)).await;
     }
     let names: Vec<_> = registry
         .runs(2)
@@ -271,7 +427,7 @@ async fn runs_are_found_by_name_prefix_and_latest() {
         Err(RegistryError::NoRun(_))
     ));
     for _ in 0..9 {
-        registry.create_run(&new_run("demo")).await.unwrap();
+        Run::begin(&registry, new_run("demo")).await;
     }
     assert_eq!(registry.run("demo-1").await.unwrap().run.name, "demo-1");
     let many = registry.run("demo-").await.unwrap_err().to_string();
@@ -284,12 +440,9 @@ async fn runs_are_found_by_name_prefix_and_latest() {
 #[tokio::test]
 async fn summaries_follow_their_series_even_when_steps_come_again() {
     let (_folder, _, registry) = fresh().await;
-    let run = registry.create_run(&new_run("demo")).await.unwrap();
-    let record = async |points: &[MetricPoint]| {
-        registry
-            .record_metrics(run.id, "train", points)
-            .await
-            .unwrap();
+    let run = Run::begin(&registry, new_run("demo")).await;
+    let record = async |points: &[Record]| {
+        run.measure(points).await;
         let metrics = registry.run("latest").await.unwrap().metrics;
         let loss = metrics.iter().find(|metric| metric.name == "loss").unwrap();
         (loss.count, loss.last_step, loss.last, loss.min, loss.max)
@@ -318,10 +471,7 @@ async fn summaries_follow_their_series_even_when_steps_come_again() {
     assert_eq!(view.len(), 2);
     // Training goes on from step 1.
     record(&[point("late", 2, 1.0)]).await;
-    registry
-        .drop_metrics_after(run.id, "train", 1)
-        .await
-        .unwrap();
+    run.tell(at(1), "train", Event::Resumed { step: 1 }).await;
     let left = lines(
         &registry,
         "SELECT name, count, last_step, last, min, max FROM metric_summary ORDER BY name",
@@ -337,17 +487,14 @@ async fn summaries_follow_their_series_even_when_steps_come_again() {
 #[tokio::test]
 async fn scores_carry_what_makes_them_comparable() {
     let (_folder, _, registry) = fresh().await;
-    let run = registry.create_run(&new_run("demo")).await.unwrap();
+    let run = Run::begin(&registry, new_run("demo")).await;
     for (subject, value, images) in [
         ("noise", 373.0, None),
         ("sample", 99.0, Some(70_000)),
         ("untrained", 300.0, Some(0)),
         ("sample", 60.0, Some(70_000)),
     ] {
-        registry
-            .record_score(run.id, "evaluate", &score(subject, value, images))
-            .await
-            .unwrap();
+        run.score(vec![score(subject, value, images)]).await;
     }
     let summary = &registry.runs(1).await.unwrap()[0];
     assert_eq!(
@@ -360,12 +507,13 @@ async fn scores_carry_what_makes_them_comparable() {
          FROM fid_history WHERE metric = 'fd_efficientnet_lite0' ORDER BY value",
     )
     .await;
+    let digest = Digest::of(b"weights");
     assert_eq!(
         history,
         [
-            "sample 60 abc 32 500 70000",
-            "untrained 300 abc 32 500 0",
-            "noise 373 abc 32 500 "
+            format!("sample 60 {digest} 32 500 70000"),
+            format!("untrained 300 {digest} 32 500 0"),
+            format!("noise 373 {digest} 32 500 "),
         ]
     );
     assert_eq!(registry.run("latest").await.unwrap().scores.len(), 3);
@@ -414,7 +562,7 @@ async fn queries_read_and_never_write() {
             .contains("readonly")
     );
     let reader = Registry::open_read_only(&path).await.unwrap();
-    assert!(reader.create_run(&new_run("demo")).await.is_err());
+    assert!(reader.begin_run(new_run("demo"), 1).await.is_err());
     let missing = Registry::open_read_only(Path::new("nowhere/registry.db")).await;
     assert!(matches!(missing, Err(RegistryError::Missing(_))));
 }
@@ -422,19 +570,13 @@ async fn queries_read_and_never_write() {
 #[tokio::test]
 async fn the_database_refuses_what_is_no_status_and_stages_without_a_run() {
     let (_folder, path, registry) = fresh().await;
-    registry.create_run(&new_run("demo")).await.unwrap();
-    assert!(
-        registry
-            .record_metrics(99, "train", &[point("loss", 1, 1.0)])
-            .await
-            .is_err()
-    );
-    assert!(
-        registry
-            .start_attempt(99, "train", 1, 1, &at(0))
-            .await
-            .is_err()
-    );
+    Run::begin(&registry, new_run("demo")).await;
+    let of_no_run = [
+        point("loss", 1, 1.0),
+        record(at(0), Some("train"), Event::AttemptStarted { pid: 1 }),
+    ];
+    let refusals = registry.apply("demo-99", &of_no_run).await.unwrap();
+    assert_eq!(refusals.len(), 2, "{refusals:?}");
     let raw = sqlx::SqlitePool::connect(&format!("sqlite:{}", path.display()))
         .await
         .unwrap();
@@ -487,15 +629,13 @@ async fn a_newer_schema_is_refused_and_left_alone() {
 #[tokio::test]
 async fn opening_again_migrates_nothing_and_keeps_everything() {
     let (_folder, path, registry) = fresh().await;
-    registry.create_run(&new_run("demo")).await.unwrap();
+    Run::begin(&registry, new_run("demo")).await;
     let migrations = "SELECT COUNT(*) FROM _sqlx_migrations";
     let before = lines(&registry, migrations).await;
     registry.close().await;
     let registry = Registry::open(&path).await.unwrap();
-    assert_eq!(
-        registry.create_run(&new_run("demo")).await.unwrap().name,
-        "demo-2"
-    );
+    let run = Run::begin(&registry, new_run("demo")).await;
+    assert_eq!(run.name, "demo-2");
     assert_eq!(lines(&registry, migrations).await, before);
 }
 
@@ -507,11 +647,8 @@ async fn names_are_given_once_by_processes_at_once() {
     if let Some(path) = std::env::var_os(VARIABLE) {
         let registry = Registry::open(Path::new(&path)).await.unwrap();
         for step in 0..RUNS {
-            let run = registry.create_run(&new_run("demo")).await.unwrap();
-            registry
-                .record_metrics(run.id, "train", &[point("loss", step as i64, 1.0)])
-                .await
-                .unwrap();
+            let run = Run::begin(&registry, new_run("demo")).await;
+            run.measure(&[point("loss", step as u64, 1.0)]).await;
         }
         return;
     }
@@ -541,13 +678,11 @@ async fn names_are_given_once_by_processes_at_once() {
 #[tokio::test]
 async fn two_writers_wait_for_each_other() {
     let (_folder, path, registry) = fresh().await;
-    let run = registry.create_run(&new_run("demo")).await.unwrap();
+    let run = Run::begin(&registry, new_run("demo")).await;
     let write = async |registry: &Registry, name: &str| {
         for step in 0..50 {
-            registry
-                .record_metrics(run.id, "train", &[point(name, step, 1.0)])
-                .await
-                .unwrap();
+            let refusals = registry.apply(&run.name, &[point(name, step, 1.0)]).await;
+            assert!(refusals.unwrap().is_empty());
         }
     };
     let other = Registry::open(&path).await.unwrap();
@@ -560,17 +695,13 @@ async fn two_writers_wait_for_each_other() {
     assert_eq!(counts, ["a 50 49", "b 50 49"]);
 }
 
-async fn started(registry: &Registry, worker: u32) -> RunRecord {
-    let run = registry.create_run(&new_run("demo")).await.unwrap();
-    let now = patchwork_registry::now();
-    registry
-        .set_stage(run.id, "prepare", StageStatus::Succeeded, None, &now)
-        .await
-        .unwrap();
-    registry
-        .start_attempt(run.id, "train", 1, worker, &now)
-        .await
-        .unwrap();
+async fn started(registry: &Registry, worker: u32) -> Run<'_> {
+    let run = Run::begin(registry, new_run("demo")).await;
+    let now = Timestamp::now();
+    run.tell(now, "prepare", ended(StageStatus::Succeeded))
+        .await;
+    run.tell(now, "train", Event::AttemptStarted { pid: worker })
+        .await;
     run
 }
 
@@ -649,7 +780,19 @@ async fn the_first_schema_still_opens_after_a_copy_of_it_was_kept() {
     assert_eq!(run.run.status, RunStatus::Succeeded);
     assert_eq!((run.attempts.len(), run.attempts[0].cpu_seconds), (5, None));
     assert!(!run.scores.is_empty() && !run.metrics.is_empty());
-    registry.record_resources(1, 2.5, 4096).await.unwrap();
+    let (stage, attempt) = (run.attempts[0].stage.clone(), run.attempts[0].number);
+    let took = Record {
+        attempt: u32::try_from(attempt).ok(),
+        ..record(
+            at(1),
+            Some(&stage),
+            Event::Resources {
+                cpu_seconds: 2.5,
+                peak_memory_bytes: 4096,
+            },
+        )
+    };
+    assert!(registry.apply("smoke-1", &[took]).await.unwrap().is_empty());
     let run = registry.run("smoke-1").await.unwrap();
     assert_eq!(run.attempts[0].peak_memory_bytes, Some(4096));
     registry.close().await;

@@ -1,12 +1,15 @@
 //! What commands ask about many runs at once: rankings, what can be gone on with, what the disk holds.
 
+use patchwork_artifacts::event::{Event, RunScore, RunStart};
+use patchwork_artifacts::manifest::Score;
+use patchwork_artifacts::status::{RunStatus, StageStatus};
 use patchwork_core::Fingerprint;
-use patchwork_registry::{NewArtifact, NewRun, NewScore, Registry, RunStatus, StageStatus, now};
+use patchwork_registry::Registry;
 
-use crate::{fingerprint, fresh, lines, new_run, score};
+use crate::{Run, at, fingerprint, fresh, lines, new_run, record, score};
 
 /// A run whose stages make artifacts of their own, called after `variant`.
-fn variant_of(variant: &str) -> NewRun {
+fn variant_of(variant: &str) -> RunStart {
     let mut run = new_run("sweep");
     for stage in &mut run.stages {
         stage.fingerprint = artifact(variant, &stage.name);
@@ -15,13 +18,23 @@ fn variant_of(variant: &str) -> NewRun {
     run
 }
 
+fn of_metric(metric: &str, score: RunScore) -> RunScore {
+    RunScore {
+        score: Score {
+            metric: metric.to_owned(),
+            ..score.score
+        },
+        ..score
+    }
+}
+
 fn artifact(variant: &str, stage: &str) -> Fingerprint {
     fingerprint(&format!("{stage} of {variant}"))
 }
 
 /// Enters a run whose training comes to this state, and whose evaluation to what follows from it.
 async fn run_until(registry: &Registry, variant: &str, train: StageStatus, ended: RunStatus) {
-    let run = registry.create_run(&variant_of(variant)).await.unwrap();
+    let run = Run::begin(registry, variant_of(variant)).await;
     let evaluate = if train.is_done() {
         train
     } else {
@@ -32,14 +45,15 @@ async fn run_until(registry: &Registry, variant: &str, train: StageStatus, ended
         ("train", train),
         ("evaluate", evaluate),
     ] {
-        let made = status.is_done().then(|| artifact(variant, stage));
-        registry
-            .set_stage(run.id, stage, status, made, &now())
-            .await
-            .unwrap();
+        let event = match status {
+            StageStatus::Running => Event::AttemptStarted { pid: 1 },
+            status => crate::ended(status),
+        };
+        run.tell(at(1), stage, event).await;
     }
     if ended != RunStatus::Running {
-        registry.finish_run(run.id, ended, &now()).await.unwrap();
+        let ended = record(at(2), None, Event::RunEnded { status: ended });
+        assert!(run.tell_all(&[ended]).await.is_empty());
     }
 }
 
@@ -47,14 +61,10 @@ async fn run_until(registry: &Registry, variant: &str, train: StageStatus, ended
 async fn a_score_is_told_with_its_artifact_and_its_run_with_its_settings() {
     let (_folder, _, registry) = fresh().await;
     for variant in ["16", "64", "16"] {
-        let run = registry.create_run(&variant_of(variant)).await.unwrap();
+        let run = Run::begin(&registry, variant_of(variant)).await;
         let value = if variant == "16" { 60.0 } else { 50.0 };
         for (subject, images) in [("sample", Some(600)), ("noise", None)] {
-            let score = score(subject, value, images);
-            registry
-                .record_score(run.id, "evaluate", &score)
-                .await
-                .unwrap();
+            run.score(vec![score(subject, value, images)]).await;
         }
     }
     let metric = "fd_efficientnet_lite0";
@@ -104,17 +114,10 @@ async fn scores_are_told_best_first_whichever_end_is_the_best() {
         ("density_efficientnet_lite0", high_first),
     ];
     for value in [0.5, 0.25, 0.75] {
-        let run = registry.create_run(&new_run("demo")).await.unwrap();
-        for (metric, _) in metrics {
-            let score = NewScore {
-                metric: metric.to_owned(),
-                ..score("sample", value, Some(600))
-            };
-            registry
-                .record_score(run.id, "evaluate", &score)
-                .await
-                .unwrap();
-        }
+        let run = Run::begin(&registry, new_run("demo")).await;
+        let scores =
+            metrics.map(|(metric, _)| of_metric(metric, score("sample", value, Some(600))));
+        run.score(scores.into()).await;
     }
     for (metric, expected) in metrics {
         let history = registry.score_history(metric, None).await.unwrap();
@@ -126,26 +129,17 @@ async fn scores_are_told_best_first_whichever_end_is_the_best() {
 #[tokio::test]
 async fn the_best_score_of_a_run_is_that_of_its_best_network() {
     let (_folder, _, registry) = fresh().await;
-    let run = registry.create_run(&new_run("demo")).await.unwrap();
-    registry.create_run(&new_run("demo")).await.unwrap();
+    let run = Run::begin(&registry, new_run("demo")).await;
+    Run::begin(&registry, new_run("demo")).await;
     for (subject, value, images) in [
         ("early", 40.0, Some(300)),
         ("sample", 60.0, Some(600)),
         ("real-halves", 1.0, None),
     ] {
-        registry
-            .record_score(run.id, "evaluate", &score(subject, value, images))
-            .await
-            .unwrap();
+        run.score(vec![score(subject, value, images)]).await;
     }
-    let kernel = NewScore {
-        metric: "kd_efficientnet_lite0".to_owned(),
-        ..score("sample", 0.5, Some(600))
-    };
-    registry
-        .record_score(run.id, "evaluate", &kernel)
-        .await
-        .unwrap();
+    let kernel = of_metric("kd_efficientnet_lite0", score("sample", 0.5, Some(600)));
+    run.score(vec![kernel]).await;
     let best = registry.best_scores().await.unwrap();
     assert_eq!(best.len(), 1, "{best:?}");
     assert_eq!(
@@ -186,15 +180,10 @@ async fn runs_that_nothing_finished_can_be_gone_on_with() {
 async fn artifacts_that_are_gone_take_no_space_until_they_are_made_again() {
     let (_folder, _, registry) = fresh().await;
     let record = async |kind: &str| {
-        let artifact = NewArtifact {
-            fingerprint: fingerprint(kind),
-            kind: kind.to_owned(),
-            path: format!("artifacts/{kind}/x"),
-            bytes: 12,
-            inputs: vec![("source".to_owned(), fingerprint("source"))],
-            summary_json: "{}".to_owned(),
-        };
-        registry.record_artifact(&artifact, &now()).await.unwrap();
+        registry
+            .record_artifact(&crate::artifact(kind), at(1))
+            .await
+            .unwrap();
     };
     record("prepare").await;
     record("train").await;

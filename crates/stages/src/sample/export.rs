@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use patchwork_artifacts::protocol::Progress;
+use patchwork_artifacts::event::Progress;
 use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_core::durable;
 use patchwork_dataset::DatasetError;

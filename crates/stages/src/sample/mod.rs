@@ -9,7 +9,8 @@ mod options;
 use std::collections::BTreeMap;
 
 use patchwork_artifacts::Outcome;
-use patchwork_artifacts::protocol::{Job, JobInput, Progress};
+use patchwork_artifacts::event::Progress;
+use patchwork_artifacts::protocol::{Job, JobInput};
 use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_config::{Execution, SampleSettings, SeedRange};
 use patchwork_core::durable;

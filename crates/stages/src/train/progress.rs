@@ -1,6 +1,6 @@
 //! How far a training is, in images.
 
-use patchwork_artifacts::protocol::Progress;
+use patchwork_artifacts::event::Progress;
 use patchwork_config::TrainSettings;
 
 /// The progress of a training that resumed at `resumed` images and has seen `images_seen`.

@@ -85,10 +85,10 @@ fn series(run: &RunDetail) -> Facts {
 fn circumstances(run: &RunDetail) -> Facts {
     let mut facts = vec![
         ("status", run.run.status.to_string()),
-        ("host", run.host.clone()),
-        ("processor", run.cpu.clone()),
-        ("threads", run.threads.to_string()),
-        ("versions", run.versions.clone()),
+        ("host", run.circumstances.host.clone()),
+        ("processor", run.circumstances.cpu.clone()),
+        ("threads", run.circumstances.threads.to_string()),
+        ("versions", run.circumstances.versions.clone()),
     ];
     facts.extend(
         run.run
@@ -96,7 +96,8 @@ fn circumstances(run: &RunDetail) -> Facts {
             .map(|seconds| ("seconds", format!("{seconds:.1}"))),
     );
     facts.extend(
-        run.git_revision
+        run.circumstances
+            .git_revision
             .clone()
             .map(|revision| ("revision", revision)),
     );

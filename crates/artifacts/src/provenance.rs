@@ -3,17 +3,18 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 /// The compiler that built this program, as it names itself.
 pub const RUSTC_VERSION: &str = env!("PATCHWORK_RUSTC_VERSION");
 
 /// Where, by what and how a run was started.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Provenance {
-    /// The command line.
-    pub command: Vec<String>,
+    /// The command line, its words with spaces between them.
+    #[serde(deserialize_with = "words")]
+    pub command: String,
     /// The folder in which it was typed.
     pub working_folder: String,
     /// The git revision of that folder, if it lies in a repository.
@@ -35,10 +36,10 @@ pub struct Provenance {
 
 impl Provenance {
     /// Looks around.
-    pub fn collect(command: Vec<String>, working_folder: &Path, versions: Value) -> Self {
+    pub fn collect(command: &[String], working_folder: &Path, versions: Value) -> Self {
         let git_status = git(working_folder, &["status", "--porcelain"]);
         Self {
-            command,
+            command: command.join(" "),
             working_folder: working_folder.display().to_string(),
             git_revision: git(working_folder, &["rev-parse", "HEAD"]),
             git_dirty: git_status.map(|status| !status.is_empty()),
@@ -51,6 +52,21 @@ impl Provenance {
             gpus: gpu_names(Path::new("/proc/driver/nvidia/gpus")),
             versions,
         }
+    }
+}
+
+/// A text, or the list of words that earlier versions wrote.
+fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::String(text) => Ok(text),
+        Value::Array(words) => Ok(words
+            .iter()
+            .filter_map(Value::as_str)
+            .collect::<Vec<_>>()
+            .join(" ")),
+        other => Err(serde::de::Error::custom(format!(
+            "{other} is no command line"
+        ))),
     }
 }
 

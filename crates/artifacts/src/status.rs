@@ -1,6 +1,11 @@
-//! Where runs and stages stand, with the words that the database checks for.
+//! Where runs and stages stand, and how much a message matters, with their words in records and listings.
 
-/// Declares an enum that is stored as text.
+/// A word that is not among those of a type.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is not among the words for it")]
+pub struct UnknownWord(String);
+
+/// Declares an enum that is written as a word.
 macro_rules! named {
     (
         $(#[$attribute:meta])*
@@ -9,16 +14,13 @@ macro_rules! named {
         }
     ) => {
         $(#[$attribute])*
-        #[derive(
-            Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, sqlx::Type,
-        )]
-        #[sqlx(type_name = "TEXT")]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
         pub enum $name {
-            $($(#[$variant_attribute])* #[serde(rename = $word)] #[sqlx(rename = $word)] $variant,)+
+            $($(#[$variant_attribute])* #[serde(rename = $word)] $variant,)+
         }
 
         impl $name {
-            /// The word for it in the database and in listings.
+            /// The word for it in records, in the database and in listings.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$variant => $word),+ }
             }
@@ -29,9 +31,19 @@ macro_rules! named {
                 formatter.pad(self.name())
             }
         }
+
+        impl TryFrom<String> for $name {
+            type Error = UnknownWord;
+
+            fn try_from(word: String) -> Result<Self, UnknownWord> {
+                match word.as_str() {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(UnknownWord(word)),
+                }
+            }
+        }
     };
 }
-pub(crate) use named;
 
 named! {
     /// Where a run stands.
@@ -60,7 +72,7 @@ named! {
         Succeeded = "succeeded",
         /// Its last attempt failed.
         Failed = "failed",
-        /// It was stopped and goes on from its last durable point when run again.
+        /// It was stopped and resumes from its last durable point when run again.
         Interrupted = "interrupted",
         /// Something that it needs did not come about, or the run ended before its turn.
         Skipped = "skipped",
@@ -76,5 +88,17 @@ impl StageStatus {
     /// Whether nothing more happens to the stage in this run.
     pub fn is_final(self) -> bool {
         !matches!(self, Self::Pending | Self::Running)
+    }
+}
+
+named! {
+    /// How much a message matters.
+    pub enum MessageLevel {
+        /// Worth knowing.
+        Info = "info",
+        /// Something is not as it should be.
+        Warning = "warning",
+        /// Something failed.
+        Error = "error",
     }
 }
