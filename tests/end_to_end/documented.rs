@@ -104,7 +104,7 @@ fn commands_print_the_fields_that_are_documented() {
     };
     assert_eq!(
         keys(&object(&["show", "smoke-1"])),
-        paragraph("`show` is one object with everything that the registry has of a run:")
+        paragraph("`show` is one object with everything that the registry holds about a run:")
     );
     let compared = object(&["compare", "smoke-1", "smoke-2"]);
     let tables = paragraph("is one object of the tables").into_iter();
