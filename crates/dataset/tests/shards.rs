@@ -239,10 +239,10 @@ fn another_reader_sees_the_bytes_that_the_mapped_path_sees() {
         ..request
     };
     assert!(
-        set.read_patch(outside, size, &mut patches[..size.values(Channels::Rgb)])
+        set.gather(&[outside], size, &mut patches[..size.values(Channels::Rgb)])
             .is_err()
     );
-    assert!(set.read_patch(request, size, &mut patches).is_err());
+    assert!(set.gather(&[request], size, &mut patches).is_err());
 
     // A large batch is copied in parallel: the same values.
     let whole = PatchSize::square(24);
@@ -263,7 +263,7 @@ fn another_reader_sees_the_bytes_that_the_mapped_path_sees() {
         .iter()
         .zip(batch.chunks_exact(whole.values(Channels::Rgb)))
     {
-        set.read_patch(*request, whole, &mut single).unwrap();
+        set.gather(&[*request], whole, &mut single).unwrap();
         assert_eq!(patch, single);
     }
 }

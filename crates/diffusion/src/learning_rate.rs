@@ -2,25 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How the rate goes to zero at the end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DecayShape {
-    /// In a straight line.
-    Linear,
-    /// Along half a cosine.
-    Cosine,
-}
-
-/// A decay to zero over the last images of a run.
+/// A decay to zero in a straight line over the last images of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Decay {
     /// Images over which the rate goes to zero, counted back from the end.
     pub decay_images: u64,
     /// Images of the whole run.
     pub duration_images: u64,
-    /// The shape of the way down.
-    pub shape: DecayShape,
 }
 
 /// A linear ramp from zero, a constant, and an optional decay (the paper's runs have none).
@@ -48,11 +36,7 @@ impl LearningRate {
 impl Decay {
     fn factor(&self, seen: f64) -> f64 {
         let left = self.duration_images as f64 - seen;
-        let share = (left / f64::max(self.decay_images as f64, 1e-8)).clamp(0.0, 1.0);
-        match self.shape {
-            DecayShape::Linear => share,
-            DecayShape::Cosine => 0.5 - 0.5 * (std::f64::consts::PI * share).cos(),
-        }
+        (left / f64::max(self.decay_images as f64, 1e-8)).clamp(0.0, 1.0)
     }
 }
 
@@ -74,16 +58,13 @@ mod tests {
         check(&schedule, 100, 0.0005);
         check(&schedule, 104, 0.000_52);
         check(&schedule, 900, 1e-3);
-        for shape in [DecayShape::Linear, DecayShape::Cosine] {
-            schedule.decay = Some(Decay {
-                decay_images: 100,
-                duration_images: 1000,
-                shape,
-            });
-            check(&schedule, 900, 1e-3);
-            check(&schedule, 950, 5e-4);
-            check(&schedule, 1000, 0.0);
-            check(&schedule, 1010, 0.0);
-        }
+        schedule.decay = Some(Decay {
+            decay_images: 100,
+            duration_images: 1000,
+        });
+        check(&schedule, 900, 1e-3);
+        check(&schedule, 950, 5e-4);
+        check(&schedule, 1000, 0.0);
+        check(&schedule, 1010, 0.0);
     }
 }

@@ -226,19 +226,6 @@ pub fn patch_positions(
     Tensor::cat(&[x, y], 1).to_kind(Kind::Float)
 }
 
-/// The coordinate channels of the whole image, `[1, 2, h, w]`, on the CPU.
-pub fn full_positions(resolution_h: i64, resolution_w: i64) -> Tensor {
-    patch_positions(
-        &[0],
-        &[0],
-        resolution_h,
-        resolution_w,
-        resolution_h,
-        resolution_w,
-        Device::Cpu,
-    )
-}
-
 /// Patches of `images` at the given corners.
 ///
 /// # Shapes
@@ -295,6 +282,19 @@ fn axis(starts: &[i64], side: i64, resolution: i64, device: Device) -> Tensor {
 #[expect(clippy::float_cmp, reason = "these values are exact")]
 mod tests {
     use super::*;
+
+    /// The coordinate channels of the whole image, `[1, 2, h, w]`, on the CPU.
+    fn full_positions(resolution_h: i64, resolution_w: i64) -> Tensor {
+        patch_positions(
+            &[0],
+            &[0],
+            resolution_h,
+            resolution_w,
+            resolution_h,
+            resolution_w,
+            Device::Cpu,
+        )
+    }
 
     #[test]
     fn a_patch_has_the_coordinates_of_its_place_in_the_full_grid() {

@@ -109,20 +109,8 @@ impl ShardSet {
         }
     }
 
-    /// Copies a patch as training sees it: `u8 / 127.5 - 1`, in [-1, 1].
-    ///
-    /// # Shapes
-    /// - `out`: `[channels, size.height, size.width]`, f32
-    pub fn read_patch(
-        &self,
-        request: PatchRequest,
-        size: PatchSize,
-        out: &mut [f32],
-    ) -> Result<(), DatasetError> {
-        self.gather(&[request], size, out)
-    }
-
-    /// Copies a batch of patches of one size, on all threads of the current pool where that pays.
+    /// Copies a batch of patches of one size as training sees them, `u8 / 127.5 - 1`, on all threads of the current pool
+    /// where that pays.
     ///
     /// # Shapes
     /// - `out`: `[requests.len(), channels, size.height, size.width]`, f32, in [-1, 1]

@@ -93,16 +93,8 @@ impl PatchStream {
         }
     }
 
-    /// The patch at a position, its corner uniform on the integers where it fits.
-    ///
-    /// # Panics
-    /// If the patch is larger than the images.
-    pub fn patch_at(&self, position: u64, size: PatchSize) -> PatchRequest {
-        let index = self.order.index_at(position) as usize;
-        self.cut(index, position, size)
-    }
-
-    /// The patches of a batch, the positions `all`, that fall to a share, in order of position.
+    /// The patches of a batch, the positions `all`, that fall to a share, in order of position; each
+    /// corner is uniform on the integers where the patch fits.
     ///
     /// # Panics
     /// If the patches are larger than the images.

@@ -19,7 +19,11 @@ fn a_position_has_one_patch_in_any_batch_and_any_share() {
     let all = stream.patches(0..1000, Share::WHOLE, size);
     assert_eq!(stream.patches(130..190, Share::WHOLE, size), all[130..190]);
     for (position, patch) in all.iter().enumerate() {
-        assert_eq!(stream.patch_at(position as u64, size), *patch);
+        let position = position as u64;
+        assert_eq!(
+            stream.patches(position..position + 1, Share::WHOLE, size),
+            [*patch]
+        );
     }
     // Each share is its part of the whole, and together they are the whole, also from the middle of an epoch.
     for ranks in [1, 2, 3, 7] {

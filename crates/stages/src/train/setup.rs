@@ -7,7 +7,7 @@ use patchwork_artifacts::protocol::Job;
 use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_config::{Execution, TrainSettings};
 use patchwork_core::Digest;
-use patchwork_diffusion::learning_rate::{Decay, DecayShape};
+use patchwork_diffusion::learning_rate::Decay;
 use patchwork_diffusion::loss::LossOptions;
 use patchwork_diffusion::{
     AdamOptions, EmaProfile, ImageClock, Lanes, LearningRate, NetworkDenoiser, TrainOptions,
@@ -179,7 +179,6 @@ pub(super) fn train_step(
     let decay = (settings.learning_rate_decay_images > 0).then_some(Decay {
         decay_images: settings.learning_rate_decay_images,
         duration_images: settings.duration_images,
-        shape: DecayShape::Linear,
     });
     let options = TrainOptions {
         batch_size: settings.batch_size.into(),
