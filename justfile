@@ -55,6 +55,10 @@ parity DIR="": setup
     @if [[ -n $1 ]]; then PARITY_DIR=$(cd "{{ invocation_directory() }}" && cd "$1" && pwd); export PARITY_DIR; fi; \
     cargo test --release --locked --workspace --test parity_suite -- --nocapture
 
+# write docs/reference/settings.md and schemas/pipeline.json anew, from the settings' types
+settings:
+    PATCHWORK_WRITE_SETTINGS=1 cargo test --release --locked --workspace --test manual
+
 # kill the smoke pipeline at random moments, N times to its end, and compare every byte with an undisturbed run
 crash N="100": setup
     PATCHWORK_CRASH_ROUNDS="$1" cargo test --release --locked --workspace --test end_to_end -- a_killed_run --nocapture

@@ -4,7 +4,7 @@
 const CLOSE_ENOUGH: f64 = 0.6;
 
 /// The candidate spelt most like `typed`, if one is close.
-pub(crate) fn nearest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+pub fn nearest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
     known
         .map(|candidate| {
             (

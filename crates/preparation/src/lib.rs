@@ -8,12 +8,12 @@ use patchwork_artifacts::Outcome;
 use patchwork_artifacts::event::Progress;
 use patchwork_artifacts::protocol::Job;
 use patchwork_artifacts::worker::{Context, StageError};
-use patchwork_config::{Execution, PrepareSettings};
 use patchwork_dataset::decode::FULL_DEPTH;
 use patchwork_dataset::source::{Account, classes_text, codecs};
 use patchwork_dataset::transform::Size;
 use patchwork_dataset::{DatasetError, Summary};
-use patchwork_planner::source::{Places, open_source};
+use patchwork_recipes::prepare::source::{Places, open_source};
+use patchwork_recipes::{Execution, PrepareJob, PrepareSettings};
 use serde_json::json;
 
 /// The raw data are not those that the run was planned with.
@@ -25,8 +25,8 @@ struct SourceChanged {
 
 /// Does a prepare stage's job.
 pub fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
-    let settings = settings(job)?;
-    let execution: Execution = serde_json::from_value(job.execution.clone())?;
+    let told = PrepareJob::read(job)?;
+    let settings = told.settings();
     let source = open_source(&settings, &Places::of_home(&job.home), false)?;
     if job.source.is_some_and(|planned| planned != source.digest()) {
         let path = settings.source;
@@ -54,7 +54,7 @@ pub fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         &dataset_settings(&settings),
         source.as_ref(),
         context.artifact(),
-        threads(&execution),
+        threads(&told.uncovered.execution),
         &mut report,
     ) {
         Err(DatasetError::Interrupted) => return Err(StageError::Interrupted),
@@ -86,13 +86,6 @@ pub fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         summary["codec"] = json!(codec);
     }
     Ok(Outcome::new(summary, Vec::new()))
-}
-
-/// The settings, with the path of the source, which the planner keeps apart from what the fingerprint covers.
-fn settings(job: &Job) -> Result<PrepareSettings, serde_json::Error> {
-    let mut settings = job.settings.clone();
-    settings["source"] = job.execution["source"].clone();
-    serde_json::from_value(settings)
 }
 
 fn threads(execution: &Execution) -> usize {

@@ -5,7 +5,7 @@ use std::path::Path;
 use patchwork_artifacts::environment::NARROWED_DEVICE;
 use patchwork_artifacts::failure::Passing;
 use patchwork_artifacts::worker::StageError;
-use patchwork_config::Execution;
+use patchwork_recipes::Execution;
 use patchwork_terms::Precision;
 use tch::{Device, Kind};
 

@@ -7,21 +7,18 @@ use patchwork_artifacts::event::Progress;
 use patchwork_artifacts::protocol::Job;
 use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_artifacts::{Manifest, Outcome, Score, Subject};
-use patchwork_config::{EvaluateSettings, ReferenceSettings};
 use patchwork_core::{Seed, durable};
 use patchwork_dataset::ShardSet;
 use patchwork_metrics::{Extraction, MetricsError};
 use patchwork_plot::{Labels, Line, line_plot};
+use patchwork_recipes::{EvaluateJob, EvaluateSettings, ReferenceSettings};
 use patchwork_terms::{Baseline, Kind};
 use serde_json::{Value, json};
 use tch::{Device, Kind as Number, Tensor};
 
 use crate::device;
 use crate::features::{FeatureStore, Images, in_color};
-use crate::job::{
-    are_images, execution, first_images, images_of_reference, input, settings, summary_of,
-    weights_folder,
-};
+use crate::job::{are_images, first_images, images_of_reference, input, summary_of};
 use crate::neighbours::{self, write_neighbours};
 use crate::reference::{names, open_extraction};
 use crate::scores::{Comparison, RAW, ReferenceIdentity};
@@ -29,12 +26,13 @@ use crate::statistics::{Reference, Statistics};
 use crate::variants::Variants;
 
 pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
-    let settings: EvaluateSettings = settings(job)?;
-    let device = device::configure(&execution(job)?)?;
+    let EvaluateJob { covered, uncovered } = EvaluateJob::read(job)?;
+    let settings = covered.settings;
+    let device = device::configure(&uncovered.execution)?;
     let reference = input(job, Kind::Reference)?;
     let manifest = Manifest::read(&reference.folder)?;
     let reference_settings: ReferenceSettings = serde_json::from_value(manifest.settings.clone())?;
-    let extraction = open_extraction(&reference_settings, weights_folder(job), device)?;
+    let extraction = open_extraction(&reference_settings, &uncovered.places.weights, device)?;
     check_weights(&extraction, &manifest)?;
     let measured = measured(job, &settings)?;
     // What the search for neighbours lacks is told before anything is measured.

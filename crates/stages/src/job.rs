@@ -1,11 +1,10 @@
-//! Reading a job's data as the types that a stage works with.
+//! What a job reads, as the types that a stage works with.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use patchwork_artifacts::protocol::{Job, JobInput};
 use patchwork_artifacts::worker::StageError;
 use patchwork_artifacts::{Manifest, Store};
-use patchwork_config::Execution;
 use patchwork_terms::Kind;
 use serde::de::DeserializeOwned;
 
@@ -15,36 +14,6 @@ use serde::de::DeserializeOwned;
 struct MissingInput {
     stage: String,
     wanted: Kind,
-}
-
-/// The settings that the fingerprint covers, as their type.
-///
-/// What the planner moved to the execution settings (paths) is put back.
-pub(crate) fn settings<T: DeserializeOwned>(job: &Job) -> Result<T, serde_json::Error> {
-    let mut settings = job.settings.clone();
-    if let Some(settings) = settings.as_object_mut() {
-        for path in ["source", "statistics"] {
-            if let Some(value) = job.execution.get(path) {
-                settings.insert(path.to_owned(), value.clone());
-            }
-        }
-    }
-    serde_json::from_value(settings)
-}
-
-/// The settings that it does not cover.
-pub(crate) fn execution(job: &Job) -> Result<Execution, serde_json::Error> {
-    serde_json::from_value(job.execution.clone())
-}
-
-/// The folder of the extractors' weights, which the planner found.
-pub(crate) fn weights_folder(job: &Job) -> &Path {
-    Path::new(
-        job.execution
-            .get("weights")
-            .and_then(serde_json::Value::as_str)
-            .unwrap_or("weights"),
-    )
 }
 
 /// The inputs of a kind, in the order of the stage's `needs`.

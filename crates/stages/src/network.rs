@@ -1,10 +1,10 @@
 //! From a pipeline's settings to a network's.
 
-use patchwork_config::TrainSettings;
 use patchwork_dataset::ShardSet;
 use patchwork_networks::{
     Architecture, BLIT_LABELS, DecoderType, EmbeddingType, EncoderType, NetworkConfig,
 };
+use patchwork_recipes::TrainSettings;
 
 use crate::train::augment_options;
 

@@ -4,10 +4,10 @@ use patchwork_artifacts::Outcome;
 use patchwork_artifacts::event::Progress;
 use patchwork_artifacts::protocol::Job;
 use patchwork_artifacts::worker::{Context, StageError};
-use patchwork_config::ReferenceSettings;
 use patchwork_dataset::ShardSet;
 use patchwork_metrics::{Extraction, View, npz, open_extractors};
-use patchwork_planner::extractor::extractors;
+use patchwork_recipes::reference::extractor::extractors;
+use patchwork_recipes::{ReferenceJob, ReferenceSettings};
 use patchwork_terms::Crop;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -15,14 +15,15 @@ use tch::Device;
 
 use crate::device;
 use crate::features::FeatureStore;
-use crate::job::{execution, first_images, settings, weights_folder};
+use crate::job::first_images;
 use crate::statistics::{write_foreign, write_own};
 
 pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
-    let settings: ReferenceSettings = settings(job)?;
-    let device = device::configure(&execution(job)?)?;
-    let extraction = open_extraction(&settings, weights_folder(job), device)?;
-    if let Some(statistics) = &settings.statistics {
+    let ReferenceJob { covered, uncovered } = ReferenceJob::read(job)?;
+    let (settings, places) = (covered.settings, uncovered.places);
+    let device = device::configure(&uncovered.execution)?;
+    let extraction = open_extraction(&settings, &places.weights, device)?;
+    if let Some(statistics) = &places.statistics {
         return import(&settings, statistics, &extraction, context);
     }
     let data = ShardSet::open(&first_images(job)?.folder)?;

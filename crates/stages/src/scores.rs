@@ -5,12 +5,12 @@ use std::num::NonZeroU32;
 
 use patchwork_artifacts::worker::StageError;
 use patchwork_artifacts::{Score, Subject};
-use patchwork_config::EvaluateSettings;
 use patchwork_core::{Fingerprint, Seed};
 use patchwork_metrics::{
     Confidence, Extraction, Gaussian, KidSubsets, MetricsError, Stream, View, frechet_distance,
     frechet_spread, kid_over_subsets, manifold_metrics,
 };
+use patchwork_recipes::EvaluateSettings;
 use patchwork_terms::Metric;
 use patchwork_weights::Quantity;
 use tch::Tensor;

@@ -8,19 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use patchwork_artifacts::protocol::{Job, JobInput};
 use patchwork_artifacts::worker::StageError;
 use patchwork_artifacts::{Manifest, Subject};
+use patchwork_recipes::sample::tells_samples_apart;
 use patchwork_terms::Kind;
 use serde_json::Value;
-
-/// Settings of a sample stage that say which moment of training is drawn, which the images seen tell, and how images
-/// are computed, kept and shown, which changes none.
-const UNTOLD: [&str; 6] = [
-    "at_images",
-    "best_snapshot",
-    "batch_size",
-    "images_per_shard",
-    "grid",
-    "export",
-];
 
 /// What each input of a stage is told apart by.
 pub(crate) struct Variants {
@@ -70,7 +60,7 @@ impl Drawn {
         };
         let settings = manifest.settings.as_object().into_iter().flatten();
         let mut facts: BTreeMap<String, String> = settings
-            .filter(|(name, _)| !UNTOLD.contains(&name.as_str()))
+            .filter(|(name, _)| tells_samples_apart(name))
             .map(|(name, value)| (name.clone(), text(value)))
             .collect();
         let network = manifest

@@ -1,5 +1,8 @@
 //! Data sets: where images come from, what becomes of them, what they are written as.
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::word::words;
@@ -148,6 +151,16 @@ impl Channels {
     /// Whether these are the channels of images that do not say.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+impl JsonSchema for Channels {
+    fn schema_name() -> Cow<'static, str> {
+        "Channels".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "integer", "enum": [1, 3]})
     }
 }
 

@@ -38,6 +38,7 @@ macro_rules! words {
         $(#[$attribute])*
         #[derive(
             Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+            schemars::JsonSchema,
         )]
         pub enum $name {
             $($(#[doc = $meaning])+ #[serde(rename = $word)] $variant,)+

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use patchwork_artifacts::Store;
 use patchwork_core::durable;
-use patchwork_planner::precision::automatic;
+use patchwork_recipes::precision::automatic;
 use patchwork_registry::Registry;
 use patchwork_weights::{
     EFFICIENTNET_LITE0, INCEPTION_V3, INCEPTION_V3_TORCHSCRIPT, WeightsFile, weights_folder,

@@ -20,7 +20,7 @@ pub(crate) fn explain_pipeline(
     arguments: &Arguments,
     options: &ExplainArguments,
 ) -> Result<(), CliError> {
-    let variants = patchwork_config::load(&options.pipeline.file, &options.pipeline.overrides())?;
+    let variants = patchwork_recipes::load(&options.pipeline.file, &options.pipeline.overrides())?;
     let mut explanations = Vec::new();
     for variant in &variants {
         let request = Request {

@@ -5,10 +5,9 @@ use std::process::ExitCode;
 
 use patchwork_artifacts::provenance::{Provenance, RUSTC_VERSION};
 use patchwork_artifacts::{Outcome, PipelineSpec, Store};
-use patchwork_config::Pipeline;
 use patchwork_core::durable;
 use patchwork_core::lock::FileLock;
-use patchwork_planner::{SpecifyOptions, specify};
+use patchwork_recipes::{Pipeline, SpecifyOptions, specify};
 use patchwork_registry::Registry;
 use patchwork_supervisor::rebuild;
 use patchwork_supervisor::{ExecuteOptions, Plan, RunOutcome, Scope, StageResult, execute};

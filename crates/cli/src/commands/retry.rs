@@ -1,9 +1,9 @@
 //! `patchwork retry`: what failed or was interrupted in a run, and what waits on it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
-use patchwork_config::{Pipeline, StageSettings};
+use patchwork_recipes::Pipeline;
 use patchwork_registry::{Registry, UnfinishedRun};
 use patchwork_supervisor::Scope;
 
@@ -97,28 +97,15 @@ fn named(runs: &[UnfinishedRun]) -> Option<String> {
 
 /// Relative paths of raw data, statistics and networks mean the folder in which the run was started.
 fn put_below(pipeline: &mut Pipeline, folder: &Path) {
-    let below = |path: &Path| -> PathBuf { folder.join(path) };
-    let text_below = |path: &str| below(Path::new(path)).to_string_lossy().into_owned();
     for stage in &mut pipeline.stages {
-        match &mut stage.settings {
-            StageSettings::Prepare(prepare) if prepare.emoji.is_none() => {
-                prepare.source = text_below(&prepare.source);
-            }
-            StageSettings::Reference(reference) => {
-                reference.statistics = reference.statistics.as_deref().map(below);
-            }
-            StageSettings::Train(train) => {
-                for path in [&mut train.init_from, &mut train.resume_from] {
-                    *path = path.as_deref().map(text_below);
-                }
-            }
-            _ => {}
-        }
+        stage.settings.put_below(folder);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use patchwork_recipes::StageSettings;
+
     use super::*;
 
     #[test]
@@ -134,7 +121,7 @@ mod tests {
         );
         let file = home.path().join("mine.toml");
         std::fs::write(&file, text).unwrap();
-        let mut pipeline = patchwork_config::load(&file, &[])
+        let mut pipeline = patchwork_recipes::load(&file, &[])
             .unwrap()
             .remove(0)
             .pipeline;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use patchwork_config::Variant;
+use patchwork_recipes::Variant;
 use patchwork_supervisor::{PipelineError, Plan, RunOutcome, Scope};
 use patchwork_terms::Kind;
 use serde_json::json;
@@ -19,7 +19,7 @@ use crate::output::{Report, Rows};
 const DRY_RUN: [&str; 4] = ["stage", "kind", "would be", "fingerprint"];
 
 pub(crate) async fn run(arguments: &Arguments, run: &RunArguments) -> Result<ExitCode, CliError> {
-    let variants = patchwork_config::load(&run.pipeline.file, &run.pipeline.overrides())?;
+    let variants = patchwork_recipes::load(&run.pipeline.file, &run.pipeline.overrides())?;
     let mut report = Report::new(run.format);
     if has_nvidia_gpu(Path::new("/")) && computes_on_cpu_alone(&variants, scope(&run.pipeline)) {
         let idle = "warning: this machine has an NVIDIA GPU, and all that this run computes it computes on the CPU; \

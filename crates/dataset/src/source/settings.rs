@@ -4,12 +4,18 @@ use std::path::PathBuf;
 
 pub use patchwork_terms::{Format, Labels, Split};
 
+use serde::Serialize;
+
 use super::twemoji::EmojiFilter;
 
 /// Which images to take, and what their classes are.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// Serialises to what says which of the source's images are read, apart from its path: by this, digests of sources are
+/// remembered, so that a new field is left out where it has its default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SourceSettings {
     /// `builtin:twemoji`, or the path of a folder or file.
+    #[serde(skip)]
     pub source: String,
     /// How it lies on disk; none = what its content looks like.
     pub format: Option<Format>,
@@ -22,8 +28,10 @@ pub struct SourceSettings {
     /// The classes to keep, by name; none = all.
     pub classes: Option<Vec<String>>,
     /// Which emoji to take; of no meaning for others.
+    #[serde(skip)]
     pub emoji: EmojiFilter,
     /// Folders, without links in their paths, that are no part of a folder that holds them: where this program writes.
+    #[serde(skip)]
     pub without: Vec<PathBuf>,
 }
 

@@ -3,9 +3,9 @@
 use patchwork_artifacts::Manifest;
 use patchwork_artifacts::protocol::{Job, JobInput};
 use patchwork_artifacts::worker::{Context, StageError};
-use patchwork_config::SampleSettings;
 use patchwork_core::Seed;
 use patchwork_dataset::ShardSet;
+use patchwork_recipes::SampleSettings;
 use patchwork_terms::{Kind, SampleLabels};
 
 use crate::job::{input, summary_of};

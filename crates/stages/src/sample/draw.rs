@@ -2,12 +2,12 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use patchwork_config::Region;
 use patchwork_diffusion::latents::seeded_draws;
 use patchwork_diffusion::patches::patch_positions;
 use patchwork_diffusion::sampler::{SamplerOptions, sample};
 use patchwork_diffusion::{Conditioning, Denoiser, NetworkDenoiser, to_pixels};
 use patchwork_networks::Network;
+use patchwork_recipes::Region;
 use tch::{Device, Kind, Tensor};
 
 use crate::train::one_hot;

@@ -12,18 +12,18 @@ use patchwork_artifacts::Outcome;
 use patchwork_artifacts::event::Progress;
 use patchwork_artifacts::protocol::{Job, JobInput};
 use patchwork_artifacts::worker::{Context, StageError};
-use patchwork_config::{Execution, SampleSettings, SeedRange};
 use patchwork_core::durable;
 use patchwork_dataset::grid::first_images_png;
 use patchwork_dataset::{Channels, Row, ShardSet, ShardSetWriter, ShardSpec};
 use patchwork_networks::checkpoint::load_network;
 use patchwork_networks::{Network, NetworkConfig};
+use patchwork_recipes::{Execution, SampleJob, SampleSettings, SeedRange};
 use patchwork_terms::Kind;
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
 use crate::device;
-use crate::job::{execution, input, settings, summary_of};
+use crate::job::{input, summary_of};
 use crate::reconstruct::network_of_width;
 use crate::train::{BEST_FILE, NETWORK_FILE, snapshot_file};
 pub(crate) use classes::Classes;
@@ -35,8 +35,8 @@ pub(crate) const WIDTH_ERROR: f64 = 0.1;
 const GIBIBYTE: f64 = (1_u64 << 30) as f64;
 
 pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
-    let settings: SampleSettings = settings(job)?;
-    let execution = execution(job)?;
+    let SampleJob { covered, uncovered } = SampleJob::read(job)?;
+    let (settings, execution) = (covered.settings, uncovered.execution);
     let device = device::configure(&execution)?;
     let trained = input(job, Kind::Train)?;
     let network = network(trained, &settings, device, context)?;

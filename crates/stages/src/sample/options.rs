@@ -1,10 +1,10 @@
 //! From settings to the sampler's options.
 
-use patchwork_config::SampleSettings;
 use patchwork_diffusion::sampler::{
     AblationOptions, Churn, DpmSolverOptions, Guidance, HeunOptions, NoiseLevels, SamplerOptions,
     ablation,
 };
+use patchwork_recipes::SampleSettings;
 use patchwork_terms::Solver;
 
 pub(super) fn sampler_options(settings: &SampleSettings) -> SamplerOptions {

@@ -1,7 +1,7 @@
 //! From a pipeline's augmentation to the one that is computed.
 
-use patchwork_config::TrainSettings;
 use patchwork_diffusion::augment::AugmentOptions;
+use patchwork_recipes::TrainSettings;
 use patchwork_terms::AugmentOperation;
 
 /// EDM's multiplier of the x-flip: with any probability above 0 it is a coin's toss for every image.

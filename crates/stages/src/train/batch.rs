@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use patchwork_artifacts::worker::StageError;
-use patchwork_config::{Execution, TrainSettings};
 use patchwork_core::Seed;
 use patchwork_dataset::{DatasetError, PatchRequest, PatchSize, PatchStream, ShardSet, Share};
 use patchwork_diffusion::augment::{AugmentOptions, GeneratorDraws, PartDraws, augment};
@@ -11,6 +10,7 @@ use patchwork_diffusion::loss::drop_labels;
 use patchwork_diffusion::patches::crop;
 use patchwork_diffusion::transfer::bring;
 use patchwork_diffusion::{Round, Side};
+use patchwork_recipes::{Execution, TrainSettings};
 use tch::{Cuda, Device, Kind, Tensor};
 
 use super::ahead::Ahead;
@@ -266,8 +266,8 @@ pub(crate) fn one_hot(labels: &[i64], classes: i64) -> Tensor {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use patchwork_config::StageSettings;
     use patchwork_dataset::{Channels, Row, ShardSetWriter, ShardSpec};
+    use patchwork_recipes::StageSettings;
     use patchwork_terms::Kind as StageKind;
     use serde_json::json;
 

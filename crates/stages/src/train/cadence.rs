@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use patchwork_config::{Execution, images_of_kimg};
+use patchwork_recipes::{Execution, images_of_kimg};
 
 use super::limits::minutes;
 

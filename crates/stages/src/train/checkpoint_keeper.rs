@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use patchwork_artifacts::worker::{Context, StageError};
-use patchwork_config::Execution;
 use patchwork_core::FileError;
+use patchwork_recipes::Execution;
 
 use super::cadence::Cadence;
 use super::checkpoint::Checkpoints;

@@ -1,7 +1,7 @@
 //! How far a training is, in images.
 
 use patchwork_artifacts::event::Progress;
-use patchwork_config::TrainSettings;
+use patchwork_recipes::TrainSettings;
 
 /// The progress of a training that resumed at `resumed` images and has seen `images_seen`.
 pub(super) fn progress(

@@ -6,8 +6,8 @@
 
 use std::path::Path;
 
-use patchwork_config::TrainSettings;
 use patchwork_core::{FileError, durable};
+use patchwork_recipes::TrainSettings;
 use serde::{Deserialize, Serialize};
 
 use super::files::{SNAPSHOT_PREFIX, snapshot_file};

@@ -1,11 +1,9 @@
 //! From settings to a network in training.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use patchwork_artifacts::protocol::Job;
 use patchwork_artifacts::worker::{Context, StageError};
-use patchwork_config::{Execution, TrainSettings};
 use patchwork_core::Digest;
 use patchwork_diffusion::learning_rate::Decay;
 use patchwork_diffusion::loss::LossOptions;
@@ -15,6 +13,8 @@ use patchwork_diffusion::{
 };
 use patchwork_networks::checkpoint::load_network;
 use patchwork_networks::{Network, NetworkConfig};
+use patchwork_recipes::train::Places;
+use patchwork_recipes::{Execution, TrainSettings};
 use patchwork_terms::EmaKind;
 use serde_json::json;
 use tch::{Device, Tensor};
@@ -42,20 +42,19 @@ enum InitError {
 pub(super) fn initialise(
     network: &Network,
     settings: &TrainSettings,
-    job: &Job,
+    places: &Places,
     context: &Context,
 ) -> Result<(), StageError> {
-    let Some(digest) = &settings.init_from else {
+    let (Some(digest), Some(file)) = (&settings.init_from, &places.init_file) else {
         return Ok(());
     };
-    let path = job.execution["init_file"].as_str().unwrap_or_default();
-    if Digest::of_file(Path::new(path))?.to_string() != *digest {
-        let path = path.to_owned();
+    let path = file.display().to_string();
+    if Digest::of_file(file)?.to_string() != *digest {
         return Err(InitError::Changed { path }.into());
     }
-    let source = load_network(Path::new(path), Device::Cpu)?;
+    let source = load_network(file, Device::Cpu)?;
     let anew = copy_weights(&source, network).map_err(|problem| InitError::Unlike {
-        path: path.to_owned(),
+        path: path.clone(),
         problem,
     })?;
     if has_no_coordinates(&source, network) {

@@ -9,13 +9,13 @@ use std::path::Path;
 
 use patchwork_artifacts::protocol::Job;
 use patchwork_artifacts::worker::{Context, StageError};
-use patchwork_config::{SnapshotEvaluationSettings, TrainSettings};
 use patchwork_core::{Digest, durable, file_error};
 use patchwork_dataset::ShardSet;
 use patchwork_diffusion::sampler::{HeunOptions, NoiseLevels, SamplerOptions};
 use patchwork_metrics::{Extraction, Gaussian, frechet_distance};
 use patchwork_networks::checkpoint::load_network;
 use patchwork_plot::{Labels, Line, line_plot};
+use patchwork_recipes::{SnapshotEvaluationSettings, TrainSettings};
 use patchwork_weights::Quantity;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -25,7 +25,6 @@ use super::files::{BEST_FILE, NETWORK_FILE, snapshot_file};
 use super::progress::progress;
 use crate::device;
 use crate::features::{FeatureStore, Images, in_color};
-use crate::job::weights_folder;
 use crate::reference::open_extraction;
 use crate::sample::{Classes, ImageSampler};
 
@@ -60,7 +59,7 @@ struct Measured {
 impl<'a> SnapshotEvaluation<'a> {
     /// Measures the training images, or reads what an earlier attempt found; none where the settings ask for none.
     pub(super) fn open(
-        job: &Job,
+        weights: &Path,
         training: &'a TrainSettings,
         data: &ShardSet,
         context: &'a Context,
@@ -69,7 +68,7 @@ impl<'a> SnapshotEvaluation<'a> {
         let Some(settings) = &training.snapshot_evaluation else {
             return Ok(None);
         };
-        let extraction = open_extraction(&settings.reference(), weights_folder(job), device)?;
+        let extraction = open_extraction(&settings.reference(), weights, device)?;
         let reference = Evenly {
             data,
             count: usize::min(data.len(), settings.reference_images as usize),

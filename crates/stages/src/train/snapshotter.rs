@@ -4,11 +4,11 @@
 use std::path::{Path, PathBuf};
 
 use patchwork_artifacts::worker::{Context, StageError};
-use patchwork_config::TrainSettings;
 use patchwork_core::durable;
 use patchwork_dataset::grid::grid_png;
 use patchwork_diffusion::sampler::{HeunOptions, NoiseLevels, SamplerOptions};
 use patchwork_networks::checkpoint::{load_network, network_to_bytes};
+use patchwork_recipes::TrainSettings;
 use patchwork_terms::{Channels, EmaKind};
 use serde_json::Value;
 use tch::Device;

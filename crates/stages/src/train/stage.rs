@@ -1,18 +1,16 @@
 //! From a job to its training.
 
-use std::path::Path;
 use std::time::Duration;
 
 use patchwork_artifacts::Outcome;
 use patchwork_artifacts::protocol::Job;
 use patchwork_artifacts::worker::{Context, StageError};
-use patchwork_config::TrainSettings;
 use patchwork_core::Seed;
 use patchwork_dataset::{ShardSet, Share};
 use patchwork_diffusion::PatchSides;
 use patchwork_networks::Network;
+use patchwork_recipes::TrainJob;
 use patchwork_terms::Kind;
-use serde::Deserialize;
 
 use super::batch::Batches;
 use super::checkpoint::Checkpoints;
@@ -29,7 +27,7 @@ use super::training::Training;
 use super::watchdog::{Heartbeat, watched};
 use super::{memory, setup};
 use crate::device;
-use crate::job::{execution, input};
+use crate::job::input;
 use crate::network::network_config;
 
 /// `class_conditional` with data that have no classes.
@@ -40,30 +38,22 @@ use crate::network::network_config;
 )]
 struct NoClasses;
 
-/// The settings of the pipeline file and the root seed, which the planner adds.
-#[derive(Deserialize)]
-struct SeededSettings {
-    seed: u64,
-    #[serde(flatten)]
-    settings: TrainSettings,
-}
-
 pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
-    let SeededSettings { seed, settings } = serde_json::from_value(job.settings.clone())?;
-    let execution = execution(job)?;
+    let TrainJob { covered, uncovered } = TrainJob::read(job)?;
+    let (settings, execution, places) = (covered.settings, uncovered.execution, uncovered.places);
     let device = device::configure(&execution)?;
     let data = ShardSet::open(&input(job, Kind::Prepare)?.folder)?;
     if settings.class_conditional && data.class_names().is_empty() {
         return Err(NoClasses.into());
     }
     let config = network_config(&settings, &data);
-    let seed = Seed::new(seed).derive("train");
+    let seed = Seed::new(covered.resolved.seed).derive("train");
     let sides = PatchSides::pixel(config.height(), config.width(), settings.full_image_ratio)?;
     let network = Network::new(&config, device, seed.derive("initialisation").value())?;
     let checkpoints = Checkpoints::open(context.state())?;
     let begins = !checkpoints.is_any()?;
     if begins {
-        setup::initialise(&network, &settings, job, context)?;
+        setup::initialise(&network, &settings, &places, context)?;
     }
     let mut step = setup::train_step(&settings, &execution, network)?;
     let checked = memory::check(
@@ -107,7 +97,13 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
             channels: data.channels(),
             device,
             heartbeat: &heartbeat,
-            evaluation: SnapshotEvaluation::open(job, &settings, &data, context, device)?,
+            evaluation: SnapshotEvaluation::open(
+                &places.weights,
+                &settings,
+                &data,
+                context,
+                device,
+            )?,
         },
         guard: DivergenceGuard::new(context, execution.on_divergence),
         telemetry: Telemetry::new(context, folder, log_interval),
@@ -115,9 +111,9 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     };
     let is_resumed = training.checkpoints.restore(&mut training.learner)?;
     if let (false, Some(digest)) = (is_resumed, &settings.resume_from) {
-        let path = job.execution["resume_file"].as_str().unwrap_or_default();
+        let path = places.resume_file.unwrap_or_default();
         let (learner, total) = (&mut training.learner, settings.duration_images);
-        take_over(Path::new(path), digest.parse()?, total, learner)?;
+        take_over(&path, digest.parse()?, total, learner)?;
         // From here on the file is not needed.
         training.checkpoints.save(learner)?;
     }

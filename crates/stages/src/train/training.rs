@@ -15,10 +15,10 @@ use std::time::Instant;
 
 use patchwork_artifacts::Outcome;
 use patchwork_artifacts::worker::{Context, StageError};
-use patchwork_config::TrainSettings;
 use patchwork_core::durable;
 use patchwork_dataset::ShardSet;
 use patchwork_diffusion::StepReport;
+use patchwork_recipes::TrainSettings;
 use serde_json::json;
 
 use super::batch::Batches;

@@ -1,8 +1,8 @@
 //! The settings by which ranked runs can be told apart: of those that can change what comes out, the ones that differ.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use patchwork_config::Execution;
+use patchwork_recipes::changes_results;
 use patchwork_registry::Registry;
 use serde_json::{Map, Value, json};
 
@@ -12,15 +12,6 @@ use crate::error::CliError;
 
 /// So many settings of a run have room in a table.
 const MOST_IN_TABLE: usize = 6;
-
-/// What the planner adds to how a stage is run.
-const ADDED_EXECUTION: [&str; 5] = [
-    "weights",
-    "environment",
-    "required_environment",
-    "init_file",
-    "resume_file",
-];
 
 /// The settings in which some runs differ.
 pub(super) struct SettingsApart {
@@ -38,10 +29,9 @@ impl SettingsApart {
     ) -> Result<Self, CliError> {
         let mut by_run: BTreeMap<String, Facts> =
             runs.map(|run| (run.to_owned(), Facts::new())).collect();
-        let execution = execution_settings();
         for (run, key, value) in registry.score_settings(metric).await? {
             if let Some(facts) = by_run.get_mut(&run)
-                && let Some(name) = outcome_setting(&key, &execution)
+                && let Some(name) = outcome_setting(&key)
             {
                 facts.insert(name.to_owned(), value);
             }
@@ -79,24 +69,11 @@ impl SettingsApart {
     }
 }
 
-/// The settings of every kind of stage that say how it is run and change nothing in what comes out.
-fn execution_settings() -> BTreeSet<String> {
-    let execution = json!(Execution::default());
-    let settings = execution.as_object().into_iter().flat_map(Map::keys);
-    settings
-        .map(String::as_str)
-        .filter(|name| *name != "tf32")
-        .chain(ADDED_EXECUTION)
-        .map(str::to_owned)
-        .collect()
-}
-
 /// `stages.train.batch_size` as `train.batch_size`; none for a setting that changes nothing in what comes out.
-fn outcome_setting<'a>(key: &'a str, execution: &BTreeSet<String>) -> Option<&'a str> {
+fn outcome_setting(key: &str) -> Option<&str> {
     let name = key.strip_prefix("stages.")?;
     let (_, setting) = name.split_once('.')?;
-    let first = setting.split('.').next()?;
-    (!execution.contains(first)).then_some(name)
+    changes_results(setting).then_some(name)
 }
 
 #[cfg(test)]
@@ -105,7 +82,6 @@ mod tests {
 
     #[test]
     fn what_changes_no_result_is_left_out() {
-        let execution = execution_settings();
         for (key, name) in [
             ("stages.train.batch_size", Some("train.batch_size")),
             (
@@ -118,7 +94,7 @@ mod tests {
             ("stages.train.init_file", None),
             ("stages.sample.environment.CUDA_DEVICE_ORDER", None),
         ] {
-            assert_eq!(outcome_setting(key, &execution), name, "{key}");
+            assert_eq!(outcome_setting(key), name, "{key}");
         }
     }
 

@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use patchwork_artifacts::{Manifest, PipelineSpec, Store};
-use patchwork_config::{Execution, Stage, StageSettings};
 use patchwork_core::{FileError, durable};
-use patchwork_planner::{SpecifyOptions, specify_stage};
+use patchwork_recipes::{
+    Execution, PrepareSettings, SpecifyOptions, Stage, StageSettings, specify_stage,
+};
 use patchwork_supervisor::Scope;
 use patchwork_terms::Kind;
 use patchwork_weights::weights_folder;
+use serde::Deserialize;
 use serde_json::json;
 
 use crate::arguments::Arguments;
@@ -119,20 +121,17 @@ fn home(folder: &Path) -> PathBuf {
 
 /// The stage that made the set, told where its source lies.
 fn stage(manifest: &Manifest, source: Option<&str>) -> Result<Stage, String> {
-    let mut settings = manifest.settings.clone();
-    let is_builtin = settings.get("emoji").is_some_and(|emoji| !emoji.is_null());
-    let source = match source {
-        Some(source) => source,
-        None if is_builtin => BUILTIN_SOURCE,
+    let mut settings = PrepareSettings::deserialize(&manifest.settings)
+        .map_err(|error| format!("its manifest is of another version of patchwork ({error})"))?;
+    settings.source = match source {
+        Some(source) => source.to_owned(),
+        None if settings.emoji.is_some() => BUILTIN_SOURCE.to_owned(),
         None => return Err("where its source lies is not known: name it by `--source`".to_owned()),
     };
-    settings["source"] = json!(source);
-    let settings = StageSettings::from_json(Kind::Prepare, settings)
-        .map_err(|error| format!("its manifest is of another version of patchwork ({error})"))?;
     Ok(Stage {
         name: Kind::Prepare.name().to_owned(),
         needs: Vec::new(),
-        settings,
+        settings: StageSettings::Prepare(settings),
         execution: Execution::default(),
     })
 }

@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use patchwork_config::{StageSettings, load_stage};
 use patchwork_dataset::inspect::{Table, inspect, inspect_source, stats};
 use patchwork_dataset::shards::is_prepared;
-use patchwork_planner::SpecifyError;
-use patchwork_planner::source::{Places, open_source};
+use patchwork_recipes::prepare::source::{Places, open_source};
+use patchwork_recipes::{SpecifyError, StageSettings, load_stage};
 use patchwork_terms::Kind;
 use serde_json::{Map, Value, json};
 

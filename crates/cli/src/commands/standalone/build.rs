@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use patchwork_config::load_stage;
+use patchwork_recipes::load_stage;
 use patchwork_terms::Kind;
 use serde_json::json;
 

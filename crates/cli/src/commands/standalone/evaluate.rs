@@ -4,12 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use patchwork_artifacts::{Manifest, Store};
-use patchwork_config::{SingleStage, StageSettings, load_stage};
 use patchwork_core::{Fingerprint, durable};
 use patchwork_dataset::decode::first_readable;
 use patchwork_dataset::inspect::sizes_in_source;
-use patchwork_planner::SpecifyError;
-use patchwork_planner::source::{Places, open_source};
+use patchwork_recipes::prepare::source::{Places, open_source};
+use patchwork_recipes::{SingleStage, SpecifyError, StageSettings, load_stage};
 use patchwork_terms::Kind;
 use serde_json::json;
 

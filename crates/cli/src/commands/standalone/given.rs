@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use patchwork_artifacts::manifest::{MANIFEST_FORMAT, ManifestFile};
 use patchwork_artifacts::{Demand, Manifest, Outcome, StageSpec, Store};
-use patchwork_config::{Execution, Stage, StageSettings};
 use patchwork_core::{Digest, FileError, Fingerprint, durable};
+use patchwork_recipes::{Execution, Stage, StageSettings};
 use patchwork_terms::Kind;
 use serde_json::json;
 
@@ -99,16 +99,16 @@ impl Given {
 
     /// The stage that made it, as far as its settings are known: what is checked against them is checked then.
     pub(super) fn stage(&self) -> Option<Stage> {
-        let kind = self.kind()?;
-        let mut settings = self.manifest.settings.clone();
-        if let (Kind::Prepare, Some(settings)) = (kind, settings.as_object_mut()) {
-            // Where the raw data lay is no part of an artifact, and of no meaning here.
-            settings.insert("source".to_owned(), json!(""));
-        }
+        let settings = self.manifest.settings.clone();
+        // Of a network's file, nothing is known.
+        let is_known = settings
+            .as_object()
+            .is_some_and(|settings| !settings.is_empty());
         Some(Stage {
             name: self.name.clone(),
             needs: Vec::new(),
-            settings: StageSettings::from_json(kind, settings).ok()?,
+            settings: (StageSettings::from_json(self.kind()?, settings).ok())
+                .filter(|_| is_known)?,
             execution: Execution::default(),
         })
     }

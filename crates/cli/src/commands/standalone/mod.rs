@@ -14,9 +14,8 @@ use std::process::ExitCode;
 
 use patchwork_artifacts::manifest::MANIFEST_FILE;
 use patchwork_artifacts::{Manifest, Outcome, PipelineSpec, StageSpec, Store};
-use patchwork_config::SingleStage;
 use patchwork_core::{FileError, durable};
-use patchwork_planner::{SpecifyOptions, specify_stage};
+use patchwork_recipes::{SingleStage, SpecifyOptions, specify_stage};
 use patchwork_supervisor::{RunOutcome, Scope, StageResult};
 use patchwork_weights::weights_folder;
 use serde_json::json;

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use patchwork_config::{Stage, load_stage};
-use patchwork_planner::network::check_format;
+use patchwork_recipes::train::start::check_format;
+use patchwork_recipes::{Stage, load_stage};
 use patchwork_terms::Kind;
 
 use super::given::Given;

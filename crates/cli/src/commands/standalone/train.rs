@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use patchwork_config::{Stage, load_stage};
+use patchwork_recipes::{Stage, load_stage};
 use patchwork_terms::Kind;
 
 use super::given::Given;

@@ -1,0 +1,92 @@
+//! Everything that was typed: files and overrides, merged.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::{ConfigError, Location};
+use crate::section::Section;
+use crate::tree::{Data, Entry, Node, Table};
+use crate::{file, matrix, overrides};
+
+/// A file over the presets that it extends, with overrides over both.
+#[derive(Clone, Debug)]
+pub struct Document {
+    table: Table,
+    /// Where what is missing belongs.
+    start: Location,
+    overrides: Vec<String>,
+}
+
+/// One combination of a matrix.
+#[derive(Clone, Debug)]
+pub struct Combination {
+    /// Dotted keys and their values as text; empty where there is no matrix.
+    pub values: Vec<(String, String)>,
+    /// The document with these values.
+    pub document: Document,
+}
+
+impl Document {
+    /// Reads a file and all that it extends.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        Ok(Self {
+            table: file::read(path)?,
+            start: Location::File {
+                path: Arc::from(path),
+                line: 1,
+                column: 1,
+            },
+            overrides: Vec::new(),
+        })
+    }
+
+    /// A document without a file, in which a command looks for the table at `path` and finds it empty.
+    pub fn of_command(command: &str, path: &[&str]) -> Self {
+        let start = Location::Command(Arc::from(command));
+        let table = path
+            .iter()
+            .rev()
+            .fold(Table::default(), |table, key| Table {
+                entries: vec![Entry {
+                    key: (*key).to_owned(),
+                    location: start.clone(),
+                    value: Node {
+                        data: Data::Table(table),
+                        location: start.clone(),
+                    },
+                }],
+            });
+        Self {
+            table,
+            start,
+            overrides: Vec::new(),
+        }
+    }
+
+    /// Lays an override, `KEY=VALUE` with a dotted key, over what was typed so far.
+    pub fn set(&mut self, text: &str) -> Result<(), ConfigError> {
+        overrides::apply(&mut self.table, text)?;
+        self.overrides.push(text.to_owned());
+        Ok(())
+    }
+
+    /// Every combination of the values in `[matrix]`, the last key varying fastest; the document itself where there is
+    /// none.
+    pub fn combinations(self) -> Result<Vec<Combination>, ConfigError> {
+        let combinations = matrix::combinations(self.table, &self.overrides)?;
+        let combination = |(values, table)| Combination {
+            values,
+            document: Self {
+                table,
+                start: self.start.clone(),
+                overrides: self.overrides.clone(),
+            },
+        };
+        Ok(combinations.into_iter().map(combination).collect())
+    }
+
+    /// The top level.
+    pub fn root(&self) -> Section<'_> {
+        Section::new(String::new(), &self.table, &self.start)
+    }
+}

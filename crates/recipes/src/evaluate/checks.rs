@@ -1,0 +1,85 @@
+//! What must hold between samples and the reference that they are compared with.
+
+use patchwork_config::{ConfigError, Section};
+use patchwork_terms::{Baseline, Kind};
+
+use super::EvaluateSettings;
+use crate::graph::Inputs;
+use crate::kinds::StageSettings;
+use crate::pipeline::Stage;
+use crate::prepare::PrepareSettings;
+
+/// Some metrics compare features themselves, which the reference has to keep.
+pub(super) fn features(
+    evaluate: &EvaluateSettings,
+    section: &Section<'_>,
+    inputs: &Inputs<'_>,
+) -> Result<(), ConfigError> {
+    let Some((_, reference)) = inputs.reference() else {
+        return Ok(());
+    };
+    if evaluate.needs_features() && reference.keep_features == 0 {
+        let problem = "has `kernel` or `manifold`, which compare features, but the reference keeps none: \
+                       its `keep_features` is 0";
+        return Err(section.invalid("metrics", problem));
+    }
+    if reference.statistics.is_some() && evaluate.baselines.contains(&Baseline::RealHalves) {
+        let problem = "has `real-halves`, but the reference's `statistics` were made elsewhere and have no halves";
+        return Err(section.invalid("baselines", problem));
+    }
+    Ok(())
+}
+
+/// Images of different sizes or channels are no fair comparison.
+pub(super) fn images(section: &Section<'_>, inputs: &Inputs<'_>) -> Result<(), ConfigError> {
+    let reference = inputs
+        .reference()
+        .and_then(|(stage, _)| inputs.of_input(stage).data_set());
+    let Some(reference) = reference else {
+        return Ok(());
+    };
+    for sample in inputs.of_kind(Kind::Sample) {
+        let train = inputs.of_input(sample).data_set_of_samples();
+        let sampled = region_of_samples(sample).or(train.map(PrepareSettings::image_size));
+        if let Some(sampled) = sampled
+            && reference.image_size() != sampled
+        {
+            let problem = format!(
+                "lead to a reference of {} and, through `{}`, to samples of {}",
+                in_words(reference.image_size()),
+                sample.name,
+                in_words(sampled)
+            );
+            return Err(section.invalid("needs", problem));
+        }
+        if let Some(train) = train
+            && reference.channels != train.channels
+        {
+            let problem = format!(
+                "lead to a reference of `channels` = {} and, through `{}`, to samples of `channels` = {}",
+                reference.channels.count(),
+                sample.name,
+                train.channels.count()
+            );
+            return Err(section.invalid("needs", problem));
+        }
+    }
+    Ok(())
+}
+
+/// Width and height of the part of the canvas that a sample stage samples, where it is not the whole.
+fn region_of_samples(sample: &Stage) -> Option<(u32, u32)> {
+    match &sample.settings {
+        StageSettings::Sample(settings) => settings.region.map(|region| (region.side, region.side)),
+        _ => None,
+    }
+}
+
+/// The size of images, width and height.
+fn in_words((width, height): (u32, u32)) -> String {
+    if width == height {
+        format!("side {width}")
+    } else {
+        format!("{width} x {height} pixels")
+    }
+}

@@ -1,0 +1,44 @@
+//! Sampled images against reference statistics.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::EvaluateSettings;
+use crate::environment;
+use crate::job::{Nothing, TypedJob};
+use crate::kinds::Described;
+use crate::outside::Outside;
+use crate::pipeline::Stage;
+
+/// Samples of one network are told apart by their settings.
+const FORMAT_VERSION: u32 = 3;
+
+/// What a worker that evaluates is told.
+pub type EvaluateJob = TypedJob<EvaluateSettings, Nothing, Places>;
+
+/// Where what it reads lies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Places {
+    /// The folder of the extractors' weights.
+    pub weights: PathBuf,
+}
+
+pub(super) fn describe(
+    settings: &EvaluateSettings,
+    stage: &Stage,
+    outside: &Outside<'_>,
+) -> Described {
+    let places = Places {
+        weights: outside.weights_folder(),
+    };
+    let job = EvaluateJob::new(
+        stage,
+        settings.clone(),
+        Nothing {},
+        places,
+        environment::of_device(stage),
+    );
+    Described::new(job.parts(), FORMAT_VERSION)
+}

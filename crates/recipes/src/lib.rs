@@ -1,0 +1,51 @@
+//! What each kind of stage is: what it can be told, what it reads, what must hold, and what its worker is told.
+//!
+//! One folder a kind ([`prepare`], [`reference`], [`train`], [`sample`], [`evaluate`]): `settings` is the table in a
+//! pipeline file, each setting a field with its default, its range and its documentation; `checks` is what must hold
+//! between the stage and those that it reads; `job` is the typed job in its two parts. `kinds` lists them.
+//!
+//! [`load()`] goes from a pipeline's files to a resolved [`Pipeline`], in which every setting that can change a result has
+//! its value. [`specify()`] goes on to the graph that the supervisor runs: it digests the raw data, checks the weights and
+//! resolves what depends on the machine, so that a fingerprint says all that a stage's output depends on. What is missing
+//! goes with the stage: the plan reports it before anything runs, if the stage is to run.
+//!
+//! Must not know: libtorch, how stages compute, the registry, the command line.
+
+pub mod evaluate;
+pub mod prepare;
+pub mod reference;
+pub mod sample;
+pub mod train;
+
+mod environment;
+mod execution;
+mod graph;
+mod job;
+mod kinds;
+mod lists;
+mod load;
+pub mod manual;
+mod outside;
+mod pipeline;
+pub mod precision;
+mod remembered;
+mod settings;
+mod shards;
+mod single;
+mod specify;
+
+pub use evaluate::{EvaluateJob, EvaluateSettings};
+pub use execution::{Execution, ONLY_OF_KIND};
+pub use job::{Covered, Nothing, TypedJob, Uncovered};
+pub use kinds::{StageSettings, shape};
+pub use load::{Common, Place, Title, load};
+pub use pipeline::{Pipeline, Stage, Variant};
+pub use prepare::{EmojiSettings, PrepareJob, PrepareSettings};
+pub use reference::{ExtractorChoice, ReferenceJob, ReferenceSettings, TorchScriptSettings};
+pub use sample::{Grid, Region, SampleJob, SampleSettings, SeedRange};
+pub use settings::changes_results;
+pub use single::{SingleStage, load_stage};
+pub use specify::{SpecifyError, SpecifyOptions, specify, specify_stage};
+pub use train::{
+    NetworkSettings, SnapshotEvaluationSettings, TrainJob, TrainSettings, images_of_kimg,
+};

@@ -1,0 +1,183 @@
+//! What a stage reads from outside of the pipeline: raw data, weights, files that were made elsewhere.
+//!
+//! What is not there is no error yet: a stage whose artifact is there does without, if the digest of what it was made
+//! from is remembered.
+
+use std::path::{Path, PathBuf};
+
+use patchwork_artifacts::spec::Lack;
+use patchwork_core::{Digest, FileError};
+use patchwork_weights::{ExtractorSpec, Network};
+use serde_json::{Value, json};
+
+use crate::pipeline::Stage;
+use crate::prepare::{PrepareSettings, source};
+use crate::reference::ReferenceSettings;
+use crate::reference::extractor::extractors;
+use crate::remembered::{recall, remember};
+use crate::specify::{SpecifyError, SpecifyOptions};
+use crate::train::start::check_format;
+
+const SOURCE: &str = "source";
+const WEIGHTS: &str = "weights";
+const NETWORK: &str = "network";
+const CHECKPOINT: &str = "checkpoint";
+
+/// What one stage reads.
+pub(crate) struct Outside<'a> {
+    stage: &'a Stage,
+    options: &'a SpecifyOptions<'a>,
+    /// What of it is not there.
+    pub(crate) lacks: Vec<Lack>,
+}
+
+impl<'a> Outside<'a> {
+    pub(crate) fn of(stage: &'a Stage, options: &'a SpecifyOptions<'a>) -> Self {
+        Self {
+            stage,
+            options,
+            lacks: Vec::new(),
+        }
+    }
+
+    /// The digest of a source's content.
+    pub(crate) fn source(
+        &mut self,
+        settings: &PrepareSettings,
+    ) -> Result<Option<Digest>, SpecifyError> {
+        let read_as = source::read_as(settings);
+        if let Some(problem) = source::missing(settings) {
+            return Ok(self.recalled(SOURCE, &settings.source, &read_as, problem));
+        }
+        let (cache, rehash) = (self.options.cache, self.options.rehash);
+        let digest = source::source_digest(settings, cache, rehash).map_err(|source| {
+            SpecifyError::Source {
+                stage: self.stage.name.clone(),
+                source: Box::new(source),
+            }
+        })?;
+        // What ships with the program is always there.
+        if settings.emoji.is_none() {
+            remember(cache, &settings.source, &read_as, digest)?;
+        }
+        Ok(Some(digest))
+    }
+
+    /// The folder with the extractors' weights.
+    pub(crate) fn weights_folder(&self) -> PathBuf {
+        self.options.weights.to_owned()
+    }
+
+    /// The digests of the weights of a reference's extractors, in their order.
+    pub(crate) fn weights(
+        &mut self,
+        reference: &ReferenceSettings,
+    ) -> Result<Vec<Option<Digest>>, SpecifyError> {
+        extractors(reference)
+            .iter()
+            .map(|extractor| self.weights_of(extractor))
+            .collect()
+    }
+
+    fn weights_of(&mut self, extractor: &ExtractorSpec) -> Result<Option<Digest>, SpecifyError> {
+        // Published weights are what they are wherever they lie.
+        let path = match &extractor.network {
+            Network::TorchScript(network) => network.file.to_string_lossy().into_owned(),
+            Network::EfficientNetLite0 | Network::InceptionV3 => extractor.name().to_owned(),
+        };
+        let read_as = json!(WEIGHTS);
+        if let Some(error) = extractor.missing_from(self.options.weights) {
+            return Ok(self.recalled(WEIGHTS, &path, &read_as, error.to_string()));
+        }
+        let found =
+            extractor
+                .check(self.options.weights)
+                .map_err(|source| SpecifyError::Weights {
+                    stage: self.stage.name.clone(),
+                    source: Box::new(source),
+                })?;
+        remember(self.options.cache, &path, &read_as, found.digest)?;
+        Ok(Some(found.digest))
+    }
+
+    /// Notes the weights of a reference's extractors that are missing, for a stage whose fingerprint does not depend on
+    /// them.
+    pub(crate) fn note_missing_weights(&mut self, reference: &ReferenceSettings) {
+        let missing = (extractors(reference).into_iter())
+            .filter_map(|extractor| extractor.missing_from(self.options.weights))
+            .map(|error| Lack {
+                what: WEIGHTS,
+                problem: error.to_string(),
+                is_known: true,
+                is_for_beginning: false,
+            });
+        self.lacks.extend(missing);
+    }
+
+    /// The digest of statistics that were made elsewhere.
+    pub(crate) fn statistics(&mut self, path: &Path) -> Result<Option<Digest>, SpecifyError> {
+        self.file("statistics", path, |error| {
+            format!("{error}; mend the path of `statistics`, or put the file there")
+        })
+    }
+
+    /// The digest of the network that a training starts from.
+    pub(crate) fn network(&mut self, path: &Path) -> Result<Option<Digest>, SpecifyError> {
+        check_format(path).map_err(|source| SpecifyError::Network {
+            stage: self.stage.name.clone(),
+            source,
+        })?;
+        self.file(NETWORK, path, |error| format!("`init_from`: {error}"))
+    }
+
+    /// The digest of the checkpoint that a training goes on from.
+    pub(crate) fn checkpoint(&mut self, path: &Path) -> Result<Option<Digest>, SpecifyError> {
+        self.file(CHECKPOINT, path, |error| format!("`resume_from`: {error}"))
+    }
+
+    /// The digest of a file; `tell` says what is wrong with it.
+    fn file(
+        &mut self,
+        what: &'static str,
+        path: &Path,
+        tell: fn(&FileError) -> String,
+    ) -> Result<Option<Digest>, SpecifyError> {
+        let (typed, read_as) = (path.to_string_lossy(), json!(what));
+        match Digest::of_file(path) {
+            Ok(digest) => {
+                remember(self.options.cache, &typed, &read_as, digest)?;
+                Ok(Some(digest))
+            }
+            Err(error) if error.is_not_found() => {
+                Ok(self.recalled(what, &typed, &read_as, tell(&error)))
+            }
+            Err(error) => Err(SpecifyError::File {
+                stage: self.stage.name.clone(),
+                problem: tell(&error),
+                source: Box::new(error),
+            }),
+        }
+    }
+
+    /// Notes that something is not there; gives its digest, if an earlier plan has read it.
+    fn recalled(
+        &mut self,
+        what: &'static str,
+        path: &str,
+        read_as: &Value,
+        problem: String,
+    ) -> Option<Digest> {
+        let digest = match what {
+            // It was to be read again.
+            SOURCE if self.options.rehash => None,
+            _ => recall(self.options.cache, path, read_as),
+        };
+        self.lacks.push(Lack {
+            what,
+            problem,
+            is_known: digest.is_some(),
+            is_for_beginning: [NETWORK, CHECKPOINT].contains(&what),
+        });
+        digest
+    }
+}

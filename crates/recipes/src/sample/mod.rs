@@ -1,0 +1,14 @@
+//! The kind `sample`: a network to images.
+
+mod checks;
+mod grid;
+mod job;
+mod region;
+mod seeds;
+mod settings;
+
+pub use grid::Grid;
+pub use job::SampleJob;
+pub use region::Region;
+pub use seeds::SeedRange;
+pub use settings::{SampleSettings, tells_samples_apart};

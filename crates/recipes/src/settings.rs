@@ -1,0 +1,34 @@
+//! Which of the settings that are recorded with a run can change what comes out of it.
+
+use patchwork_artifacts::Environment;
+use patchwork_config::schema::{fields, shape};
+use patchwork_terms::Kind;
+
+use crate::execution::Execution;
+use crate::{evaluate, prepare, reference, train};
+
+/// Whether what is recorded of a stage under that name can change its output. Names are those of the two parts of a job,
+/// dotted below tables.
+pub fn changes_results(name: &str) -> bool {
+    let first = name.split('.').next().unwrap_or(name);
+    let is_execution = first != "tf32" && shape::<Execution>().keys.contains(&first);
+    !is_execution
+        && !fields::<Environment>().contains(&first)
+        && !places().any(|place| place == first)
+}
+
+/// The names by which jobs say where what their stages read lies, but for those that are settings of some kind.
+fn places() -> impl Iterator<Item = &'static str> {
+    let places = [
+        shape::<prepare::Places>(),
+        shape::<reference::Places>(),
+        shape::<train::Places>(),
+        shape::<evaluate::Places>(),
+    ];
+    let names = places.into_iter().flat_map(|places| places.keys).copied();
+    names.filter(|name| {
+        Kind::ALL
+            .iter()
+            .all(|kind| !crate::shape(*kind).keys.contains(name))
+    })
+}

@@ -1,0 +1,103 @@
+//! A data set to a network.
+
+use std::path::{Path, PathBuf};
+
+use patchwork_artifacts::Environment;
+use patchwork_core::Digest;
+use patchwork_terms::AugmentOperation;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::TrainSettings;
+use crate::environment;
+use crate::job::TypedJob;
+use crate::kinds::Described;
+use crate::outside::Outside;
+use crate::pipeline::Stage;
+use crate::precision::resolved_precision;
+use crate::specify::SpecifyError;
+
+/// What a worker that trains is told. Of the files that training starts from, the settings hold the digests.
+pub type TrainJob = TypedJob<TrainSettings, Resolved, Places>;
+
+/// What is resolved from the settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Resolved {
+    /// The root of all randomness.
+    pub seed: u64,
+    /// The digest of the weights of the extractor that measures snapshots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extractor_weights: Option<Vec<Option<Digest>>>,
+}
+
+/// Where what it reads lies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Places {
+    /// The folder of the extractors' weights.
+    pub weights: PathBuf,
+    /// The file of `init_from`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_file: Option<PathBuf>,
+    /// The file of `resume_from`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume_file: Option<PathBuf>,
+}
+
+pub(super) fn describe(
+    settings: &TrainSettings,
+    stage: &Stage,
+    seed: u64,
+    outside: &mut Outside<'_>,
+) -> Result<Described, SpecifyError> {
+    let precision = resolved_precision(settings.precision, stage)?;
+    let extractor_weights = match &settings.snapshot_evaluation {
+        Some(evaluation) => Some(outside.weights(&evaluation.reference())?),
+        None => None,
+    };
+    let network = match &settings.init_from {
+        Some(path) => outside.network(Path::new(path))?,
+        None => None,
+    };
+    let checkpoint = match &settings.resume_from {
+        Some(path) => outside.checkpoint(Path::new(path))?,
+        None => None,
+    };
+    let covered = TrainSettings {
+        precision,
+        init_from: network.map(|digest| digest.to_string()),
+        resume_from: checkpoint.map(|digest| digest.to_string()),
+        ..settings.clone()
+    };
+    let resolved = Resolved {
+        seed,
+        extractor_weights,
+    };
+    let places = Places {
+        weights: outside.weights_folder(),
+        init_file: settings.init_from.as_ref().map(PathBuf::from),
+        resume_file: settings.resume_from.as_ref().map(PathBuf::from),
+    };
+    let environment = match stage.execution.device.as_str() {
+        "cpu" => Environment::of_training_on_cpu(),
+        _ => environment::of_device(stage),
+    };
+    let job = TrainJob::new(stage, covered, resolved, places, environment);
+    Ok(Described::new(job.parts(), format_version(settings)))
+}
+
+fn format_version(settings: &TrainSettings) -> u32 {
+    // The labels of quarter turns and whole shifts are EDM's, and a whole shift moves rows the other way.
+    let is_turned = |operation: &AugmentOperation| {
+        matches!(
+            operation,
+            AugmentOperation::RotateInt | AugmentOperation::TranslateInt
+        )
+    };
+    if settings.augment_operations.iter().any(is_turned) {
+        return 7;
+    }
+    // A micro-batch's images are shared out among threads, and dropout has draws of its own. A patch's corner is sampled by
+    // its own position. The networks' sums are made in another order, twice so far; below float32, normalisation and the first
+    // convolution keep their weights.
+    6
+}
