@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use patchwork_artifacts::protocol::Job;
 use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_core::Digest;
 use patchwork_diffusion::learning_rate::Decay;

@@ -7,7 +7,6 @@
 use std::ops::Range;
 use std::path::Path;
 
-use patchwork_artifacts::protocol::Job;
 use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_core::{Digest, durable, file_error};
 use patchwork_dataset::ShardSet;
