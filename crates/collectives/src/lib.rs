@@ -4,7 +4,7 @@
 //! - [`Rendezvous`]: how the ranks find each other: a file, or the address that `torchrun` gives.
 //! - [`Identity`]: what has to be equal on all ranks; those that differ refuse each other.
 //! - [`Group`]: the collective operations, and errors that say which rank is missing.
-//! - [`probe`]: how fast they are.
+//! - [`probe()`]: how fast they are.
 //!
 //! The operations are those of libtorch's c10d ([`patchwork_libtorch::distributed`]): Gloo between processors, NCCL
 //! between GPUs. This crate must not know networks, data sets, stages or how processes are started.
