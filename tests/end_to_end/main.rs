@@ -10,6 +10,7 @@ mod commands;
 mod continued;
 mod crash;
 mod dataset;
+mod dirty_home;
 mod distances;
 mod documented;
 mod earlier;

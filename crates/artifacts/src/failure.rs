@@ -5,12 +5,19 @@ use std::io;
 
 use rustix::io::Errno;
 
-/// The error and its causes, outermost first.
+/// So many causes of an error are told, and so many characters of each.
+const MOST_CAUSES: usize = 32;
+const MOST_CHARACTERS: usize = 4000;
+
+/// What libtorch adds to an error: the addresses of its own functions.
+const BACKTRACE: &str = "\nException raised from ";
+
+/// The error and its causes, outermost first, as far as a person reads them.
 pub fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
     let mut chain: Vec<String> = Vec::new();
     let mut next = Some(error);
-    while let Some(error) = next {
-        let text = error.to_string();
+    while let Some(error) = next.filter(|_| chain.len() < MOST_CAUSES) {
+        let text = readable(&error.to_string());
         // An error that shows its cause's text within its own needs no second line for it.
         if chain.last().is_none_or(|outer| !outer.contains(&text)) {
             chain.push(text);
@@ -24,6 +31,19 @@ pub fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct Passing(pub Box<dyn Error + Send + Sync>);
+
+/// A message without what only a debugger reads, and without an end where it has none: it may quote a file's content.
+fn readable(text: &str) -> String {
+    let text = text.split(BACKTRACE).next().unwrap_or_default();
+    match text.char_indices().nth(MOST_CHARACTERS) {
+        Some((end, _)) => format!(
+            "{} … ({} characters in all)",
+            &text[..end],
+            text.chars().count()
+        ),
+        None => text.to_owned(),
+    }
+}
 
 /// Whether the cause is a full disk or quota, where there may be room later, or a disk or file server that does not answer
 /// now; or whoever met it says so ([`Passing`]).
@@ -208,6 +228,17 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn a_message_has_an_end_and_no_backtrace() {
+        let long = readable(&"x".repeat(1 << 20));
+        assert!(
+            long.len() < 5000 && long.ends_with("(1048576 characters in all)"),
+            "{long}"
+        );
+        let torch = "size mismatch\nException raised from f at /a.cpp:1 (most recent call first):\nframe #0: 0x1";
+        assert_eq!(readable(torch), "size mismatch");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Where everything lies below the home folder (`runs/` unless told otherwise).
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use patchwork_core::lock::FileLock;
@@ -9,6 +10,20 @@ use crate::manifest::{MANIFEST_FILE, Manifest};
 
 /// What the name of a folder in `work/` begins with that is about to be removed.
 pub const DISCARDED: &str = "discarded-";
+
+/// What lies in the place of an artifact.
+#[derive(Debug)]
+pub enum Found {
+    /// Nothing.
+    Nothing,
+    /// An artifact.
+    Artifact(Box<Manifest>),
+    /// Something that is none, so that it has to be made and cannot be published there.
+    Unusable {
+        /// What is wrong with it.
+        problem: String,
+    },
+}
 
 /// The layout of the home folder.
 #[derive(Clone, Debug)]
@@ -55,17 +70,76 @@ impl Store {
         self.artifacts(kind).join(fingerprint.to_string())
     }
 
-    /// The manifest of an artifact, if the artifact is there.
+    /// What lies in the place of an artifact.
+    ///
+    /// # Errors
+    /// A manifest that the system does not let this process read; one that is damaged is [`Found::Unusable`].
+    pub fn look_up(&self, kind: &str, fingerprint: Fingerprint) -> Result<Found, FileError> {
+        let folder = self.artifact(kind, fingerprint);
+        if folder.symlink_metadata().is_err() {
+            return Ok(Found::Nothing);
+        }
+        let problem = match Manifest::read(&folder) {
+            Ok(manifest) if manifest.kind != kind || manifest.fingerprint != fingerprint => {
+                "its `manifest.json` is of another artifact".to_owned()
+            }
+            Ok(manifest) => return Ok(Found::Artifact(Box::new(manifest))),
+            Err(error) if error.is_not_found() => format!("it has no `{MANIFEST_FILE}`"),
+            Err(error) if error.is_damage() => error.to_string(),
+            Err(error) => return Err(error),
+        };
+        Ok(Found::Unusable { problem })
+    }
+
+    /// The manifest of an artifact, if the artifact is there and whole.
     pub fn find(
         &self,
         kind: &str,
         fingerprint: Fingerprint,
     ) -> Result<Option<Manifest>, FileError> {
-        let folder = self.artifact(kind, fingerprint);
-        if !folder.join(MANIFEST_FILE).is_file() {
+        Ok(match self.look_up(kind, fingerprint)? {
+            Found::Artifact(manifest) => Some(*manifest),
+            Found::Nothing | Found::Unusable { .. } => None,
+        })
+    }
+
+    /// Renames what is in the place of an artifact and is none to `FINGERPRINT.unusable`, beside it, so that the stage can
+    /// publish; says what it was and where it is. Call it under the fingerprint's lock.
+    pub fn set_aside_unusable(
+        &self,
+        kind: &str,
+        fingerprint: Fingerprint,
+    ) -> Result<Option<String>, FileError> {
+        let Found::Unusable { problem } = self.look_up(kind, fingerprint)? else {
             return Ok(None);
+        };
+        let folder = self.artifact(kind, fingerprint);
+        let names = (1_u32..).map(|number| match number {
+            1 => format!("{fingerprint}.unusable"),
+            _ => format!("{fingerprint}.unusable-{number}"),
+        });
+        let mut places = names.map(|name| self.artifacts(kind).join(name));
+        let aside = places
+            .find(|place| place.symlink_metadata().is_err())
+            .expect("a folder has fewer entries than there are numbers");
+        durable::move_aside(&folder, &aside)?;
+        Ok(Some(format!(
+            "`{}` was no whole artifact ({problem}); it is set aside as `{}`",
+            folder.display(),
+            aside.display()
+        )))
+    }
+
+    /// The folder below which finished artifacts of a kind are to lie, where that is another disk than that of unfinished
+    /// work: what is finished could not be renamed to its place.
+    pub fn other_disk(&self, kind: &str) -> Option<PathBuf> {
+        let device = |path: &Path| path.metadata().map(|metadata| metadata.dev());
+        let folder = Some(self.artifacts(kind)).filter(|folder| folder.is_dir());
+        let folder = folder.unwrap_or_else(|| self.home.join("artifacts"));
+        match (device(&folder), device(&self.home.join("work"))) {
+            (Ok(there), Ok(here)) if there != here => Some(folder),
+            _ => None,
         }
-        Manifest::read(&folder).map(Some)
     }
 
     /// Puts a finished artifact from elsewhere in place, by a link to its folder: nothing is copied.

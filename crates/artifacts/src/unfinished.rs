@@ -13,7 +13,7 @@ use crate::protocol::Job;
 use crate::store::Store;
 
 /// The note's file in a work folder.
-const FILE: &str = "job.json";
+pub const FILE: &str = "job.json";
 
 /// What goes into the fingerprint of an unfinished stage.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -207,6 +207,7 @@ fn attempt(
         last_progress: Mutex::new(None),
         last_resources: Mutex::new(Instant::now()),
     };
+    make_room(&store, &job, &context)?;
     for folder in [&context.artifact, &context.state] {
         durable::create_dir_all(folder)?;
         durable::remove_partials(folder)?;
@@ -214,6 +215,7 @@ fn attempt(
     unfinished::note(&job, &work)?;
     let outcome = stage(&job, &context)?;
     check_scores(&outcome)?;
+    make_room(&store, &job, &context)?;
     publish(&store, &job, &context.artifact, outcome.clone())?;
     if let Err(error) = durable::remove_dir_all(&work) {
         // The artifact is in place; `gc` finds what is left.
@@ -223,6 +225,14 @@ fn attempt(
         cached: false,
         outcome,
     })
+}
+
+/// Sets aside what is in the place of the artifact and is none: the rename that publishes would fail.
+fn make_room(store: &Store, job: &Job, context: &Context) -> Result<(), FileError> {
+    if let Some(told) = store.set_aside_unusable(&job.kind, job.fingerprint)? {
+        context.warn(told);
+    }
+    Ok(())
 }
 
 /// A score that JSON has no word for, so that a manifest with it could not be read again.

@@ -1,13 +1,14 @@
 //! The side of a command that faces its user, through all the runs that it carries out: what it prints, and the signals
 //! that ask it to stop.
 
+use std::borrow::Cow;
 use std::process::ExitCode;
 
 use patchwork_supervisor::Signals;
 use patchwork_supervisor::observer::Caller;
 
 use crate::error::CliError;
-use crate::output;
+use crate::output::{self, printable};
 use crate::printer::Printer;
 
 pub(crate) struct Console {
@@ -26,6 +27,14 @@ impl Console {
 
     /// Prints a part of the result, one line or several.
     pub(crate) fn result(&self, text: String) {
+        self.printer.result(match printable(&text) {
+            Cow::Borrowed(_) => text,
+            Cow::Owned(shown) => shown,
+        });
+    }
+
+    /// Prints a result for programs: to the byte.
+    pub(crate) fn exact_result(&self, text: String) {
         self.printer.result(text);
     }
 

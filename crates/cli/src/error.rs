@@ -140,6 +140,8 @@ pub(crate) enum CliError {
     Runtime(#[source] io::Error),
     #[error("cannot print: {0}")]
     Print(#[source] io::Error),
+    #[error("`{text}` is not valid UTF-8, and what is run is recorded as text")]
+    NotText { text: String },
     #[error("cannot find this program's own file: {0}")]
     Program(#[source] io::Error),
     #[error("there is no `{}`, which does the stages' work", path.display())]
@@ -161,6 +163,9 @@ impl CliError {
                  or rank them anyway with `--incomparable`"
                     .to_owned(),
             ),
+            Self::Registry(RegistryError::QueryTime(_)) => {
+                Some("`--timeout SECONDS` allows more".to_owned())
+            }
             Self::Registry(RegistryError::Open { .. } | RegistryError::Migrate { .. }) => Some(
                 "if the file is damaged, `patchwork registry rebuild` makes it again from the runs' folders"
                     .to_owned(),
@@ -173,6 +178,13 @@ impl CliError {
                         .to_owned()
                 })
             }
+            Self::Pipeline(PipelineError::OtherDisk { .. }) => Some(
+                "put the whole home folder on the larger disk, by `--home` or PATCHWORK_HOME, or link both to one disk"
+                    .to_owned(),
+            ),
+            Self::NotText { .. } => Some(
+                "rename it, or make a link to it whose name is UTF-8 and give that".to_owned(),
+            ),
             Self::UnknownRuns { .. } => Some(
                 "run `patchwork registry rebuild` first: it enters them from their folders".to_owned(),
             ),
@@ -230,6 +242,7 @@ impl CliError {
             | Self::WouldOverwrite { .. }
             | Self::OutputThere { .. }
             | Self::LogsThere { .. }
+            | Self::NotText { .. }
             | Self::Claim(ClaimError::NotOurs { .. })
             | Self::Dataset(DatasetError::Claim(ClaimError::NotOurs { .. }))
             | Self::NoArtifact { .. }
@@ -246,6 +259,7 @@ impl CliError {
                 | PipelineError::Cycle { .. }
                 | PipelineError::InputMissing { .. }
                 | PipelineError::Lacking { .. }
+                | PipelineError::OtherDisk { .. }
                 | PipelineError::TooLittleMemory { .. },
             ) => EXIT_USAGE,
             _ => EXIT_FAILED,

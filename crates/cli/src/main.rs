@@ -15,6 +15,7 @@ mod gpu;
 mod output;
 mod printer;
 mod progress;
+mod streamed;
 mod worker_program;
 
 use std::process::ExitCode;
@@ -25,6 +26,9 @@ use arguments::Arguments;
 use error::CliError;
 
 fn main() -> ExitCode {
+    if let Err(error) = check_text() {
+        return report(&error);
+    }
     let arguments = Arguments::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -37,6 +41,21 @@ fn main() -> ExitCode {
     match runtime.block_on(commands::dispatch(&arguments)) {
         Ok(code) => code,
         Err(error) => report(&error),
+    }
+}
+
+/// Whether every argument, and what stands for one, is UTF-8: command lines and paths are recorded as text.
+fn check_text() -> Result<(), CliError> {
+    let variables = ["PATCHWORK_HOME", patchwork_weights::WEIGHTS_VARIABLE];
+    let variables = variables.into_iter().filter_map(std::env::var_os);
+    match std::env::args_os()
+        .chain(variables)
+        .find(|text| text.to_str().is_none())
+    {
+        Some(text) => Err(CliError::NotText {
+            text: text.to_string_lossy().into_owned(),
+        }),
+        None => Ok(()),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The one place that prints results and errors.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -51,11 +53,11 @@ impl Rows {
 
     /// Prints the rows.
     pub(crate) fn print(&self, format: Format) -> Result<(), CliError> {
-        line(&self.text(format))
+        exact_line(&self.text(format))
     }
 
     /// The rows as they are printed, without the last line's end.
-    fn text(&self, format: Format) -> String {
+    pub(crate) fn text(&self, format: Format) -> String {
         match format {
             Format::Table => self.table(),
             Format::Json => self.json(),
@@ -68,9 +70,9 @@ impl Rows {
         table
             .load_style(presets::UTF8_HORIZONTAL_ONLY)
             .set_content_arrangement(ContentArrangement::Dynamic);
-        table.set_header(&self.columns);
+        table.set_header(self.columns.iter().map(|column| cut(&printable(column))));
         for row in &self.rows {
-            table.add_row(row.iter().map(cell));
+            table.add_row(row.iter().map(|value| cut(&printable(&cell(value)))));
         }
         table.to_string()
     }
@@ -79,24 +81,21 @@ impl Rows {
         serde_json::to_string_pretty(&self.objects()).expect("rows are plain data")
     }
 
-    /// The columns as programs read them: `images seen` is `images_seen`.
-    fn fields(&self) -> impl Iterator<Item = String> {
-        self.columns.iter().map(|column| column.replace(' ', "_"))
-    }
-
     /// One JSON object a row.
     pub(crate) fn objects(&self) -> Vec<Value> {
+        let names = field_names(&self.columns);
         self.rows
             .iter()
             .map(|row| {
-                let fields: Map<String, Value> = self.fields().zip(row.iter().cloned()).collect();
-                Value::Object(fields)
+                let fields = names.iter().cloned().zip(row.iter().cloned());
+                Value::Object(fields.collect::<Map<String, Value>>())
             })
             .collect()
     }
 
     fn csv(&self) -> String {
-        let fields: Vec<String> = self.fields().map(|field| quoted(&field)).collect();
+        let names = field_names(&self.columns);
+        let fields: Vec<String> = names.iter().map(|field| quoted(field)).collect();
         let mut lines = vec![fields.join(",")];
         for row in &self.rows {
             let cells: Vec<String> = row.iter().map(|value| quoted(&cell(value))).collect();
@@ -146,14 +145,42 @@ impl Report {
     /// Prints what was gathered, and waits until everything is printed; `end` is what came of the command.
     pub(crate) fn conclude(self, end: Result<ExitCode, CliError>) -> Result<ExitCode, CliError> {
         if let Some(gathered) = self.gathered {
-            self.console.result(gathered.text(self.format));
+            self.console.exact_result(gathered.text(self.format));
         }
         self.console.conclude(end)
     }
 }
 
+/// Columns as programs read them: `images seen` is `images_seen`, and the second of a name is `NAME_2`.
+pub(crate) fn field_names(columns: &[String]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::with_capacity(columns.len());
+    let mut taken = HashSet::with_capacity(columns.len());
+    for column in columns {
+        let name = column.replace(' ', "_");
+        let mut free = name.clone();
+        let mut number = 2_u32;
+        while !taken.insert(free.clone()) {
+            free = format!("{name}_{number}");
+            number += 1;
+        }
+        names.push(free);
+    }
+    names
+}
+
+/// The longest text of a cell of a table, in characters; programs get all of it.
+const MOST_CELL_CHARACTERS: usize = 4000;
+
+/// A text for people of which the end may be missing.
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(MOST_CELL_CHARACTERS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 /// A value as it stands in a table.
-fn cell(value: &Value) -> String {
+pub(crate) fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
@@ -165,8 +192,11 @@ fn cell(value: &Value) -> String {
 pub(crate) fn duration(seconds: Option<f64>, format: Format) -> Value {
     match seconds {
         Some(seconds) if format == Format::Table => {
-            let length = Duration::from_secs_f64(seconds.max(0.0));
-            Value::from(progress::duration(length))
+            // What is no length of time, in a record that somebody has changed, is shown as it is.
+            match Duration::try_from_secs_f64(seconds.max(0.0)) {
+                Ok(length) => Value::from(progress::duration(length)),
+                Err(_) => Value::from(format!("{seconds} s")),
+            }
         }
         seconds => Value::from(seconds),
     }
@@ -190,7 +220,7 @@ pub(crate) fn score_text(metric: &str, value: f64, decimals: u8) -> String {
 }
 
 /// A field of a CSV line (RFC 4180).
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     if text.contains(['"', ',', '\n', '\r']) {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {
@@ -198,8 +228,36 @@ fn quoted(text: &str) -> String {
     }
 }
 
-/// Prints a line of a result. A reader that has read enough, such as `head`, ends the program quietly.
+/// A text for a terminal: what would control it, or change the order of what is read, is shown and does nothing.
+///
+/// Names of files, tensors and classes, and what a worker says, may hold anything.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    let acts = |character: char| match character {
+        '\n' | '\t' => false,
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
+        _ => character.is_control(),
+    };
+    if !text.contains(acts) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if acts(character) {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// Prints a line of a result for people. A reader that has read enough, such as `head`, ends the program quietly.
 pub(crate) fn line(text: &str) -> Result<(), CliError> {
+    exact_line(&printable(text))
+}
+
+/// Prints a line, or several, of a result for programs: to the byte.
+pub(crate) fn exact_line(text: &str) -> Result<(), CliError> {
     writeln!(io::stdout().lock(), "{text}").map_err(CliError::Print)
 }
 
@@ -214,7 +272,7 @@ pub(crate) fn text(bytes: &[u8]) -> Result<(), CliError> {
 /// Prints a remark that is no result.
 pub(crate) fn remark(text: &str) {
     // Nothing is to be done for somebody who closed standard error.
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = writeln!(io::stderr().lock(), "{}", printable(text));
 }
 
 /// Prints an error and its causes.
@@ -246,6 +304,26 @@ pub(crate) fn error(error: &CliError) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_would_control_a_terminal_is_shown() {
+        for (text, shown) in [
+            (
+                "plain\ttext\nof two lines, ü, 図",
+                "plain\ttext\nof two lines, ü, 図",
+            ),
+            ("\u{1b}[2Jgone\u{7}", "\\u{1b}[2Jgone\\u{7}"),
+            ("a\rb\u{9b}31m", "a\\rb\\u{9b}31m"),
+            ("gnp.\u{202e}exe", "gnp.\\u{202e}exe"),
+        ] {
+            assert_eq!(printable(text), shown);
+        }
+        let rows = Rows::from_parts(vec!["\u{1b}]0;x".to_owned()], vec![vec!["\u{1b}c".into()]]);
+        assert!(!rows.text(Format::Table).contains('\u{1b}'));
+        // Programs get what is there.
+        assert!(rows.text(Format::Csv).contains("\u{1b}c"));
+        assert!(rows.text(Format::Json).contains("\\u001bc"));
+    }
 
     #[test]
     fn small_scores_show_four_digits_and_distances_their_usual_decimals() {

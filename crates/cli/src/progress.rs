@@ -11,7 +11,7 @@ use patchwork_artifacts::status::StageStatus;
 use patchwork_supervisor::StageResult;
 use patchwork_supervisor::observer::{Observer, Recording, Update};
 
-use crate::output::remark;
+use crate::output::{printable, remark};
 
 /// Shows a run to a person, on the thread that calls it.
 pub(crate) fn view() -> Box<dyn Observer> {
@@ -75,9 +75,10 @@ impl Pace {
             return String::new();
         }
         let rate = done / seconds;
-        let left = Duration::from_secs_f64(
+        let left = Duration::try_from_secs_f64(
             (progress.total - progress.done.min(progress.total)) as f64 / rate,
-        );
+        )
+        .unwrap_or(Duration::MAX);
         let digits = usize::from(rate < 10.0);
         format!(
             "{rate:.digits$} {}/s, {} left",
@@ -183,7 +184,8 @@ impl Observer for Bars {
                 if let Some((bar, pace)) = self.stages.get(stage) {
                     bar.set_length(progress.total);
                     bar.set_position(progress.done);
-                    bar.set_message(format!("{}  {}", pace.text(progress), progress.note));
+                    let message = format!("{}  {}", pace.text(progress), progress.note);
+                    bar.set_message(printable(&message).into_owned());
                 }
             }
             Update::StageEnded { result } => {
@@ -195,7 +197,7 @@ impl Observer for Bars {
         }
         if let Some(text) = remark_of(&update) {
             // Printed above the bars.
-            let _ = self.all.println(text);
+            let _ = self.all.println(printable(&text));
         }
     }
 }

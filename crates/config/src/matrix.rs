@@ -6,6 +6,9 @@ use crate::tree::{Data, Entry, Table};
 
 const SECTION: &str = "matrix";
 
+/// So many combinations at most.
+const MOST_COMBINATIONS: usize = 10_000;
+
 /// A combination: each dotted key with its value as text, and the pipeline's table with these values.
 pub(crate) type Combination = (Vec<(String, String)>, Table);
 
@@ -22,6 +25,17 @@ pub(crate) fn combinations(
         let problem = format!("must be a table, not {}", matrix.value.data);
         return Err(refused(&matrix, problem));
     };
+    // Each combination is a copy of the whole pipeline: they are counted before the first is made.
+    let mut count = 1_usize;
+    for entry in &matrix.entries {
+        count = count.saturating_mul(values(entry)?.len());
+        if count > MOST_COMBINATIONS {
+            let problem = format!(
+                "makes it more than {MOST_COMBINATIONS} combinations, each of which is a run"
+            );
+            return Err(refused(entry, problem));
+        }
+    }
     let mut combinations: Vec<Combination> = vec![(Vec::new(), table)];
     for entry in &matrix.entries {
         let values = values(entry)?;

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use crate::file_error::FileError;
+use crate::file_error::{self, FileError};
 use crate::hex::hex_text;
 
 /// A BLAKE3 digest: 32 bytes, written as 64 hexadecimal digits.
@@ -20,6 +20,8 @@ impl Digest {
 
     /// Digests a file's content, mapped where the system allows it.
     pub fn of_file(path: &Path) -> Result<Self, FileError> {
+        // Before the hasher opens it, which waits at a pipe.
+        file_error::open(path)?;
         let mut hasher = blake3::Hasher::new();
         hasher
             .update_mmap(path)

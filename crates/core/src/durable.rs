@@ -7,12 +7,14 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use serde::Serialize;
 
 use crate::fault;
-use crate::file_error::FileError;
+use crate::file_error::{FileError, check_regular, flags};
 
 const PARTIAL_SUFFIX: &str = ".partial";
 
@@ -31,9 +33,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 pub fn append_lines(path: &Path, lines: &[u8]) -> Result<(), FileError> {
     let failed = |source| FileError::new("append to", path, source);
     fault::point("append to", path)?;
-    let mut file = (File::options().read(true).append(true).create(true))
-        .open(path)
-        .map_err(failed)?;
+    let mut file = open_to_append(path)?;
     let before = file.metadata().map_err(failed)?.len();
     let mut append = || {
         if before > 0 {
@@ -60,6 +60,18 @@ pub fn append_lines(path: &Path, lines: &[u8]) -> Result<(), FileError> {
         sync_directory(parent(path))?;
     }
     Ok(())
+}
+
+/// Opens a regular file to append to, which is made where there is none; a link is not followed.
+pub fn open_to_append(path: &Path) -> Result<File, FileError> {
+    let open = || {
+        let file = (File::options().read(true).append(true).create(true))
+            .custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK))
+            .open(path)?;
+        check_regular(&file.metadata()?)?;
+        Ok(file)
+    };
+    open().map_err(|source| FileError::new("append to", path, source))
 }
 
 /// Writes a value as indented JSON with a final newline, durably.
@@ -92,8 +104,15 @@ impl DurableFile {
     pub fn create(path: &Path) -> Result<Self, FileError> {
         let partial = partial_path(path);
         fault::point("create", &partial)?;
-        let file =
-            File::create(&partial).map_err(|source| FileError::new("create", &partial, source))?;
+        // Whatever lies there goes, and nothing is written through it: it may be a link to somebody's file.
+        match fs::remove_file(&partial) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(FileError::new("remove", &partial, error));
+            }
+            _ => {}
+        }
+        let file = File::create_new(&partial)
+            .map_err(|source| FileError::new("create", &partial, source))?;
         Ok(Self {
             writer: Some(BufWriter::with_capacity(1 << 18, file)),
             partial,
@@ -110,7 +129,11 @@ impl DurableFile {
         let partial = partial_path(path);
         fault::point("create", &partial)?;
         let error = |source| FileError::new("create", &partial, source);
+        if fs::symlink_metadata(&partial).is_ok_and(|entry| !entry.is_file()) {
+            fs::remove_file(&partial).map_err(error)?;
+        }
         let file = (File::options().create(true).append(true))
+            .custom_flags(flags(OFlags::NOFOLLOW))
             .open(&partial)
             .map_err(error)?;
         let bytes = file.metadata().map_err(error)?.len();
@@ -288,6 +311,22 @@ pub fn remove_empty_dir(path: &Path) -> Result<(), FileError> {
     fs::remove_dir(path).map_err(|source| FileError::new("remove the folder", path, source))
 }
 
+/// Gives a file another name beside its own, as a copy where the disk knows no second names.
+pub fn keep_as(path: &Path, other: &Path) -> Result<(), FileError> {
+    fault::point("keep a copy of", path)?;
+    fs::hard_link(path, other)
+        .or_else(|_| fs::copy(path, other).map(|_| ()))
+        .map_err(|source| FileError::new("keep a copy of", path, source))?;
+    sync_directory(parent(other))
+}
+
+/// Renames what lies at `path`, a link itself and not where it leads, to `aside` on the same disk.
+pub fn move_aside(path: &Path, aside: &Path) -> Result<(), FileError> {
+    fault::point("move aside", path)?;
+    fs::rename(path, aside).map_err(|source| FileError::new("move aside", path, source))?;
+    sync_directory(parent(path))
+}
+
 /// Removes a folder so that its readers find it whole or not at all: it is renamed to `aside`, on the same disk,
 /// before anything in it goes. What a killed process left at `aside` is removed first.
 pub fn discard_directory(path: &Path, aside: &Path) -> Result<(), FileError> {
@@ -403,6 +442,32 @@ mod tests {
         append_lines(&path, b"4\n").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"1\n2\n3 is cut\n4\n");
         assert!(append_lines(folder.path(), b"1\n").is_err());
+    }
+
+    #[test]
+    fn nothing_is_written_through_a_link_at_the_place_of_unfinished_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str| folder.path().join(name);
+        fs::write(place("precious"), b"precious").unwrap();
+        for target in ["precious", "not-there"] {
+            let plant = || std::os::unix::fs::symlink(place(target), place(".x.partial")).unwrap();
+            plant();
+            write(&place("x"), b"ours").unwrap();
+            assert_eq!(fs::read(place("x")).unwrap(), b"ours");
+            plant();
+            let (mut file, bytes) = DurableFile::resume(&place("x")).unwrap();
+            assert_eq!(bytes, 0);
+            file.write_all(b"more").unwrap();
+            file.commit().unwrap();
+            assert_eq!(fs::read(place("x")).unwrap(), b"more");
+        }
+        for target in ["precious", "not-there"] {
+            let lines = place(&format!("lines-to-{target}"));
+            std::os::unix::fs::symlink(place(target), &lines).unwrap();
+            assert!(append_lines(&lines, b"more\n").is_err());
+        }
+        assert_eq!(fs::read(place("precious")).unwrap(), b"precious");
+        assert!(!place("not-there").exists());
     }
 
     #[test]

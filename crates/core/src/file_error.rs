@@ -1,10 +1,12 @@
 //! An input/output error that says which file, and reading files with such errors.
 
-use std::fs::File;
-use std::io;
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
+use rustix::fs::OFlags;
 use serde::de::DeserializeOwned;
 
 /// What was attempted on which path, and why it failed.
@@ -30,25 +32,84 @@ impl FileError {
         }
     }
 
+    /// Whether the file could be read and its content is wrong, or it is no regular file.
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self.source.kind(),
+            io::ErrorKind::InvalidData
+                | io::ErrorKind::InvalidInput
+                | io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::NotADirectory
+        )
+    }
+
     /// Whether the file does not exist.
     pub fn is_not_found(&self) -> bool {
         self.source.kind() == io::ErrorKind::NotFound
     }
 }
 
-/// Reads a whole file.
+/// Reads a whole regular file.
 pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
-    std::fs::read(path).map_err(|source| FileError::new("read", path, source))
+    read_all(path, "read", Read::read_to_end)
 }
 
-/// Reads a whole UTF-8 file.
+/// Reads a whole regular file of UTF-8.
 pub fn read_to_string(path: &Path) -> Result<String, FileError> {
-    std::fs::read_to_string(path).map_err(|source| FileError::new("read", path, source))
+    read_all(path, "read", Read::read_to_string)
 }
 
-/// Opens a file for reading.
+fn read_all<T: Default>(
+    path: &Path,
+    action: &'static str,
+    read: impl FnOnce(&mut File, &mut T) -> io::Result<usize>,
+) -> Result<T, FileError> {
+    let failed = |source| FileError::new(action, path, source);
+    let mut content = T::default();
+    let mut file = open_regular(path).map_err(failed)?;
+    read(&mut file, &mut content).map_err(failed)?;
+    Ok(content)
+}
+
+/// Opens a regular file for reading.
+///
+/// # Errors
+/// Anything else at `path`, too: a folder; a pipe, which would keep the reader waiting; a device, which may have no end.
 pub fn open(path: &Path) -> Result<File, FileError> {
-    File::open(path).map_err(|source| FileError::new("open", path, source))
+    open_regular(path).map_err(|source| FileError::new("open", path, source))
+}
+
+fn open_regular(path: &Path) -> io::Result<File> {
+    // With this flag the opening of a pipe does not wait for a writer; a regular file is read as without it.
+    let file = File::options()
+        .read(true)
+        .custom_flags(flags(OFlags::NONBLOCK))
+        .open(path)?;
+    check_regular(&file.metadata()?)?;
+    Ok(file)
+}
+
+/// Whether it is a regular file; else what it is.
+pub(crate) fn check_regular(metadata: &Metadata) -> io::Result<()> {
+    let kind = metadata.file_type();
+    let what = if kind.is_file() {
+        return Ok(());
+    } else if kind.is_dir() {
+        "a folder"
+    } else if kind.is_fifo() {
+        "a pipe"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    };
+    let problem = format!("it is {what}, not a regular file");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, problem))
+}
+
+/// Flags of the system's `open` for `custom_flags`.
+pub(crate) fn flags(flags: OFlags) -> i32 {
+    i32::try_from(flags.bits()).expect("the flags of `open` fit its argument")
 }
 
 /// Maps a file for reading, without a copy.

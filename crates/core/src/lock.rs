@@ -1,9 +1,12 @@
 //! Locks between processes, released by the kernel when their holder ends, however it ends.
 
 use std::fs::{File, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use crate::file_error::FileError;
+use rustix::fs::OFlags;
+
+use crate::file_error::{FileError, check_regular, flags};
 
 /// An exclusive lock on a file, held until it is dropped or its process ends.
 ///
@@ -34,10 +37,17 @@ impl FileLock {
 }
 
 fn open(path: &Path) -> Result<File, FileError> {
-    File::options()
+    // A link could lead anywhere, and a pipe would keep us waiting.
+    let file = File::options()
         .create(true)
         .truncate(false)
         .write(true)
+        .custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK))
         .open(path)
-        .map_err(|source| FileError::new("open", path, source))
+        .map_err(|source| FileError::new("open", path, source))?;
+    let regular = file
+        .metadata()
+        .and_then(|metadata| check_regular(&metadata));
+    regular.map_err(|source| FileError::new("lock", path, source))?;
+    Ok(file)
 }

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{BufReader, Cursor, Read, Seek, Write};
 use std::path::Path;
 
-use patchwork_core::FileError;
+use patchwork_core::{FileError, file_error};
 use tch::{Kind, Tensor};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
@@ -34,19 +34,11 @@ pub fn read(path: &Path, count: Option<i64>) -> Result<Gaussian, MetricsError> {
         path: path.to_owned(),
         reason,
     };
-    let mut file = File::open(path).map_err(|source| FileError::new("read", path, source))?;
-    if let Some(kind) =
-        other_kind(&mut file).map_err(|error| FileError::new("read", path, error))?
-    {
-        return Err(refused(format!(
-            "it is no `.npz` file but {kind}\n\
-             hint: write its mean and covariance with `numpy.savez(\"statistics.npz\", mu=mu, sigma=sigma)`"
-        )));
-    }
-    let mut archive = ZipArchive::new(BufReader::new(file))
-        .map_err(|error| refused(format!("it is no `.npz` file: {error}")))?;
-    let mean = array(&mut archive, "mu").map_err(refused)?;
-    let covariance = array(&mut archive, "sigma").map_err(refused)?;
+    let mut archive = open(path)?;
+    let mean = array(&mut archive, "mu", None).map_err(refused)?;
+    // A few bytes of an archive may unpack to gigabytes: what does not fit is not read.
+    let widest = mean.shape.iter().copied().max();
+    let covariance = array(&mut archive, "sigma", widest).map_err(refused)?;
     let dimension = match mean.shape[..] {
         [dimension] => dimension as i64,
         _ => {
@@ -94,6 +86,36 @@ fn is_positive(covariance: &Tensor) -> bool {
     let raised = covariance + identity * (1e-4 * largest + f64::MIN_POSITIVE);
     let (_, problem) = raised.linalg_cholesky_ex(false, false);
     problem.int64_value(&[]) == 0
+}
+
+/// How wide the features are that the statistics are of, by the mean's shape alone.
+///
+/// # Errors
+/// As [`read`].
+pub fn width(path: &Path) -> Result<i64, MetricsError> {
+    let mean = array(&mut open(path)?, "mu", None).map_err(|reason| MetricsError::Statistics {
+        path: path.to_owned(),
+        reason,
+    })?;
+    Ok(mean.values.len() as i64)
+}
+
+fn open(path: &Path) -> Result<ZipArchive<BufReader<File>>, MetricsError> {
+    let refused = |reason: String| MetricsError::Statistics {
+        path: path.to_owned(),
+        reason,
+    };
+    let mut file = file_error::open(path)?;
+    if let Some(kind) =
+        other_kind(&mut file).map_err(|error| FileError::new("read", path, error))?
+    {
+        return Err(refused(format!(
+            "it is no `.npz` file but {kind}\n\
+             hint: write its mean and covariance with `numpy.savez(\"statistics.npz\", mu=mu, sigma=sigma)`"
+        )));
+    }
+    ZipArchive::new(BufReader::new(file))
+        .map_err(|error| refused(format!("it is no `.npz` file: {error}")))
 }
 
 /// The bytes of a file that NumPy, EDM's `fid.py` and pytorch-fid read.
@@ -151,18 +173,25 @@ struct Array {
 fn array<R: Read + std::io::Seek>(
     archive: &mut ZipArchive<R>,
     name: &str,
+    widest: Option<usize>,
 ) -> Result<Array, String> {
-    let known: Vec<String> = archive
+    const MOST_NAMED: usize = 10;
+    let mut known: Vec<String> = archive
         .file_names()
         .filter_map(|name| Some(name.ok()?.into_owned()))
+        .take(MOST_NAMED)
         .collect();
+    if archive.len() > known.len() {
+        known.push(format!("{} more", archive.len() - known.len()));
+    }
     let mut member = archive
         .by_name(&format!("{name}.npy"))
         .map_err(|_| format!("it holds no `{name}`, but {}", known.join(", ")))?;
-    read_array(&mut member).map_err(|reason| format!("`{name}` cannot be read: {reason}"))
+    read_array(&mut member, widest).map_err(|reason| format!("`{name}` cannot be read: {reason}"))
 }
 
-fn read_array(reader: &mut dyn Read) -> Result<Array, String> {
+/// No side of the array may be longer than `widest`.
+fn read_array(reader: &mut dyn Read, widest: Option<usize>) -> Result<Array, String> {
     let text = |error: std::io::Error| error.to_string();
     let mut start = [0; 8];
     reader.read_exact(&mut start).map_err(text)?;
@@ -204,6 +233,13 @@ fn read_array(reader: &mut dyn Read) -> Result<Array, String> {
     let elements = elements
         .filter(|count| *count > 0 && shape.len() <= 2)
         .ok_or_else(|| format!("its shape is {shape:?}"))?;
+    if let Some(widest) = widest
+        && shape.iter().any(|side| *side > widest)
+    {
+        return Err(format!(
+            "its shape is {shape:?}, and `mu` has {widest} elements"
+        ));
+    }
     // Rows or columns first is the same for a vector and for a symmetric matrix.
     let mut bytes = Vec::new();
     let expected = elements * width;

@@ -43,7 +43,7 @@ pub struct Execution {
     #[schemars(range(max = 1000))]
     pub retries: u32,
     /// The stage fails when it takes longer, in minutes; none = it may take as long as it does.
-    #[schemars(extend("exclusiveMinimum" = 0))]
+    #[schemars(range(max = 525_600_000.0), extend("exclusiveMinimum" = 0))]
     pub timeout_minutes: Option<f64>,
     /// Between two checkpoints, in minutes.
     #[default = 5.0]
@@ -54,7 +54,7 @@ pub struct Execution {
     pub checkpoint_kimg: Option<f64>,
     /// Training stops at a checkpoint after so many minutes, and is resumed when it is run again; none = it does not
     /// stop.
-    #[schemars(extend("exclusiveMinimum" = 0, "x-kind" = "train"))]
+    #[schemars(range(max = 525_600_000.0), extend("exclusiveMinimum" = 0, "x-kind" = "train"))]
     pub max_minutes: Option<f64>,
     /// Training stops at a checkpoint at so many thousand images seen, and is resumed when it is run with a later one;
     /// none = it does not stop.
@@ -65,7 +65,7 @@ pub struct Execution {
     #[schemars(extend("x-kind" = "train"))]
     pub on_divergence: OnDivergence,
     /// A training that makes no step for so many minutes is ended as failed; none = it is only reported.
-    #[schemars(extend("exclusiveMinimum" = 0, "x-kind" = "train"))]
+    #[schemars(range(max = 525_600_000.0), extend("exclusiveMinimum" = 0, "x-kind" = "train"))]
     pub stall_minutes: Option<f64>,
     /// Between two recorded points of training's progress, in seconds.
     #[default = 5.0]

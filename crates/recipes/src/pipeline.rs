@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use patchwork_core::name::{PLAIN, is_plain};
 use patchwork_terms::Kind;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::execution::Execution;
 use crate::kinds::StageSettings;
@@ -12,6 +14,7 @@ use crate::kinds::StageSettings;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pipeline {
     /// Lower-case letters, digits, `-` and `_`; runs are named after it.
+    #[serde(deserialize_with = "plain_name")]
     pub name: String,
     /// One sentence for listings; may be empty.
     pub description: String,
@@ -85,9 +88,20 @@ impl Stage {
     }
 }
 
+/// A name that may become a part of a path: a record that is read may have been written by anybody.
+fn plain_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    if is_plain(&name) {
+        Ok(name)
+    } else {
+        Err(D::Error::custom(format!("the name {name:?}: {PLAIN}")))
+    }
+}
+
 /// A stage as it is stored: settings carry their kind beside them.
 #[derive(Serialize, Deserialize)]
 struct StageRecord {
+    #[serde(deserialize_with = "plain_name")]
     name: String,
     kind: Kind,
     needs: Vec<String>,

@@ -158,7 +158,8 @@ fn describe(
         timeout: stage
             .execution
             .timeout_minutes
-            .map(|minutes| Duration::from_secs_f64(minutes * 60.0)),
+            // Longer than the clock counts is as good as never.
+            .and_then(|minutes| Duration::try_from_secs_f64(minutes * 60.0).ok()),
     })
 }
 

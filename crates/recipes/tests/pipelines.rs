@@ -397,6 +397,23 @@ fn refusals_say_where_and_what() {
         "[matrix]\n\"stages.sample.steps\" = []\n[stages.sample]",
         "`stages.sample.steps` in [matrix] has no values",
     );
+    for key in ["timeout_minutes", "max_minutes", "stall_minutes"] {
+        check(
+            "[stages.train]",
+            &format!("[stages.train]\n{key} = 1e300"),
+            "not above 0 and up to 5.256e8",
+        );
+    }
+    let hundred: Vec<String> = (1..=100).map(|value| value.to_string()).collect();
+    let hundred = hundred.join(", ");
+    check(
+        "[stages.sample]",
+        &format!(
+            "[matrix]\nseed = [{hundred}]\n\"stages.sample.steps\" = [{hundred}]\n\"stages.train.batch_size\" = [1, 2]\n\
+             [stages.sample]"
+        ),
+        "makes it more than 10000 combinations",
+    );
     check(
         "[stages.sample]",
         "[matrix]\nstages.sample.steps = [1]\n[stages.sample]",

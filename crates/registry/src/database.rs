@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use patchwork_core::durable;
 use patchwork_core::lock::FileLock;
+use patchwork_core::{FileError, durable};
 use sqlx::migrate::Migrator;
 use sqlx::query::Query;
 use sqlx::sqlite::{
@@ -18,7 +18,7 @@ use crate::error::RegistryError;
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 
 /// How long a statement waits for another process's write.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An open registry. Cheap to clone; all clones share one connection.
 #[derive(Clone, Debug)]
@@ -39,6 +39,7 @@ impl Registry {
         {
             durable::create_dir_all(folder)?;
         }
+        let path = &check_place(path)?;
         // Neither the change to WAL nor a migration can wait for another process inside of SQLite.
         let _alone = FileLock::acquire(&path.with_extension("db.lock"))?;
         let options = SqliteConnectOptions::new()
@@ -68,6 +69,7 @@ impl Registry {
         if !path.exists() {
             return Err(RegistryError::Missing(path.to_owned()));
         }
+        let path = &check_place(path)?;
         let registry = Self::connect(path, read_only(path)).await?;
         match registry.schema_version().await? {
             0 => Err(RegistryError::Empty(path.to_owned())),
@@ -184,6 +186,18 @@ impl Registry {
     }
 }
 
+/// The database's path from the root, which cannot be taken for a URI.
+///
+/// # Errors
+/// What lies there is no file: opening a pipe waits, and a device may have no end.
+fn check_place(path: &Path) -> Result<PathBuf, RegistryError> {
+    if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(RegistryError::NotAFile(path.to_owned()));
+    }
+    std::path::absolute(path)
+        .map_err(|source| FileError::new("find the place of", path, source).into())
+}
+
 /// Makes what a transaction wrote permanent.
 pub(crate) async fn commit(
     transaction: Transaction<'static, Sqlite>,
@@ -204,8 +218,8 @@ fn newest_schema() -> i64 {
         .unwrap_or(0)
 }
 
-/// The way in for questions.
-pub(crate) fn read_only(path: &Path) -> SqliteConnectOptions {
+/// The way in for readers.
+fn read_only(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .read_only(true)

@@ -16,6 +16,9 @@ pub enum RegistryError {
     /// The folder or the lock beside the database cannot be had.
     #[error(transparent)]
     File(#[from] FileError),
+    /// What lies in the database's place is no file.
+    #[error("cannot open the registry `{}`: it is not a regular file", .0.display())]
+    NotAFile(PathBuf),
     /// The file cannot be opened as a database.
     #[error("cannot open the registry `{}`: {source}", path.display())]
     Open {
@@ -58,7 +61,19 @@ pub enum RegistryError {
     #[error("the query failed: {0}")]
     Query(
         /// SQLite's words.
-        sqlx::Error,
+        rusqlite::Error,
+    ),
+    /// A query of the user is refused, or goes beyond what is allowed.
+    #[error("the query failed: {0}")]
+    QueryBounds(
+        /// What is wrong with it.
+        String,
+    ),
+    /// A query of the user takes too long.
+    #[error("the query failed: it takes more than {} s", .0.as_secs_f64())]
+    QueryTime(
+        /// What it was allowed.
+        std::time::Duration,
     ),
     /// No run is called so.
     #[error("no run is called `{0}` or starts so; `patchwork runs` lists them")]

@@ -3,8 +3,9 @@
 //! It is a projection of the runs' records ([`patchwork_artifacts::event`]): [`Registry::apply`] is the one way in, for the
 //! supervisor of a run, which applies what happens, and for `registry rebuild`, which applies what happened. Questions
 //! are answered from tables and views, through a connection that cannot write. All SQL of the project stands in this crate
-//! and in `migrations/`. Writes begin immediately (a read that turns into a write cannot wait for another writer), wait
-//! up to ten seconds for others, and are on the disk when they return.
+//! and in `migrations/`; only the questions of others, which [`Registry::ask`] answers, come from outside. Writes begin
+//! immediately (a read that turns into a write cannot wait for another writer), wait up to ten seconds for others, and are
+//! on the disk when they return.
 //!
 //! Must not know: stages, settings' meanings, artifacts' contents. It stores what it is told and is the index, not the
 //! only copy.
@@ -30,7 +31,7 @@ pub use error::RegistryError;
 pub use family::MetricFamily;
 pub use history::{HistoryRow, TrainingTime};
 pub use needs::{BestScore, RunNeeds};
-pub use query::{QueryTable, SqlValue};
+pub use query::{Answer, QueryTable, SqlValue, USUAL_QUERY_TIME};
 pub use stale::StaleAttempt;
 pub use unfinished::UnfinishedRun;
 pub use view::{

@@ -62,17 +62,18 @@ fn import(
     extraction: &Extraction,
     context: &Context,
 ) -> Result<Outcome, StageError> {
-    let gaussian = npz::read(path, settings.images.map(|images| images as i64))?;
     let expected = extraction.streams()[0].dimension;
-    if gaussian.dimension() != expected {
+    let actual = npz::width(path)?;
+    if actual != expected {
         return Err(WrongWidth {
             path: path.to_owned(),
-            actual: gaussian.dimension(),
+            actual,
             expected,
             extractor: names(extraction).join(", "),
         }
         .into());
     }
+    let gaussian = npz::read(path, settings.images.map(|images| images as i64))?;
     write_foreign(context.artifact(), extraction, gaussian)?;
     let mut summary = summary(extraction);
     summary["images"] = json!(settings.images);

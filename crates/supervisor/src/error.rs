@@ -49,6 +49,18 @@ pub enum PipelineError {
         /// Where it was put.
         folder: std::path::PathBuf,
     },
+    /// Finished work cannot be renamed to its place.
+    #[error(
+        "`{}` and `{}` lie on different disks: a finished stage could not be published",
+        folder.display(),
+        work.display()
+    )]
+    OtherDisk {
+        /// Where the artifacts of a stage are to lie.
+        folder: std::path::PathBuf,
+        /// Where stages work.
+        work: std::path::PathBuf,
+    },
     /// A stage wants more memory than there is.
     #[error(
         "stage `{stage}` wants `memory_gib` = {wanted_gib:.1}, and this machine has {available_gib:.1} GiB; \

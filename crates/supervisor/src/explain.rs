@@ -38,6 +38,8 @@ pub struct Explanation {
     pub fingerprint: Fingerprint,
     /// What would happen.
     pub fate: Fate,
+    /// What is wrong with what lies in the artifact's place, where that is none.
+    pub unusable: Option<String>,
     /// The artifact of the same kind with the fewest differences, where the stage is not cached.
     pub nearest: Option<Fingerprint>,
     /// What differs from it.
@@ -86,6 +88,7 @@ pub fn explain(plan: &Plan, store: &Store, varied: &[&str]) -> Result<Vec<Explan
                 kind: planned.spec.kind.clone(),
                 fingerprint: planned.fingerprint,
                 fate,
+                unusable: planned.unusable.clone(),
                 nearest,
                 changes: changes.unwrap_or_default(),
                 unfinished: unfinished_beside(planned, store, varied)?,
@@ -110,7 +113,10 @@ fn nearest(
         let Ok(made) = std::fs::metadata(&file).and_then(|metadata| metadata.modified()) else {
             continue;
         };
-        let manifest = Manifest::read(&artifact)?;
+        // One that cannot be read explains nothing.
+        let Ok(manifest) = Manifest::read(&artifact) else {
+            continue;
+        };
         let changes = changes(&of_manifest(&manifest), &wanted);
         let rank = (changes.len(), std::cmp::Reverse(made));
         if best.as_ref().is_none_or(|(least, _, _)| rank < *least) {

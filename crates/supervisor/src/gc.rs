@@ -1,9 +1,13 @@
 //! What may be deleted: artifacts and unfinished work that no recorded run needs.
+//!
+//! Only what shows that it is ours goes: an artifact by a manifest of its own fingerprint, work by what is in it. Links
+//! are not followed: what they lead to may belong to somebody else, or to another home.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use patchwork_artifacts::store::{DISCARDED, Store};
+use patchwork_artifacts::store::{DISCARDED, Found, Store};
+use patchwork_artifacts::unfinished;
 use patchwork_core::lock::FileLock;
 use patchwork_core::{FileError, Fingerprint, durable};
 use serde::Serialize;
@@ -45,44 +49,98 @@ pub enum GarbageKind {
     Leftover,
 }
 
+/// What was found that no recorded run needs.
+#[derive(Debug, Default)]
+pub struct Unneeded {
+    /// What may be deleted.
+    pub garbage: Vec<Garbage>,
+    /// What is left alone though no run needs it, with the reason.
+    pub left_alone: Vec<(PathBuf, String)>,
+}
+
 /// Finds what no recorded run needs. Call it, and [`delete`], under [`Store::lock_planning`].
-pub fn find(store: &Store, needed: &Needed) -> Result<Vec<Garbage>, FileError> {
-    let mut garbage = Vec::new();
-    for folder in durable::list(&store.home().join("artifacts"))? {
+pub fn find(store: &Store, needed: &Needed) -> Result<Unneeded, FileError> {
+    let mut found = Unneeded::default();
+    for folder in found.folders_in(&store.home().join("artifacts"))? {
         let kind = name_of(&folder);
         if needed.kept_kinds.contains(&kind) {
             continue;
         }
-        for path in durable::list(&folder)? {
+        for path in found.folders_in(&folder)? {
             // A folder that is not called by a fingerprint is not ours.
             let Some(fingerprint) = fingerprint_of(&path) else {
                 continue;
             };
-            if !needed.artifacts.contains(&fingerprint) {
-                garbage.push(Garbage {
+            if needed.artifacts.contains(&fingerprint) {
+                continue;
+            }
+            match store.look_up(&kind, fingerprint) {
+                Ok(Found::Artifact(_)) => found.garbage.push(Garbage {
                     what: GarbageKind::Artifact(kind.clone()),
                     bytes: size_of(&path)?,
                     path,
                     fingerprint: Some(fingerprint),
-                });
+                }),
+                Ok(Found::Unusable { problem }) => found.left_alone.push((path, problem)),
+                Ok(Found::Nothing) => {}
+                Err(error) => found.left_alone.push((path, error.to_string())),
             }
         }
     }
-    for path in durable::list(&store.home().join("work"))? {
+    for path in found.folders_in(&store.home().join("work"))? {
         let fingerprint = fingerprint_of(&path);
-        let what = match fingerprint {
-            Some(fingerprint) if !needed.unfinished.contains(&fingerprint) => GarbageKind::Work,
-            None if name_of(&path).starts_with(DISCARDED) => GarbageKind::Leftover,
+        let discarded = name_of(&path)
+            .strip_prefix(DISCARDED)
+            .map(str::parse::<Fingerprint>);
+        let what = match (fingerprint, discarded) {
+            (Some(fingerprint), _) if !needed.unfinished.contains(&fingerprint) => {
+                GarbageKind::Work
+            }
+            (None, Some(Ok(_))) => GarbageKind::Leftover,
             _ => continue,
         };
-        garbage.push(Garbage {
+        if what == GarbageKind::Work
+            && let Some(other) = durable::list(&path)?
+                .into_iter()
+                .find(|path| !is_of_work(path))
+        {
+            let problem = format!("`{}` in it is not a stage's", name_of(&other));
+            found.left_alone.push((path, problem));
+            continue;
+        }
+        found.garbage.push(Garbage {
             what,
             bytes: size_of(&path)?,
             path,
             fingerprint,
         });
     }
-    Ok(garbage)
+    Ok(found)
+}
+
+impl Unneeded {
+    /// The folders in a folder; links are left alone.
+    fn folders_in(&mut self, folder: &Path) -> Result<Vec<PathBuf>, FileError> {
+        const LINK: &str = "it is a link, and links are not followed";
+        let is_link = |path: &Path| path.is_symlink();
+        if is_link(folder) {
+            self.left_alone.push((folder.to_owned(), LINK.to_owned()));
+            return Ok(Vec::new());
+        }
+        let mut paths = durable::list(folder)?;
+        let links = paths.iter().filter(|path| is_link(path));
+        let links = links.map(|path| (path.clone(), LINK.to_owned()));
+        self.left_alone.extend(links);
+        paths.retain(|path| durable::is_real_dir(path));
+        Ok(paths)
+    }
+}
+
+/// Whether something in a folder of `work/` is a stage's.
+fn is_of_work(path: &Path) -> bool {
+    let name = name_of(path);
+    ["artifact", "state"].contains(&name.as_str())
+        || name.trim_start_matches('.').starts_with(unfinished::FILE)
 }
 
 /// Deletes a piece of garbage; says whether it did. What a process works on at this moment stays.
@@ -105,7 +163,7 @@ pub fn delete(store: &Store, garbage: &Garbage) -> Result<bool, FileError> {
 pub fn artifact_bytes(store: &Store, fingerprint: Fingerprint) -> Result<u64, FileError> {
     for kind in durable::list(&store.home().join("artifacts"))? {
         let folder = kind.join(fingerprint.to_string());
-        if folder.is_dir() {
+        if durable::is_real_dir(&folder) {
             return size_of(&folder);
         }
     }
@@ -123,15 +181,17 @@ fn name_of(path: &Path) -> String {
         .into_owned()
 }
 
+/// The bytes of the files in a folder; those that links in it lead to do not count.
 fn size_of(folder: &Path) -> Result<u64, FileError> {
     let mut bytes = 0;
     for path in durable::list(folder)? {
-        bytes += if path.is_dir() {
+        let entry = path
+            .symlink_metadata()
+            .map_err(|source| FileError::new("read the size of", &path, source))?;
+        bytes += if entry.is_dir() {
             size_of(&path)?
         } else {
-            std::fs::metadata(&path)
-                .map_err(|source| FileError::new("read the size of", &path, source))?
-                .len()
+            entry.len()
         };
     }
     Ok(bytes)
@@ -140,9 +200,24 @@ fn size_of(folder: &Path) -> Result<u64, FileError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use patchwork_artifacts::manifest::{MANIFEST_FORMAT, Manifest, Outcome};
 
     fn fingerprint(number: u32) -> Fingerprint {
         Fingerprint::of(&serde_json::json!(number))
+    }
+
+    fn manifest(kind: &str, fingerprint: Fingerprint) -> Manifest {
+        Manifest {
+            format: MANIFEST_FORMAT.to_owned(),
+            kind: kind.to_owned(),
+            fingerprint,
+            format_version: 1,
+            settings: serde_json::json!({}),
+            source: None,
+            inputs: Vec::new(),
+            files: Vec::new(),
+            outcome: Outcome::default(),
+        }
     }
 
     #[test]
@@ -155,17 +230,41 @@ mod tests {
             path
         };
         let [needed, old, unfinished, abandoned, running] = [1, 2, 3, 4, 5].map(fingerprint);
-        let kept = make(store.artifact("train", needed));
-        let deleted = make(store.artifact("train", old));
-        let of_kept_kind = make(store.artifact("evaluate", old));
-        let resumable = make(store.work(unfinished));
-        let given_up = make(store.work(abandoned));
-        let busy = make(store.work(running));
-        let leftover = make(home.path().join("work/discarded-x"));
+        let artifact = |kind: &str, fingerprint| {
+            let folder = make(store.artifact(kind, fingerprint));
+            manifest(kind, fingerprint).write(&folder).unwrap();
+            folder
+        };
+        let work = |fingerprint| {
+            make(store.work(fingerprint).join("state"));
+            store.work(fingerprint)
+        };
+        let kept = artifact("train", needed);
+        let deleted = artifact("train", old);
+        let of_kept_kind = artifact("evaluate", old);
+        let resumable = work(unfinished);
+        let given_up = work(abandoned);
+        let busy = work(running);
+        let leftover = make(home.path().join(format!("work/discarded-{old}")));
         let foreign = make(home.path().join("artifacts/train/notes"));
+        // Called as ours are, and somebody's own.
+        let foreign_leftover = make(home.path().join("work/discarded-photos"));
+        let without_manifest = make(store.artifact("train", running));
+        let of_another = make(store.artifact("train", abandoned));
+        manifest("train", old).write(&of_another).unwrap();
+        let foreign_work = make(store.work(old));
+        let outside = tempfile::tempdir().unwrap();
+        let elsewhere = make(outside.path().join(old.to_string()));
+        manifest("sample", old).write(&elsewhere).unwrap();
+        std::os::unix::fs::symlink(outside.path(), home.path().join("artifacts/sample")).unwrap();
+        let linked = home.path().join(format!("work/{needed}"));
+        std::os::unix::fs::symlink(&elsewhere, &linked).unwrap();
         let _worker = FileLock::acquire(&store.lock(running)).unwrap();
 
-        let garbage = find(
+        let Unneeded {
+            garbage,
+            left_alone,
+        } = find(
             &store,
             &Needed {
                 artifacts: [needed].into(),
@@ -174,7 +273,24 @@ mod tests {
             },
         )
         .unwrap();
-        assert!(garbage.iter().all(|garbage| garbage.bytes == 4));
+        let mut untouched: Vec<PathBuf> = left_alone.into_iter().map(|(path, _)| path).collect();
+        untouched.sort();
+        let mut expected = [
+            home.path().join("artifacts/sample"),
+            of_another.clone(),
+            without_manifest.clone(),
+            linked.clone(),
+            foreign_work.clone(),
+        ];
+        expected.sort();
+        assert_eq!(untouched, expected);
+        let manifest_bytes = std::fs::metadata(deleted.join("manifest.json"))
+            .unwrap()
+            .len();
+        assert!(garbage.iter().all(|garbage| match garbage.what {
+            GarbageKind::Artifact(_) => garbage.bytes == 4 + manifest_bytes,
+            _ => garbage.bytes == 4,
+        }));
         let done: Vec<bool> = garbage
             .iter()
             .map(|garbage| delete(&store, garbage).unwrap())
@@ -189,6 +305,12 @@ mod tests {
             (busy, true),
             (leftover, false),
             (foreign, true),
+            (foreign_leftover, true),
+            (without_manifest, true),
+            (of_another, true),
+            (foreign_work, true),
+            (linked, true),
+            (elsewhere, true),
         ] {
             assert_eq!(path.exists(), there, "{}", path.display());
         }

@@ -6,6 +6,7 @@ use patchwork_artifacts::Store;
 use patchwork_artifacts::manifest::{Manifest, ManifestInput};
 use patchwork_artifacts::protocol::{Job, JobInput};
 use patchwork_artifacts::spec::{PipelineSpec, StageSpec};
+use patchwork_artifacts::store::Found;
 use patchwork_core::Fingerprint;
 
 use crate::error::PipelineError;
@@ -51,6 +52,8 @@ pub struct PlannedStage {
     pub inputs: Vec<ManifestInput>,
     /// The manifest of its artifact, when that is there already.
     pub cached: Option<Manifest>,
+    /// What is wrong with what lies in the artifact's place, where that is none; the stage sets it aside.
+    pub unusable: Option<String>,
 }
 
 impl Plan {
@@ -58,7 +61,7 @@ impl Plan {
     ///
     /// # Errors
     /// An unknown stage in `needs` or `scope`, a cycle, an unreadable manifest, an input that is not there
-    /// for [`Scope::Only`], a given artifact that is not there, and all that stages lack that are not done.
+    /// for [`Scope::Only`], artifacts on another disk than work, a given artifact that is not there, and all that stages lack that are not done.
     pub fn new(
         spec: &PipelineSpec,
         store: &Store,
@@ -86,11 +89,24 @@ impl Plan {
                     .iter()
                     .filter(|planned| stage.needs.contains(&planned.spec.name))
                     .all(|planned| planned.is_known);
-            let cached = if is_known {
-                store.find(&stage.kind, fingerprint)?
+            let found = if is_known {
+                store.look_up(&stage.kind, fingerprint)?
             } else {
-                None
+                Found::Nothing
             };
+            let (cached, unusable) = match found {
+                Found::Nothing => (None, None),
+                Found::Artifact(manifest) => (Some(*manifest), None),
+                Found::Unusable { problem } => (None, Some(problem)),
+            };
+            if cached.is_none()
+                && let Some(folder) = store.other_disk(&stage.kind)
+            {
+                return Err(PipelineError::OtherDisk {
+                    folder,
+                    work: store.home().join("work"),
+                });
+            }
             if stage.given.is_some() && cached.is_none() {
                 return Err(PipelineError::GivenMissing {
                     stage: stage.name.clone(),
@@ -116,6 +132,7 @@ impl Plan {
                 is_known,
                 inputs,
                 cached,
+                unusable,
             });
         }
         Self { stages }.if_nothing_lacks()

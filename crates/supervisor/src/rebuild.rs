@@ -197,20 +197,32 @@ fn relative(store: &Store, folder: &Path) -> String {
 
 /// Puts a rebuilt registry in the place of the old one, which is kept beside it under a name with its time.
 ///
-/// Both must be closed. Call it under [`Store::lock_planning`], with no run at work.
+/// Killed at any moment, it leaves a registry: the old one or the rebuilt one. Both must be closed. Call it under
+/// [`Store::lock_planning`], with no run at work.
 pub fn replace_registry(store: &Store, rebuilt: &Path, time: &str) -> Result<(), FileError> {
     let current = store.registry();
-    for suffix in ["", "-wal", "-shm"] {
-        let with_suffix = |path: &Path| {
-            let mut name = path.as_os_str().to_owned();
-            name.push(suffix);
-            std::path::PathBuf::from(name)
-        };
-        let old = with_suffix(&current);
-        if old.exists() {
-            let kept = with_suffix(&current.with_file_name(format!("registry-{time}.db")));
-            durable::rename_file(&old, &kept)?;
+    let kept = current.with_file_name(format!("registry-{time}.db"));
+    for suffix in SUFFIXES {
+        let (old, kept) = (with_suffix(&current, suffix), with_suffix(&kept, suffix));
+        match old.symlink_metadata() {
+            Ok(entry) if entry.is_file() => durable::keep_as(&old, &kept)?,
+            // No database, or a link to one.
+            Ok(_) => durable::move_aside(&old, &kept)?,
+            Err(_) => {}
         }
     }
+    // A log of the old database's writes would be applied to the new one.
+    for suffix in &SUFFIXES[1..] {
+        durable::remove_file(&with_suffix(&current, suffix))?;
+    }
     durable::rename_file(rebuilt, &current)
+}
+
+/// The files of a database: itself, the log of its latest writes, and the index of that.
+pub const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
 }

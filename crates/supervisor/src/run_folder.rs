@@ -125,11 +125,8 @@ fn line(entry: &impl Serialize) -> Vec<u8> {
 /// Appends lines to a run's series. What fails leaves nothing behind, so that it can be tried again.
 pub(crate) fn append_to_series(folder: &Path, lines: &[u8]) -> Result<(), FileError> {
     let path = folder.join(SERIES_FILE);
-    let append = || {
-        let mut file = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(&path)?;
+    let mut file = durable::open_to_append(&path)?;
+    let mut append = || {
         let before = file.metadata()?.len();
         file.write_all(lines).inspect_err(|_| {
             let _ = file.set_len(before);
@@ -139,7 +136,7 @@ pub(crate) fn append_to_series(folder: &Path, lines: &[u8]) -> Result<(), FileEr
 }
 
 /// Whether a folder has the records of a run, or something in their place.
-pub(crate) fn has_records(folder: &Path) -> bool {
+pub fn has_records(folder: &Path) -> bool {
     [JOURNAL_FILE, RUN_FILE]
         .iter()
         .any(|file| folder.join(file).exists())

@@ -3,14 +3,13 @@
 //! A transfer that breaks off goes on where it stopped, in the same call while there is progress, and in the next call
 //! after that. Nothing appears under the file's name before its hash is right.
 
-use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use patchwork_core::durable::DurableFile;
 use patchwork_core::lock::FileLock;
-use patchwork_core::{Digest, FileError, durable};
+use patchwork_core::{Digest, FileError, durable, file_error};
 use ureq::http::{Response, StatusCode, header};
 use ureq::{Agent, Body};
 
@@ -102,7 +101,7 @@ fn copy(
     report: &mut dyn FnMut(Progress),
 ) -> Result<DurableFile, WeightsError> {
     let error = |source| FileError::new("read", from, source);
-    let mut source = File::open(from).map_err(error)?;
+    let mut source = file_error::open(from)?;
     let total = Some(source.metadata().map_err(error)?.len());
     let mut target = DurableFile::create(to)?;
     let mut buffer = vec![0; 1 << 20];

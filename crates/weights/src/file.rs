@@ -1,13 +1,12 @@
 //! The published files of weights: what they are called, how they are recognised, where they are published.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use patchwork_core::{Digest, FileError, hex};
+use patchwork_core::{Digest, FileError, file_error, hex};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::WeightsError;
@@ -199,7 +198,7 @@ impl FileState {
 /// The SHA-256 of a file in hexadecimal digits.
 pub(crate) fn sha256_of_file(path: &Path) -> Result<String, FileError> {
     let error = |source| FileError::new("read", path, source);
-    let mut reader = BufReader::with_capacity(1 << 20, File::open(path).map_err(error)?);
+    let mut reader = BufReader::with_capacity(1 << 20, file_error::open(path)?);
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     loop {

@@ -6,6 +6,9 @@ use clap::Subcommand;
 
 use super::Format;
 
+/// Seconds that a question may take unless it is told otherwise.
+const USUAL_QUERY_SECONDS: u32 = 60;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct StatusArguments {
     /// The run; without it, every run at work, or else the newest.
@@ -99,8 +102,11 @@ pub(crate) struct LogsArguments {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct QueryArguments {
-    /// A SELECT statement.
+    /// One statement that reads: SELECT, WITH, EXPLAIN, or a PRAGMA that tells.
     pub(crate) sql: String,
+    /// Seconds that the registry may compute for the answer.
+    #[arg(long, value_name = "SECONDS", default_value_t = USUAL_QUERY_SECONDS, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub(crate) timeout: u32,
     /// How the answer is printed.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,

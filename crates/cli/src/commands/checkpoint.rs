@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::arguments::{CheckpointCommand, Format, InspectArguments};
 use crate::error::CliError;
-use crate::output::{Rows, line};
+use crate::output::{Rows, exact_line, line};
 use crate::worker_program;
 
 /// What the worker answers.
@@ -90,7 +90,7 @@ fn inspect(arguments: &InspectArguments) -> Result<(), CliError> {
         "action": "inspect", "file": arguments.file, "entry": arguments.entry
     }))?;
     if arguments.format == Format::Json {
-        return line(&serde_json::to_string_pretty(&answer).expect("it is plain data"));
+        return exact_line(&serde_json::to_string_pretty(&answer).expect("it is plain data"));
     }
     let summary: Summary = worker_program::understood(answer)?;
     if arguments.format == Format::Table {

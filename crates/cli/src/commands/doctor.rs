@@ -7,6 +7,9 @@ use patchwork_artifacts::Store;
 use patchwork_core::durable;
 use patchwork_recipes::precision::automatic;
 use patchwork_registry::Registry;
+use patchwork_supervisor::run_folder::has_records;
+use patchwork_supervisor::run_folders::RunFolders;
+use patchwork_terms::Kind;
 use patchwork_weights::{
     EFFICIENTNET_LITE0, INCEPTION_V3, INCEPTION_V3_TORCHSCRIPT, WeightsFile, weights_folder,
 };
@@ -147,17 +150,32 @@ fn weights(arguments: &Arguments, file: &WeightsFile) -> Result<String, String> 
 }
 
 fn home(home: &Path) -> Result<String, String> {
-    let probe = home.join("doctor.txt");
-    Store::open(home)
-        .and_then(|_| durable::write(&probe, b"written by `patchwork doctor`"))
-        .and_then(|()| durable::remove_file(&probe))
-        .map(|()| format!("{} can be written to", home.display()))
-        .map_err(|error| format!("{error}; choose another with --home or PATCHWORK_HOME"))
+    let probe = home.join(".patchwork-doctor.txt");
+    let store = Store::open(home)
+        .and_then(|store| durable::write(&probe, b"written by `patchwork doctor`").map(|()| store))
+        .and_then(|store| durable::remove_file(&probe).map(|()| store))
+        .map_err(|error| format!("{error}; choose another with --home or PATCHWORK_HOME"))?;
+    let mut kinds = Kind::ALL.iter();
+    match kinds.find_map(|kind| store.other_disk(kind.name())) {
+        Some(folder) => Err(format!(
+            "`{}` lies on another disk than `{}`, so that finished stages could not be published; put the whole home \
+             folder there, by --home or PATCHWORK_HOME",
+            folder.display(),
+            home.join("work").display()
+        )),
+        None => Ok(format!("{} can be written to", home.display())),
+    }
 }
 
 async fn registry(home: &Path) -> Result<String, String> {
     let path = home.join("registry.db");
     if !path.exists() {
+        let logs = durable::list(&home.join("logs")).unwrap_or_default();
+        if logs.iter().any(|run| has_records(run)) {
+            return Err(
+                "it is gone; `patchwork registry rebuild` makes it again from `logs/`".to_owned(),
+            );
+        }
         return Ok("none yet: the first run makes it".to_owned());
     }
     let registry = Registry::open_read_only(&path)
@@ -165,7 +183,6 @@ async fn registry(home: &Path) -> Result<String, String> {
         .map_err(|error| error.to_string())?;
     let check = registry
         .query("PRAGMA integrity_check")
-        .await
         .map_err(|error| error.to_string())?;
     match check
         .rows
@@ -177,19 +194,37 @@ async fn registry(home: &Path) -> Result<String, String> {
         Some("ok") => {
             let count = registry
                 .query("SELECT COUNT(*) FROM runs")
-                .await
                 .map_err(|error| error.to_string())?;
             let count = count
                 .rows
                 .first()
                 .and_then(|row| row.first())
                 .map(ToString::to_string);
+            unknown_runs(home, &registry).await?;
             Ok(format!("{} runs, intact", count.unwrap_or_default()))
         }
         found => Err(format!(
             "`{}` is damaged: {}",
             path.display(),
             found.unwrap_or("no answer")
+        )),
+    }
+}
+
+/// What is wrong where runs have a folder and no place in the registry.
+async fn unknown_runs(home: &Path, registry: &Registry) -> Result<(), String> {
+    let store = Store::open(home).map_err(|error| error.to_string())?;
+    let known = registry
+        .run_names()
+        .await
+        .map_err(|error| error.to_string())?;
+    let folders = RunFolders::read(&store, &known).map_err(|error| error.to_string())?;
+    match folders.readable.as_slice() {
+        [] => Ok(()),
+        [first, ..] => Err(format!(
+            "it does not know {} runs of `logs/`, such as {}; `patchwork registry rebuild` enters them",
+            folders.readable.len(),
+            first.run.start.run
         )),
     }
 }

@@ -14,7 +14,7 @@ use super::run::scope;
 use crate::arguments::{Arguments, ExplainArguments, Format};
 use crate::console::Console;
 use crate::error::CliError;
-use crate::output::{Rows, line};
+use crate::output::{Rows, exact_line};
 
 pub(crate) fn explain_pipeline(
     arguments: &Arguments,
@@ -35,9 +35,9 @@ pub(crate) fn explain_pipeline(
         explanations.extend(explain(&planned.plan, &planned.store, &request.varied)?);
     }
     match options.format {
-        Format::Json => {
-            line(&serde_json::to_string_pretty(&explanations).expect("explanations are plain data"))
-        }
+        Format::Json => exact_line(
+            &serde_json::to_string_pretty(&explanations).expect("explanations are plain data"),
+        ),
         Format::Table | Format::Csv => {
             let mut rows = Rows::new(&["stage", "would be", "because"]);
             for explanation in &explanations {
@@ -58,7 +58,12 @@ pub(crate) fn explain_pipeline(
 }
 
 fn because(explanation: &Explanation) -> String {
-    let because = of_artifacts(explanation);
+    let mut because = of_artifacts(explanation);
+    if let Some(problem) = &explanation.unusable {
+        because = format!(
+            "what lies in its place is no whole artifact and will be set aside: {problem}\n{because}"
+        );
+    }
     match &explanation.unfinished {
         Some(work) => format!(
             "{because}\nunlike in the unfinished work in `{}`:\n{}",

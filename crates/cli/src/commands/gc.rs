@@ -6,7 +6,7 @@ use patchwork_artifacts::Store;
 use patchwork_artifacts::status::StageStatus;
 use patchwork_core::Fingerprint;
 use patchwork_registry::{BestScore, Registry, RunNeeds};
-use patchwork_supervisor::gc::{self, Garbage, GarbageKind, Needed};
+use patchwork_supervisor::gc::{self, Garbage, GarbageKind, Needed, Unneeded};
 use patchwork_supervisor::run_folders::RunFolders;
 use patchwork_terms::Kind;
 use serde_json::{Value, json};
@@ -30,7 +30,10 @@ pub(crate) async fn collect_garbage(
     let scores = registry.best_scores().await?;
     registry.close().await;
     let needed = needed(&store, &runs, options)?;
-    let garbage = gc::find(&store, &needed)?;
+    let Unneeded {
+        garbage,
+        left_alone,
+    } = gc::find(&store, &needed)?;
     let users = newest_users(&runs);
     let scores: BTreeMap<&str, &BestScore> = scores
         .iter()
@@ -38,8 +41,20 @@ pub(crate) async fn collect_garbage(
         .collect();
     let mut rows = Rows::new(&["what", "bytes", "deleted", "run", "metric", "value", "path"]);
     let (mut bytes, mut busy) = (0, 0);
+    let mut failed = None;
     for garbage in &garbage {
-        let deleted = options.apply && gc::delete(&store, garbage)?;
+        let deleted = if options.apply {
+            match gc::delete(&store, garbage) {
+                Ok(deleted) => deleted,
+                // What went before it is told first.
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        } else {
+            false
+        };
         busy += usize::from(options.apply && !deleted);
         bytes += garbage.bytes;
         let run = garbage
@@ -67,6 +82,12 @@ pub(crate) async fn collect_garbage(
         registry.close().await;
     }
     rows.print(options.format)?;
+    for (path, reason) in &left_alone {
+        remark(&format!("left alone: `{}`: {reason}", path.display()));
+    }
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
     if options.format == Format::Table {
         let size = bytes as f64 / f64::from(1 << 20);
         remark(&match (options.apply, busy) {

@@ -1,12 +1,12 @@
 //! `patchwork logs`: what the workers of a run printed.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use patchwork_artifacts::status::RunStatus;
-use patchwork_core::FileError;
+use patchwork_core::name::is_plain;
+use patchwork_core::{FileError, file_error};
 use patchwork_registry::Registry;
 
 use crate::arguments::LogsArguments;
@@ -21,6 +21,8 @@ pub(crate) async fn logs(home: &Path, arguments: &LogsArguments) -> Result<(), C
         .stages
         .iter()
         .map(|stage| stage.name.as_str())
+        // A name is a part of the log's path, and a registry that came from elsewhere may hold any.
+        .filter(|name| is_plain(name) && is_plain(&detail.run.name))
         .filter(|name| arguments.stage.as_ref().is_none_or(|wanted| wanted == name))
         .map(|stage| Log::new(&folder, stage))
         .collect();
@@ -70,11 +72,9 @@ impl Log {
 
     /// The lines that are new; with `to_the_end` also a last one that is not complete.
     fn new_lines(&mut self, to_the_end: bool) -> Result<String, FileError> {
-        let mut file = match File::open(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
-            opened => {
-                opened.map_err(|source| FileError::new("open the log", &self.path, source))?
-            }
+        let mut file = match file_error::open(&self.path) {
+            Err(error) if error.is_not_found() => return Ok(String::new()),
+            opened => opened?,
         };
         let mut bytes = Vec::new();
         file.seek(SeekFrom::Start(self.printed))

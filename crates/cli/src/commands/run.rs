@@ -163,7 +163,17 @@ fn dry_run(
     console: &Console,
 ) -> Result<Rows, CliError> {
     match request.plan(arguments) {
-        Ok(planned) => Ok(plan_rows(&planned.plan)),
+        Ok(planned) => {
+            for stage in &planned.plan.stages {
+                if let Some(problem) = &stage.unusable {
+                    console.remark(format!(
+                        "stage `{}`: what lies in its place is no whole artifact and will be set aside: {problem}",
+                        stage.spec.name
+                    ));
+                }
+            }
+            Ok(plan_rows(&planned.plan))
+        }
         Err(CliError::Pipeline(PipelineError::Lacking { problems, plan })) => {
             console.remark(problems);
             Ok(plan_rows(&plan))

@@ -9,13 +9,15 @@ use serde_json::json;
 
 use crate::arguments::{Format, ShowArguments};
 use crate::error::CliError;
-use crate::output::{Rows, duration, line, score_text};
+use crate::output::{Rows, duration, exact_line, line, score_text};
 
 pub(crate) async fn show(home: &Path, arguments: &ShowArguments) -> Result<(), CliError> {
     let registry = Registry::open_read_only(&home.join("registry.db")).await?;
     let detail = registry.run(&arguments.run).await?;
     match arguments.format {
-        Format::Json => line(&serde_json::to_string_pretty(&detail).expect("a run is plain data")),
+        Format::Json => {
+            exact_line(&serde_json::to_string_pretty(&detail).expect("a run is plain data"))
+        }
         Format::Csv => stages(home, &detail, Format::Csv).print(Format::Csv),
         Format::Table => print(home, &detail, arguments.settings),
     }

@@ -4,7 +4,9 @@
 
 mod questions;
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use patchwork_artifacts::event::{
     Artifact, Event, RECORD_FORMAT, Record, RunScore, RunStart, StageStart,
@@ -13,7 +15,7 @@ use patchwork_artifacts::manifest::{ManifestInput, Score, Subject};
 use patchwork_artifacts::status::{MessageLevel, RunStatus, StageStatus};
 use patchwork_artifacts::{Provenance, Timestamp};
 use patchwork_core::{Digest, Fingerprint};
-use patchwork_registry::{Refusal, Registry, RegistryError, SqlValue};
+use patchwork_registry::{Answer, Refusal, Registry, RegistryError, SqlValue};
 use serde_json::json;
 
 fn fingerprint(of: &str) -> Fingerprint {
@@ -173,8 +175,8 @@ async fn fresh() -> (tempfile::TempDir, PathBuf, Registry) {
 }
 
 /// The answer as lines of values.
-async fn lines(registry: &Registry, sql: &str) -> Vec<String> {
-    let table = registry.query(sql).await.unwrap();
+fn lines(registry: &Registry, sql: &str) -> Vec<String> {
+    let table = registry.query(sql).unwrap();
     let line = |row: &Vec<SqlValue>| {
         row.iter()
             .map(SqlValue::to_string)
@@ -280,7 +282,7 @@ async fn a_run_is_recorded_and_told_again() {
     );
     assert_eq!(detail.events[0].time, at(2).to_string());
     assert_eq!(
-        lines(&reader, "SELECT recorded FROM artifacts").await,
+        lines(&reader, "SELECT recorded FROM artifacts"),
         [at(1).to_string()]
     );
     let circumstances = &detail.circumstances;
@@ -298,19 +300,14 @@ async fn a_run_is_recorded_and_told_again() {
     let failed = lines(
         &reader,
         "SELECT run, stage, attempt, exit FROM failed_stages",
-    )
-    .await;
-    assert_eq!(failed, ["demo-1 train 1 signal: 9"]);
-    assert_eq!(
-        lines(&reader, "SELECT role FROM stage_inputs").await,
-        ["source"]
     );
+    assert_eq!(failed, ["demo-1 train 1 signal: 9"]);
+    assert_eq!(lines(&reader, "SELECT role FROM stage_inputs"), ["source"]);
     assert_eq!(
         lines(
             &reader,
             "SELECT name FROM runs WHERE started LIKE '____-__-__T__:__:__.___Z'"
-        )
-        .await,
+        ),
         ["demo-1"]
     );
 
@@ -340,9 +337,9 @@ async fn what_is_refused_leaves_nothing_behind() {
     assert_eq!(refusals[0].records, 1..2);
     let counts = "SELECT (SELECT COUNT(*) FROM artifacts), (SELECT COUNT(*) FROM scores),
                          (SELECT COUNT(*) FROM metrics), (SELECT COUNT(*) FROM events)";
-    assert_eq!(lines(&registry, counts).await, ["0 0 1 1"]);
+    assert_eq!(lines(&registry, counts), ["0 0 1 1"]);
     let status = "SELECT status FROM stages WHERE name = 'train'";
-    assert_eq!(lines(&registry, status).await, ["pending"]);
+    assert_eq!(lines(&registry, status), ["pending"]);
 }
 
 /// Records that are applied once more, as in a lost registry, leave the same.
@@ -465,8 +462,7 @@ async fn summaries_follow_their_series_even_when_steps_come_again() {
     let view = lines(
         &registry,
         "SELECT run, stage, name, step, value, time FROM metrics WHERE step = 1 ORDER BY name",
-    )
-    .await;
+    );
     assert_eq!(view[0], "demo-1 train loss 1 5 1970-01-01T00:00:01.500Z");
     assert_eq!(view.len(), 2);
     // Training goes on from step 1.
@@ -475,13 +471,9 @@ async fn summaries_follow_their_series_even_when_steps_come_again() {
     let left = lines(
         &registry,
         "SELECT name, count, last_step, last, min, max FROM metric_summary ORDER BY name",
-    )
-    .await;
-    assert_eq!(left, ["loss 1 1 5 5 5", "rate 1 1 0.1 0.1 0.1"]);
-    assert_eq!(
-        lines(&registry, "SELECT * FROM metric_points").await.len(),
-        2
     );
+    assert_eq!(left, ["loss 1 1 5 5 5", "rate 1 1 0.1 0.1 0.1"]);
+    assert_eq!(lines(&registry, "SELECT * FROM metric_points").len(), 2);
 }
 
 #[tokio::test]
@@ -505,8 +497,7 @@ async fn scores_carry_what_makes_them_comparable() {
         &registry,
         "SELECT subject, value, extractor_hash, samples, reference_images, images_seen \
          FROM fid_history WHERE metric = 'fd_efficientnet_lite0' ORDER BY value",
-    )
-    .await;
+    );
     let digest = Digest::of(b"weights");
     assert_eq!(
         history,
@@ -524,7 +515,6 @@ async fn queries_read_and_never_write() {
     let (_folder, path, registry) = fresh().await;
     let table = registry
         .query("WITH x(a) AS (SELECT NULL) SELECT a, 1 AS b, 1.5, 'c', x'ff' FROM x")
-        .await
         .unwrap();
     assert_eq!(table.columns[..2], ["a", "b"]);
     let row = [
@@ -535,28 +525,24 @@ async fn queries_read_and_never_write() {
         SqlValue::Blob(vec![255]),
     ];
     assert_eq!(table.rows, [row]);
-    let empty = registry
-        .query("SELECT name, status FROM runs")
-        .await
-        .unwrap();
+    let empty = registry.query("SELECT name, status FROM runs").unwrap();
     assert_eq!((empty.columns.len(), empty.rows.len()), (2, 0));
-    assert_eq!(lines(&registry, "PRAGMA journal_mode").await, ["wal"]);
+    assert_eq!(lines(&registry, "PRAGMA journal_mode"), ["wal"]);
     for sql in [
         "DELETE FROM runs",
         "CREATE TABLE x (y)",
         "PRAGMA query_only = OFF; DELETE FROM runs",
     ] {
-        let before = lines(&registry, "SELECT COUNT(*) FROM sqlite_schema").await;
-        let _ = registry.query(sql).await;
+        let before = lines(&registry, "SELECT COUNT(*) FROM sqlite_schema");
+        let _ = registry.query(sql);
         assert_eq!(
-            lines(&registry, "SELECT COUNT(*) FROM sqlite_schema").await,
+            lines(&registry, "SELECT COUNT(*) FROM sqlite_schema"),
             before
         );
     }
     assert!(
         registry
             .query("DELETE FROM runs")
-            .await
             .unwrap_err()
             .to_string()
             .contains("readonly")
@@ -565,6 +551,70 @@ async fn queries_read_and_never_write() {
     assert!(reader.begin_run(new_run("demo"), 1).await.is_err());
     let missing = Registry::open_read_only(Path::new("nowhere/registry.db")).await;
     assert!(matches!(missing, Err(RegistryError::Missing(_))));
+}
+
+#[tokio::test]
+async fn questions_have_bounds() {
+    const ENDLESS: &str = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n)";
+    let (folder, _, registry) = fresh().await;
+    let target = folder.path().join("written.db");
+    let into = |sql: &str| sql.replace("TARGET", target.to_str().unwrap());
+    for (sql, words) in [
+        ("", "empty"),
+        ("-- nothing", "empty"),
+        ("SELECT 1; SELECT 2", "more than one statement"),
+        (
+            "PRAGMA query_only = OFF; VACUUM INTO 'TARGET'",
+            "not authorized",
+        ),
+        ("VACUUM INTO 'TARGET'", "readonly"),
+        ("ATTACH 'TARGET' AS other", "not authorized"),
+        ("PRAGMA query_only = OFF", "not authorized"),
+        ("PRAGMA journal_mode = DELETE", "not authorized"),
+        ("PRAGMA wal_checkpoint", "not authorized"),
+        ("BEGIN IMMEDIATE", "not authorized"),
+        ("CREATE TEMP TABLE x (y)", "readonly"),
+        ("SELECT load_extension('TARGET')", "load_extension"),
+        ("SELECT zeroblob(1000000000)", "64 MiB"),
+        (
+            "SELECT replace(hex(zeroblob(30000000)), '0', 'ab')",
+            "64 MiB",
+        ),
+        ("DELETE FROM runs RETURNING id", "readonly"),
+        ("SELECT x FROM nowhere", "nowhere"),
+    ] {
+        let error = registry.query(&into(sql)).unwrap_err().to_string();
+        assert!(error.contains(words), "{sql}: {error}");
+        assert!(!target.exists(), "{sql}");
+    }
+    // What has no end takes its time and not more, and rows come before it.
+    let sorted = format!("{ENDLESS} SELECT x FROM n ORDER BY x DESC");
+    let second = Duration::from_millis(500);
+    let begin = std::time::Instant::now();
+    let error = registry.ask(&sorted, second, &mut |_| ControlFlow::Continue(()));
+    assert!(
+        matches!(error, Err(RegistryError::QueryTime(_))),
+        "{error:?}"
+    );
+    assert!(begin.elapsed() < Duration::from_secs(20));
+    let mut rows = 0;
+    let endless = format!("{ENDLESS} SELECT x FROM n");
+    let asked = registry.ask(&endless, second, &mut |part| {
+        rows += usize::from(matches!(part, Answer::Row(_)));
+        if rows == 1000 {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    });
+    assert!(asked.is_ok() && rows == 1000, "{asked:?}");
+    for sql in [
+        "PRAGMA table_info(runs)",
+        "SELECT * FROM pragma_table_info('runs')",
+        "EXPLAIN SELECT 1",
+    ] {
+        assert!(!registry.query(sql).unwrap().rows.is_empty(), "{sql}");
+    }
 }
 
 #[tokio::test]
@@ -592,12 +642,8 @@ async fn the_database_refuses_what_is_no_status_and_stages_without_a_run() {
             .await
             .is_ok()
     );
-    assert_eq!(lines(&registry, "PRAGMA integrity_check").await, ["ok"]);
-    assert!(
-        lines(&registry, "PRAGMA foreign_key_check")
-            .await
-            .is_empty()
-    );
+    assert_eq!(lines(&registry, "PRAGMA integrity_check"), ["ok"]);
+    assert!(lines(&registry, "PRAGMA foreign_key_check").is_empty());
 }
 
 #[tokio::test]
@@ -631,12 +677,12 @@ async fn opening_again_migrates_nothing_and_keeps_everything() {
     let (_folder, path, registry) = fresh().await;
     Run::begin(&registry, new_run("demo")).await;
     let migrations = "SELECT COUNT(*) FROM _sqlx_migrations";
-    let before = lines(&registry, migrations).await;
+    let before = lines(&registry, migrations);
     registry.close().await;
     let registry = Registry::open(&path).await.unwrap();
     let run = Run::begin(&registry, new_run("demo")).await;
     assert_eq!(run.name, "demo-2");
-    assert_eq!(lines(&registry, migrations).await, before);
+    assert_eq!(lines(&registry, migrations), before);
 }
 
 /// What one of several processes does: this test's own program, started again with a path.
@@ -668,11 +714,8 @@ async fn names_are_given_once_by_processes_at_once() {
     }
     let registry = Registry::open_read_only(&path).await.unwrap();
     let counts = "SELECT COUNT(*), COUNT(DISTINCT name), MAX(number) FROM runs";
-    assert_eq!(lines(&registry, counts).await, ["60 60 60"]);
-    assert_eq!(
-        lines(&registry, "SELECT COUNT(*) FROM metrics").await,
-        ["60"]
-    );
+    assert_eq!(lines(&registry, counts), ["60 60 60"]);
+    assert_eq!(lines(&registry, "SELECT COUNT(*) FROM metrics"), ["60"]);
 }
 
 #[tokio::test]
@@ -690,8 +733,7 @@ async fn two_writers_wait_for_each_other() {
     let counts = lines(
         &registry,
         "SELECT name, count, last_step FROM metric_summary ORDER BY name",
-    )
-    .await;
+    );
     assert_eq!(counts, ["a 50 49", "b 50 49"]);
 }
 
@@ -800,7 +842,7 @@ async fn the_first_schema_still_opens_after_a_copy_of_it_was_kept() {
     let copy = Registry::open_read_only(&folder.path().join("registry-schema-1.db"))
         .await
         .unwrap();
-    let columns = lines(&copy, "SELECT name FROM pragma_table_info('attempts')").await;
+    let columns = lines(&copy, "SELECT name FROM pragma_table_info('attempts')");
     assert!(
         !columns.iter().any(|column| column == "cpu_seconds"),
         "{columns:?}"

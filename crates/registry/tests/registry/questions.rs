@@ -192,10 +192,10 @@ async fn artifacts_that_are_gone_take_no_space_until_they_are_made_again() {
         .await
         .unwrap();
     let bytes = "SELECT kind, bytes FROM artifacts ORDER BY kind";
-    assert_eq!(lines(&registry, bytes).await, ["prepare 12", "train 0"]);
+    assert_eq!(lines(&registry, bytes), ["prepare 12", "train 0"]);
     // Its lineage is known all the same.
     let inputs = "SELECT COUNT(*) FROM stage_inputs";
-    assert_eq!(lines(&registry, inputs).await, ["2"]);
+    assert_eq!(lines(&registry, inputs), ["2"]);
     record("train").await;
-    assert_eq!(lines(&registry, bytes).await, ["prepare 12", "train 12"]);
+    assert_eq!(lines(&registry, bytes), ["prepare 12", "train 12"]);
 }

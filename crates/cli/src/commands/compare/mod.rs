@@ -21,7 +21,7 @@ use serde_json::json;
 
 use crate::arguments::{CompareArguments, Format};
 use crate::error::CliError;
-use crate::output::{Rows, line, remark};
+use crate::output::{Rows, exact_line, line, remark};
 
 pub(crate) async fn compare(home: &Path, arguments: &CompareArguments) -> Result<(), CliError> {
     let registry = Registry::open_read_only(&home.join("registry.db")).await?;
@@ -48,7 +48,7 @@ pub(crate) async fn compare(home: &Path, arguments: &CompareArguments) -> Result
                 .iter()
                 .map(|table| (table.name.to_owned(), json!(table.rows.objects())))
                 .collect();
-            line(&serde_json::to_string_pretty(&object).expect("tables are plain data"))?;
+            exact_line(&serde_json::to_string_pretty(&object).expect("tables are plain data"))?;
         }
         Format::Csv => {
             let tables = tables.into_iter().map(|table| (table.name, table.rows));

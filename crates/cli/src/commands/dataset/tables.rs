@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::arguments::{Format, InspectDatasetArguments, TablesArguments};
 use crate::error::CliError;
-use crate::output::{Rows, line};
+use crate::output::{Rows, exact_line, line};
 
 /// The most rows of a table that people are shown; the other formats have all.
 const MOST_ROWS: usize = 20;
@@ -78,7 +78,7 @@ fn print(mut tables: Vec<Table>, choice: &TablesArguments) -> Result<(), CliErro
                 .into_iter()
                 .map(|table| (name(&table), Value::Array(rows(table).objects())))
                 .collect();
-            line(&serde_json::to_string_pretty(&all).expect("tables are plain data"))
+            exact_line(&serde_json::to_string_pretty(&all).expect("tables are plain data"))
         }
         Format::Csv => Err(CliError::OneTable {
             known: names(&tables),

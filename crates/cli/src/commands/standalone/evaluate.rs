@@ -109,7 +109,10 @@ fn is_statistics(path: &Path) -> bool {
 fn default_out(arguments: &Arguments, evaluate: &EvaluateArguments) -> Result<PathBuf, CliError> {
     let folder = arguments.home.join("evaluations");
     durable::create_dir_all(&folder)?;
-    let key = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let key = |path: &Path| {
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        path.to_string_lossy().into_owned()
+    };
     let compared = json!([key(&evaluate.reference), key(&evaluate.images)]);
     let name = Fingerprint::of(&compared).to_string();
     Ok(folder.join(&name[..16]))
