@@ -211,6 +211,6 @@ fn missing_weights_are_told_before_anything_runs_and_can_be_fetched() {
         .iter()
         .map(|row| row["state"].as_str().unwrap())
         .collect();
-    assert_eq!((states.len(), states[0]), (3, "there"), "{states:?}");
+    assert_eq!((states.len(), states[0]), (5, "there"), "{states:?}");
     assert!(states[1].starts_with("missing:"), "{states:?}");
 }

@@ -76,13 +76,16 @@ fn pictures_and_curves_that_cannot_be_written_do_not_end_training() {
     undisturbed.succeed(TRAIN);
     let program = Program::new();
     // A file where TensorBoard's folder belongs, and a folder where a picture does.
-    let logs = program.home().join("logs/smoke-1");
-    fs::create_dir_all(&logs).unwrap();
-    fs::write(logs.join("tensorboard"), "").unwrap();
     let picture = work(&program).join("artifact/snapshot-000000150.png");
     fs::create_dir_all(&picture).unwrap();
 
-    let failed = program.run(TRAIN);
+    let failing = program.start(TRAIN);
+    let logs = program.home().join("logs/smoke-1");
+    while !logs.is_dir() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    fs::write(logs.join("tensorboard"), "").unwrap();
+    let failed = failing.wait_with_output().unwrap();
     let said = String::from_utf8(failed.stderr).unwrap();
     // At the end the picture is tried again, and is missed.
     assert_eq!(failed.status.code(), Some(1), "{said}");

@@ -1,6 +1,6 @@
 //! What each kind of stage is: what it can be told, what it reads, what must hold, and what its worker is told.
 //!
-//! One folder a kind ([`prepare`], [`reference`], [`train`], [`sample`], [`evaluate`]): `settings` is the table in a
+//! One folder a kind ([`prepare`], [`mod@reference`], [`train`], [`sample`], [`evaluate`]): `settings` is the table in a
 //! pipeline file, each setting a field with its default, its range and its documentation; `checks` is what must hold
 //! between the stage and those that it reads; `job` is the typed job in its two parts. `kinds` lists them.
 //!
