@@ -95,6 +95,11 @@ db:
     [[ -f $registry ]] || { echo "there is no $registry yet: run a pipeline first" >&2; exit 1; }; \
     sqlite3 -readonly -header -column "$registry"
 
+# show the runs in a browser
+[no-exit-message]
+serve *ARGS: build
+    @"{{ patchwork }}" serve "$@"
+
 # list the runs
 [no-exit-message]
 runs *ARGS: build

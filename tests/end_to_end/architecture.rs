@@ -18,6 +18,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("weights", &["core", "terms"]),
     ("artifacts", &["core"]),
     ("registry", &["artifacts", "core"]),
+    ("comparison", &["registry"]),
+    (
+        "dashboard",
+        &["artifacts", "comparison", "core", "dataset", "registry"],
+    ),
     ("collectives", &["core", "libtorch"]),
     ("diffusion", &["core", "networks", "terms"]),
     ("metrics", &["core", "networks", "weights"]),
@@ -50,12 +55,14 @@ const ARROWS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "artifacts",
+            "comparison",
             "config",
             "core",
+            "dashboard",
             "dataset",
-            "recipes",
             "plot",
             "preparation",
+            "recipes",
             "registry",
             "stages",
             "supervisor",
@@ -68,6 +75,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Libraries, and the crates that use them. What else reaches one does so through these.
 const LIBRARIES: &[(&str, &[&str])] = &[
     ("arrow", &["dataset"]),
+    ("axum", &["dashboard"]),
     ("clap", &["cli"]),
     ("comfy-table", &["cli"]),
     ("indicatif", &["cli"]),
@@ -167,7 +175,10 @@ fn crates_know_only_what_they_may() {
     }
     // What computes knows no SQL, and what answers questions starts without libtorch.
     for (library, reaching) in [
-        ("sqlx", &["registry", "supervisor", "cli"][..]),
+        (
+            "sqlx",
+            &["registry", "comparison", "dashboard", "supervisor", "cli"][..],
+        ),
         (
             "tch",
             &[

@@ -127,6 +127,11 @@ impl Earlier {
     }
 }
 
+/// A program whose home folder is that of the earlier version.
+pub(crate) fn home() -> Program {
+    Earlier::unpack().program
+}
+
 /// Whether an answer says all that is expected; it may say more of an object.
 fn check(answer: &Value, expected: &Value, place: &str) {
     match (answer, expected) {

@@ -4,6 +4,7 @@
 
 mod absent;
 mod architecture;
+mod browser;
 mod checkpoint;
 mod circumstances;
 mod commands;
@@ -26,6 +27,7 @@ mod program;
 mod readers;
 mod resume;
 mod sampling;
+mod serve;
 mod shapes;
 mod smoke;
 mod sources;

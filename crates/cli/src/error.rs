@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use patchwork_config::ConfigError;
 use patchwork_core::{ClaimError, FileError, durable};
+use patchwork_dashboard::DashboardError;
 use patchwork_dataset::DatasetError;
 use patchwork_recipes::SpecifyError;
 use patchwork_recipes::train::start::ForeignNetwork;
@@ -41,6 +42,8 @@ pub(crate) enum CliError {
     Pipeline(#[from] PipelineError),
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    #[error(transparent)]
+    Dashboard(#[from] DashboardError),
     #[error(transparent)]
     Dataset(#[from] DatasetError),
     #[error(transparent)]
@@ -155,6 +158,7 @@ impl CliError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Config(error) => error.hint(),
+            Self::Dashboard(error) => error.hint().map(str::to_owned),
             Self::NothingToRetry { others, .. } => others.as_ref().map(|others| {
                 format!("these have unfinished stages: {others}; go on with one by `patchwork retry RUN`")
             }),

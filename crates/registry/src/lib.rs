@@ -11,6 +11,7 @@
 //! only copy.
 
 mod apply;
+mod browse;
 mod database;
 mod error;
 mod family;
@@ -26,6 +27,7 @@ mod unfinished;
 mod view;
 
 pub use apply::Refusal;
+pub use browse::{ArtifactRow, Points, Window};
 pub use database::Registry;
 pub use error::RegistryError;
 pub use family::MetricFamily;

@@ -1,6 +1,7 @@
 //! The command line, a file a family of commands.
 
 mod checkpoint;
+mod dashboard;
 mod dataset;
 mod pipeline;
 mod records;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub(crate) use checkpoint::{CheckpointCommand, InspectArguments};
+pub(crate) use dashboard::{ReportArguments, ServeArguments};
 pub(crate) use dataset::{
     BuildArguments, DatasetCommand, ExportAs, ExportDatasetArguments, GridArguments,
     InspectDatasetArguments, TablesArguments, VerifyArguments,
@@ -121,6 +123,16 @@ pub(crate) enum Command {
         after_help = "A run is named by its name, any unambiguous prefix of it, or `latest`."
     )]
     Show(ShowArguments),
+    /// Show the runs in a browser: tables, charts, snapshots, comparisons; read-only.
+    #[command(
+        after_help = "Examples:\n  patchwork serve --open\n  patchwork serve --host 0.0.0.0 --port 8080"
+    )]
+    Serve(ServeArguments),
+    /// Write the page of a run, or of several side by side, as one HTML file to send to somebody.
+    #[command(
+        after_help = "Examples:\n  patchwork report celeba-3 --out celeba-3.html\n  patchwork report celeba-3 celeba-4 --out compare.html"
+    )]
+    Report(ReportArguments),
     /// Print the log of a stage of a run.
     #[command(after_help = "Examples:\n  patchwork logs\n  patchwork logs celeba-3 train --follow")]
     Logs(LogsArguments),

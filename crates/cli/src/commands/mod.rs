@@ -15,6 +15,7 @@ mod request;
 mod retry;
 mod run;
 mod runs;
+mod serve;
 mod show;
 mod standalone;
 mod status;
@@ -40,6 +41,8 @@ pub(crate) async fn dispatch(arguments: &Arguments) -> Result<ExitCode, CliError
         Command::Gc(gc) => done(gc::collect_garbage(arguments, gc).await),
         Command::Runs(list) => done(runs::runs(&arguments.home, list).await),
         Command::Show(show) => done(show::show(&arguments.home, show).await),
+        Command::Serve(serve) => done(serve::serve(&arguments.home, serve).await),
+        Command::Report(report) => done(serve::report(&arguments.home, report).await),
         Command::Logs(logs) => done(logs::logs(&arguments.home, logs).await),
         Command::Query(query) => done(query::query(&arguments.home, query).await),
         Command::Dataset(command) => dataset::dataset(arguments, command).await,

@@ -2,14 +2,10 @@
 //!
 //! - `side_by_side`: what differs between some runs, as tables joined by polars;
 //! - `ranking`: the scores of a metric, refused where they do not compare;
-//! - `comparable`: what makes scores incomparable;
 //! - `settings`: the settings by which ranked runs can be told apart;
-//! - `differing`: what some runs do not have in common;
 //! - `curves`: distance against training images and against hours, as pictures.
 
-mod comparable;
 mod curves;
-mod differing;
 mod ranking;
 mod settings;
 mod side_by_side;
@@ -61,7 +57,7 @@ pub(crate) async fn compare(home: &Path, arguments: &CompareArguments) -> Result
             }
         }
     }
-    for warning in comparable::warnings(&runs) {
+    for warning in patchwork_comparison::warnings(&runs) {
         remark(&warning);
     }
     if let Some(path) = &arguments.plot {

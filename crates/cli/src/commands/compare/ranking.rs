@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use patchwork_registry::{HistoryRow, Registry, ScoreRow};
 use serde_json::{Value, json};
 
-use super::comparable::{differences, warning};
 use super::settings::SettingsApart;
 use crate::arguments::{CompareArguments, Format};
 use crate::commands::show::subject;
 use crate::error::CliError;
 use crate::output::{Rows, remark, score_text};
+use patchwork_comparison::{differences, warning};
 
 /// So much of a fingerprint has room in a table.
 const SHORT: usize = 12;

@@ -6,9 +6,9 @@ use patchwork_recipes::changes_results;
 use patchwork_registry::Registry;
 use serde_json::{Map, Value, json};
 
-use super::differing::{Facts, differing};
 use crate::arguments::Format;
 use crate::error::CliError;
+use patchwork_comparison::{Facts, differing};
 
 /// So many settings of a run have room in a table.
 const MOST_IN_TABLE: usize = 6;

@@ -9,10 +9,10 @@ use polars::prelude::{
 };
 use serde_json::{Value, json};
 
-use super::differing::{Facts, differing, without_absent_stages};
 use crate::arguments::Format;
 use crate::commands::show::subject;
 use crate::output::{Rows, score_text};
+use patchwork_comparison::{Facts, differing, without_absent_stages};
 
 /// The column that runs are joined by.
 const KEY: &str = "what";

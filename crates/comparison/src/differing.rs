@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What there is to tell of a run, by its name.
-pub(super) type Facts = BTreeMap<String, String>;
+pub type Facts = BTreeMap<String, String>;
 
 /// The names of the facts that are not the same in all runs; last those that some runs do not have at all.
-pub(super) fn differing(runs: &[&Facts]) -> Vec<String> {
+pub fn differing(runs: &[&Facts]) -> Vec<String> {
     let names: BTreeSet<&String> = runs.iter().flat_map(|run| run.keys()).collect();
     let (everywhere, here_and_there): (Vec<&String>, Vec<&String>) = names
         .into_iter()
@@ -24,7 +24,7 @@ pub(super) fn differing(runs: &[&Facts]) -> Vec<String> {
 
 /// Puts one fact, such as `stages.sample` = `absent`, in the place of all settings of a stage that some runs do not have:
 /// defaults of a stage that is not there are no differences.
-pub(super) fn without_absent_stages(runs: &mut [Facts]) {
+pub fn without_absent_stages(runs: &mut [Facts]) {
     let stage = |key: &str| -> Option<String> {
         let (stage, _) = key.strip_prefix("stages.")?.split_once('.')?;
         Some(format!("stages.{stage}"))

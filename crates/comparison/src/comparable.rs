@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use patchwork_registry::{MetricFamily, RunDetail, ScoreRow};
 
 /// For scores that stand in one row of a comparison: a sentence for each metric whose scores do not compare.
-pub(super) fn warnings(runs: &[RunDetail]) -> Vec<String> {
+pub fn warnings(runs: &[RunDetail]) -> Vec<String> {
     let mut by_metric: BTreeMap<&str, Vec<(&str, &ScoreRow)>> = BTreeMap::new();
     for run in runs {
         for score in run
@@ -35,7 +35,7 @@ pub(super) fn warnings(runs: &[RunDetail]) -> Vec<String> {
 }
 
 /// Scores that do not compare, in words.
-pub(super) fn warning(metric: &str, differences: &[String]) -> String {
+pub fn warning(metric: &str, differences: &[String]) -> String {
     format!(
         "warning: the scores of `{metric}` do not compare:\n{}",
         differences.join("\n")
@@ -44,7 +44,7 @@ pub(super) fn warning(metric: &str, differences: &[String]) -> String {
 
 /// One line for each circumstance in which scores of a metric differ that must not: its values, each with the runs that
 /// have it. `setting` gives a run's setting by a name such as `evaluate.nearest_k`.
-pub(super) fn differences(
+pub fn differences(
     metric: &str,
     scores: &[(&str, &ScoreRow)],
     setting: impl Fn(&str, &str) -> Option<String>,

@@ -1,0 +1,457 @@
+//! `patchwork serve` and `patchwork report`: what pages say, what nobody may ask, and that a browser draws them.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::Child;
+
+use serde_json::Value;
+
+use crate::browser::Browser;
+use crate::program::{Program, files, text};
+
+/// A server on a port of its own.
+struct Server {
+    child: Child,
+    url: String,
+    port: u16,
+}
+
+struct Answer {
+    status: u16,
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        let mut found = lines.filter(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.next().map(|(_, value)| value)
+    }
+}
+
+impl Server {
+    fn start(program: &Program, arguments: &[&str]) -> Self {
+        let command = [&["serve", "--port", "0"], arguments].concat();
+        let mut child = program.start(&command);
+        let mut line = String::new();
+        let output = child.stdout.as_mut().unwrap();
+        BufReader::new(output).read_line(&mut line).unwrap();
+        let url = line.trim().to_owned();
+        let port = url.rsplit(':').next().unwrap();
+        let port = port.split('/').next().unwrap().parse().unwrap();
+        Self { child, url, port }
+    }
+
+    /// One request, written as it stands.
+    fn raw(&self, request: &str) -> Answer {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let end = answer
+            .windows(4)
+            .position(|bytes| bytes == b"\r\n\r\n")
+            .unwrap_or(answer.len());
+        let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+        Answer {
+            status: status.unwrap_or_default(),
+            head,
+            body: answer.get(end + 4..).unwrap_or_default().to_vec(),
+        }
+    }
+
+    fn get_with(&self, path: &str, headers: &str) -> Answer {
+        self.raw(&format!(
+            "GET {path} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n"
+        ))
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        self.get_with(path, &format!("Host: 127.0.0.1:{}\r\n", self.port))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn fingerprint(program: &Program, run: &str, stage: &str) -> String {
+    let sql = format!(
+        "SELECT fingerprint FROM stages JOIN runs ON runs.id = run_id WHERE runs.name = '{run}' AND stages.name = '{stage}'"
+    );
+    program.rows(&["query", &sql])[0]["fingerprint"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+#[test]
+fn pages_show_what_the_registry_holds() {
+    let program = crate::earlier::home();
+    let server = Server::start(&program, &[]);
+    let runs = server.get("/").text();
+    for name in ["small-1", "small-3", "sweep-2"] {
+        assert!(runs.contains(&format!("/runs/{name}\"")), "{name}");
+    }
+    let listed = server.get("/api/runs").json();
+    let expected: Vec<Value> = program.rows(&["runs"]);
+    assert_eq!(listed.as_array().unwrap(), &expected);
+    let found = server.get("/api/runs?q=SWEEP&sort=run").json();
+    let names: Vec<&str> = found
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["run"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["sweep-1", "sweep-2"]);
+    assert!(
+        server
+            .get("/?columns=stages.train.duration_images")
+            .text()
+            .contains("160")
+    );
+
+    let shown: Value =
+        serde_json::from_str(&program.succeed(&["show", "small-1", "--format", "json"])).unwrap();
+    assert_eq!(server.get("/api/runs/small-1").json(), shown);
+    let page = server.get("/runs/small-1").text();
+    for part in [
+        "fd_tiny",
+        "loss by patch size",
+        "grid.png",
+        "stages.train.batch_size",
+        "Provenance",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(server.get("/runs/small-3").text().contains("attempt 1"));
+    assert_eq!(server.get("/runs/latest").status, 200);
+    assert_eq!(server.get("/runs/nothing").status, 404);
+    assert_eq!(server.get("/runs/s").status, 400);
+
+    let all = server
+        .get("/api/runs/small-1/series?stage=train&name=loss")
+        .json();
+    assert_eq!(all["exact"], true);
+    let sql =
+        "SELECT step, value FROM metrics WHERE run = 'small-1' AND name = 'loss' ORDER BY step";
+    let points = program.rows(&["query", sql]);
+    let column = |name: &str| {
+        points
+            .iter()
+            .map(|row| row[name].clone())
+            .collect::<Value>()
+    };
+    assert_eq!(
+        (&all["steps"], &all["values"]),
+        (&column("step"), &column("value"))
+    );
+    let thin = server
+        .get("/api/runs/small-1/series?stage=train&name=loss&intervals=2")
+        .json();
+    let extreme = |points: &Value, choose: fn(f64, f64) -> f64| {
+        points["values"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(Value::as_f64)
+            .reduce(choose)
+    };
+    assert!(thin["values"].as_array().unwrap().len() <= 4);
+    assert_eq!(extreme(&thin, f64::min), extreme(&all, f64::min));
+    assert_eq!(extreme(&thin, f64::max), extreme(&all, f64::max));
+
+    let data = format!("/data/{}", fingerprint(&program, "small-1", "prepare"));
+    assert!(server.get(&data).text().contains("images.png"));
+    assert!(
+        server
+            .get(&format!("{data}/images.png"))
+            .body
+            .starts_with(b"\x89PNG")
+    );
+    let compared = server.get("/compare?run=small-1&run=small-3").text();
+    assert!(compared.contains("stages.train.learning_rate") && compared.contains("1000000000"));
+    assert!(
+        server.get("/api/runs/small-3/log?stage=train").json()["end"]
+            .as_u64()
+            .unwrap()
+            > 0
+    );
+}
+
+#[test]
+fn only_files_of_artifacts_are_served_and_only_to_this_machine() {
+    let program = crate::earlier::home();
+    let before = files(program.home());
+    let server = Server::start(&program, &[]);
+    let train = fingerprint(&program, "small-1", "train");
+    let file = format!("/files/{train}/loss.png");
+    let answer = server.get(&file);
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (200, Some("image/png"))
+    );
+    let tag = answer.header("etag").unwrap();
+    let headers = format!("Host: localhost\r\nIf-None-Match: {tag}\r\n");
+    assert_eq!(server.get_with(&file, &headers).status, 304);
+    let policy = answer.header("content-security-policy").unwrap();
+    assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"));
+
+    for path in [
+        format!("/files/{train}/..%2f..%2f..%2fregistry.db"),
+        format!("/files/{train}/%2e%2e/manifest.json"),
+        format!("/files/{train}/manifest.json"),
+        format!("/files/{train}/%2fetc%2fpasswd"),
+        format!("/files/{train}/loss.png%00"),
+        "/files/../registry.db".to_owned(),
+        "/files/..%2f..%2fetc/passwd".to_owned(),
+        "/assets/..%2fCargo.toml".to_owned(),
+        "/data/..%2f..".to_owned(),
+        format!("/data/{train}"),
+        "/runs/..%2f..%2fetc%2fpasswd".to_owned(),
+        "/api/runs/small-1/log?stage=..%2f..%2frun".to_owned(),
+        "/api/runs/small-1/log?stage=%2fetc%2fpasswd".to_owned(),
+        "/api/runs/%27%20OR%201=1--".to_owned(),
+        "//evil.example/".to_owned(),
+        "/nothing".to_owned(),
+    ] {
+        let answer = server.get(&path);
+        assert!(
+            (400..500).contains(&answer.status),
+            "{path}: {}",
+            answer.head
+        );
+        let body = answer.text();
+        assert!(
+            !body.contains("root:") && !body.contains("SQLite format"),
+            "{path}"
+        );
+    }
+    for host in [
+        "evil.example",
+        "127.0.0.1.evil.example",
+        "169.254.169.254",
+        "",
+    ] {
+        assert_eq!(
+            server.get_with("/", &format!("Host: {host}\r\n")).status,
+            421,
+            "{host}"
+        );
+    }
+    assert!(server.get_with("/", "").status >= 400);
+    for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"] {
+        let request = format!(
+            "{method} / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        );
+        assert_eq!(server.raw(&request).status, 405, "{method}");
+    }
+    let markup = server.get("/?q=%3Cscript%3Ealert(1)%3C%2Fscript%3E").text();
+    assert!(!markup.contains("<script>alert"), "{markup}");
+    drop(server);
+    // SQLite's own shared memory apart, reading leaves no trace.
+    let shared = |path: &std::path::Path| path.to_string_lossy().contains("registry.db-");
+    let without = |files: &std::collections::BTreeMap<std::path::PathBuf, Vec<u8>>| {
+        files
+            .iter()
+            .filter(|(path, _)| !shared(path))
+            .map(|(path, bytes)| (path.clone(), bytes.clone()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(without(&files(program.home())), without(&before));
+}
+
+#[test]
+fn beyond_loopback_a_token_is_wanted() {
+    let program = crate::earlier::home();
+    let server = Server::start(&program, &["--host", "0.0.0.0"]);
+    let token = server.url.split_once("?token=").unwrap().1;
+    assert!(token.len() >= 32);
+    let host = "Host: anything\r\n";
+    assert_eq!(server.get_with("/", host).status, 401);
+    assert_eq!(server.get_with("/?token=wrong", host).status, 401);
+    let answer = server.get_with(&format!("/runs?token={token}&q=small"), host);
+    assert_eq!(
+        (answer.status, answer.header("location")),
+        (303, Some("/runs?q=small"))
+    );
+    let cookie = answer.header("set-cookie").unwrap();
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"));
+    let pair = cookie.split(';').next().unwrap();
+    assert_eq!(
+        server
+            .get_with("/", &format!("{host}Cookie: {pair}\r\n"))
+            .status,
+        200
+    );
+    assert_eq!(
+        server
+            .get_with("/", &format!("{host}Cookie: patchwork_token=wrong\r\n"))
+            .status,
+        401
+    );
+    let answer = server.get_with(&format!("//evil.example/?token={token}"), host);
+    assert_eq!(answer.header("location"), Some("/evil.example/"));
+}
+
+#[test]
+fn a_home_without_runs_and_one_with_oddities_have_pages() {
+    let program = Program::new();
+    let server = Server::start(&program, &[]);
+    let page = server.get("/");
+    assert_eq!(page.status, 200);
+    assert!(page.text().contains("No runs yet"));
+    assert_eq!(server.get("/api/runs").status, 404);
+    drop(server);
+
+    let program = crate::earlier::home();
+    let train = fingerprint(&program, "small-1", "train");
+    let server = Server::start(&program, &[]);
+    assert_eq!(server.get("/runs/small-1").status, 200);
+    // A deleted artifact, while the server runs.
+    std::fs::remove_dir_all(program.home().join("artifacts/train").join(&train)).unwrap();
+    let page = server.get("/runs/small-1");
+    assert_eq!(page.status, 200);
+    assert!(page.text().contains("The artifact was deleted."));
+    assert_eq!(server.get(&format!("/files/{train}/loss.png")).status, 404);
+    // A registry that is replaced, and one that is gone.
+    program.succeed(&["registry", "rebuild"]);
+    assert_eq!(
+        server.get("/api/runs").json().as_array().unwrap().len(),
+        program.rows(&["runs"]).len()
+    );
+    for file in ["registry.db", "registry.db-wal", "registry.db-shm"] {
+        let _ = std::fs::remove_file(program.home().join(file));
+    }
+    assert!(server.get("/").text().contains("No runs yet"));
+}
+
+#[test]
+fn a_report_stands_alone() {
+    let program = crate::earlier::home();
+    let folder = tempfile::tempdir().unwrap();
+    for (name, runs) in [
+        ("run.html", vec!["small-1"]),
+        ("compare.html", vec!["sweep-1", "sweep-2"]),
+    ] {
+        let path = folder.path().join(name);
+        let command = [&["report"], runs.as_slice(), &["--out", text(&path)]].concat();
+        program.succeed(&command);
+        let html = std::fs::read_to_string(&path).unwrap();
+        assert!(html.contains("data:image/png;base64,"), "{name}");
+        for forbidden in [
+            "=\"/files",
+            "=\"/runs",
+            "=\"/assets",
+            "=\"/data",
+            "http://127",
+            text(program.home()),
+        ] {
+            assert!(!html.contains(forbidden), "{name} has {forbidden}");
+        }
+        assert!(
+            !program.run(&command).status.success(),
+            "an existing file is not replaced"
+        );
+        program.succeed(&[command.as_slice(), &["--force"]].concat());
+    }
+}
+
+#[test]
+fn a_browser_draws_the_pages() {
+    let Some(mut browser) = Browser::start() else {
+        eprintln!("skipped: no Chromium is installed");
+        return;
+    };
+    // Screenshots are kept where one wants to look at them.
+    let kept = std::env::var_os("PATCHWORK_SCREENSHOTS").map(std::path::PathBuf::from);
+    let folder = tempfile::tempdir().unwrap();
+    let folder = kept.as_deref().unwrap_or(folder.path());
+    let program = crate::earlier::home();
+    let server = Server::start(&program, &[]);
+    let address = |path: &str| format!("{}{path}", server.url.trim_end_matches('/'));
+    let errors =
+        "window.failures = []; addEventListener('error', (event) => failures.push(event.message))";
+
+    browser.resize(1400, 1000, false);
+    browser.open(&address("/"));
+    browser.value(errors);
+    browser.wait_for("document.querySelectorAll('table.runs tbody tr').length >= 7");
+    browser.wait_for("document.querySelectorAll('svg.spark polyline').length >= 3");
+    browser.screenshot(&folder.join("runs.png"));
+    browser.value("document.querySelector('input[value=small-1]').click(); document.querySelector('input[value=small-3]').click()");
+    browser.value("document.querySelector('#runs button').click()");
+    browser.wait_for("location.pathname === '/compare' && document.readyState === 'complete'");
+    browser.value("document.querySelector('[data-chart=lines]').scrollIntoView()");
+    browser.wait_for("[...document.querySelectorAll('.chart')].some((figure) => Number(figure.dataset.points) > 1)");
+    browser.wait_for("document.querySelectorAll('.u-legend .u-series').length >= 3");
+    browser.screenshot(&folder.join("compare.png"));
+
+    browser.open(&address("/runs/small-1"));
+    browser.value(errors);
+    browser.value("document.querySelector('[data-chart=lines]').scrollIntoView()");
+    browser.wait_for("Number(document.querySelector('[data-chart=lines]').dataset.points) > 1");
+    browser.value("document.querySelector('[data-chart=heatmap]').scrollIntoView()");
+    browser.wait_for("document.querySelector('[data-chart=heatmap] canvas') !== null");
+    browser.value("const form = document.querySelector('[data-controls]'); form.elements.smoothing.value = 0.9; form.elements.log.checked = true; form.dispatchEvent(new Event('input'))");
+    browser.value("document.querySelector('[data-log] summary').click()");
+    browser.wait_for("document.querySelector('[data-log]').dataset.end !== undefined");
+    browser.screenshot(&folder.join("run.png"));
+    assert_eq!(browser.value("failures"), Value::Array(Vec::new()));
+
+    browser.open(&address("/runs/small-1/samples"));
+    let last = browser.value("document.querySelector('.slider output').textContent");
+    browser.value("const range = document.querySelector('.slider input'); range.value = 0; range.dispatchEvent(new Event('input'))");
+    let first = browser.value("document.querySelector('.slider output').textContent");
+    assert_ne!(first, last);
+    browser.wait_for("document.querySelector('.slider img').complete");
+    browser.value("const image = document.querySelector('.slider img'), box = image.getBoundingClientRect(); image.dispatchEvent(new MouseEvent('click', { clientX: box.left + 9, clientY: box.top + 9 }))");
+    browser.wait_for("!document.querySelector('.slider canvas').hidden && document.querySelector('.slider canvas').width > 4");
+    browser.screenshot(&folder.join("samples.png"));
+
+    let data = format!("/data/{}", fingerprint(&program, "small-1", "prepare"));
+    browser.open(&address(&data));
+    browser.wait_for("document.querySelector('figure img').naturalWidth > 10");
+    browser.screenshot(&folder.join("data.png"));
+
+    // Narrow and dark: nothing but tables scrolls sideways.
+    browser.resize(400, 800, true);
+    for (path, name) in [
+        ("/", "runs-narrow.png"),
+        ("/runs/small-1", "run-narrow.png"),
+        ("/compare?runs=sweep-1,sweep-2", "compare-narrow.png"),
+    ] {
+        browser.open(&address(path));
+        browser.wait_for("document.documentElement.scrollWidth <= 400");
+        browser.screenshot(&folder.join(name));
+    }
+
+    // A run that ends while the page is open.
+    browser.resize(1400, 1000, true);
+    browser.open(&address("/"));
+    browser.wait_for("document.getElementById('live').textContent === 'live'");
+    program.succeed(&["run", "pipelines/smoke.toml", "--until", "prepare"]);
+    browser.wait_for("document.querySelector('#runs').textContent.includes('smoke-1')");
+
+    let report = folder.join("report.html");
+    let _ = std::fs::remove_file(&report);
+    program.succeed(&["report", "small-1", "--out", text(&report)]);
+    browser.open(&format!("file://{}", report.display()));
+    browser.value("document.querySelector('[data-chart=lines]').scrollIntoView()");
+    browser.wait_for("Number(document.querySelector('[data-chart=lines]').dataset.points) > 1");
+    browser.screenshot(&folder.join("report.png"));
+}
