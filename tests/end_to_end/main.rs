@@ -21,6 +21,7 @@ mod keeping;
 mod killed;
 mod mistakes;
 mod program;
+mod ranks;
 #[path = "../support/readers.rs"]
 mod readers;
 mod resume;

@@ -34,6 +34,30 @@ pub struct Job {
     pub home: PathBuf,
     /// The run's folder for logs.
     pub logs: PathBuf,
+    /// The place of the process among those that work on the job together; none where it is the only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
+}
+
+impl Job {
+    /// How many processes work on the job together.
+    pub fn ranks(&self) -> u32 {
+        let ranks = self.execution["ranks"].as_u64();
+        ranks.map_or(1, |ranks| u32::try_from(ranks).unwrap_or(u32::MAX).max(1))
+    }
+}
+
+/// Which of several processes that work on one job a process is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Its number, from 0. Rank 0 holds the lock, reports, and publishes the artifact.
+    pub rank: u32,
+    /// How many there are.
+    pub ranks: u32,
+    /// Its number among those of its machine, from 0.
+    pub local_rank: u32,
+    /// The file by which they find each other, of this attempt alone.
+    pub rendezvous: PathBuf,
 }
 
 /// An artifact that a job reads.

@@ -18,7 +18,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use crate::event_pipe::EventPipe;
 use crate::failure::{chain, may_pass, says_it_may_pass};
 use crate::manifest::{MANIFEST_FORMAT, Manifest, Outcome, list_files};
-use crate::protocol::{Event, Job, Progress};
+use crate::protocol::{Event, Job, Place, Progress};
 use crate::resources;
 use crate::signals::is_hangup_ignored;
 use crate::store::Store;
@@ -192,6 +192,9 @@ fn attempt(
     }
     let store = Store::open(&job.home)?;
     let _alive = store.announce_process()?;
+    if let Some(place) = job.place.as_ref().filter(|place| place.rank > 0) {
+        return beside_rank_0(stage, &job, place, &store, events, interrupted);
+    }
     let _lock = wait_for_lock(&store.lock(job.fingerprint), &interrupted, events)?;
     if let Some(manifest) = store.find(&job.kind, job.fingerprint)? {
         return Ok(Event::Finished {
@@ -221,6 +224,33 @@ fn attempt(
         context.warn(format!("the stage is done, and its work is left: {error}"));
     }
     Ok(Event::Finished {
+        cached: false,
+        outcome,
+    })
+}
+
+/// What a rank beside rank 0 does: its part of the computing. The lock, the folders and the artifact are rank 0's; the
+/// folders of this one are never made.
+fn beside_rank_0(
+    stage: impl Fn(&Job, &Context) -> Result<Outcome, StageError>,
+    job: &Job,
+    place: &Place,
+    store: &Store,
+    events: &EventPipe,
+    interrupted: Arc<AtomicBool>,
+) -> Result<Event, StageError> {
+    let own = store
+        .work(job.fingerprint)
+        .join(format!("rank-{}", place.rank));
+    let context = Context {
+        artifact: own.join("artifact"),
+        state: own.join("state"),
+        events: events.clone(),
+        interrupted,
+        last_progress: Mutex::new(None),
+        last_resources: Mutex::new(Instant::now()),
+    };
+    stage(job, &context).map(|outcome| Event::Finished {
         cached: false,
         outcome,
     })

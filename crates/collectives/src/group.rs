@@ -101,6 +101,11 @@ impl Group {
         })
     }
 
+    /// Where tensors of the group lie.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
     /// Which rank of how many this process is.
     pub fn membership(&self) -> Membership {
         self.membership
@@ -141,11 +146,14 @@ impl Group {
         self.after(Operation::Barrier, self.processes.barrier())
     }
 
-    /// Whether any rank says yes.
-    pub fn any(&self, yes: bool) -> Result<bool, CollectiveError> {
-        let mut count = Tensor::from_slice(&[i64::from(yes)]).to_device(self.device);
-        self.all_reduce(&mut [&mut count], Reduction::Sum)?;
-        Ok(count.int64_value(&[0]) > 0)
+    /// Whether any rank says yes, to each of some questions.
+    pub fn any<const N: usize>(&self, yes: [bool; N]) -> Result<[bool; N], CollectiveError> {
+        let mut counts = Tensor::from_slice(&yes.map(i64::from)).to_device(self.device);
+        self.all_reduce(&mut [&mut counts], Reduction::Sum)?;
+        let counts = counts.to_device(Device::Cpu);
+        Ok(std::array::from_fn(|index| {
+            counts.int64_value(&[index as i64]) > 0
+        }))
     }
 
     /// Has rank 0 do what it alone does, such as writing a checkpoint; gives what came of it, on rank 0.

@@ -90,6 +90,13 @@ impl Stage {
 pub struct Execution {
     /// Threads of the worker, at least 1; none = all cores.
     pub threads: Option<usize>,
+    /// Processes that train together, at least 1; each has `threads` threads, and a GPU of its own where `device` is
+    /// `cuda`.
+    #[serde(skip_serializing_if = "is_one")]
+    pub ranks: u32,
+    /// How long one of these processes waits for the others in a step, in minutes.
+    #[serde(skip_serializing_if = "is_default_timeout")]
+    pub collective_timeout_minutes: f64,
     /// Processor cores that it takes while it runs, at least 1; none = as many as `threads`.
     pub cpus: Option<usize>,
     /// Memory that it takes while it runs, in GiB; none = not counted.
@@ -122,10 +129,31 @@ pub struct Execution {
     pub log_every_seconds: f64,
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
+fn is_one(ranks: &u32) -> bool {
+    *ranks == 1
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
+fn is_default_timeout(minutes: &f64) -> bool {
+    minutes.to_bits() == COLLECTIVE_TIMEOUT_MINUTES.to_bits()
+}
+
+/// Long enough for the slowest step.
+const COLLECTIVE_TIMEOUT_MINUTES: f64 = 10.0;
+
 impl Default for Execution {
     fn default() -> Self {
         Self {
             threads: None,
+            ranks: 1,
+            collective_timeout_minutes: COLLECTIVE_TIMEOUT_MINUTES,
             cpus: None,
             memory_gib: None,
             device: "cpu".to_owned(),

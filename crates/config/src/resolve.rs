@@ -38,6 +38,8 @@ const STAGE_KEYS: &[&str] = &[
     "timeout_minutes",
 ];
 const TRAIN_KEYS: &[&str] = &[
+    "ranks",
+    "collective_timeout_minutes",
     "checkpoint_minutes",
     "checkpoint_kimg",
     "log_every_seconds",
@@ -226,6 +228,12 @@ pub(crate) fn execution(
     }
     Ok(Execution {
         threads: cores("threads")?,
+        ranks: section.integer("ranks", Some(default.ranks), 1..=4096)?,
+        collective_timeout_minutes: section.number(
+            "collective_timeout_minutes",
+            Some(default.collective_timeout_minutes),
+            0.01..=1e6,
+        )?,
         cpus: cores("cpus")?,
         memory_gib: section.optional_positive("memory_gib")?,
         device,

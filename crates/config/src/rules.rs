@@ -56,10 +56,13 @@ pub(crate) fn check_stage(
 ) -> Result<(), ConfigError> {
     match &stage.settings {
         StageSettings::Prepare(_) | StageSettings::Reference(_) => Ok(()),
-        StageSettings::Train(train) => match prepare_above(stage, stages) {
-            Some(data) => check_train(&draft.section, train, data),
-            None => Ok(()),
-        },
+        StageSettings::Train(train) => {
+            check_ranks(&draft.section, train, stage.execution.ranks)?;
+            match prepare_above(stage, stages) {
+                Some(data) => check_train(&draft.section, train, data),
+                None => Ok(()),
+            }
+        }
         StageSettings::Sample(sample) => match needed(stage, Kind::Train, stages).next() {
             Some(train) => check_sample(&draft.section, sample, train, stages),
             None => Ok(()),
@@ -69,6 +72,24 @@ pub(crate) fn check_stage(
             check_evaluate(&draft.section, stage, stages)
         }
     }
+}
+
+/// Each process that trains has an image of its own in every micro-batch.
+fn check_ranks(
+    section: &Section<'_>,
+    train: &TrainSettings,
+    ranks: u32,
+) -> Result<(), ConfigError> {
+    let (batch, rounds) = (train.batch_size, train.gradient_accumulation);
+    if ranks <= batch / rounds {
+        return Ok(());
+    }
+    let problem = format!(
+        "is {ranks}, more than the {} images of a micro-batch (`batch_size` = {batch}, `gradient_accumulation` = \
+         {rounds})",
+        batch / rounds
+    );
+    Err(section.invalid("ranks", problem))
 }
 
 fn check_train(

@@ -327,7 +327,7 @@ fn demand(execution: &Execution) -> Demand {
     const GIBIBYTE: f64 = (1_u64 << 30) as f64;
     let device = execution.device.as_str();
     Demand {
-        cpus: execution.cpus.or(execution.threads),
+        cpus: (execution.cpus).or_else(|| Some(execution.threads? * execution.ranks as usize)),
         memory_bytes: execution
             .memory_gib
             .map(|gibibytes| (gibibytes * GIBIBYTE) as u64),

@@ -8,7 +8,7 @@ use patchwork_artifacts::protocol::Job;
 use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_config::TrainSettings;
 use patchwork_core::Seed;
-use patchwork_dataset::{ShardSet, Share};
+use patchwork_dataset::ShardSet;
 use patchwork_diffusion::PatchSides;
 use patchwork_networks::Network;
 use patchwork_terms::Kind;
@@ -21,6 +21,7 @@ use super::divergence_guard::DivergenceGuard;
 use super::learner::Learner;
 use super::limits::{Limits, minutes};
 use super::patch_plan::PatchPlan;
+use super::ranks::Ranks;
 use super::resume_from::take_over;
 use super::snapshot_evaluation::SnapshotEvaluation;
 use super::snapshotter::Snapshotter;
@@ -60,8 +61,13 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let seed = Seed::new(seed).derive("train");
     let sides = PatchSides::pixel(config.height(), config.width(), settings.full_image_ratio)?;
     let network = Network::new(&config, device, seed.derive("initialisation").value())?;
-    let checkpoints = Checkpoints::open(context.state())?;
-    let begins = !checkpoints.is_any()?;
+    let ranks = Ranks::join(job, context, &execution, device)?;
+    let checkpoints = if ranks.is_first() {
+        Checkpoints::open(context.state())?
+    } else {
+        Checkpoints::of_another_process(context.state())
+    };
+    let begins = ranks.is_first() && !checkpoints.is_any()?;
     if begins {
         setup::initialise(&network, &settings, job, context)?;
     }
@@ -69,8 +75,9 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let checked = memory::check(
         &mut step,
         &sides,
-        settings.batch_size.into(),
+        u64::from(settings.batch_size).div_ceil(ranks.count().into()),
         settings.gradient_accumulation.into(),
+        ranks.count(),
         execution.memory_gib,
     );
     match checked {
@@ -86,7 +93,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let log_interval = Duration::from_secs_f64(execution.log_every_seconds);
     let heartbeat = Heartbeat::new();
     let batches = Batches::new(&data, &settings, seed, device)
-        .shared(Share::WHOLE)
+        .shared(ranks.share())
         .gathered_ahead_on_cuda(&execution)?;
     let mut training = Training {
         context,
@@ -107,20 +114,29 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
             channels: data.channels(),
             device,
             heartbeat: &heartbeat,
-            evaluation: SnapshotEvaluation::open(job, &settings, &data, context, device)?,
+            evaluation: if ranks.is_first() {
+                SnapshotEvaluation::open(job, &settings, &data, context, device)?
+            } else {
+                None
+            },
         },
         guard: DivergenceGuard::new(context, execution.on_divergence),
         telemetry: Telemetry::new(context, folder, log_interval),
         heartbeat: &heartbeat,
+        is_first: ranks.is_first(),
+        ranks,
     };
-    let is_resumed = training.checkpoints.restore(&mut training.learner)?;
-    if let (false, Some(digest)) = (is_resumed, &settings.resume_from) {
-        let path = job.execution["resume_file"].as_str().unwrap_or_default();
-        let (learner, total) = (&mut training.learner, settings.duration_images);
-        take_over(Path::new(path), digest.parse()?, total, learner)?;
-        // From here on the file is not needed.
-        training.checkpoints.save(learner)?;
+    if training.is_first {
+        let is_resumed = training.checkpoints.restore(&mut training.learner)?;
+        if let (false, Some(digest)) = (is_resumed, &settings.resume_from) {
+            let path = job.execution["resume_file"].as_str().unwrap_or_default();
+            let (learner, total) = (&mut training.learner, settings.duration_images);
+            take_over(Path::new(path), digest.parse()?, total, learner)?;
+            // From here on the file is not needed.
+            training.checkpoints.save(learner)?;
+        }
     }
+    training.ranks.share_learner(&mut training.learner)?;
     let limits = Limits::start(&execution);
     let stall_limit = execution.stall_minutes.map(minutes);
     watched(context, &heartbeat, stall_limit, || training.run(&limits))?;
