@@ -3,12 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, FixedSizeBinaryArray, Int32Array, StringArray, UInt16Array, UInt64Array,
+use arrow_array::{
+    ArrayRef, FixedSizeBinaryArray, Int32Array, RecordBatch, StringArray, UInt16Array, UInt64Array,
 };
-use arrow::buffer::Buffer;
-use arrow::datatypes::{DataType, Field, Schema};
-use arrow::record_batch::RecordBatch;
+use arrow_buffer::Buffer;
+use arrow_schema::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
@@ -67,7 +66,7 @@ pub(super) fn write_table(
 pub(super) fn fixed_size_column(
     bytes: Vec<u8>,
     size: usize,
-) -> Result<ArrayRef, arrow::error::ArrowError> {
+) -> Result<ArrayRef, arrow_schema::ArrowError> {
     Ok(Arc::new(FixedSizeBinaryArray::try_new(
         size as i32,
         Buffer::from_vec(bytes),
@@ -99,7 +98,7 @@ fn shard_batch(
     rows: Vec<Row>,
     first_id: u64,
     image_bytes: usize,
-) -> Result<RecordBatch, arrow::error::ArrowError> {
+) -> Result<RecordBatch, arrow_schema::ArrowError> {
     let count = rows.len();
     let mut keys = Vec::with_capacity(count);
     let mut labels = Vec::with_capacity(count);

@@ -20,6 +20,7 @@ mod lmdb;
 mod parquet;
 mod tar;
 mod tar_walk;
+mod values;
 mod zip;
 
 mod afhq;

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use arrow::array::{Array, AsArray, BinaryArray, LargeBinaryArray, StructArray};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Fields, Int64Type, Schema};
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, BinaryArray, LargeBinaryArray, StructArray};
+use arrow_schema::{DataType, Fields, Schema};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
@@ -19,6 +19,7 @@ use super::cache::SourceCache;
 use super::listing::Listing;
 use super::raw::Rejection;
 use super::store::{ReadFiles, Store, check_size};
+use super::values::{integer_at, text_at};
 use crate::error::DatasetError;
 
 /// Rows of a batch: images are held as they are stored.
@@ -132,29 +133,19 @@ impl ParquetStore {
             let paths = batch
                 .column_by_name(image)
                 .and_then(|column| column.as_struct_opt())
-                .and_then(|image| image.column_by_name("path"))
-                .and_then(|paths| cast(paths, &DataType::Utf8).ok());
-            let labels = label
-                .and_then(|label| batch.column_by_name(label))
-                .and_then(|labels| cast(labels, &DataType::Int64).ok());
+                .and_then(|image| image.column_by_name("path"));
+            let labels = label.and_then(|label| batch.column_by_name(label));
             for index in 0..batch.num_rows() {
-                let named = paths
-                    .as_ref()
-                    .map(arrow::array::AsArray::as_string::<i32>)
-                    .filter(|paths| paths.is_valid(index) && !paths.value(index).is_empty());
+                let named = paths.and_then(|paths| text_at(paths, index));
                 // Many data sets name no file, or give one name in each of their files, or to many of their rows.
                 let key = match named {
-                    Some(paths) => format!("{stem}/{}", paths.value(index)),
-                    None => format!("{stem}/{row}"),
+                    Some(path) if !path.is_empty() => format!("{stem}/{path}"),
+                    _ => format!("{stem}/{row}"),
                 };
                 let is_new = keys.insert(Digest::of(key.as_bytes()));
                 let key = if is_new { key } else { format!("{key}#{row}") };
                 self.names.push(key.as_bytes(), Place { file, row });
-                let class = labels
-                    .as_ref()
-                    .map(arrow::array::AsArray::as_primitive::<Int64Type>)
-                    .filter(|labels| labels.is_valid(index))
-                    .and_then(|labels| i32::try_from(labels.value(index)).ok());
+                let class = labels.and_then(|labels| integer_at(labels, index));
                 self.labels.push(class.unwrap_or(-1));
                 row += 1;
             }
