@@ -64,8 +64,8 @@ fn stages_say_what_they_did_and_raw_sources_are_looked_at() {
         "--set",
         "labels=folder",
     ];
-    let report = "recognised as `images`, split `all`; 12 images taken, 3 passed over (1 .csv, 1 .txt, 1 hidden), \
-                  0 rejected; 2 classes: cat 6, dog 6";
+    let report = "recognised as `images`, split `all`; 12 images taken, 4 passed over (1 .csv, 1 .txt, 1 folders of \
+                  this program's own output, 1 hidden), 0 rejected; 2 classes: cat 6, dog 6";
     let said = standard_error(&program, &build);
     assert!(said.contains(report), "{said}");
     // What was made inside of the source is no part of it: nothing is to be done again.

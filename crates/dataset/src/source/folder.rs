@@ -136,11 +136,16 @@ impl Found<'_> {
             return Ok(());
         }
         if self.without.contains(&place) {
-            self.files.pass_over("folder of this program's own output");
+            self.files.pass_over(OWN_OUTPUT);
+            return Ok(());
+        }
+        let listed = durable::list(folder)?;
+        if !self.above.is_empty() && is_artifact(&listed) {
+            self.files.pass_over(OWN_OUTPUT);
             return Ok(());
         }
         self.above.push(place);
-        for path in durable::list(folder)? {
+        for path in listed {
             self.add(&path)?;
         }
         self.above.pop();
@@ -194,6 +199,19 @@ impl Found<'_> {
             _ => None,
         }
     }
+}
+
+/// Folders that this program has written, such as a data set with its pictures.
+const OWN_OUTPUT: &str = "folders of this program's own output";
+
+/// Whether a folder's content is an artifact, by the first bytes of its manifest.
+fn is_artifact(listed: &[PathBuf]) -> bool {
+    let manifest = listed.iter().find(|path| path.ends_with("manifest.json"));
+    manifest.is_some_and(|path| {
+        let mut head = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(64).read_to_end(&mut head));
+        read.is_ok() && String::from_utf8_lossy(&head).contains("\"patchwork.artifact/")
+    })
 }
 
 /// A file's first bytes; none if it cannot be read, which is told of images and matters of no others.

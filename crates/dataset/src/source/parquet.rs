@@ -261,6 +261,11 @@ impl Store for ParquetStore {
 /// A row that may name a file on another machine.
 const NO_IMAGE: &str = "the row holds no image; where it names a file, the table has to be written with the images in it";
 
+/// Whether a table has a column of images.
+pub(super) fn has_images(path: &Path) -> bool {
+    open(path).is_ok_and(|table| ImageColumn::of(table.schema()).is_ok())
+}
+
 fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<std::fs::File>, DatasetError> {
     ParquetRecordBatchReaderBuilder::try_new(file_error::open(path)?)
         .map_err(|error| DatasetError::parquet("read", path, error))

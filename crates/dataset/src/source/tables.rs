@@ -7,6 +7,7 @@ use patchwork_core::durable;
 
 use super::account::PassedOver;
 use super::names::{Told, told};
+use super::parquet::has_images;
 use super::settings::Split;
 use crate::error::DatasetError;
 use crate::shards::INDEX_FILE;
@@ -34,6 +35,10 @@ pub(super) fn tables(path: &Path, split: Option<Split>) -> Result<Tables, Datase
         });
     }
     let mut tables = Tables::default();
+    // A prepared data set is Parquet too, but no raw one.
+    if path.join(INDEX_FILE).exists() {
+        return Ok(tables);
+    }
     let mut found = Vec::new();
     collect(path, DEEPEST, &mut found, &mut tables.passed_over)?;
     let all = found.len();
@@ -46,10 +51,6 @@ pub(super) fn tables(path: &Path, split: Option<Split>) -> Result<Tables, Datase
     }
     let elsewhere = (all - found.len()) as u64;
     (tables.passed_over).add_many("Parquet files in other folders", elsewhere);
-    // A prepared data set is Parquet too, but no raw one.
-    if found.iter().any(|path| path.ends_with(INDEX_FILE)) {
-        return Ok(Tables::default());
-    }
     found.sort();
     let prefix = match split {
         None | Some(Split::All) => "",
@@ -84,12 +85,14 @@ pub(super) fn holds_tables(folder: &Path) -> Result<bool, DatasetError> {
     }
     let mut found = Found::default();
     found.count(folder, DEEPEST)?;
-    Ok(found.tables > 0 && !found.are_images())
+    // What only describes images that lie beside it has no column of them.
+    Ok(!found.are_images() && found.first.is_some_and(|table| has_images(&table)))
 }
 
 /// How many tables and image files lie below a folder, as far as was looked.
 #[derive(Default)]
 struct Found {
+    first: Option<PathBuf>,
     tables: usize,
     images: usize,
 }
@@ -102,10 +105,16 @@ impl Found {
 
     fn count(&mut self, folder: &Path, deepest: usize) -> Result<(), DatasetError> {
         let mut folders = Vec::new();
-        for path in durable::list(folder)? {
+        let listed = durable::list(folder)?;
+        // A prepared data set is Parquet too, but no raw one.
+        if listed.iter().any(|path| path.ends_with(INDEX_FILE)) {
+            return Ok(());
+        }
+        for path in listed {
             let name = path.file_name().unwrap_or_default().as_bytes();
             if is_table(&path) && !name.starts_with(b".") && path.is_file() {
                 self.tables += 1;
+                self.first.get_or_insert(path);
             } else if told(name) == Told::Image {
                 self.images += 1;
                 if self.are_images() {
@@ -135,7 +144,12 @@ fn collect(
     found: &mut Vec<PathBuf>,
     passed_over: &mut PassedOver,
 ) -> Result<(), DatasetError> {
-    for path in durable::list(folder)? {
+    let listed = durable::list(folder)?;
+    if listed.iter().any(|path| path.ends_with(INDEX_FILE)) {
+        passed_over.add("prepared data sets");
+        return Ok(());
+    }
+    for path in listed {
         let name = path.file_name().unwrap_or_default().as_bytes();
         if path.is_dir() {
             if name.starts_with(b".") {

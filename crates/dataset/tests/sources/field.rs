@@ -413,6 +413,12 @@ fn folders_hold_pipes_and_the_programs_own_output_too() {
     let pipe = fifo("pipe.png");
     symlink("/dev/zero", raw.join("zero.png")).unwrap();
     symlink("nowhere", raw.join("lost")).unwrap();
+    // What it has made elsewhere, by its manifest.
+    let artifact = (
+        "made/manifest.json".to_owned(),
+        b"{\n  \"format\": \"patchwork.artifact/1\"}".to_vec(),
+    );
+    folder(&raw, &[artifact, ("made/grid.png".to_owned(), png(9))]);
     let own = SourceSettings {
         without: vec![raw.join("runs").canonicalize().unwrap()],
         ..settings(&raw, Labels::None)
@@ -424,7 +430,7 @@ fn folders_hold_pipes_and_the_programs_own_output_too() {
         .collect();
     assert_eq!(names, ["a.png", "pipe.png", "zero.png"]);
     let expected = [
-        ("folder of this program's own output", 1),
+        ("folders of this program's own output", 2),
         ("links that lead nowhere", 1),
         ("pipes", 1),
     ];
