@@ -11,7 +11,7 @@ use super::settings::Format;
 use super::store::Store;
 use super::tables::holds_tables;
 use super::tar_walk::{Compression, walk};
-use super::{afhq, celeba, cifar, flowers, mnist, zip};
+use super::{afhq, celeba, cifar, flowers, mnist, webdataset, zip};
 use crate::error::DatasetError;
 
 /// Names of an archive that are looked at before it is listed.
@@ -40,7 +40,9 @@ pub(super) fn detect(path: &Path) -> Result<Option<Format>, DatasetError> {
         });
         return match walked {
             Ok(()) | Err(DatasetError::Interrupted) => {
-                Ok(names.iter().find_map(|name| cifar::format_of(name)))
+                let has_labels = names.iter().any(|name| webdataset::is_label_name(name));
+                let cifar = names.iter().find_map(|name| cifar::format_of(name));
+                Ok(cifar.or(has_labels.then_some(Format::WebDataset)))
             }
             Err(error) => Err(error),
         };
@@ -95,6 +97,9 @@ fn detect_folder(folder: &Path) -> Result<Option<Format>, DatasetError> {
     .map(|(_, format)| format);
     if let Some(format) = named.or(within) {
         return Ok(Some(format));
+    }
+    if webdataset::is_there(folder)? {
+        return Ok(Some(Format::WebDataset));
     }
     if holds_tables(folder)? {
         return Ok(Some(Format::Parquet));

@@ -21,6 +21,7 @@ use super::tables::tables;
 use super::tar::TarStore;
 use super::tar_walk::Compression;
 use super::twemoji::TwemojiSource;
+use super::webdataset::WebDatasetStore;
 use super::zip::{ZipStore, is_zip};
 use super::{afhq, celeba, cifar, flowers, images, mnist};
 use crate::error::DatasetError;
@@ -143,7 +144,7 @@ pub fn class_counts(source: &dyn Source) -> Vec<u64> {
 }
 
 fn account(settings: &SourceSettings, format: Format) -> Account {
-    let has_splits = format != Format::Lmdb;
+    let has_splits = !matches!(format, Format::Lmdb | Format::WebDataset);
     Account {
         format: format.name().to_owned(),
         recognised: settings.format.is_none(),
@@ -212,6 +213,7 @@ fn open_files(
             let tables = tables(&place, settings.split)?;
             Box::new(ParquetStore::open(&place, tables)?)
         }
+        Some(Format::WebDataset) => Box::new(WebDatasetStore::open(&place)?),
         _ => open_store(&place, &settings.without)?,
     };
     let format = known.unwrap_or_else(|| recognise(&place, &*store));
@@ -469,7 +471,8 @@ fn check_labels(settings: &SourceSettings, format: Format) -> Result<(), Dataset
         | Format::Cifar10
         | Format::Cifar100
         | Format::Mnist
-        | Format::Parquet => &[Labels::None, Labels::Source],
+        | Format::Parquet
+        | Format::WebDataset => &[Labels::None, Labels::Source],
     };
     if allowed.contains(&settings.labels) {
         return Ok(());
@@ -507,7 +510,7 @@ fn check_split(
     };
     let has = match format {
         Format::Images => split == Split::All || has_folders,
-        Format::Lmdb => split == Split::All,
+        Format::Lmdb | Format::WebDataset => split == Split::All,
         Format::CelebA | Format::Flowers102 | Format::Parquet => true,
         Format::AfhqV2 | Format::Cifar10 | Format::Cifar100 | Format::Mnist => {
             split != Split::Validation

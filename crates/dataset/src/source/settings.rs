@@ -36,7 +36,8 @@ impl SourceSettings {
             | Format::CelebA
             | Format::Flowers102
             | Format::Lmdb
-            | Format::Parquet => Split::All,
+            | Format::Parquet
+            | Format::WebDataset => Split::All,
         })
     }
 }
