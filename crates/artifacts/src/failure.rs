@@ -81,17 +81,17 @@ const OUT_OF_MEMORY: [&str; 6] = [
 /// of the process.
 const DEVICE_FAILED: [&str; 3] = ["CUDA error", "CUDA driver error", "cuDNN error"];
 
-/// Whether an error of libtorch's tells of memory that does not suffice now. The device can be used after it.
+/// Whether an error of libtorch means that there is not enough memory now. The device can be used after it.
 pub fn says_out_of_memory(text: &str) -> bool {
     OUT_OF_MEMORY.iter().any(|words| text.contains(words))
 }
 
-/// Whether an error of libtorch's tells of a device that this process cannot use any more.
+/// Whether an error of libtorch means that this process cannot use the device any more.
 pub fn says_device_failed(text: &str) -> bool {
     !says_out_of_memory(text) && DEVICE_FAILED.iter().any(|words| text.contains(words))
 }
 
-/// Whether an error of libtorch's tells of what another process may not meet: memory that others hold now, a device that
+/// Whether an error of libtorch names a cause that another process may not meet: memory that others hold now, a device that
 /// was lost. "cuDNN Frontend error" is not among them: there is no algorithm for the computation, now or later.
 pub fn says_it_may_pass(text: &str) -> bool {
     says_out_of_memory(text) || says_device_failed(text)

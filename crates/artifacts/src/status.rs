@@ -94,7 +94,7 @@ impl StageStatus {
 named! {
     /// How much a message matters.
     pub enum MessageLevel {
-        /// Worth knowing.
+        /// A notice.
         Info = "info",
         /// Something is not as it should be.
         Warning = "warning",

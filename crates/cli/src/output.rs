@@ -320,7 +320,7 @@ mod tests {
         }
         let rows = Rows::from_parts(vec!["\u{1b}]0;x".to_owned()], vec![vec!["\u{1b}c".into()]]);
         assert!(!rows.text(Format::Table).contains('\u{1b}'));
-        // Programs get what is there.
+        // Programs get the text as it is.
         assert!(rows.text(Format::Csv).contains("\u{1b}c"));
         assert!(rows.text(Format::Json).contains("\\u001bc"));
     }

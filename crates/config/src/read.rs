@@ -201,7 +201,7 @@ impl<'de> Deserializer<'de> for Reader<'de> {
         }
     }
 
-    /// TOML has no null: what is there is a value.
+    /// TOML has no null: a key that is present has a value.
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_some(self)
     }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::database::Registry;
 use crate::error::RegistryError;
-use crate::view::RunRow;
+use crate::view::{RunRow, summary};
 
 /// Which points of a series are wanted.
 #[derive(Clone, Copy, Debug)]
@@ -88,13 +88,9 @@ impl Registry {
         running: &[i64],
     ) -> Result<Vec<RunRow>, RegistryError> {
         let running = as_json(running);
-        sqlx::query_as(
-            "SELECT run_summary.*,
-                    (SELECT samples FROM scores
-                     WHERE run_id = run_summary.id AND scores.metric = run_summary.metric AND images_seen IS NOT NULL
-                     ORDER BY images_seen DESC, stage, subject LIMIT 1) AS samples
-             FROM run_summary WHERE id > ?1 OR id IN (SELECT value FROM json_each(?2)) ORDER BY id DESC",
-        )
+        sqlx::query_as(summary!(
+            "id > ?1 OR id IN (SELECT value FROM json_each(?2)) ORDER BY id DESC"
+        ))
         .bind(after)
         .bind(running)
         .fetch_all(&self.pool)

@@ -215,13 +215,23 @@ pub struct EventRow {
 
 const ACTION: &str = "look up runs";
 
-/// The view of runs with the samples behind each one's score, which the view has not; bound to a run's key or none, and
-/// to a limit.
-const SUMMARY: &str = "SELECT run_summary.*,
-        (SELECT samples FROM scores
-         WHERE run_id = run_summary.id AND scores.metric = run_summary.metric AND images_seen IS NOT NULL
-         ORDER BY images_seen DESC, stage, subject LIMIT 1) AS samples
-     FROM run_summary WHERE ?1 IS NULL OR id = ?1 ORDER BY id DESC LIMIT ?2";
+/// The view of runs with the samples behind each one's score, which the view has not, and which of them.
+macro_rules! summary {
+    ($which:literal) => {
+        concat!(
+            "SELECT run_summary.*,
+                    (SELECT samples FROM scores
+                     WHERE run_id = run_summary.id AND scores.metric = run_summary.metric AND images_seen IS NOT NULL
+                     ORDER BY images_seen DESC, stage, subject LIMIT 1) AS samples
+             FROM run_summary WHERE ",
+            $which
+        )
+    };
+}
+pub(crate) use summary;
+
+/// Bound to a run's key or none, and to a limit.
+const SUMMARY: &str = summary!("?1 IS NULL OR id = ?1 ORDER BY id DESC LIMIT ?2");
 
 impl Registry {
     /// The newest runs, at most `limit`, newest first.

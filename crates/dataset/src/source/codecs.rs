@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::raw::Source;
 
 /// What images were encoded in, where that changes their pixels, by the endings of their names: `jpeg`, or
-/// `jpeg, webp`; none where nothing tells of any.
+/// `jpeg, webp`; none if no codec is known.
 ///
 /// Whoever compares sets of images has to know: JPEG alone moves a Fréchet distance.
 pub fn codecs(source: &dyn Source) -> Option<String> {

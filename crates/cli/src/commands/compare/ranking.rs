@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use patchwork_comparison::{differences, warning};
 use patchwork_registry::{HistoryRow, Registry, ScoreRow};
 use serde_json::{Value, json};
 
@@ -10,7 +11,6 @@ use crate::arguments::{CompareArguments, Format};
 use crate::commands::show::subject;
 use crate::error::CliError;
 use crate::output::{Rows, remark, score_text};
-use patchwork_comparison::{differences, warning};
 
 /// So much of a fingerprint has room in a table.
 const SHORT: usize = 12;

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use patchwork_comparison::{Facts, differing};
 use patchwork_recipes::changes_results;
 use patchwork_registry::Registry;
 use serde_json::{Map, Value, json};
 
 use crate::arguments::Format;
 use crate::error::CliError;
-use patchwork_comparison::{Facts, differing};
 
 /// So many settings of a run have room in a table.
 const MOST_IN_TABLE: usize = 6;

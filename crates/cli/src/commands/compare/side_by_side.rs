@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use patchwork_comparison::{Facts, differing, without_absent_stages};
 use patchwork_registry::RunDetail;
 use polars::prelude::{
     BooleanChunked, DataFrame, DataFrameJoinOps, JoinArgs, JoinCoalesce, JoinType, PolarsResult,
@@ -12,7 +13,6 @@ use serde_json::{Value, json};
 use crate::arguments::Format;
 use crate::commands::show::subject;
 use crate::output::{Rows, score_text};
-use patchwork_comparison::{Facts, differing, without_absent_stages};
 
 /// The column that runs are joined by.
 const KEY: &str = "what";
