@@ -6,8 +6,12 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use arrow::array::{Array, AsArray};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{Int32Type, UInt16Type, UInt64Type};
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use patchwork_core::{Seed, durable};
 use patchwork_dataset::inspect::inspect;
 use patchwork_dataset::source::{EmojiFilter, Labels, open};
@@ -16,7 +20,6 @@ use patchwork_dataset::{
     Channels, DatasetError, PatchRequest, PatchSize, PrepareSettings, ShardSet, Source,
     SourceCache, SourceSettings, Summary, prepare,
 };
-use polars::prelude::*;
 use serde_json::json;
 
 const SETTINGS: PrepareSettings = PrepareSettings {
@@ -173,33 +176,38 @@ fn another_reader_sees_the_bytes_that_the_mapped_path_sees() {
     assert_eq!(set.class_names(), source.class_names());
 
     let read = |name: &str| {
-        ParquetReader::new(fs::File::open(folder.path().join(name)).unwrap())
-            .finish()
-            .unwrap()
+        let file = fs::File::open(folder.path().join(name)).unwrap();
+        let rows = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+        let (schema, rows) = (rows.schema().clone(), rows.build().unwrap());
+        let batches: Vec<_> = rows.map(Result::unwrap).collect();
+        concat_batches(&schema, &batches).unwrap()
     };
     let index = read("index.parquet");
-    let offsets = index.column("offset").unwrap().u64().unwrap().clone();
+    let offsets = index["offset"].as_primitive::<UInt64Type>();
     let mut id = 0;
     for number in 0..set.len().div_ceil(50) {
         let name = format!("shard-{number:05}.parquet");
         let bytes = fs::read(folder.path().join(&name)).unwrap();
         let frame = read(&name);
-        let images = frame.column("image").unwrap().binary().unwrap();
-        let digests = frame.column("digest").unwrap().binary().unwrap();
-        let labels = frame.column("label").unwrap().i32().unwrap();
-        let widths = frame.column("source_width").unwrap().u16().unwrap();
-        let keys = frame.column("key").unwrap().str().unwrap();
-        for row in 0..frame.height() {
-            let pixels = images.get(row).unwrap();
+        let images = frame["image"].as_fixed_size_binary();
+        let digests = frame["digest"].as_fixed_size_binary();
+        let labels = frame["label"].as_primitive::<Int32Type>();
+        let widths = frame["source_width"].as_primitive::<UInt16Type>();
+        let keys = frame["key"].as_string::<i32>();
+        for row in 0..frame.num_rows() {
+            let pixels = images.value(row);
             assert_eq!(pixels, set.pixels(id));
-            let offset = offsets.get(id).unwrap() as usize;
+            let offset = offsets.value(id) as usize;
             assert_eq!(pixels, &bytes[offset..][..pixels.len()]);
-            assert_eq!(digests.get(row).unwrap(), &blake3_of(pixels)[..16]);
-            assert_eq!(labels.get(row).map(|label| label as u32), set.label(id));
-            assert_eq!(widths.get(row), Some(72));
+            assert_eq!(digests.value(row), &blake3_of(pixels)[..16]);
+            assert_eq!(
+                labels.is_valid(row).then(|| labels.value(row) as u32),
+                set.label(id)
+            );
+            assert_eq!(widths.value(row), 72);
             let suffix = if id % 2 == 1 { "#mirrored" } else { "" };
             assert_eq!(
-                keys.get(row).unwrap(),
+                keys.value(row),
                 format!("{}{suffix}", source.entry(id / 2).key)
             );
             id += 1;

@@ -5,8 +5,9 @@ use std::path::Path;
 use polars::prelude::*;
 use serde_json::json;
 
+use super::frame::read_columns;
 use super::table::{Table, rounded};
-use super::{failed, read_frame, rows_of};
+use super::{failed, rows_of};
 use crate::error::DatasetError;
 use crate::shards::{Channels, INDEX_FILE, REJECTED_FILE, ShardSpec, channel_names, read_index};
 
@@ -20,8 +21,8 @@ pub fn inspect(folder: &Path) -> Result<[Table; 5], DatasetError> {
     let index_path = folder.join(INDEX_FILE);
     let rejected_path = folder.join(REJECTED_FILE);
     let spec = read_index::<ShardSpec>(&index_path)?.spec;
-    let index = read_frame(&index_path)?;
-    let rejected = read_frame(&rejected_path)?;
+    let index = read_columns(&index_path, |_| true)?;
+    let rejected = read_columns(&rejected_path, |_| true)?;
     let classes = classes(&index, &spec).map_err(|error| failed(&index_path, error))?;
     let channels = channels(&index, spec.channels).map_err(|error| failed(&index_path, error))?;
     let duplicates = duplicates(&index).map_err(|error| failed(&index_path, error))?;

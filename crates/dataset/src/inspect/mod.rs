@@ -5,13 +5,13 @@
 //! said before anything is made of it.
 
 mod contents;
+mod frame;
 mod raw;
 mod statistics;
 mod table;
 
 use std::path::Path;
 
-use patchwork_core::file_error;
 use polars::prelude::*;
 
 use crate::error::DatasetError;
@@ -20,18 +20,6 @@ pub use contents::inspect;
 pub use raw::{Look, inspect_source, look};
 pub use statistics::{Sizes, sizes_in_source, stats};
 pub use table::Table;
-
-fn read_frame(path: &Path) -> Result<DataFrame, DatasetError> {
-    read_columns(path, None)
-}
-
-fn read_columns(path: &Path, columns: Option<&[&str]>) -> Result<DataFrame, DatasetError> {
-    let columns = columns.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
-    ParquetReader::new(file_error::open(path)?)
-        .with_columns(columns)
-        .finish()
-        .map_err(|source| failed(path, source))
-}
 
 fn failed(path: &Path, source: PolarsError) -> DatasetError {
     DatasetError::Table {

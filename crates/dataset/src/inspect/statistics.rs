@@ -7,20 +7,24 @@ use polars::prelude::*;
 use serde_json::{Value, json};
 
 use super::contents::channel_moments;
+use super::failed;
+use super::frame::read_columns;
 use super::table::{Table, rounded};
-use super::{failed, read_columns, read_frame};
 use crate::error::DatasetError;
 use crate::shards::{Channels, INDEX_FILE, ShardSpec, channel_names, read_index, shard_file_name};
 
 /// Deviation in 0..=255 below which an image shows next to nothing.
 const FLAT_DEVIATION: f64 = 2.0;
 
+/// The columns of a shard that say how large an image was in its source.
+const SOURCE_SIZE: [&str; 2] = ["source_width", "source_height"];
+
 /// Tables on the images of a prepared data set: `channels`, `source sides`, `source sizes`, `proportions`,
 /// `flat images`.
 pub fn stats(folder: &Path) -> Result<[Table; 5], DatasetError> {
     let index_path = folder.join(INDEX_FILE);
     let listed = read_index::<ShardSpec>(&index_path)?;
-    let index = read_frame(&index_path)?;
+    let index = read_columns(&index_path, |_| true)?;
     let shards = listed
         .places
         .iter()
@@ -87,20 +91,20 @@ fn source_sizes(folder: &Path, shards: usize) -> Result<Sizes, DatasetError> {
     let mut sizes = Sizes::new();
     for shard in 0..shards {
         let path = folder.join(shard_file_name(shard));
-        let frame = read_columns(&path, Some(&["source_width", "source_height"]))?;
+        let frame = read_columns(&path, |name| SOURCE_SIZE.contains(&name))?;
         count_sizes(&frame, &mut sizes).map_err(|error| failed(&path, error))?;
     }
     Ok(sizes)
 }
 
 fn count_sizes(frame: &DataFrame, sizes: &mut Sizes) -> PolarsResult<()> {
-    let widths = frame.column("source_width")?.u16()?;
-    let heights = frame.column("source_height")?.u16()?;
-    let groups = frame.group_by(["source_width", "source_height"])?;
+    let [widths, heights] = SOURCE_SIZE.map(|name| frame.column(name));
+    let (widths, heights) = (widths?.u32()?, heights?.u32()?);
+    let groups = frame.group_by(SOURCE_SIZE)?;
     for group in groups.get_groups().iter() {
         let first = group.first() as usize;
         if let (Some(width), Some(height)) = (widths.get(first), heights.get(first)) {
-            *sizes.entry((width.into(), height.into())).or_default() += group.len() as u64;
+            *sizes.entry((width, height)).or_default() += group.len() as u64;
         }
     }
     Ok(())

@@ -15,12 +15,13 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use arrow::array::AsArray;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use patchwork_dataset::source::{Labels, Split, open};
 use patchwork_dataset::transform::{Size, Transform};
 use patchwork_dataset::{
     Channels, PrepareSettings, ShardSet, Source, SourceCache, SourceSettings, prepare,
 };
-use polars::prelude::*;
 
 const SETTINGS: PrepareSettings = PrepareSettings {
     size: Size {
@@ -68,11 +69,13 @@ fn keys(folder: &Path) -> Vec<String> {
     shards.sort();
     let mut keys = Vec::new();
     for path in shards {
-        let frame = ParquetReader::new(fs::File::open(path).unwrap())
-            .finish()
-            .unwrap();
-        let column = frame.column("key").unwrap().str().unwrap();
-        keys.extend(column.iter().map(|key| key.unwrap().to_owned()));
+        let file = fs::File::open(path).unwrap();
+        let rows = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+        for batch in rows.build().unwrap() {
+            let batch = batch.unwrap();
+            let column = batch["key"].as_string::<i32>();
+            keys.extend(column.iter().map(|key| key.unwrap().to_owned()));
+        }
     }
     keys
 }
