@@ -46,9 +46,9 @@ check: setup
 deny:
     @scripts/deny.sh
 
-# test python/patchwork_torch by the parity cases; needs a Python with PyTorch, pytest and safetensors (PATCHWORK_PYTHON)
-test-python:
-    cd python && "${PATCHWORK_PYTHON:-python3}" -m pytest -q
+# test python/patchwork_torch, against the program too; needs a Python with PyTorch (PATCHWORK_PYTHON)
+test-python *ARGS: build
+    @scripts/test-python.sh "$(realpath "{{ patchwork }}")" "$@"
 
 # compare with the reference implementations' numbers: those of the repository, or of DIR; on PATCHWORK_DEVICE, the CPU if unset
 parity DIR="": setup

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from patchwork_torch import Denoiser, NetworkConfig  # noqa: E402
+from patchwork_torch import Denoiser, NetworkConfig
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 MODES = ("eager", "channels-last", "compile")
@@ -58,6 +59,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     options.add_argument("--seconds", type=float, default=3.0, help="for each measurement")
     options.add_argument("--threads", type=int, default=torch.get_num_threads())
     options.add_argument("--report", type=Path, help="where the measurements are written as JSON")
+    options.add_argument("--serve", action="store_true", help="measure what is asked for on standard input, for `just bench`")
     return options
 
 
@@ -108,7 +110,9 @@ def prepared(name: str, mode: str, device: Device) -> tuple[Denoiser, Callable[.
     return denoiser, denoiser
 
 
-def timed(step: Callable[[], None], device: Device, seconds: float, warm_up: int = 3) -> tuple[float, int, float]:
+def timed(
+    step: Callable[[], None], device: Device, seconds: float, warm_up: int = 3, least: int = 3
+) -> tuple[float, int, float]:
     """Mean seconds of a step, their number, and the seconds that the first call took."""
     begin = time.perf_counter()
     step()
@@ -118,12 +122,25 @@ def timed(step: Callable[[], None], device: Device, seconds: float, warm_up: int
         step()
     device.wait()
     begin, count = time.perf_counter(), 0
-    while count < 3 or time.perf_counter() - begin < seconds:
+    while count < least or time.perf_counter() - begin < seconds:
         step()
         # As ours, which reads the loss after each step.
         device.wait()
         count += 1
     return (time.perf_counter() - begin) / count, count, first
+
+
+def serve(measure: Callable[[dict[str, Any]], float]) -> None:
+    """Answers questions, a line of JSON each, by the mean seconds that were measured, or by why they cannot be."""
+    # What libraries print is not taken for an answer.
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    for line in sys.stdin:
+        try:
+            answer: dict[str, Any] = {"seconds": measure(json.loads(line))}
+        except Exception as error:  # Compiling fails in many ways.
+            answer = {"error": reason(error)}
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 def combinations(options: argparse.Namespace, device: Device) -> Iterator[tuple[str, str]]:

@@ -97,9 +97,7 @@ def attention(bench: Bench, shapes: list[tuple[int, ...]], dtype: torch.dtype) -
         exact = exactly(plain, inputs, shape[0])
         for name, backend in ATTENTION.items():
 
-            def attend(
-                query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, backend: Any = backend
-            ) -> torch.Tensor:
+            def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, backend: Any = backend) -> torch.Tensor:
                 if backend is None:
                     return F.scaled_dot_product_attention(query, key, value)
                 with sdpa_kernel(backend):
@@ -165,9 +163,7 @@ def convolution(bench: Bench, shapes: list[tuple[int, ...]], dtype: torch.dtype)
             try:
                 with torch.no_grad():
                     only = bench.milliseconds(forward)
-                bench.add(
-                    what=f"convolution, {name}", shape=str(shape), forward_ms=only, both_ms=bench.milliseconds(both)
-                )
+                bench.add(what=f"convolution, {name}", shape=str(shape), forward_ms=only, both_ms=bench.milliseconds(both))
             except RuntimeError as error:
                 bench.add(what=f"convolution, {name}", shape=str(shape), note=reason(error))
 

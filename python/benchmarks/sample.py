@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+import argparse
+import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from common import Device, autocast, combinations, parser, prepared, reason, report, set_tf32, timed
+from common import Device, autocast, combinations, parser, prepared, reason, report, serve, set_tf32, timed
 
-from patchwork_torch import full_positions
+from patchwork_torch import SamplerOptions, full_positions, to_pixels
+from patchwork_torch.sampling import sample
 
-SIGMA_MIN, SIGMA_MAX, RHO = 0.002, 80.0, 7.0
 
+def prepared_batch(options: argparse.Namespace, mode: str, precision: str, device: Device) -> Callable[[], None]:
+    """What generates one batch, images on the processor."""
+    denoiser, call = prepared(options.network, mode, device)
+    denoiser.eval()
+    config = denoiser.config
+    positions = full_positions(config.height, config.width, device.device)
+    settings = SamplerOptions(steps=options.steps)
 
-@torch.no_grad()
-def sample(call: Any, latents: torch.Tensor, steps: int, positions: torch.Tensor) -> torch.Tensor:
-    """Images `[n, c, h, w]`, u8, on the device; `latents` are standard normal draws."""
-    places = torch.arange(steps, dtype=torch.float64, device=latents.device) / (steps - 1)
-    levels = (SIGMA_MAX ** (1 / RHO) + places * (SIGMA_MIN ** (1 / RHO) - SIGMA_MAX ** (1 / RHO))) ** RHO
-    levels = torch.cat([levels, levels.new_zeros(1)])
-    x = latents.to(torch.float64) * levels[0]
-    for step in range(steps):
-        now, after = levels[step], levels[step + 1]
-        slope = (x - call(x, now, positions=positions).to(torch.float64)) / now
-        euler = x + (after - now) * slope
-        if step + 1 < steps:
-            second = (euler - call(euler, after, positions=positions).to(torch.float64)) / after
-            euler = x + (after - now) * (slope + second) / 2
-        x = euler
-    return (x * 127.5 + 128).clip(0, 255).to(torch.uint8)
+    def denoise(x: torch.Tensor, sigma: float) -> torch.Tensor:
+        level = torch.full((x.shape[0],), sigma, device=device.device)
+        return call(x, level, positions=positions).to(torch.float64)
+
+    def batch() -> None:
+        set_tf32(precision == "tf32")
+        latents = torch.randn(options.batch, config.img_channels, config.height, config.width).to(device.device)
+        with autocast(precision, device):
+            to_pixels(sample(denoise, latents, settings)).cpu()
+
+    return batch
 
 
 def main() -> None:
@@ -38,11 +43,27 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     device = Device(arguments.device)
     torch.backends.cudnn.benchmark = True
+    if arguments.serve:
+        batches: dict[tuple[str, str], Callable[[], None]] = {}
+
+        def measure(question: dict[str, Any]) -> float:
+            """Seconds of a batch in a mode and precision."""
+            key = question["mode"], question["precision"]
+            is_new = key not in batches
+            if is_new:
+                batches[key] = prepared_batch(arguments, *key, device)
+                batches[key]()
+            begin = time.perf_counter()
+            batches[key]()
+            device.wait()
+            return time.perf_counter() - begin
+
+        serve(measure)
+        return
     rows: list[dict[str, Any]] = []
     print(f"PyTorch {torch.__version__} on {arguments.device}, {arguments.threads} threads, {arguments.steps} steps")
     print("network    mode           precision  batch    images/s   first s")
     for mode, precision in combinations(arguments, device):
-        set_tf32(precision == "tf32")
         row: dict[str, Any] = {
             "network": arguments.network,
             "mode": mode,
@@ -51,22 +72,7 @@ def main() -> None:
             "steps": arguments.steps,
         }
         try:
-            denoiser, call = prepared(arguments.network, mode, device)
-            denoiser.eval()
-            config = denoiser.config
-            positions = full_positions(config.height, config.width, device.device)
-            shape = (arguments.batch, config.img_channels, config.height, config.width)
-
-            def batch(
-                shape: tuple[int, ...] = shape,
-                call: Any = call,
-                precision: str = precision,
-                positions: torch.Tensor = positions,
-            ) -> None:
-                latents = torch.randn(shape).to(device.device)
-                with autocast(precision, device):
-                    sample(call, latents, arguments.steps, positions).cpu()
-
+            batch = prepared_batch(arguments, mode, precision, device)
             seconds, _, first = timed(batch, device, arguments.seconds, warm_up=1)
             row |= {"images_per_second": arguments.batch / seconds, "first_batch_seconds": first}
             print(

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from common import MODES, Device, autocast, combinations, parser, prepared, reason, report, set_tf32, timed
+from common import MODES, Device, autocast, combinations, parser, prepared, reason, report, serve, set_tf32, timed
 
 from patchwork_torch import patch_positions
 
@@ -65,14 +66,7 @@ def measure(
     """Images a second with patches of one size, for a batch of whole images."""
     config = training.denoiser.config
     images = batch * config.img_resolution // size
-    patches = torch.rand(images, config.img_channels, size, size) * 2 - 1
-    if device.is_cuda:
-        patches = patches.pin_memory()
-    corners = torch.randint(0, config.img_resolution - size + 1, (2, images), device=device.device)
-
-    def step() -> None:
-        training.step(patches, corners[0], corners[1])
-
+    step = prepared_step(training, size, batch, device)
     device.reset_peak()
     training.host_seconds.clear()
     seconds, count, first = timed(step, device, options.seconds)
@@ -89,6 +83,44 @@ def measure(
     return found
 
 
+def prepared_step(training: Training, size: int, batch: int, device: Device) -> Callable[[], None]:
+    """A step on patches of one size, which lie ready; `batch` counts whole images."""
+    config = training.denoiser.config
+    images = batch * config.img_resolution // size
+    patches = torch.rand(images, config.img_channels, size, size) * 2 - 1
+    if device.is_cuda:
+        patches = patches.pin_memory()
+    corners = torch.randint(0, config.img_resolution - size + 1, (2, images), device=device.device)
+    return lambda: training.step(patches, corners[0], corners[1])
+
+
+class Server:
+    """Measures what `just bench train` asks for, in turns with the step of Patchwork."""
+
+    def __init__(self, options: argparse.Namespace, device: Device) -> None:
+        self.options, self.device = options, device
+        self.precision = ""
+        self.trainings: dict[str, Training] = {}
+        self.steps: dict[tuple[str, int], Callable[[], None]] = {}
+
+    def measure(self, question: dict[str, Any]) -> float:
+        """Mean seconds of a step in a mode and precision, at a patch size."""
+        mode, size, precision = question["mode"], question["patch_size"], question["precision"]
+        if precision != self.precision:
+            self.precision = precision
+            self.steps.clear()
+            self.trainings.clear()
+            self.device.reset_peak()
+        set_tf32(precision == "tf32")
+        if mode not in self.trainings:
+            self.trainings[mode] = Training(self.options.network, mode, precision, self.device)
+        is_new = (mode, size) not in self.steps
+        if is_new:
+            self.steps[mode, size] = prepared_step(self.trainings[mode], size, question["batch"], self.device)
+        seconds, _, _ = timed(self.steps[mode, size], self.device, question["seconds"], warm_up=3 if is_new else 1, least=1)
+        return seconds
+
+
 def profile(step: Any, device: Device) -> list[dict[str, Any]]:
     """The kernels that take most of three steps, in milliseconds a step."""
     activities = [torch.profiler.ProfilerActivity.CPU]
@@ -100,9 +132,7 @@ def profile(step: Any, device: Device) -> list[dict[str, Any]]:
         device.wait()
     key = "self_device_time_total" if device.is_cuda else "self_cpu_time_total"
     events = sorted(profiler.key_averages(), key=lambda event: -getattr(event, key))
-    return [
-        {"name": event.key[:100], "calls": event.count / 3, "ms": getattr(event, key) / 3e3} for event in events[:25]
-    ]
+    return [{"name": event.key[:100], "calls": event.count / 3, "ms": getattr(event, key) / 3e3} for event in events[:25]]
 
 
 def main() -> None:
@@ -114,6 +144,9 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     device = Device(arguments.device)
     torch.backends.cudnn.benchmark = True
+    if arguments.serve:
+        serve(Server(arguments, device).measure)
+        return
     rows: list[dict[str, Any]] = []
     print(f"PyTorch {torch.__version__} on {arguments.device}, {arguments.threads} threads")
     print("network    mode           precision  patch  images    images/s   step ms   host ms   first s  peak GiB")

@@ -71,9 +71,7 @@ class DhariwalUNet(nn.Module):
             # Kaiming normal × sqrt(label_dim): the fan-in is label_dim.
             self.map_label.weight.normal_()
 
-    def forward(
-        self, x: Tensor, noise_labels: Tensor, class_labels: Tensor | None, augment_labels: Tensor | None
-    ) -> Tensor:
+    def forward(self, x: Tensor, noise_labels: Tensor, class_labels: Tensor | None, augment_labels: Tensor | None) -> Tensor:
         """`x` `[n, in, h, w]` to `[n, out, h, w]`; labels `[n]`, `[n, label_dim]`, `[n, augment_dim]`."""
         embedding = self.map_noise(noise_labels)
         if self.map_augment is not None and augment_labels is not None:

@@ -75,9 +75,7 @@ def plan(config: NetworkConfig, first_channels: int, attends_in_every_block: boo
         blocks = []
         for index in range(config.num_blocks + 1):
             outputs = config.level_channels(level)
-            attention = resolution in config.attn_resolutions and (
-                attends_in_every_block or index == config.num_blocks
-            )
+            attention = resolution in config.attn_resolutions and (attends_in_every_block or index == config.num_blocks)
             inputs = channels + skips.pop()
             blocks.append(Planned(f"{prefix}_block{index}", inputs, outputs, None, attention, joins_skip=True))
             channels = outputs

@@ -86,9 +86,7 @@ class SongUNet(nn.Module):
             else:
                 xavier(module, math.sqrt(0.2) if last == "qkv" else 1.0)
 
-    def forward(
-        self, x: Tensor, noise_labels: Tensor, class_labels: Tensor | None, augment_labels: Tensor | None
-    ) -> Tensor:
+    def forward(self, x: Tensor, noise_labels: Tensor, class_labels: Tensor | None, augment_labels: Tensor | None) -> Tensor:
         """`x` `[n, in, h, w]` to `[n, out, h, w]`; labels `[n]`, `[n, label_dim]`, `[n, augment_dim]`."""
         embedding = self.map_noise(noise_labels)
         if self.map_label is not None and class_labels is not None:

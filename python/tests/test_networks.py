@@ -7,42 +7,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from cases import CASES, of_kind, open_case, parameters, relative_error, write_network
+from safetensors.torch import save_file
 
-from patchwork_torch import Denoiser, NetworkConfig, full_positions, load, patch_positions
+from patchwork_torch import Denoiser, NetworkConfig, PatchworkError, full_positions, load, load_network, patch_positions
 from patchwork_torch.checkpoint import CONFIG_KEY
 
-CASES = Path(__file__).parents[2] / "tests/fixtures/parity"
-DENOISERS = sorted(path for path in CASES.iterdir() if path.name.startswith("denoiser-"))
-
-
-def test_the_cases_are_there() -> None:
-    assert len(DENOISERS) >= 7
-
-
-def open_case(folder: Path) -> tuple[dict, dict[str, torch.Tensor]]:
-    return json.loads((folder / "case.json").read_text()), load_file(folder / "tensors.safetensors")
-
-
-def written(folder: Path, place: Path) -> Path:
-    """The case's network as Patchwork writes one."""
-    case, tensors = open_case(folder)
-    network = {name.removeprefix("param/"): value for name, value in tensors.items() if name.startswith("param/")}
-    path = place / "network.safetensors"
-    save_file(network, path, metadata={CONFIG_KEY: json.dumps(case["network"])})
-    return path
-
-
-def relative_error(ours: torch.Tensor, theirs: torch.Tensor) -> float:
-    ours, theirs = ours.double(), theirs.double()
-    return float((ours - theirs).norm() / theirs.norm().clamp(min=1e-30))
+DENOISERS = of_kind("denoiser")
 
 
 @pytest.mark.parametrize("folder", DENOISERS, ids=lambda folder: folder.name)
 def test_a_case_agrees_both_ways(folder: Path, tmp_path: Path) -> None:
     case, tensors = open_case(folder)
     tolerance = case["tolerance"]["rel"]
-    denoiser = load(written(folder, tmp_path))
+    denoiser = load_network(write_network(folder, tmp_path))
     x = tensors["input/x"].requires_grad_()
     denoised = denoiser(
         x,
@@ -64,25 +42,27 @@ def test_a_case_agrees_both_ways(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("folder", DENOISERS, ids=lambda folder: folder.name)
 def test_names_and_shapes_are_the_published_ones(folder: Path) -> None:
     case, tensors = open_case(folder)
-    theirs = {
-        name.removeprefix("param/"): tuple(value.shape) for name, value in tensors.items() if name.startswith("param/")
-    }
+    theirs = {name: tuple(value.shape) for name, value in parameters(tensors).items()}
     denoiser = Denoiser(NetworkConfig.from_json(json.dumps(case["network"])))
     assert {name: tuple(value.shape) for name, value in denoiser.state_dict().items()} == theirs
 
 
-def test_what_is_no_network_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "other.safetensors"
-    save_file({"model.weight": torch.zeros(1)}, path)
-    with pytest.raises(ValueError, match="checkpoint import"):
-        load(path)
-    folder = DENOISERS[0]
-    case, _ = open_case(folder)
-    save_file({"model.weight": torch.zeros(1)}, path, metadata={CONFIG_KEY: json.dumps(case["network"])})
-    with pytest.raises(ValueError, match="does not hold the network"):
-        load(path)
-    with pytest.raises(ValueError, match="unknown network settings: colour"):
-        NetworkConfig.from_json(json.dumps({**case["network"], "colour": 1}))
+def test_a_checkpoint_of_a_training_gives_its_average(tmp_path: Path) -> None:
+    case, tensors = open_case(DENOISERS[0])
+    weights = parameters(tensors)
+    path = tmp_path / "checkpoint.safetensors"
+    fixed = {name for name in weights if name.endswith("resample_filter")}
+    assert fixed
+    average = {f"ema/{name}": value * 2 for name, value in weights.items() if name not in fixed}
+    trained = {f"network/{name}": value for name, value in weights.items()}
+    save_file({**trained, **average, "adam/step": torch.zeros(1)}, path, metadata={CONFIG_KEY: json.dumps(case["network"])})
+    of_average, of_training = load(path), load_network(path, entry="network")
+    assert isinstance(of_average, Denoiser)
+    for name, value in weights.items():
+        torch.testing.assert_close(of_average.state_dict()[name], value if name in fixed else value * 2)
+        torch.testing.assert_close(of_training.state_dict()[name], value)
+    with pytest.raises(PatchworkError, match=r"has no entry `ema.1`(.|\n)*`adam`, `ema`, `network`"):
+        load_network(path, entry="ema.1")
 
 
 def test_positions_are_those_of_the_paper() -> None:
