@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::{ConfigError, Location};
+use crate::preset::{self, OverPreset};
 use crate::section::Section;
 use crate::tree::{Data, Entry, Node, Table};
 use crate::{file, matrix, overrides};
@@ -15,6 +16,8 @@ pub struct Document {
     /// Where what is missing belongs.
     start: Location,
     overrides: Vec<String>,
+    /// What `extends` says, and the preset.
+    preset: Option<(String, Table)>,
 }
 
 /// One combination of a matrix.
@@ -29,8 +32,10 @@ pub struct Combination {
 impl Document {
     /// Reads a file and all that it extends.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let file::Layers { merged, preset } = file::read(path)?;
         Ok(Self {
-            table: file::read(path)?,
+            table: merged,
+            preset,
             start: Location::File {
                 path: Arc::from(path),
                 line: 1,
@@ -60,6 +65,7 @@ impl Document {
             table,
             start,
             overrides: Vec::new(),
+            preset: None,
         }
     }
 
@@ -80,9 +86,19 @@ impl Document {
                 table,
                 start: self.start.clone(),
                 overrides: self.overrides.clone(),
+                preset: self.preset.clone(),
             },
         };
         Ok(combinations.into_iter().map(combination).collect())
+    }
+
+    /// What the document says otherwise than the preset that its file extends; none where it extends none.
+    pub fn over_preset(&self) -> Option<OverPreset> {
+        let (file, preset) = self.preset.as_ref()?;
+        Some(OverPreset {
+            file: file.clone(),
+            changed: preset::changed(&self.table, preset),
+        })
     }
 
     /// The top level.

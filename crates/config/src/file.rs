@@ -9,8 +9,16 @@ use toml::de::DeTable;
 use crate::error::{ConfigError, Problem};
 use crate::tree::{Data, Node, Places, Table};
 
-/// The file laid over the preset that its `extends` names, and so on; without `extends` itself.
-pub(crate) fn read(path: &Path) -> Result<Table, ConfigError> {
+/// A file with all that it extends.
+pub(crate) struct Layers {
+    /// The file laid over the preset that its `extends` names, and so on; without `extends` itself.
+    pub(crate) merged: Table,
+    /// What `extends` says, and the preset with all that it extends in turn.
+    pub(crate) preset: Option<(String, Table)>,
+}
+
+/// Reads a file and all that it extends.
+pub(crate) fn read(path: &Path) -> Result<Layers, ConfigError> {
     read_below(path, &mut Vec::new()).map_err(|error| match error {
         ReadError::File(cause) => ConfigError {
             location: None,
@@ -33,7 +41,7 @@ impl From<ConfigError> for ReadError {
 }
 
 /// `chain` holds the true paths of the files that led here.
-fn read_below(path: &Path, chain: &mut Vec<PathBuf>) -> Result<Table, ReadError> {
+fn read_below(path: &Path, chain: &mut Vec<PathBuf>) -> Result<Layers, ReadError> {
     let true_path = path
         .canonicalize()
         .map_err(|cause| ReadError::File(FileError::new("read", path, cause)))?;
@@ -42,10 +50,14 @@ fn read_below(path: &Path, chain: &mut Vec<PathBuf>) -> Result<Table, ReadError>
     let parsed = DeTable::parse(&text).map_err(|error| places.syntax_error(&error))?;
     let mut table = places.table(parsed.get_ref())?;
     let Some(extends) = table.remove("extends") else {
-        return Ok(table);
+        return Ok(Layers {
+            merged: table,
+            preset: None,
+        });
     };
 
-    let base = base_path(path, &extends.value)?;
+    let named = base_name(&extends.value)?;
+    let base = path.parent().unwrap_or(Path::new("")).join(named);
     let returns = base
         .canonicalize()
         .is_ok_and(|base| base == true_path || chain.contains(&base));
@@ -55,18 +67,23 @@ fn read_below(path: &Path, chain: &mut Vec<PathBuf>) -> Result<Table, ReadError>
         files.push(file_name(&base));
         return Err(ConfigError::at(&extends.value.location, Problem::ExtendsCycle(files)).into());
     }
-    let mut merged = read_below(&base, chain).map_err(|error| match error {
+    let below = read_below(&base, chain).map_err(|error| match error {
         ReadError::File(cause) => ReadError::Config(ConfigError::at(
             &extends.value.location,
             Problem::File(cause),
         )),
         ReadError::Config(error) => ReadError::Config(error),
     })?;
+    let mut merged = below.merged.clone();
     merged.merge(table);
-    Ok(merged)
+    Ok(Layers {
+        merged,
+        preset: Some((named.to_owned(), below.merged)),
+    })
 }
 
-fn base_path(path: &Path, extends: &Node) -> Result<PathBuf, ConfigError> {
+/// The preset's path, relative to the file.
+fn base_name(extends: &Node) -> Result<&str, ConfigError> {
     let Data::Text(base) = &extends.data else {
         let problem = Problem::WrongType {
             key: "extends".to_owned(),
@@ -77,7 +94,7 @@ fn base_path(path: &Path, extends: &Node) -> Result<PathBuf, ConfigError> {
         };
         return Err(ConfigError::at(&extends.location, problem));
     };
-    Ok(path.parent().unwrap_or(Path::new("")).join(base))
+    Ok(base)
 }
 
 fn file_name(path: &Path) -> String {

@@ -2,7 +2,7 @@
 
 use crate::error::{ConfigError, Problem};
 use crate::overrides;
-use crate::tree::{Data, Entry, Table};
+use crate::tree::{Data, Entry, Table, plain};
 
 const SECTION: &str = "matrix";
 
@@ -87,16 +87,4 @@ fn refused(entry: &Entry, problem: String) -> ConfigError {
             problem,
         },
     )
-}
-
-/// A value as a person would write it, for listings.
-fn plain(value: &Data) -> String {
-    match value {
-        Data::Text(text) | Data::Date(text) => text.clone(),
-        Data::List(items) => {
-            let items: Vec<String> = items.iter().map(plain).collect();
-            format!("[{}]", items.join(", "))
-        }
-        other => other.to_string(),
-    }
 }

@@ -77,6 +77,18 @@ impl Table {
     }
 }
 
+/// A value as a person would write it, for listings.
+pub(crate) fn plain(value: &Data) -> String {
+    match value {
+        Data::Text(text) | Data::Date(text) => text.clone(),
+        Data::List(items) => {
+            let items: Vec<String> = items.iter().map(plain).collect();
+            format!("[{}]", items.join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
 /// Turns byte offsets of one text into locations.
 pub(crate) enum Places<'a> {
     /// A file and its text.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use patchwork_config::schema::shape;
-use patchwork_config::{Combination, ConfigError, Document, Section, nearest};
+use patchwork_config::{Combination, ConfigError, Document, OverPreset, Section, nearest};
 use patchwork_core::name::{PLAIN as PLAIN_NAME, is_plain as is_plain_name};
 use patchwork_terms::Kind;
 use schemars::JsonSchema;
@@ -125,7 +125,15 @@ fn resolve(document: &Document) -> Result<Pipeline, ConfigError> {
         description,
         seed: common.seed,
         stages,
+        over_preset: document.over_preset().map(without_title),
     })
+}
+
+/// A pipeline is always called otherwise than its preset.
+fn without_title(mut over: OverPreset) -> OverPreset {
+    over.changed
+        .retain(|key, _| !shape::<Title>().keys.contains(&key.as_str()));
+    over
 }
 
 /// Fits the stage at `place` to those of `stages` that it reads, where its defaults depend on them.

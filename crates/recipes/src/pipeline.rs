@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use patchwork_config::OverPreset;
 use patchwork_core::name::{PLAIN, is_plain};
 use patchwork_terms::Kind;
 use serde::de::Error as _;
@@ -22,6 +23,9 @@ pub struct Pipeline {
     pub seed: u64,
     /// In the order of the file.
     pub stages: Vec<Stage>,
+    /// What its file and the command line lay over the preset that it extends; for people who look at a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over_preset: Option<OverPreset>,
 }
 
 impl Pipeline {

@@ -189,6 +189,43 @@ fn equal_choices_in_another_order_are_equal_settings() {
 }
 
 #[test]
+fn what_is_laid_over_a_preset_is_told_with_both_values() {
+    let base = SMALL.replace("name = \"small\"\n", "seed = 3\n");
+    let this = "name = \"p\"\nextends = \"base.toml\"\nseed = 3\n[stages.train]\nbatch_size = 4\n\
+                duration_images = 1_000\n[matrix]\n\"stages.sample.steps\" = [5]\n";
+    let (_folder, path) = folder(this, Some(&base));
+    let overrides = texts(&["stages.train.network.channel_mult=[1, 2]", "device=cuda"]);
+    let variants = load(&path, &overrides).unwrap();
+    let over = variants[0].pipeline.over_preset.clone().unwrap();
+    assert_eq!(over.file, "base.toml");
+    let told: Vec<(&str, &str, Option<&str>)> = over
+        .changed
+        .iter()
+        .map(|(key, changed)| {
+            let preset = changed.preset.as_deref();
+            (key.as_str(), changed.value.as_str(), preset)
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("device", "cuda", None),
+            ("stages.sample.steps", "5", None),
+            ("stages.train.batch_size", "4", None),
+            (
+                "stages.train.network.channel_mult",
+                "[1, 2]",
+                Some("[1, 2, 2]")
+            ),
+        ]
+    );
+    let json = serde_json::to_string(&variants[0].pipeline).unwrap();
+    let read: Pipeline = serde_json::from_str(&json).unwrap();
+    assert_eq!(read, variants[0].pipeline);
+    assert_eq!(resolved(SMALL, &[]).over_preset, None);
+}
+
+#[test]
 fn extends_merges_deeply_and_this_file_wins() {
     let base = r#"
 [stages.prepare]
