@@ -21,7 +21,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("comparison", &["registry"]),
     (
         "dashboard",
-        &["artifacts", "comparison", "core", "dataset", "registry"],
+        &[
+            "artifacts",
+            "comparison",
+            "core",
+            "dataset",
+            "registry",
+            "terms",
+        ],
     ),
     ("collectives", &["core", "libtorch"]),
     ("diffusion", &["core", "networks", "terms"]),

@@ -22,6 +22,7 @@ mod gpu_check;
 mod keeping;
 mod killed;
 mod mistakes;
+mod pages;
 mod program;
 #[path = "../support/readers.rs"]
 mod readers;

@@ -1,4 +1,4 @@
-//! `patchwork serve` and `patchwork report`: what pages say, what nobody may ask, and that a browser draws them.
+//! `patchwork serve` and `patchwork report`: what pages say, and what nobody may ask.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -6,13 +6,12 @@ use std::process::Child;
 
 use serde_json::Value;
 
-use crate::browser::Browser;
-use crate::program::{Program, files, text};
+use crate::program::{Program, files, text, workspace};
 
 /// A server on a port of its own.
-struct Server {
+pub(crate) struct Server {
     child: Child,
-    url: String,
+    pub(crate) url: String,
     port: u16,
 }
 
@@ -40,7 +39,7 @@ impl Answer {
 }
 
 impl Server {
-    fn start(program: &Program, arguments: &[&str]) -> Self {
+    pub(crate) fn start(program: &Program, arguments: &[&str]) -> Self {
         let command = [&["serve", "--port", "0"], arguments].concat();
         let mut child = program.start(&command);
         let mut line = String::new();
@@ -89,7 +88,7 @@ impl Drop for Server {
     }
 }
 
-fn fingerprint(program: &Program, run: &str, stage: &str) -> String {
+pub(crate) fn fingerprint(program: &Program, run: &str, stage: &str) -> String {
     let sql = format!(
         "SELECT fingerprint FROM stages JOIN runs ON runs.id = run_id WHERE runs.name = '{run}' AND stages.name = '{stage}'"
     );
@@ -372,86 +371,66 @@ fn a_report_stands_alone() {
 }
 
 #[test]
-fn a_browser_draws_the_pages() {
-    let Some(mut browser) = Browser::start() else {
-        eprintln!("skipped: no Chromium is installed");
-        return;
-    };
-    // Screenshots are kept where one wants to look at them.
-    let kept = std::env::var_os("PATCHWORK_SCREENSHOTS").map(std::path::PathBuf::from);
+fn settings_over_a_preset_and_patches_are_shown() {
+    let program = Program::new();
     let folder = tempfile::tempdir().unwrap();
-    let folder = kept.as_deref().unwrap_or(folder.path());
-    let program = crate::earlier::home();
+    let pipeline = folder.path().join("mine.toml");
+    let smoke = workspace().join("pipelines/smoke.toml");
+    let file = format!(
+        "name = \"mine\"\nextends = {:?}\n[stages.prepare]\nimages_per_shard = 32\n[stages.train]\nduration_images = 320\n",
+        text(&smoke)
+    );
+    std::fs::write(&pipeline, file).unwrap();
+    let set = "stages.train.mirror_probability=0.5";
+    program.succeed(&["run", text(&pipeline), "--until", "train", "--set", set]);
     let server = Server::start(&program, &[]);
-    let address = |path: &str| format!("{}{path}", server.url.trim_end_matches('/'));
-    let errors =
-        "window.failures = []; addEventListener('error', (event) => failures.push(event.message))";
-
-    browser.resize(1400, 1000, false);
-    browser.open(&address("/"));
-    browser.value(errors);
-    browser.wait_for("document.querySelectorAll('table.runs tbody tr').length >= 7");
-    browser.wait_for("document.querySelectorAll('svg.spark polyline').length >= 3");
-    browser.screenshot(&folder.join("runs.png"));
-    browser.value("document.querySelector('input[value=small-1]').click(); document.querySelector('input[value=small-3]').click()");
-    browser.value("document.querySelector('#runs button').click()");
-    browser.wait_for("location.pathname === '/compare' && document.readyState === 'complete'");
-    browser.value("document.querySelector('[data-chart=lines]').scrollIntoView()");
-    browser.wait_for("[...document.querySelectorAll('.chart')].some((figure) => Number(figure.dataset.points) > 1)");
-    browser.wait_for("document.querySelectorAll('.u-legend .u-series').length >= 3");
-    browser.screenshot(&folder.join("compare.png"));
-
-    browser.open(&address("/runs/small-1"));
-    browser.value(errors);
-    browser.value("document.querySelector('[data-chart=lines]').scrollIntoView()");
-    browser.wait_for("Number(document.querySelector('[data-chart=lines]').dataset.points) > 1");
-    browser.value("document.querySelector('[data-chart=heatmap]').scrollIntoView()");
-    browser.wait_for("document.querySelector('[data-chart=heatmap] canvas') !== null");
-    browser.value("const form = document.querySelector('[data-controls]'); form.elements.smoothing.value = 0.9; form.elements.log.checked = true; form.dispatchEvent(new Event('input'))");
-    browser.value("document.querySelector('[data-log] summary').click()");
-    browser.wait_for("document.querySelector('[data-log]').dataset.end !== undefined");
-    browser.screenshot(&folder.join("run.png"));
-    assert_eq!(browser.value("failures"), Value::Array(Vec::new()));
-
-    browser.open(&address("/runs/small-1/samples"));
-    let last = browser.value("document.querySelector('.slider output').textContent");
-    browser.value("const range = document.querySelector('.slider input'); range.value = 0; range.dispatchEvent(new Event('input'))");
-    let first = browser.value("document.querySelector('.slider output').textContent");
-    assert_ne!(first, last);
-    browser.wait_for("document.querySelector('.slider img').complete");
-    browser.value("const image = document.querySelector('.slider img'), box = image.getBoundingClientRect(); image.dispatchEvent(new MouseEvent('click', { clientX: box.left + 9, clientY: box.top + 9 }))");
-    browser.wait_for("!document.querySelector('.slider canvas').hidden && document.querySelector('.slider canvas').width > 4");
-    browser.screenshot(&folder.join("samples.png"));
-
-    let data = format!("/data/{}", fingerprint(&program, "small-1", "prepare"));
-    browser.open(&address(&data));
-    browser.wait_for("document.querySelector('figure img').naturalWidth > 10");
-    browser.screenshot(&folder.join("data.png"));
-
-    // Narrow and dark: nothing but tables scrolls sideways.
-    browser.resize(400, 800, true);
-    for (path, name) in [
-        ("/", "runs-narrow.png"),
-        ("/runs/small-1", "run-narrow.png"),
-        ("/compare?runs=sweep-1,sweep-2", "compare-narrow.png"),
+    let page = server.get("/runs/mine-1").text();
+    let row = |key: &str, value: &str, preset: &str| {
+        format!(
+            "<tr><td class=\"mono\">{key}</td><td class=\"mono\">{value}</td><td class=\"mono\">{preset}</td></tr>"
+        )
+    };
+    let unset = "<span class=\"muted\">not set</span>";
+    for row in [
+        row("stages.prepare.images_per_shard", "32", "64"),
+        row("stages.train.duration_images", "320", "600"),
+        row("stages.train.mirror_probability", "0.5", unset),
     ] {
-        browser.open(&address(path));
-        browser.wait_for("document.documentElement.scrollWidth <= 400");
-        browser.screenshot(&folder.join(name));
+        assert!(page.contains(&row), "{row}: {page}");
     }
+    let report = folder.path().join("mine.html");
+    program.succeed(&["report", "mine-1", "--out", text(&report)]);
+    let report = std::fs::read_to_string(&report).unwrap();
+    assert!(report.contains("…/smoke.toml"));
+    assert!(!report.contains(text(&workspace())) && !report.contains(text(folder.path())));
 
-    // A run that ends while the page is open.
-    browser.resize(1400, 1000, true);
-    browser.open(&address("/"));
-    browser.wait_for("document.getElementById('live').textContent === 'live'");
-    program.succeed(&["run", "pipelines/smoke.toml", "--until", "prepare"]);
-    browser.wait_for("document.querySelector('#runs').textContent.includes('smoke-1')");
-
-    let report = folder.join("report.html");
-    let _ = std::fs::remove_file(&report);
-    program.succeed(&["report", "small-1", "--out", text(&report)]);
-    browser.open(&format!("file://{}", report.display()));
-    browser.value("document.querySelector('[data-chart=lines]').scrollIntoView()");
-    browser.wait_for("Number(document.querySelector('[data-chart=lines]').dataset.points) > 1");
-    browser.screenshot(&folder.join("report.png"));
+    // Patches of a quarter and of half of the image, at places that differ, with their coordinates.
+    let data = format!("/data/{}", fingerprint(&program, "mine-1", "prepare"));
+    let told = server.get(&format!("/api{data}")).json();
+    let patches = &told["patches"];
+    assert_eq!(patches["training"]["run"], "mine-1");
+    let sizes: Vec<u64> = patches["sizes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|size| size["width"].as_u64().unwrap())
+        .collect();
+    assert_eq!(sizes, [4, 8, 16]);
+    let images = patches["images"].as_array().unwrap();
+    assert_eq!(images.len(), 24);
+    let places: std::collections::BTreeSet<String> = images
+        .iter()
+        .map(|image| image["patches"][0].to_string())
+        .collect();
+    assert!(places.len() > 12, "{places:?}");
+    let html = server.get(&data).text();
+    assert_eq!(html.matches("<figure class=\"cut\">").count(), 24);
+    let sheet = server.get(&format!("{data}/patches.png?run=mine-1"));
+    assert!(sheet.body.starts_with(b"\x89PNG"));
+    let train = format!(
+        "/data/{}/patches.png",
+        fingerprint(&program, "mine-1", "train")
+    );
+    assert_eq!(server.get(&train).status, 404);
+    assert_eq!(server.get(&format!("{data}?run=nothing")).status, 404);
 }

@@ -54,7 +54,7 @@
 
     async load() {
       const answers = await Promise.all(this.series.map((one) => points(one.address, this.range)));
-      this.data = this.series.map((one, number) => ({ ...one, number, points: answers[number] })).filter((one) => one.points);
+      this.data = this.series.map((one, number) => ({ ...one, points: answers[number] })).filter((one) => one.points);
       this.draw();
     }
 
@@ -91,11 +91,11 @@
           { label: controls.axis === "steps" ? "images seen" : "time", value: (_, x) => (x == null ? "–" : controls.axis === "steps" ? x.toLocaleString("en") : relative ? clock(x) : new Date(x * 1000).toLocaleString()) },
           ...shown.map((one, position) => ({
             label: one.label,
-            stroke: palette[one.number % 8],
-            dash: dashes[Math.floor(one.number / 8) % 4],
+            stroke: palette[one.key % 8],
+            dash: dashes[Math.floor(one.key / 8) % 4],
             width: 1.6,
             spanGaps: drawn.length > 1,
-            points: { show: (drawn[position][0].length <= 40) },
+            points: { show: drawn[position][0].length <= 40, size: 6, fill: palette[one.key % 8] },
             value: (_, value) => short(value),
           })),
         ],
@@ -181,11 +181,13 @@
     }
   }
 
+  // A spot a score, in the colour of its run.
   class Scatter {
     constructor(figure) {
       this.figure = figure;
       this.box = figure.querySelector(".plot");
       this.spots = JSON.parse(figure.dataset.points).sort((one, other) => one.x - other.x);
+      this.names = JSON.parse(figure.dataset.names);
     }
 
     async load() { this.draw(); }
@@ -194,46 +196,82 @@
       this.plot?.destroy();
       const axis = { stroke: color("--muted"), grid: { stroke: color("--line"), width: 1 }, ticks: { stroke: color("--line") }, size: 56 };
       const xs = this.spots.map((spot) => spot.x), ys = this.spots.map((spot) => spot.y);
-      const spread = Math.max(...xs) - Math.min(...xs) || 1;
+      const lowest = Math.min(...xs), highest = Math.max(...xs), named = this.names.length > 0;
+      // Settings such as learning rates are varied by factors.
+      const factors = !named && lowest > 0 && highest / lowest >= 50;
+      const margin = named ? 0.5 : (highest - lowest) * 0.06 || 1, factor = (highest / lowest) ** 0.06;
+      const range = factors ? [lowest / factor, highest * factor] : [lowest - margin, highest + margin];
+      const runs = [...new Map(this.spots.map((spot) => [spot.key, spot.run]))].sort((one, other) => one[0] - other[0]);
+      const palette = keys();
+      const name = (x) => (named ? (Number.isInteger(x) ? this.names[x] ?? "" : "") : short(x));
       this.plot = new uPlot({
         width: Math.max(240, this.box.clientWidth),
         height: 260,
-        scales: { x: { time: false, range: [Math.min(...xs) - spread * 0.05, Math.max(...xs) + spread * 0.05] } },
+        scales: { x: { time: false, distr: factors ? 3 : 1, range } },
+        cursor: { drag: { x: false, y: false } },
         series: [
-          { label: this.figure.dataset.title, value: (_, x) => short(x) },
-          { label: "score", stroke: keys()[0], paths: () => null, points: { show: true, size: 9, fill: keys()[0] }, value: (_, y, __, index) => (index == null ? "–" : `${short(y)} (${this.spots[index].label})`) },
+          { label: this.figure.dataset.title, value: (_, x) => (x == null ? "–" : name(x)) },
+          ...runs.map(([key, run]) => ({
+            label: run,
+            stroke: palette[key % 8],
+            paths: () => null,
+            points: { show: true, size: 9, fill: palette[key % 8] },
+            value: (_, y) => short(y),
+          })),
         ],
-        axes: [{ ...axis, size: 34 }, axis],
-      }, [xs, ys], this.box);
+        axes: [
+          { ...axis, size: 34, ...(named ? { splits: this.names.map((_, place) => place) } : {}), values: (_, ticks) => ticks.map((tick) => (tick == null ? "" : name(tick))) },
+          { ...axis, label: this.figure.dataset.metric, labelSize: 20, values: (_, ticks) => ticks.map((tick) => (tick == null ? "" : short(tick))) },
+        ],
+      }, [xs, ...runs.map(([key]) => this.spots.map((spot, place) => (spot.key === key ? ys[place] : null)))], this.box);
+      this.figure.dataset.drawn = String(xs.length);
     }
   }
 
   function slider(figure) {
-    const frames = JSON.parse(figure.dataset.frames);
+    const frames = JSON.parse(figure.dataset.frames), count = Number(figure.dataset.count) || null;
     const image = figure.querySelector("img"), canvas = figure.querySelector("canvas");
     const range = figure.querySelector("input[type=range]"), output = figure.querySelector("output"), play = figure.querySelector("[data-play]");
+    const choice = figure.querySelector(".seed select");
     const loaded = frames.map((frame) => { const one = new Image(); one.src = frame.address; return one; });
     let seed = null, timer = null;
+    // Snapshot pictures are the squarest grid of the seeds from 0 on, two white pixels between images.
+    const gap = 2;
+    const columns = () => (count ? Math.ceil(Math.sqrt(count)) : guess(image));
+    const rows = () => (count ? Math.ceil(count / columns()) : Math.max(1, Math.round((columns() * image.naturalHeight) / image.naturalWidth)));
     const show = () => {
       const number = Number(range.value), frame = frames[number];
       output.textContent = `${(frame.images ?? 0).toLocaleString("en")} images seen`;
       image.src = frame.address;
-      if (seed && loaded[number].complete && loaded[number].naturalWidth) {
-        const picture = loaded[number], side = picture.naturalWidth / seed.columns, tall = picture.naturalHeight / seed.rows;
+      const picture = loaded[number];
+      if (seed !== null && picture.complete && picture.naturalWidth) {
+        const across = (picture.naturalWidth - gap) / columns(), down = (picture.naturalHeight - gap) / rows();
+        const side = across - gap, tall = down - gap;
         canvas.width = side; canvas.height = tall;
-        canvas.getContext("2d").drawImage(picture, seed.column * side, seed.row * tall, side, tall, 0, 0, side, tall);
-      }
-      image.hidden = Boolean(seed);
-      canvas.hidden = !seed;
+        canvas.getContext("2d").drawImage(picture, gap + (seed % columns()) * across, gap + Math.floor(seed / columns()) * down, side, tall, 0, 0, side, tall);
+      } else if (seed !== null) picture.addEventListener("load", show, { once: true });
+      image.hidden = seed !== null;
+      canvas.hidden = seed === null;
+      canvas.setAttribute("aria-label", `the sample of seed ${seed}`);
     };
-    // Snapshot pictures are the squarest grid of their images.
-    image.addEventListener("click", (event) => {
-      const columns = guess(image), rows = Math.max(1, Math.round((columns * image.naturalHeight) / image.naturalWidth));
-      const place = image.getBoundingClientRect();
-      seed = { columns, rows, column: Math.floor(((event.clientX - place.left) / place.width) * columns), row: Math.floor(((event.clientY - place.top) / place.height) * rows) };
+    const follow = (number) => {
+      seed = number;
+      if (choice) choice.value = number === null ? "" : String(number);
+      nearest(number);
       show();
+    };
+    if (choice && count) {
+      for (let number = 0; number < count; number++) choice.append(new Option(String(number), String(number)));
+      choice.closest("label").hidden = false;
+      choice.addEventListener("change", () => follow(choice.value === "" ? null : Number(choice.value)));
+    }
+    image.addEventListener("click", (event) => {
+      const place = image.getBoundingClientRect();
+      const column = Math.floor(((event.clientX - place.left) / place.width) * columns()), row = Math.floor(((event.clientY - place.top) / place.height) * rows());
+      const number = row * columns() + column;
+      if (column >= 0 && row >= 0 && column < columns() && (!count || number < count)) follow(number);
     });
-    canvas.addEventListener("click", () => { seed = null; show(); });
+    canvas.addEventListener("click", () => follow(null));
     range.addEventListener("input", show);
     play.addEventListener("click", () => {
       if (timer) { clearInterval(timer); timer = null; play.textContent = "▶"; return; }
@@ -249,26 +287,14 @@
     figure.slide = (share) => { range.value = String(Math.round(share * (frames.length - 1))); show(); };
   }
 
-  // Columns of a contact sheet, by its white lines.
-  function guess(image) {
-    const canvas = document.createElement("canvas");
-    const width = (canvas.width = image.naturalWidth), height = (canvas.height = Math.min(image.naturalHeight, 400));
-    const brush = canvas.getContext("2d", { willReadFrequently: true });
-    brush.drawImage(image, 0, 0);
-    const pixels = brush.getImageData(0, 0, width, height).data;
-    let count = 0, inside = false;
-    for (let x = 0; x < width; x++) {
-      let white = true;
-      for (let y = 0; y < height && white; y++) {
-        const at = (y * width + x) * 4;
-        white = pixels[at] === 255 && pixels[at + 1] === 255 && pixels[at + 2] === 255;
-      }
-      if (!white && !inside) count++;
-      inside = !white;
+  // Beside a seed that is followed, the training images nearest to its sample; of all seeds otherwise.
+  function nearest(seed) {
+    for (const section of document.querySelectorAll("[data-nearest]")) {
+      const rows = Array.from(section.querySelectorAll("[data-seed]"));
+      rows.forEach((row) => { row.hidden = seed !== null && Number(row.dataset.seed) !== seed; });
+      section.querySelector("[data-none]").hidden = seed === null || rows.some((row) => !row.hidden);
     }
-    return Math.max(1, count <= 64 && isSquare(count, width, height, image) ? count : 4);
   }
-  const isSquare = (count, width, _height, image) => count > 0 && Math.abs(image.naturalHeight / (width / count) - Math.round(image.naturalHeight / (width / count))) < 0.2;
 
   function wipe(figure) {
     const pictures = JSON.parse(figure.dataset.wipe);
@@ -365,12 +391,15 @@
   if (!kept && window.EventSource) {
     const live = document.getElementById("live");
     const source = new EventSource("/events");
-    let first = true, due = null;
+    let first = true, due = null, stale = false;
     source.addEventListener("change", () => {
       if (live) live.textContent = "live";
       if (first) { first = false; return; }
+      // A page that nobody sees asks for nothing.
+      if (document.hidden) { stale = true; return; }
       due ??= setTimeout(() => { due = null; refresh(); }, 200);
     });
+    document.addEventListener("visibilitychange", () => { if (stale && !document.hidden) { stale = false; refresh(); } });
     source.addEventListener("error", () => { if (live) live.textContent = "not connected"; first = false; });
     addEventListener("pagehide", () => source.close());
   }

@@ -161,7 +161,11 @@ pub(crate) async fn compare(
 }
 
 /// `/api/data/FINGERPRINT`: what a prepared data set holds.
-pub(crate) async fn data(State(home): State<Arc<Home>>, Path(fingerprint): Path<String>) -> Answer {
-    let data = pages::data::gather(&home, &fingerprint).await?;
+pub(crate) async fn data(
+    State(home): State<Arc<Home>>,
+    Path(fingerprint): Path<String>,
+    Query(asked): Query<pages::data::Asked>,
+) -> Answer {
+    let data = pages::data::gather(&home, &fingerprint, &asked).await?;
     Ok(Json(data.json()).into_response())
 }

@@ -77,6 +77,15 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, DashboardError> {
     Ok(bytes)
 }
 
+/// Width and height of a PNG, by its header.
+pub(crate) fn png_size(path: &Path) -> Option<[u32; 2]> {
+    let mut header = [0; 24];
+    open(path).ok()?.read_exact(&mut header).ok()?;
+    let number = |at: usize| Some(u32::from_be_bytes(header[at..at + 4].try_into().ok()?));
+    let is_png = header.starts_with(b"\x89PNG\r\n\x1a\n") && &header[12..16] == b"IHDR";
+    is_png.then(|| Some([number(16)?, number(20)?]))?
+}
+
 /// The end of a text file from a byte on: at most `most` bytes, and the offset at which they end.
 pub(crate) fn tail(path: &Path, from: Option<u64>, most: u64) -> Option<(String, u64)> {
     use std::io::{Seek, SeekFrom};

@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::error::DashboardError;
 use crate::files;
 use crate::home::Home;
+use crate::recorded;
 
 /// One picture.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -22,9 +23,11 @@ pub(crate) struct Picture {
 
 /// A stage's pictures: the same seeds in each, so that they can lie over one another.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct Frames {
+pub(crate) struct Snapshots {
     /// The stage.
     pub(crate) stage: String,
+    /// Images in each, of the seeds from 0 on, in the squarest grid; none where that is not recorded.
+    pub(crate) images: Option<u32>,
     /// In the order of training.
     pub(crate) frames: Vec<Picture>,
 }
@@ -33,7 +36,7 @@ pub(crate) struct Frames {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Pictures {
     /// Of stages that have several moments.
-    pub(crate) sliders: Vec<Frames>,
+    pub(crate) sliders: Vec<Snapshots>,
     /// All others, such as grids of samples, curves and nearest training images.
     pub(crate) singles: Vec<Picture>,
 }
@@ -47,8 +50,10 @@ pub(crate) async fn of_run(home: &Home, run: &RunDetail) -> Result<Pictures, Das
             .into_iter()
             .partition(|picture| picture.images_seen.is_some());
         if !frames.is_empty() {
-            pictures.sliders.push(Frames {
+            pictures.sliders.push(Snapshots {
                 stage: stage.name.clone(),
+                images: recorded::setting(run, &stage.name, "snapshot_samples")
+                    .and_then(|images| images.parse().ok()),
                 frames,
             });
         }

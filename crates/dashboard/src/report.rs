@@ -50,6 +50,7 @@ pub async fn report(home: &Path, runs: &[String]) -> Result<String, DashboardErr
 fn without_paths(run: &mut RunDetail) {
     run.circumstances.working_folder.clear();
     run.circumstances.command = shortened(&run.circumstances.command);
+    run.circumstances.definition = shortened(&run.circumstances.definition);
     for (_, value) in &mut run.params {
         *value = shortened(value);
     }

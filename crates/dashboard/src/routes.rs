@@ -79,6 +79,10 @@ fn router(home: &FilePath, access: Access) -> Router {
         .route("/compare", get(pages::compare::page))
         .route("/data/{fingerprint}", get(pages::data::page))
         .route("/data/{fingerprint}/images.png", get(pages::data::images))
+        .route(
+            "/data/{fingerprint}/patches.png",
+            get(pages::data::patch_images),
+        )
         .route("/files/{fingerprint}/{name}", get(file))
         .route("/events", get(events))
         .route("/api/runs", get(api::runs))

@@ -84,6 +84,12 @@ pub(crate) fn bytes(count: i64) -> String {
     }
 }
 
+/// `20 %`, `12.5 %`.
+pub(crate) fn percent(share: f64) -> String {
+    let tenths = (share * 1000.0).round() / 10.0;
+    format!("{tenths} %")
+}
+
 /// A value of a manifest or a summary as text: text without quotes, all else as JSON.
 pub(crate) fn plain(value: &Value) -> String {
     match value {
@@ -130,6 +136,13 @@ mod tests {
         }
         assert_eq!(duration(None), "–");
         assert_eq!(duration(Some(f64::NAN)), "–");
+    }
+
+    #[test]
+    fn shares_are_percents() {
+        assert_eq!(percent(0.2), "20 %");
+        assert_eq!(percent(0.3 * 0.75), "22.5 %");
+        assert_eq!(percent(1.0), "100 %");
     }
 
     #[test]

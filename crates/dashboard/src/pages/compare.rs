@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use axum::extract::{Query, State};
 use maud::{Markup, html};
-use patchwork_comparison::{Facts, differences, differing};
+use patchwork_comparison::{Facts, differences, differing, without_absent_stages};
 use patchwork_registry::{RunDetail, ScoreRow};
 use serde_json::{Value, json};
 
-use super::parts::{chart, encode, series_address, status, time};
+use super::parts::{Line, chart, encode, key, series_address, series_title, status, time};
 use super::run::controls;
 use super::samples::slider;
+use super::scatter::{Spot, scatter};
 use super::{Place, frame};
 use crate::error::DashboardError;
 use crate::home::Home;
@@ -19,7 +20,7 @@ use crate::pictures::{self, Pictures};
 use crate::text;
 
 /// Maximum number of runs side by side.
-const MOST: usize = 24;
+pub(super) const MOST: usize = 24;
 
 /// What the address of a comparison says.
 #[derive(Clone, Debug, Default)]
@@ -97,11 +98,12 @@ pub(crate) async fn gather(home: &Home, asked: &Asked) -> Result<Comparison, Das
             runs.push(run);
         }
     }
-    let facts: Vec<Facts> = runs
+    let mut facts: Vec<Facts> = runs
         .iter()
         .map(|run| run.params.iter().cloned().collect())
         .collect();
-    let settings = differing(&facts.iter().collect::<Vec<_>>())
+    without_absent_stages(&mut facts);
+    let settings: Vec<(String, Vec<Option<String>>)> = differing(&facts.iter().collect::<Vec<_>>())
         .into_iter()
         .map(|key| {
             let values = facts.iter().map(|facts| facts.get(&key).cloned()).collect();
@@ -150,6 +152,7 @@ pub(crate) async fn gather(home: &Home, asked: &Asked) -> Result<Comparison, Das
         };
         scores.sort_by(|one, other| (sign * one.1.value).total_cmp(&(sign * other.1.value)));
     }
+    let setting = asked.setting.clone().or_else(|| first_setting(&settings));
     Ok(Comparison {
         runs,
         pictures,
@@ -158,7 +161,7 @@ pub(crate) async fn gather(home: &Home, asked: &Asked) -> Result<Comparison, Das
         metrics,
         scores,
         differences,
-        setting: asked.setting.clone(),
+        setting,
     })
 }
 
@@ -223,7 +226,7 @@ pub(crate) fn content(comparison: &Comparison) -> Markup {
         (overview(comparison))
         (ranking(comparison))
         (settings(comparison))
-        (scatter(comparison))
+        (plotted(comparison))
         (grids(comparison))
         section { h2 { "Series" } (controls()) (charts(comparison)) }
     }
@@ -233,7 +236,7 @@ fn overview(comparison: &Comparison) -> Markup {
     html! { section #overview data-live { div.scroll { table {
         thead { tr { th { "Run" } th { "Status" } th { "Started" } th.number { "Duration" } th { "Score" } } }
         tbody { @for (number, run) in comparison.runs.iter().enumerate() { tr {
-            td { span.key.{ "key-" (number % 8) } aria-hidden="true" {} " " a href={ "/runs/" (encode(&run.run.name)) } { (run.run.name) } }
+            td { (key(number)) a href={ "/runs/" (encode(&run.run.name)) } { (run.run.name) } }
             td { (status(&run.run.status.to_string())) }
             td { (time(&run.run.started)) }
             td.number { (text::duration(run.run.seconds)) }
@@ -296,42 +299,46 @@ fn settings(comparison: &Comparison) -> Markup {
     } }
 }
 
-/// Score against the setting, where that is a number in all runs: what a matrix is looked at for.
-fn scatter(comparison: &Comparison) -> Markup {
-    let chosen = comparison.setting.as_ref();
-    let column = comparison.settings.iter().find(|(key, values)| {
-        let all_numbers = values.iter().all(|value| {
-            value
-                .as_ref()
-                .is_some_and(|value| value.parse::<f64>().is_ok())
-        });
-        all_numbers && chosen.is_none_or(|chosen| chosen == key)
-    });
-    let Some((key, values)) = column.filter(|_| comparison.differences.is_empty()) else {
+/// The setting that scores are plotted against where none is chosen: the first that is a number in all runs, or the first.
+fn first_setting(settings: &[(String, Vec<Option<String>>)]) -> Option<String> {
+    let is_number = |value: &Option<String>| {
+        let number = value.as_ref().and_then(|value| value.parse::<f64>().ok());
+        number.is_some_and(f64::is_finite)
+    };
+    let mut all = settings.iter();
+    let numeric = all.find(|(_, values)| values.iter().all(is_number));
+    let first = numeric.or(settings.first());
+    first.map(|(key, _)| key.clone())
+}
+
+/// Score against the chosen setting.
+fn plotted(comparison: &Comparison) -> Markup {
+    let settings = &comparison.settings;
+    let column = settings
+        .iter()
+        .find(|(key, _)| Some(key) == comparison.setting.as_ref());
+    let Some((setting, values)) = column.filter(|_| comparison.differences.is_empty()) else {
         return html! {};
     };
-    let by_run: BTreeMap<&str, f64> = comparison
-        .runs
-        .iter()
-        .zip(values)
-        .filter_map(|(run, value)| Some((run.run.name.as_str(), value.as_ref()?.parse().ok()?)))
-        .collect();
-    let points: Vec<Value> = comparison
+    let spots: Vec<Spot<'_>> = comparison
         .scores
         .iter()
         .filter_map(|(run, score)| {
-            Some(json!({ "x": by_run.get(run.as_str())?, "y": score.value, "label": run }))
+            let mut names = comparison.runs.iter();
+            let key = names.position(|known| known.run.name == *run)?;
+            Some(Spot {
+                run,
+                key,
+                setting: values[key].as_deref(),
+                score: score.value,
+            })
         })
         .collect();
-    html! { @if points.len() > 1 {
-        figure.chart data-chart="scatter" data-title=(key) data-points=(Value::from(points)) {
-            figcaption { (comparison.metric.as_deref().unwrap_or("score")) " against " (key) }
-            div.plot {}
-        }
-    } }
+    let metric = comparison.metric.as_deref().unwrap_or("score");
+    scatter(setting, metric, &spots)
 }
 
-/// Frames of all runs under one slider, and two grids as a wipe.
+/// Snapshots of all runs under one slider, and two grids as a wipe.
 fn grids(comparison: &Comparison) -> Markup {
     let pairs: Vec<(&RunDetail, &Pictures)> =
         comparison.runs.iter().zip(&comparison.pictures).collect();
@@ -358,20 +365,21 @@ fn grids(comparison: &Comparison) -> Markup {
 
 fn charts(comparison: &Comparison) -> Markup {
     // Families of series, such as loss by noise level, would be a thicket here: each member has a chart of its own.
-    let mut charts: BTreeMap<(bool, &str), Vec<(String, String)>> = BTreeMap::new();
-    for run in &comparison.runs {
+    let mut charts: BTreeMap<(bool, &str), Vec<Line>> = BTreeMap::new();
+    for (key, run) in comparison.runs.iter().enumerate() {
         for series in &run.metrics {
-            let line = (
-                run.run.name.clone(),
-                series_address(&run.run.name, &series.stage, &series.name),
-            );
+            let line = Line {
+                label: run.run.name.clone(),
+                address: series_address(&run.run.name, &series.stage, &series.name),
+                key,
+            };
             charts
                 .entry((series.name != "loss", &series.name))
                 .or_default()
                 .push(line);
         }
     }
-    html! { div.charts { @for ((_, name), lines) in &charts { (chart(name, lines, "lines")) } } }
+    html! { div.charts { @for ((_, name), lines) in &charts { (chart(&series_title(name), lines, "lines")) } } }
 }
 
 #[cfg(test)]

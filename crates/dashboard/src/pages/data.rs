@@ -3,20 +3,23 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use patchwork_dataset::ShardSet;
 use patchwork_dataset::grid::{Choice, images_png};
-use patchwork_dataset::inspect::{Table, inspect};
+use patchwork_dataset::inspect::{Table, inspect, stats};
 use patchwork_registry::ArtifactRow;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::cuts::cuts;
 use super::parts::encode;
 use super::{Place, frame};
 use crate::error::DashboardError;
 use crate::home::Home;
+use crate::patches::{Patches, Training, patches, sheet};
 use crate::text;
 
 /// Images on the page.
@@ -25,23 +28,75 @@ const COLUMNS: usize = 16;
 /// Rows of a table on the page; the JSON has all.
 const ROWS: usize = 200;
 
+/// Runs that are named on the page.
+const RUNS: i64 = 20;
+
 /// What is shown of a set.
 pub(crate) struct Data {
     artifact: ArtifactRow,
     runs: Vec<String>,
     tables: Vec<Table>,
+    patches: Option<Patches>,
 }
 
-/// Reads the set's index and its list of rejected images.
-pub(crate) async fn gather(home: &Home, fingerprint: &str) -> Result<Data, DashboardError> {
+/// What the address of a page on data says.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Asked {
+    /// The run whose patches are shown; without it the newest that trains on the set.
+    run: String,
+}
+
+/// Reads the set's index, its list of rejected images, and where a training's patches lie.
+pub(crate) async fn gather(
+    home: &Home,
+    fingerprint: &str,
+    asked: &Asked,
+) -> Result<Data, DashboardError> {
     let (artifact, folder) = set(home, fingerprint).await?;
-    let runs = home.registry().await?.runs_with(fingerprint, 20).await?;
-    let tables = blocking(move || inspect(&folder)).await?;
+    let runs = home.registry().await?.runs_with(fingerprint, RUNS).await?;
+    let training = training(home, &artifact, &runs, asked).await?;
+    let read = blocking(move || {
+        let [_, sides, sizes, proportions, flat] = stats(&folder)?;
+        let tables = inspect(&folder)?.into_iter();
+        let tables = tables.chain([sides, sizes, proportions, flat]).collect();
+        let patches = match training {
+            Some(training) => Some(patches(&ShardSet::open(&folder)?, training)),
+            None => None,
+        };
+        Ok((tables, patches))
+    });
+    let (tables, patches) = read.await?;
     Ok(Data {
         artifact,
         runs,
-        tables: tables.into(),
+        tables,
+        patches,
     })
+}
+
+/// The training whose patches are shown.
+async fn training(
+    home: &Home,
+    artifact: &ArtifactRow,
+    runs: &[String],
+    asked: &Asked,
+) -> Result<Option<Training>, DashboardError> {
+    if artifact.kind != "prepare" {
+        return Ok(None);
+    }
+    let registry = home.registry().await?;
+    if !asked.run.is_empty() {
+        let run = registry.run(&asked.run).await?;
+        return Ok(Training::of(&run, &artifact.fingerprint));
+    }
+    for name in runs {
+        let training = Training::of(&registry.run(name).await?, &artifact.fingerprint);
+        if training.is_some() {
+            return Ok(training);
+        }
+    }
+    Ok(None)
 }
 
 async fn set(home: &Home, fingerprint: &str) -> Result<(ArtifactRow, PathBuf), DashboardError> {
@@ -62,7 +117,7 @@ async fn blocking<T: Send + 'static>(
 }
 
 impl Data {
-    /// As JSON: the artifact, its runs, and each table as `patchwork dataset inspect --format json` has it.
+    /// As JSON: the artifact, its runs, the patches of a training, and each table as `patchwork dataset inspect --format json` has it.
     pub(crate) fn json(&self) -> Value {
         let tables: serde_json::Map<String, Value> = self
             .tables
@@ -84,15 +139,16 @@ impl Data {
                 (table.title.clone(), rows.into())
             })
             .collect();
-        json!({ "artifact": self.artifact, "runs": self.runs, "tables": tables })
+        json!({ "artifact": self.artifact, "runs": self.runs, "tables": tables, "patches": self.patches })
     }
 }
 
 pub(crate) async fn page(
     State(home): State<Arc<Home>>,
     Path(fingerprint): Path<String>,
+    Query(asked): Query<Asked>,
 ) -> Result<Markup, DashboardError> {
-    let data = gather(&home, &fingerprint).await?;
+    let data = gather(&home, &fingerprint, &asked).await?;
     let summary: Value = serde_json::from_str(&data.artifact.summary).unwrap_or_default();
     let facts = summary.as_object().into_iter().flatten();
     let facts = facts
@@ -109,6 +165,7 @@ pub(crate) async fn page(
         dl.wide { @for (name, value) in facts { dt { (name.replace('_', " ")) } dd { (text::plain(value)) } } }
         figure { img src={ "/data/" (encode(&fingerprint)) "/images.png" } alt="images of the set, chosen at random, each once";
             figcaption { "Images chosen at random" } }
+        @if data.artifact.kind == "prepare" { (cuts(&fingerprint, &data.runs, &asked.run, data.patches.as_ref())) }
         @for table in &data.tables { @if !table.rows.is_empty() { (section(table)) } }
     };
     Ok(frame(title, &Place::Other, &content))
@@ -123,11 +180,19 @@ fn section(table: &Table) -> Markup {
             .unwrap_or_default()
     };
     let most = table.rows.iter().map(|row| count(row)).fold(0.0, f64::max);
-    html! { section { h2 { (table.title) }
+    let is_overview = table.title == "overview";
+    let cell = |column: &str, value: &Value| match value.as_f64() {
+        _ if value.is_null() => "–".to_owned(),
+        Some(share) if column == "share" => text::percent(share),
+        _ => text::plain(value),
+    };
+    html! { section { h2.title { (table.title) }
         div.scroll { table {
             thead { tr { @for column in &table.columns { th { (column) } } @if histogram { th { span.hidden { "share" } } } } }
             tbody { @for row in table.rows.iter().take(ROWS) { tr {
-                @for value in row { td.number[value.is_number()] { @if value.is_null() { "–" } @else { (text::plain(value)) } } }
+                @for (column, value) in table.columns.iter().zip(row) {
+                    td.number[value.is_number() && !is_overview] { (cell(column, value)) }
+                }
                 @if histogram { td { meter min="0" max=(most) value=(count(row)) { (count(row)) } } }
             } } }
         } }
@@ -150,7 +215,27 @@ pub(crate) async fn images(
         };
         images_png(&set, &choice.images(&set)?, COLUMNS)
     });
-    let png = png.await?;
+    Ok(forever(png.await?))
+}
+
+/// `/data/FINGERPRINT/patches.png?run=NAME`: the images whose patches are shown, without gaps.
+pub(crate) async fn patch_images(
+    State(home): State<Arc<Home>>,
+    Path(fingerprint): Path<String>,
+    Query(asked): Query<Asked>,
+) -> Result<Response, DashboardError> {
+    let (artifact, folder) = set(&home, &fingerprint).await?;
+    let runs = home.registry().await?.runs_with(&fingerprint, RUNS).await?;
+    let training = training(&home, &artifact, &runs, &asked).await?;
+    let training = training.ok_or_else(|| {
+        DashboardError::Absent(format!("training of run `{}` on this data set", asked.run))
+    })?;
+    let png = blocking(move || sheet(&ShardSet::open(&folder)?, training));
+    Ok(forever(png.await?))
+}
+
+/// A picture that never changes: both the set and the run's settings are fixed.
+fn forever(png: Vec<u8>) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("image/png")),
         (
@@ -158,5 +243,5 @@ pub(crate) async fn images(
             HeaderValue::from_static("private, max-age=31536000, immutable"),
         ),
     ];
-    Ok((headers, png).into_response())
+    (headers, png).into_response()
 }

@@ -2,11 +2,13 @@
 //! charts, sliders and live changes are `assets/app.js`.
 
 pub(crate) mod compare;
+mod cuts;
 pub(crate) mod data;
 mod parts;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod samples;
+mod scatter;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 

@@ -8,12 +8,13 @@ use maud::{Markup, html};
 use patchwork_registry::{AttemptRow, RunDetail, StageRow};
 use serde_json::Value;
 
-use super::parts::{chart, encode, scores, series_address, status, time};
+use super::parts::{Line, chart, encode, scores, series_address, series_title, status, time};
 use super::{Place, frame};
 use crate::error::DashboardError;
 use crate::files;
 use crate::home::Home;
 use crate::pictures::{self, Pictures};
+use crate::recorded::{needs, over_preset, setting};
 use crate::text;
 
 pub(crate) async fn page(
@@ -91,12 +92,6 @@ fn progress(run: &RunDetail) -> Markup {
     } }
 }
 
-fn setting<'a>(run: &'a RunDetail, stage: &str, name: &str) -> Option<&'a str> {
-    let key = format!("stages.{stage}.{name}");
-    let found = run.params.iter().find(|(known, _)| *known == key);
-    found.map(|(_, value)| value.as_str())
-}
-
 /// What a stage made: its summary and the files to download.
 struct Made {
     summary: Vec<(String, String)>,
@@ -138,21 +133,6 @@ async fn made(home: &Home, stage: &StageRow) -> Result<Option<Made>, DashboardEr
         bytes: artifact.bytes,
         is_deleted,
     }))
-}
-
-/// The names of the stages that a stage needs, by the resolved pipeline.
-fn needs(run: &RunDetail) -> BTreeMap<String, Vec<String>> {
-    let definition: Value = serde_json::from_str(&run.circumstances.definition).unwrap_or_default();
-    let stages = definition["stages"].as_array().into_iter().flatten();
-    stages
-        .filter_map(|stage| {
-            let needs = stage["needs"].as_array().into_iter().flatten();
-            let needs = needs
-                .filter_map(|name| name.as_str().map(str::to_owned))
-                .collect();
-            Some((stage["name"].as_str()?.to_owned(), needs))
-        })
-        .collect()
 }
 
 fn graph(run: &RunDetail, stages: &[(&StageRow, Option<Made>)]) -> Markup {
@@ -248,8 +228,13 @@ pub(super) fn controls() -> Markup {
 
 fn charts(run: &RunDetail) -> Markup {
     let name = &run.run.name;
-    let line = |stage: &str, series: &str, label: &str| {
-        (label.to_owned(), series_address(name, stage, series))
+    let line = |stage: &str, series: &str, key: usize| Line {
+        label: series
+            .split_once('/')
+            .map_or(series, |(_, rest)| rest)
+            .to_owned(),
+        address: series_address(name, stage, series),
+        key,
     };
     // Series of one family share a chart: `loss_by_side/16`, `loss_by_side/32`, …
     let mut families: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
@@ -277,9 +262,10 @@ fn charts(run: &RunDetail) -> Markup {
     }
     families.sort_by_key(|((stage, family), _)| (*stage, order(family), *family));
     html! { div.charts { @for ((stage, family), names) in families {
-        @let title = title(family);
+        @let title = series_title(family);
         @let kind = if family == "loss_by_noise" && names.len() > 1 { "heatmap" } else { "lines" };
-        @let lines: Vec<_> = names.iter().map(|name| line(stage, name, name.split_once('/').map_or(*name, |(_, rest)| rest))).collect();
+        @let lines: Vec<_> = names.iter().enumerate().map(|(key, name)| line(stage, name, key)).collect();
+        @let title = if kind == "heatmap" { format!("{title} and images seen") } else { title };
         (chart(&if stage == "train" { title } else { format!("{title} ({stage})") }, &lines, kind))
     } } }
 }
@@ -296,17 +282,6 @@ fn leading_number(name: &str) -> i64 {
         .map_or(0, |number| (number * 1000.0) as i64)
 }
 
-fn title(family: &str) -> String {
-    match family {
-        "loss_by_side" => "loss by patch size".to_owned(),
-        "loss_by_noise" => "loss by noise level and images seen".to_owned(),
-        "images_per_second" => "images/s".to_owned(),
-        "memory_mib" => "memory, MiB".to_owned(),
-        "data_share" => "share of time waiting for data".to_owned(),
-        other => other.replace('_', " "),
-    }
-}
-
 fn logs(run: &RunDetail) -> Markup {
     let started = run.stages.iter().filter(|stage| stage.started.is_some());
     html! { section #logs { h2 { "Logs" }
@@ -321,7 +296,21 @@ fn logs(run: &RunDetail) -> Markup {
 
 fn settings(run: &RunDetail) -> Markup {
     html! { section #settings { h2 { "Settings" }
-        details { summary { (run.params.len()) " settings" }
+        @if let Some(over) = over_preset(run) {
+            @if over.changed.is_empty() {
+                p.muted { "As the preset " code { (over.file) } " has them." }
+            } @else {
+                p { (over.changed.len()) " over the preset " code { (over.file) } }
+                div.scroll { table #over-preset {
+                    thead { tr { th { "Setting" } th { "Value" } th { "Preset" } } }
+                    tbody { @for (key, changed) in &over.changed {
+                        tr { td.mono { (key) } td.mono { (changed.value) }
+                            td.mono { @if let Some(value) = &changed.preset { (value) } @else { span.muted { "not set" } } } }
+                    } }
+                } }
+            }
+        }
+        details { summary { "All " (run.params.len()) " settings" }
             label { "Find " input type="search" data-filter="settings-table"; }
             div.scroll { table #settings-table { tbody { @for (key, value) in &run.params {
                 tr { td.mono { (key) } td.mono { (value) } }

@@ -7,6 +7,7 @@ use axum::extract::{Query, State};
 use maud::{Markup, html};
 use patchwork_registry::RunRow;
 
+use super::compare::MOST;
 use super::parts::{encode, sparkline, status, time};
 use super::{Place, frame};
 use crate::error::DashboardError;
@@ -140,6 +141,16 @@ fn pager(wanted: &Wanted, chosen: &Chosen) -> Markup {
     } } }
 }
 
+/// The comparison of the first runs of a pipeline on the page: of a matrix, its combinations.
+fn together(chosen: &Chosen, pipeline: &str) -> String {
+    let of_pipeline = chosen.rows.iter().filter(|row| row.pipeline == pipeline);
+    let names: Vec<String> = of_pipeline
+        .take(MOST)
+        .map(|row| encode(&row.name))
+        .collect();
+    format!("/compare?runs={}", names.join(","))
+}
+
 fn table(wanted: &Wanted, chosen: &Chosen) -> Markup {
     let settings = wanted.settings();
     let columns = 9 + settings.len();
@@ -172,7 +183,7 @@ fn table(wanted: &Wanted, chosen: &Chosen) -> Markup {
         tbody {
             @for row in &chosen.rows {
                 @if wanted.group == "pipeline" && group.replace(&row.pipeline) != Some(&row.pipeline) {
-                    tr.group { th colspan=(columns) scope="rowgroup" { (row.pipeline) } }
+                    tr.group { th colspan=(columns) scope="rowgroup" { (row.pipeline) " " a href=(together(chosen, &row.pipeline)) { "compare" } } }
                 }
                 tr {
                     td { input type="checkbox" name="run" value=(row.name) aria-label={ "Select " (row.name) }; }
