@@ -5,12 +5,13 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use patchwork_core::Digest;
-use patchwork_dataset::latents::{LatentSpec, PixelRange};
+use patchwork_dataset::latents::LatentSpec;
 use patchwork_dataset::{DatasetError, KeyReader, Progress, Row, ShardSet, ShardSetWriter};
 use patchwork_diffusion::to_pixels;
 use patchwork_diffusion::transfer::bring;
 use patchwork_networks::NetworkError;
 use patchwork_networks::autoencoder::{Autoencoder, Part, Posterior, Tiling};
+use patchwork_terms::PixelRange;
 use tch::{Kind, Tensor};
 
 /// The most images in a shard of latents where nothing is said.

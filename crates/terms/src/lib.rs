@@ -9,6 +9,7 @@
 
 mod evaluation;
 mod images;
+mod latents;
 mod network;
 mod sampling;
 mod stage;
@@ -19,6 +20,7 @@ pub use evaluation::{Baseline, Crop, Metric, Resize};
 pub use images::{
     Channels, EmojiGroup, Export, Format, Labels, SkinTones, Split, Transform, UnknownChannels,
 };
+pub use latents::{LatentScaling, PixelRange, Spread};
 pub use network::{Architecture, Precision, Preconditioning};
 pub use sampling::{Discretization, NoiseSchedule, SampleLabels, Scaling, Solver};
 pub use stage::Kind;

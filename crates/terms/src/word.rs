@@ -141,6 +141,9 @@ mod tests {
         check::<crate::EmojiGroup>();
         check::<crate::SkinTones>();
         check::<crate::Export>();
+        check::<crate::PixelRange>();
+        check::<crate::LatentScaling>();
+        check::<crate::Spread>();
         check::<crate::Architecture>();
         check::<crate::Preconditioning>();
         check::<crate::Precision>();

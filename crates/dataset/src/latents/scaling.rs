@@ -1,32 +1,10 @@
 //! From raw latents to the values that a diffusion model sees.
 
+use patchwork_terms::{LatentScaling, PixelRange};
 use serde::{Deserialize, Serialize};
 
-use super::spec::{LatentSpec, LatentStatistics, PixelRange};
+use super::spec::{LatentSpec, LatentStatistics};
 use crate::error::DatasetError;
-
-/// How the constants of a [`Scaling`] are found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ScalingKind {
-    /// The factor of the autoencoder's makers, 0.18215 for Stable Diffusion's: standard deviations of about 1.
-    Sd,
-    /// By the mean and standard deviation of each channel over the set, to those of the diffusion model's data.
-    PerChannel,
-    /// EDM2's constants for Stable Diffusion's autoencoder, for images in [0, 1].
-    Edm2,
-}
-
-impl ScalingKind {
-    /// Its name in pipeline files and metadata.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Sd => "sd",
-            Self::PerChannel => "per-channel",
-            Self::Edm2 => "edm2",
-        }
-    }
-}
 
 /// Mean and standard deviation of Stable Diffusion's latents of ImageNet's images in [0, 1] (EDM2, arXiv 2312.02696).
 const EDM2_MEAN: [f64; 4] = [5.81, 3.25, 0.12, -2.15];
@@ -36,7 +14,7 @@ const EDM2_DEVIATION: [f64; 4] = [4.17, 4.62, 3.71, 3.28];
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scaling {
     /// How the constants were found.
-    pub kind: ScalingKind,
+    pub kind: LatentScaling,
     /// Subtracted from raw latents, by channel.
     pub shift: Vec<f64>,
     /// What the difference is multiplied by, by channel.
@@ -49,7 +27,7 @@ impl Scaling {
     /// # Errors
     /// [`DatasetError::Setting`] when EDM2's constants do not belong to the set, or a channel is constant.
     pub fn of(
-        kind: ScalingKind,
+        kind: LatentScaling,
         spec: &LatentSpec,
         statistics: &LatentStatistics,
         sigma_data: f64,
@@ -68,12 +46,12 @@ impl Scaling {
                 .collect(),
         };
         match kind {
-            ScalingKind::Sd => Ok(Self {
+            LatentScaling::Sd => Ok(Self {
                 kind,
                 shift: vec![spec.shift_factor; spec.channels],
                 scale: vec![spec.scaling_factor; spec.channels],
             }),
-            ScalingKind::PerChannel => {
+            LatentScaling::PerChannel => {
                 let constant = statistics
                     .deviation
                     .iter()
@@ -85,17 +63,19 @@ impl Scaling {
                 }
                 Ok(standardised(&statistics.mean, &statistics.deviation))
             }
-            ScalingKind::Edm2 if spec.pixel_range != PixelRange::Unsigned => Err(refused(format!(
-                "its constants belong to images in {}, and these latents to images in {}; use `per-channel`",
-                PixelRange::Unsigned,
-                spec.pixel_range
-            ))),
-            ScalingKind::Edm2 if spec.channels != EDM2_MEAN.len() => Err(refused(format!(
+            LatentScaling::Edm2 if spec.pixel_range != PixelRange::Unsigned => {
+                Err(refused(format!(
+                    "its constants belong to images in {}, and these latents to images in {}; use `per-channel`",
+                    PixelRange::Unsigned,
+                    spec.pixel_range
+                )))
+            }
+            LatentScaling::Edm2 if spec.channels != EDM2_MEAN.len() => Err(refused(format!(
                 "its constants belong to {} channels, and these latents have {}; use `per-channel`",
                 EDM2_MEAN.len(),
                 spec.channels
             ))),
-            ScalingKind::Edm2 => Ok(standardised(&EDM2_MEAN, &EDM2_DEVIATION)),
+            LatentScaling::Edm2 => Ok(standardised(&EDM2_MEAN, &EDM2_DEVIATION)),
         }
     }
 

@@ -1,13 +1,13 @@
 //! What a set of latents says of itself.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::Path;
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use patchwork_core::Digest;
 use patchwork_core::limits::{LARGEST_SHARD_BYTES, most_images_per_shard};
+use patchwork_terms::PixelRange;
 use serde::{Deserialize, Serialize};
 
 use crate::error::DatasetError;
@@ -30,40 +30,6 @@ const DEVIATION_KEY: &str = "latent_std";
 
 /// What stands for the encoder of latents that were made by another program.
 const EXTERNAL: &str = "external";
-
-/// The range of the pixels that an autoencoder sees and makes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum PixelRange {
-    /// `byte / 127.5 - 1`: Stable Diffusion's, and that of the published Patch Diffusion.
-    #[serde(rename = "-1..1")]
-    Signed,
-    /// `byte / 255`: EDM2's.
-    #[serde(rename = "0..1")]
-    Unsigned,
-}
-
-impl PixelRange {
-    /// Its name in pipeline files and metadata.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Signed => "-1..1",
-            Self::Unsigned => "0..1",
-        }
-    }
-
-    /// The range of that name.
-    pub fn named(name: &str) -> Option<Self> {
-        [Self::Signed, Self::Unsigned]
-            .into_iter()
-            .find(|range| range.name() == name)
-    }
-}
-
-impl fmt::Display for PixelRange {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.name())
-    }
-}
 
 /// What all shards of a set of latents have in common.
 #[derive(Clone, Debug, PartialEq)]
@@ -301,7 +267,7 @@ impl SetSpec for LatentSpec {
             names.map(|names| class_names = names).is_ok()
         })?;
         entry(PIXEL_RANGE_KEY, &mut |text| {
-            let range = PixelRange::named(text);
+            let range = PixelRange::from_name(text);
             range.map(|range| pixel_range = range).is_some()
         })?;
         entry(ENCODER_KEY, &mut |text| {

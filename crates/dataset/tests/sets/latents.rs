@@ -6,13 +6,13 @@ use std::path::Path;
 
 use patchwork_core::{Digest, Seed};
 use patchwork_dataset::latents::{
-    Draw, ImportSettings, LatentSet, LatentSpec, PixelRange, Scaling, ScalingKind, Spread,
-    StoredScale, import,
+    Draw, ImportSettings, LatentSet, LatentSpec, Scaling, StoredScale, import,
 };
 use patchwork_dataset::{
     DatasetError, PatchRequest, PatchSize, PatchStream, Row, ShardSet, ShardSetWriter, Share,
     verify,
 };
+use patchwork_terms::{LatentScaling, PixelRange, Spread};
 use serde_json::Value;
 
 use super::readers::python;
@@ -84,7 +84,7 @@ fn request(index: usize, row: usize, column: usize, position: u64) -> PatchReque
 }
 
 fn sd(set: &LatentSet) -> Scaling {
-    Scaling::of(ScalingKind::Sd, set.spec(), set.statistics(), 0.5).unwrap()
+    Scaling::of(LatentScaling::Sd, set.spec(), set.statistics(), 0.5).unwrap()
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn scalings_standardise_and_go_back() {
     let root = tempfile::tempdir().unwrap();
     let set = write(root.path());
     let of = |kind, spec: &LatentSpec| Scaling::of(kind, spec, set.statistics(), 0.5);
-    let scaling = of(ScalingKind::PerChannel, set.spec()).unwrap();
+    let scaling = of(LatentScaling::PerChannel, set.spec()).unwrap();
     let whole = PatchSize {
         height: HEIGHT,
         width: WIDTH,
@@ -280,7 +280,7 @@ fn scalings_standardise_and_go_back() {
         assert!((back - 1.7).abs() < 1e-12);
     }
     // EDM2's constants belong to pixels in [0, 1].
-    let refused = of(ScalingKind::Edm2, set.spec()).unwrap_err().to_string();
+    let refused = of(LatentScaling::Edm2, set.spec()).unwrap_err().to_string();
     assert!(
         refused.contains("`per-channel`") && refused.contains("0..1"),
         "{refused}"
@@ -289,7 +289,7 @@ fn scalings_standardise_and_go_back() {
         pixel_range: PixelRange::Unsigned,
         ..spec()
     };
-    let edm2 = of(ScalingKind::Edm2, &unsigned).unwrap();
+    let edm2 = of(LatentScaling::Edm2, &unsigned).unwrap();
     assert!((edm2.forward(3, -2.15 + 3.28) - 0.5).abs() < 1e-12);
 }
 

@@ -16,24 +16,13 @@ mod values;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use patchwork_terms::{PixelRange, Spread};
 use serde::{Deserialize, Serialize};
 
-use super::spec::{LatentSpec, PixelRange};
+use super::spec::LatentSpec;
 use crate::error::DatasetError;
 use crate::prepare::Progress;
 use crate::shards::{Rejected, ShardSetWriter};
-
-/// What the channels after the means hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Spread {
-    /// Standard deviations.
-    Std,
-    /// Natural logarithms of variances; those beyond [-30, 20] are brought to its ends, as the autoencoder itself does.
-    LogVariance,
-    /// There are none: each image has one draw, which is taken for the mean, with the smallest variance.
-    None,
-}
 
 /// How stored values were scaled: `(raw - shift) * factor`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -219,7 +208,7 @@ fn spec(settings: &ImportSettings, source: &dyn LatentSource) -> Result<LatentSp
                     _ => {
                         return Err(DatasetError::Setting {
                             setting: "spread",
-                            value: format!("{:?}", settings.spread),
+                            value: settings.spread.name().to_owned(),
                             problem: format!(
                                 "`{}` has {} channels, which are no two halves",
                                 source.key(image),
@@ -256,7 +245,7 @@ fn with_shape(
         .max()
         .map_or(0, |last| last as usize + 1);
     let metadata = [
-        ("spread", values::name(settings.spread).to_owned()),
+        ("spread", settings.spread.name().to_owned()),
         ("stored_factor", settings.stored.factor.to_string()),
         ("stored_shift", settings.stored.shift.to_string()),
     ];

@@ -1,18 +1,11 @@
 //! From stored values to raw means and log-variances.
 
-use super::{Spread, StoredScale};
+use patchwork_terms::Spread;
+
+use super::StoredScale;
 
 /// The log-variance's bounds in the autoencoder.
 const LOG_VARIANCE: [f32; 2] = [-30.0, 20.0];
-
-/// What a spread is called in metadata and pipeline files.
-pub(super) fn name(spread: Spread) -> &'static str {
-    match spread {
-        Spread::Std => "std",
-        Spread::LogVariance => "log-variance",
-        Spread::None => "none",
-    }
-}
 
 /// Raw means and log-variances, or why there are none.
 pub(super) fn moments(
