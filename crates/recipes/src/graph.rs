@@ -3,7 +3,7 @@
 use patchwork_config::{ConfigError, Section, nearest};
 use patchwork_terms::Kind;
 
-use crate::kinds::{StageSettings, reads};
+use crate::kinds::StageSettings;
 use crate::pipeline::Stage;
 use crate::prepare::PrepareSettings;
 use crate::reference::ReferenceSettings;
@@ -18,11 +18,61 @@ pub(crate) struct Draft<'a> {
     pub(crate) needs: Option<Vec<String>>,
 }
 
-/// How many stages of a kind another stage reads.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Amount {
+/// Stages that another stage reads: of one kind or, where `kinds` names several, of one of them; of those that a
+/// pipeline has, the first is the default.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Needed {
+    kinds: &'static [Kind],
+    amount: Amount,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Amount {
     One,
     Several,
+    Optional,
+    Implied,
+}
+
+impl Needed {
+    /// Exactly one stage.
+    pub(crate) const fn one(kinds: &'static [Kind]) -> Self {
+        let amount = Amount::One;
+        Self { kinds, amount }
+    }
+
+    /// One stage or more.
+    pub(crate) const fn several(kinds: &'static [Kind]) -> Self {
+        let amount = Amount::Several;
+        Self { kinds, amount }
+    }
+
+    /// One stage where the pipeline has one.
+    pub(crate) const fn optional(kinds: &'static [Kind]) -> Self {
+        let amount = Amount::Optional;
+        Self { kinds, amount }
+    }
+
+    /// The stage that the stages which are read are made from, however far behind them; nobody has to name it.
+    pub(crate) const fn implied(kinds: &'static [Kind]) -> Self {
+        let amount = Amount::Implied;
+        Self { kinds, amount }
+    }
+
+    /// `encode` or `prepare`, quoted.
+    fn kinds_in_words(self) -> String {
+        let kinds: Vec<String> = self.kinds.iter().map(|kind| format!("`{kind}`")).collect();
+        kinds.join(" or ")
+    }
+
+    /// What is wrong with so many typed stages, if anything.
+    fn allows(self, count: usize) -> bool {
+        match self.amount {
+            Amount::One => count == 1,
+            Amount::Several => count > 0,
+            Amount::Optional | Amount::Implied => count < 2,
+        }
+    }
 }
 
 /// The stages that a stage reads, as far as they are known.
@@ -84,21 +134,59 @@ impl<'a> Inputs<'a> {
     }
 }
 
-/// The needs of each stage, in the stages' order.
-pub(crate) fn resolve_needs(drafts: &[Draft<'_>]) -> Result<Vec<Vec<String>>, ConfigError> {
+/// The needs of each stage, in the stages' order; `reads` says of each what it reads.
+pub(crate) fn resolve_needs(
+    drafts: &[Draft<'_>],
+    reads: &[&'static [Needed]],
+) -> Result<Vec<Vec<String>>, ConfigError> {
     for draft in drafts {
         check_names(draft, drafts)?;
     }
     for draft in drafts {
         check_cycle(draft, drafts)?;
     }
-    drafts
+    let named = drafts
         .iter()
-        .map(|draft| match &draft.needs {
-            Some(needs) => check_kinds(draft, needs, drafts).map(|()| needs.clone()),
-            None => default_needs(draft, drafts),
+        .zip(reads)
+        .map(|(draft, wanted)| match &draft.needs {
+            Some(needs) => check_kinds(draft, wanted, needs, drafts).map(|()| needs.clone()),
+            None => default_needs(draft, wanted, drafts),
         })
-        .collect()
+        .collect::<Result<Vec<_>, ConfigError>>()?;
+    let all = (named.iter().zip(reads)).map(|(needs, wanted)| {
+        let mut all = needs.clone();
+        for needed in (wanted.iter()).filter(|needed| needed.amount == Amount::Implied) {
+            all.extend(implied(*needed, needs, &named, drafts));
+        }
+        all
+    });
+    Ok(all.collect())
+}
+
+/// The stage of those kinds that some stages are made from, unless it is among them.
+fn implied(
+    needed: Needed,
+    needs: &[String],
+    named: &[Vec<String>],
+    drafts: &[Draft<'_>],
+) -> Option<String> {
+    let place = |name: &str| drafts.iter().position(|draft| draft.name == name);
+    let mut pending: Vec<usize> = needs.iter().filter_map(|name| place(name)).collect();
+    let is_wanted = |place: usize| needed.kinds.contains(&drafts[place].kind);
+    if pending.iter().any(|place| is_wanted(*place)) {
+        return None;
+    }
+    let mut visited = Vec::new();
+    while let Some(next) = pending.pop() {
+        if is_wanted(next) {
+            return Some(drafts[next].name.clone());
+        }
+        if !visited.contains(&next) {
+            visited.push(next);
+            pending.extend(named[next].iter().filter_map(|name| place(name)));
+        }
+    }
+    None
 }
 
 fn find<'a, 'b>(drafts: &'a [Draft<'b>], name: &str) -> Option<&'a Draft<'b>> {
@@ -150,16 +238,17 @@ fn check_cycle(start: &Draft<'_>, drafts: &[Draft<'_>]) -> Result<(), ConfigErro
 
 fn check_kinds(
     draft: &Draft<'_>,
+    wanted: &[Needed],
     needs: &[String],
     drafts: &[Draft<'_>],
 ) -> Result<(), ConfigError> {
     let kind = draft.kind;
     let needed: Vec<_> = needs.iter().filter_map(|name| find(drafts, name)).collect();
-    let wanted = reads(kind);
-    if let Some(other) = needed
-        .iter()
-        .find(|other| wanted.iter().all(|(kind, _)| *kind != other.kind))
-    {
+    if let Some(other) = needed.iter().find(|other| {
+        wanted
+            .iter()
+            .all(|wanted| !wanted.kinds.contains(&other.kind))
+    }) {
         let problem = format!(
             "names `{}`, a stage of kind `{}`; a stage of kind `{kind}` reads {}",
             other.name,
@@ -168,14 +257,15 @@ fn check_kinds(
         );
         return Err(draft.section.invalid("needs", problem));
     }
-    for (wanted_kind, amount) in wanted {
-        let count = needed
+    for one in wanted {
+        let of_kinds = needed
             .iter()
-            .filter(|other| other.kind == *wanted_kind)
-            .count();
-        if count == 0 || (*amount == Amount::One && count > 1) {
+            .filter(|other| one.kinds.contains(&other.kind));
+        let count = of_kinds.count();
+        if !one.allows(count) {
             let problem = format!(
-                "names {count} stages of kind `{wanted_kind}`; a stage of kind `{kind}` reads {}",
+                "names {count} stages of kind {}; a stage of kind `{kind}` reads {}",
+                one.kinds_in_words(),
                 describe(wanted)
             );
             return Err(draft.section.invalid("needs", problem));
@@ -184,25 +274,35 @@ fn check_kinds(
     Ok(())
 }
 
-fn default_needs(draft: &Draft<'_>, drafts: &[Draft<'_>]) -> Result<Vec<String>, ConfigError> {
+fn default_needs(
+    draft: &Draft<'_>,
+    wanted: &[Needed],
+    drafts: &[Draft<'_>],
+) -> Result<Vec<String>, ConfigError> {
     let mut needs = Vec::new();
-    for (wanted, amount) in reads(draft.kind) {
-        let candidates: Vec<_> = drafts
-            .iter()
-            .filter(|other| other.kind == *wanted)
-            .map(|other| other.name.clone())
-            .collect();
-        if candidates.is_empty() {
+    for needed in wanted
+        .iter()
+        .filter(|needed| needed.amount != Amount::Implied)
+    {
+        let of_kind = |kind: &Kind| {
+            let others = drafts.iter().filter(|other| other.kind == *kind);
+            let names: Vec<String> = others.map(|other| other.name.clone()).collect();
+            (!names.is_empty()).then_some((*kind, names))
+        };
+        let Some((kind, candidates)) = needed.kinds.iter().find_map(of_kind) else {
+            if needed.amount == Amount::Optional {
+                continue;
+            }
             let problem = format!(
-                "cannot be found: a stage of kind `{}` reads one of kind `{wanted}`, and this \
-                 pipeline has none",
-                draft.kind
+                "cannot be found: a stage of kind `{}` reads one of kind {}, and this pipeline has none",
+                draft.kind,
+                needed.kinds_in_words()
             );
             return Err(draft.section.invalid("needs", problem));
-        }
-        if *amount == Amount::One && candidates.len() > 1 {
+        };
+        if needed.amount != Amount::Several && candidates.len() > 1 {
             let problem = format!(
-                "must say which stage of kind `{wanted}` is meant: {}",
+                "must say which stage of kind `{kind}` is meant: {}",
                 candidates.join(" or ")
             );
             return Err(draft.section.invalid("needs", problem));
@@ -212,12 +312,17 @@ fn default_needs(draft: &Draft<'_>, drafts: &[Draft<'_>]) -> Result<Vec<String>,
     Ok(needs)
 }
 
-fn describe(wanted: &[(Kind, Amount)]) -> String {
+fn describe(wanted: &[Needed]) -> String {
     let parts: Vec<_> = wanted
         .iter()
-        .map(|(kind, amount)| match amount {
-            Amount::One => format!("one `{kind}`"),
-            Amount::Several => format!("one or more `{kind}`"),
+        .filter_map(|needed| {
+            let kinds = needed.kinds_in_words();
+            match needed.amount {
+                Amount::One => Some(format!("one {kinds}")),
+                Amount::Several => Some(format!("one or more {kinds}")),
+                Amount::Optional => Some(format!("at most one {kinds}")),
+                Amount::Implied => None,
+            }
         })
         .collect();
     if parts.is_empty() {

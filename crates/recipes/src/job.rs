@@ -6,6 +6,7 @@
 
 use patchwork_artifacts::Environment;
 use patchwork_artifacts::protocol::Job;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -51,7 +52,7 @@ pub struct Uncovered<P = Nothing> {
 }
 
 /// A part of a job that holds nothing for a kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Nothing {}
 
 impl<S, R, P> TypedJob<S, R, P> {

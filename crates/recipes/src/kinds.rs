@@ -9,20 +9,22 @@ use patchwork_terms::Kind;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::evaluate::EvaluateSettings;
-use crate::graph::{Amount, Inputs};
+use crate::evaluate::{self, EvaluateSettings};
+use crate::graph::{Inputs, Needed};
+use crate::job::Nothing;
 use crate::outside::Outside;
 use crate::pipeline::Stage;
-use crate::prepare::PrepareSettings;
-use crate::reference::ReferenceSettings;
+use crate::prepare::{self, PrepareSettings};
+use crate::reference::{self, ReferenceSettings};
 use crate::sample::SampleSettings;
 use crate::specify::SpecifyError;
-use crate::train::TrainSettings;
+use crate::train::{self, TrainSettings};
 
 /// What the settings of a kind of stage can do besides being read: its checks and its job.
-///
-/// Their type also says, in a constant `READS`, which stages such a stage reads.
 pub(crate) trait Recipe {
+    /// Which stages a stage of these settings reads.
+    fn reads(&self) -> &'static [Needed];
+
     /// Fills in the defaults that depend on other settings, brings lists in which order means nothing into one order, and
     /// checks what must hold between the settings.
     fn settle(&mut self, section: &Section<'_>) -> Result<(), ConfigError>;
@@ -85,7 +87,7 @@ impl Described {
 }
 
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $kind:ident($settings:ty),)+) => {
+    ($($(#[$doc:meta])* $kind:ident($settings:ty, places $places:ty),)+) => {
         /// The resolved settings of one stage: everything that it was told and that can change its output.
         ///
         /// Serialises to the settings' JSON object alone, without the kind; see [`StageSettings::from_json`] for the way
@@ -128,24 +130,24 @@ macro_rules! kinds {
             match kind { $(Kind::$kind => schema::shape::<$settings>(),)+ }
         }
 
-        /// The kinds of stages that a stage of `kind` reads.
-        pub(crate) fn reads(kind: Kind) -> &'static [(Kind, Amount)] {
-            match kind { $(Kind::$kind => <$settings>::READS,)+ }
+        /// Where jobs of `kind` say that what they read lies.
+        pub(crate) fn places(kind: Kind) -> &'static Shape {
+            match kind { $(Kind::$kind => schema::shape::<$places>(),)+ }
         }
     };
 }
 
 kinds! {
     /// Settings of a stage that prepares a data set.
-    Prepare(PrepareSettings),
+    Prepare(PrepareSettings, places prepare::Places),
     /// Settings of a stage that measures a data set.
-    Reference(ReferenceSettings),
+    Reference(ReferenceSettings, places reference::Places),
     /// Settings of a stage that trains.
-    Train(TrainSettings),
+    Train(TrainSettings, places train::Places),
     /// Settings of a stage that samples.
-    Sample(SampleSettings),
+    Sample(SampleSettings, places Nothing),
     /// Settings of a stage that evaluates.
-    Evaluate(EvaluateSettings),
+    Evaluate(EvaluateSettings, places evaluate::Places),
 }
 
 impl StageSettings {

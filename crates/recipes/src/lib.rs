@@ -17,6 +17,7 @@ pub mod reference;
 pub mod sample;
 pub mod train;
 
+mod autoencoder_files;
 mod environment;
 mod execution;
 mod graph;

@@ -102,7 +102,10 @@ fn resolve(document: &Document) -> Result<Pipeline, ConfigError> {
             ))
         })
         .collect::<Result<Vec<_>, ConfigError>>()?;
-    let needs = resolve_needs(&drafts)?;
+    let reads: Vec<_> = (settings.iter())
+        .map(|(settings, _)| settings.recipe().reads())
+        .collect();
+    let needs = resolve_needs(&drafts, &reads)?;
     let mut stages: Vec<Stage> = drafts
         .iter()
         .zip(settings)

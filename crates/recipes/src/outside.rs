@@ -7,9 +7,12 @@ use std::path::{Path, PathBuf};
 
 use patchwork_artifacts::spec::Lack;
 use patchwork_core::{Digest, FileError};
-use patchwork_weights::{ExtractorSpec, Network};
+use patchwork_dataset::latents::import_digest;
+use patchwork_dataset::{DatasetError, SourceCache};
+use patchwork_weights::{ExtractorSpec, Network, WeightsError};
 use serde_json::{Value, json};
 
+use crate::autoencoder_files;
 use crate::pipeline::Stage;
 use crate::prepare::{PrepareSettings, source};
 use crate::reference::ReferenceSettings;
@@ -20,6 +23,8 @@ use crate::train::start::check_format;
 
 const SOURCE: &str = "source";
 const WEIGHTS: &str = "weights";
+const AUTOENCODER: &str = "autoencoder";
+const LATENTS: &str = "latents";
 const NETWORK: &str = "network";
 const CHECKPOINT: &str = "checkpoint";
 
@@ -50,12 +55,8 @@ impl<'a> Outside<'a> {
             return Ok(self.recalled(SOURCE, &settings.source, &read_as, problem));
         }
         let (cache, rehash) = (self.options.cache, self.options.rehash);
-        let digest = source::source_digest(settings, cache, rehash).map_err(|source| {
-            SpecifyError::Source {
-                stage: self.stage.name.clone(),
-                source: Box::new(source),
-            }
-        })?;
+        let digest =
+            source::source_digest(settings, cache, rehash).map_err(|error| self.unread(error))?;
         // What ships with the program is always there.
         if settings.emoji.is_none() {
             remember(cache, &settings.source, &read_as, digest)?;
@@ -121,6 +122,66 @@ impl<'a> Outside<'a> {
         })
     }
 
+    /// The digest of the files of the autoencoder that a setting names.
+    pub(crate) fn autoencoder(&mut self, named: &str) -> Result<Option<Digest>, SpecifyError> {
+        let read_as = json!(AUTOENCODER);
+        let path = self.autoencoder_place(named);
+        if let Some(file) = autoencoder_files::published(named) {
+            match file.check(self.options.weights) {
+                Ok(_) => {}
+                Err(missing @ WeightsError::Missing { .. }) => {
+                    let problem = missing.to_string();
+                    return Ok(self.recalled(AUTOENCODER, named, &read_as, problem));
+                }
+                Err(source) => {
+                    return Err(SpecifyError::Weights {
+                        stage: self.stage.name.clone(),
+                        source: Box::new(source),
+                    });
+                }
+            }
+        } else if let Some(problem) = autoencoder_files::missing(&path) {
+            return Ok(self.recalled(AUTOENCODER, named, &read_as, problem));
+        }
+        let digest = autoencoder_files::digest(&path, &self.source_cache())
+            .map_err(|error| self.unread(error))?;
+        remember(self.options.cache, named, &read_as, digest)?;
+        Ok(Some(digest))
+    }
+
+    /// Where the autoencoder that a setting names lies.
+    pub(crate) fn autoencoder_place(&self, named: &str) -> PathBuf {
+        autoencoder_files::place(named, self.options.weights)
+    }
+
+    /// The digest of latents that another program made.
+    pub(crate) fn latents(&mut self, source: &str) -> Result<Option<Digest>, SpecifyError> {
+        let read_as = json!(LATENTS);
+        let path = Path::new(source);
+        if matches!(path.try_exists(), Ok(false)) {
+            let problem = format!("there are no latents at `{source}`: nothing is at that path");
+            return Ok(self.recalled(LATENTS, source, &read_as, problem));
+        }
+        let digest =
+            import_digest(path, &self.source_cache()).map_err(|error| self.unread(error))?;
+        remember(self.options.cache, source, &read_as, digest)?;
+        Ok(Some(digest))
+    }
+
+    fn source_cache(&self) -> SourceCache {
+        SourceCache {
+            folder: Some(self.options.cache.join("sources")),
+            rehash: self.options.rehash,
+        }
+    }
+
+    fn unread(&self, error: DatasetError) -> SpecifyError {
+        SpecifyError::Source {
+            stage: self.stage.name.clone(),
+            source: Box::new(error),
+        }
+    }
+
     /// The digest of the network that a training starts from.
     pub(crate) fn network(&mut self, path: &Path) -> Result<Option<Digest>, SpecifyError> {
         check_format(path).map_err(|source| SpecifyError::Network {
@@ -169,7 +230,7 @@ impl<'a> Outside<'a> {
     ) -> Option<Digest> {
         let digest = match what {
             // It was to be read again.
-            SOURCE if self.options.rehash => None,
+            SOURCE | LATENTS if self.options.rehash => None,
             _ => recall(self.options.cache, path, read_as),
         };
         self.lacks.push(Lack {

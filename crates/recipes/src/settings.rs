@@ -5,7 +5,7 @@ use patchwork_config::schema::{fields, shape};
 use patchwork_terms::Kind;
 
 use crate::execution::Execution;
-use crate::{evaluate, prepare, reference, train};
+use crate::kinds;
 
 /// Whether what is recorded of a stage under that name can change its output. Names are those of the two parts of a job,
 /// dotted below tables.
@@ -19,13 +19,8 @@ pub fn changes_results(name: &str) -> bool {
 
 /// The names by which jobs say where what their stages read lies, but for those that are settings of some kind.
 fn places() -> impl Iterator<Item = &'static str> {
-    let places = [
-        shape::<prepare::Places>(),
-        shape::<reference::Places>(),
-        shape::<train::Places>(),
-        shape::<evaluate::Places>(),
-    ];
-    let names = places.into_iter().flat_map(|places| places.keys).copied();
+    let places = Kind::ALL.iter().map(|kind| kinds::places(*kind));
+    let names = places.flat_map(|places| places.keys).copied();
     names.filter(|name| {
         Kind::ALL
             .iter()

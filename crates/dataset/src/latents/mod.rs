@@ -14,7 +14,7 @@ mod scaling;
 mod set;
 mod spec;
 
-pub use import::{ImportSettings, Imported, StoredScale, import};
+pub use import::{ImportSettings, Imported, StoredScale, import, import_digest};
 pub use scaling::Scaling;
 pub use set::{Draw, LatentSet};
 pub use spec::{LATENT_FORMAT, LatentSpec, LatentStatistics};

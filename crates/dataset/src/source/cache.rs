@@ -30,8 +30,11 @@ pub struct SourceCache {
 }
 
 impl SourceCache {
-    /// The digest over (key, size, content digest) of files of a source, in the order given.
-    pub(super) fn digest(
+    /// The digest over (key, size, content digest) of files of a source, in the order given, each with its key.
+    ///
+    /// # Errors
+    /// [`DatasetError::File`] where a file cannot be read.
+    pub fn digest(
         &self,
         source: &Path,
         files: &[(String, PathBuf)],

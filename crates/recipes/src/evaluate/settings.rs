@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use smart_default::SmartDefault;
 
 use super::{checks, job};
-use crate::graph::{Amount, Inputs};
+use crate::graph::{Inputs, Needed};
 use crate::kinds::{Described, Recipe};
 use crate::lists::in_order;
 use crate::outside::Outside;
@@ -58,11 +58,6 @@ fn is_zero(number: &u32) -> bool {
 }
 
 impl EvaluateSettings {
-    pub(crate) const READS: &'static [(Kind, Amount)] = &[
-        (Kind::Reference, Amount::One),
-        (Kind::Sample, Amount::Several),
-    ];
-
     /// Whether features themselves are compared, not only their moments.
     pub fn needs_features(&self) -> bool {
         self.metrics.contains(&Metric::Kernel) || self.metrics.contains(&Metric::Manifold)
@@ -70,6 +65,15 @@ impl EvaluateSettings {
 }
 
 impl Recipe for EvaluateSettings {
+    fn reads(&self) -> &'static [Needed] {
+        const {
+            &[
+                Needed::one(&[Kind::Reference]),
+                Needed::several(&[Kind::Sample]),
+            ]
+        }
+    }
+
     fn settle(&mut self, section: &Section<'_>) -> Result<(), ConfigError> {
         // The same ones in another order are the same evaluation.
         self.baselines = in_order(&self.baselines);

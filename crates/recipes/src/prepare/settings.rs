@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use patchwork_config::{ConfigError, Section};
-use patchwork_terms::{Channels, EmojiGroup, Format, Kind, Labels, SkinTones, Split, Transform};
+use patchwork_terms::{Channels, EmojiGroup, Format, Labels, SkinTones, Split, Transform};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smart_default::SmartDefault;
 
 use super::{color, job};
-use crate::graph::Amount;
+use crate::graph::Needed;
 use crate::kinds::{Described, Recipe};
 use crate::lists::in_order;
 use crate::outside::Outside;
@@ -111,8 +111,6 @@ fn all_but_flags() -> Vec<EmojiGroup> {
 }
 
 impl PrepareSettings {
-    pub(crate) const READS: &'static [(Kind, Amount)] = &[];
-
     /// Width and height of the images of the data set.
     pub fn image_size(&self) -> (u32, u32) {
         match self.transform {
@@ -193,6 +191,10 @@ impl PrepareSettings {
 }
 
 impl Recipe for PrepareSettings {
+    fn reads(&self) -> &'static [Needed] {
+        &[]
+    }
+
     fn settle(&mut self, section: &Section<'_>) -> Result<(), ConfigError> {
         self.settle_source(section)?;
         self.check_labels(section)?;

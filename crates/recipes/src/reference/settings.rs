@@ -11,7 +11,7 @@ use smart_default::SmartDefault;
 
 use super::choice::{ExtractorChoice, INCEPTION, SHIPPED, Typed, one_or_many};
 use super::job;
-use crate::graph::Amount;
+use crate::graph::Needed;
 use crate::kinds::{Described, Recipe};
 use crate::lists::in_order;
 use crate::outside::Outside;
@@ -97,8 +97,6 @@ fn triple<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[f64; 3], D::Err
 }
 
 impl ReferenceSettings {
-    pub(crate) const READS: &'static [(Kind, Amount)] = &[(Kind::Prepare, Amount::One)];
-
     /// The settings that measure with one extractor, and nothing else than whole images.
     pub(crate) fn of_extractor(extractor: ExtractorChoice, batch_size: u32) -> Self {
         Self {
@@ -173,6 +171,10 @@ impl ReferenceSettings {
 }
 
 impl Recipe for ReferenceSettings {
+    fn reads(&self) -> &'static [Needed] {
+        const { &[Needed::one(&[Kind::Prepare])] }
+    }
+
     fn settle(&mut self, section: &Section<'_>) -> Result<(), ConfigError> {
         if let Some(tables) = section.table("torchscript")? {
             for (name, settings) in &self.torchscript {

@@ -13,7 +13,7 @@ use super::grid::Grid;
 use super::region::Region;
 use super::seeds::{self, SeedRange};
 use super::{checks, job};
-use crate::graph::{Amount, Inputs};
+use crate::graph::{Inputs, Needed};
 use crate::kinds::{Described, Recipe};
 use crate::outside::Outside;
 use crate::pipeline::Stage;
@@ -141,8 +141,6 @@ fn guidance_interval<'de, D: Deserializer<'de>>(
 }
 
 impl SampleSettings {
-    pub(crate) const READS: &'static [(Kind, Amount)] = &[(Kind::Train, Amount::One)];
-
     /// Whether the way through the noise levels is EDM's own: any other is the general sampler's.
     pub fn is_edm_process(&self) -> bool {
         self.discretization == Discretization::Edm
@@ -234,6 +232,10 @@ impl SampleSettings {
 }
 
 impl Recipe for SampleSettings {
+    fn reads(&self) -> &'static [Needed] {
+        const { &[Needed::one(&[Kind::Train])] }
+    }
+
     fn settle(&mut self, section: &Section<'_>) -> Result<(), ConfigError> {
         if self.discretization == Discretization::Edm {
             self.sigma_min.get_or_insert(0.002);

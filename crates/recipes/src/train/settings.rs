@@ -11,7 +11,7 @@ use smart_default::SmartDefault;
 use super::network::NetworkSettings;
 use super::snapshot_evaluation::SnapshotEvaluationSettings;
 use super::{checks, job};
-use crate::graph::{Amount, Inputs};
+use crate::graph::{Inputs, Needed};
 use crate::kinds::{Described, Recipe};
 use crate::lists::in_order;
 use crate::outside::Outside;
@@ -137,8 +137,6 @@ pub struct TrainSettings {
 }
 
 impl TrainSettings {
-    pub(crate) const READS: &'static [(Kind, Amount)] = &[(Kind::Prepare, Amount::One)];
-
     /// Images seen at which the network is retained next, after `last`; none = before the final one there is no other.
     pub fn next_snapshot(&self, last: Option<u64>) -> Option<u64> {
         let listed = self.snapshot_images.iter().copied();
@@ -267,6 +265,10 @@ impl TrainSettings {
 }
 
 impl Recipe for TrainSettings {
+    fn reads(&self) -> &'static [Needed] {
+        const { &[Needed::one(&[Kind::Prepare])] }
+    }
+
     fn settle(&mut self, section: &Section<'_>) -> Result<(), ConfigError> {
         self.settle_augmentation(section)?;
         if let Some(evaluation) = &mut self.snapshot_evaluation {

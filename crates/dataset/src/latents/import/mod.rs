@@ -16,6 +16,7 @@ mod values;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use patchwork_core::Digest;
 use patchwork_terms::{PixelRange, Spread};
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,7 @@ use super::spec::LatentSpec;
 use crate::error::DatasetError;
 use crate::prepare::Progress;
 use crate::shards::{Rejected, ShardSetWriter};
+use crate::source::SourceCache;
 
 /// How stored values were scaled: `(raw - shift) * factor`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -89,6 +91,9 @@ pub(crate) trait LatentSource {
     /// How many images there are.
     fn len(&self) -> usize;
 
+    /// The files that are read, in a fixed order.
+    fn files(&self) -> Vec<PathBuf>;
+
     /// An image's name.
     fn key(&self, image: usize) -> String;
 
@@ -97,6 +102,22 @@ pub(crate) trait LatentSource {
 
     /// An image's values, or why it is left out.
     fn read(&self, image: usize) -> Result<Result<Stored, String>, DatasetError>;
+}
+
+/// The digest of everything that [`import`] reads at `source`: names, sizes and content.
+///
+/// # Errors
+/// [`DatasetError`]: nothing there, or nothing to import.
+pub fn import_digest(source: &Path, cache: &SourceCache) -> Result<Digest, DatasetError> {
+    let files = open(source)?.files();
+    let keyed: Vec<(String, PathBuf)> = files
+        .into_iter()
+        .map(|path| {
+            let below = path.strip_prefix(source).unwrap_or(&path);
+            (below.to_string_lossy().into_owned(), path)
+        })
+        .collect();
+    cache.digest(source, &keyed)
 }
 
 /// Imports latents into a folder, going on where an earlier import of the same was broken off.

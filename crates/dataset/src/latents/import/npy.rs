@@ -64,6 +64,13 @@ impl LatentSource for NpySource {
         self.names.len()
     }
 
+    fn files(&self) -> Vec<PathBuf> {
+        let json = Some(DATASET_JSON.to_owned());
+        let names = self.names.iter().cloned().chain(json);
+        let paths = names.map(|name| self.folder.join(name));
+        paths.filter(|path| path.is_file()).collect()
+    }
+
     fn key(&self, image: usize) -> String {
         self.names[image].clone()
     }

@@ -118,6 +118,10 @@ impl LatentSource for SafetensorsSource {
         self.files.iter().map(LatentsFile::len).sum()
     }
 
+    fn files(&self) -> Vec<PathBuf> {
+        self.files.iter().map(|file| file.path.clone()).collect()
+    }
+
     fn key(&self, image: usize) -> String {
         let (file, image) = self.place(image);
         let name = file.path.file_stem().unwrap_or_default().to_string_lossy();
