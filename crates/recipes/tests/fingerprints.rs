@@ -35,6 +35,7 @@ fn remember_stand_ins(cache: &Path, pipeline: &Pipeline) {
     ] {
         remember(weights, json!("weights"));
     }
+    remember("sd-vae-ft-ema", json!("autoencoder"));
     for stage in &pipeline.stages {
         match &stage.settings {
             StageSettings::Prepare(prepare) => {
@@ -67,7 +68,7 @@ fn remember_stand_ins(cache: &Path, pipeline: &Pipeline) {
                     }
                 }
             }
-            StageSettings::Sample(_) | StageSettings::Evaluate(_) => {}
+            _ => {}
         }
     }
     let remembered = json!({"format": "patchwork.remembered/1", "readings": readings});

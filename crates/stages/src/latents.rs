@@ -14,9 +14,6 @@ use patchwork_networks::autoencoder::{Autoencoder, Part, Posterior, Tiling};
 use patchwork_terms::PixelRange;
 use tch::{Kind, Tensor};
 
-/// The most images in a shard of latents where nothing is said.
-const USUAL_IMAGES: usize = 4096;
-
 /// Why a set cannot be encoded.
 #[derive(Debug, thiserror::Error)]
 pub enum EncodeError {
@@ -41,8 +38,8 @@ pub enum EncodeError {
 pub struct EncodeOptions {
     /// The range of pixels that the autoencoder was trained on.
     pub pixel_range: PixelRange,
-    /// The most images in a shard; none for 4096, or as many as fit.
-    pub images_per_shard: Option<usize>,
+    /// The most images in a shard; fewer where latents are large.
+    pub images_per_shard: usize,
     /// Images that are encoded at once. On the CPU the latents do not depend on it.
     pub at_once: i64,
 }
@@ -134,9 +131,7 @@ fn spec(
             ("precision".to_owned(), precision.to_owned()),
         ]),
     };
-    spec.images_per_shard = options
-        .images_per_shard
-        .unwrap_or_else(|| usize::min(USUAL_IMAGES, spec.most_images_per_shard()));
+    spec.images_per_shard = usize::min(options.images_per_shard, spec.most_images_per_shard());
     Ok(spec)
 }
 
@@ -257,7 +252,7 @@ mod tests {
         let encode = |folder: &Path, at_once, images: u64| {
             let options = EncodeOptions {
                 pixel_range: PixelRange::Signed,
-                images_per_shard: Some(2),
+                images_per_shard: 2,
                 at_once,
             };
             encode_set(&autoencoder, &pixels, folder, &options, &mut |progress| {
@@ -301,7 +296,7 @@ mod tests {
         for pixel_range in [PixelRange::Signed, PixelRange::Unsigned] {
             let options = EncodeOptions {
                 pixel_range,
-                images_per_shard: None,
+                images_per_shard: 4096,
                 at_once: 3,
             };
             let folder = folder.join(pixel_range.name());
@@ -342,7 +337,7 @@ mod tests {
         .unwrap();
         let options = EncodeOptions {
             pixel_range: PixelRange::Signed,
-            images_per_shard: None,
+            images_per_shard: 4096,
             at_once: 1,
         };
         let refused = encode_set(&small, &pixels, &folder, &options, &mut |_| {

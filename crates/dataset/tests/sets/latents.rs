@@ -378,11 +378,12 @@ np.log(std.astype(np.float64) ** 2).astype(np.float32).tofile(f'{root}/logvar.bi
         source: root.path().join(source),
         spread,
         stored,
+        channels: 4,
         pixel_range: PixelRange::Unsigned,
         factor: 8,
         scaling_factor: 0.18215,
         shift_factor: 0.0,
-        images_per_shard: Some(2),
+        images_per_shard: 2,
         max_rejected: 0.2,
     };
     let run = |settings: &ImportSettings, name: &str| {
@@ -414,6 +415,10 @@ np.log(std.astype(np.float64) ** 2).astype(np.float32).tofile(f'{root}/logvar.bi
     };
     let refused = run(&strict, "strict").err().unwrap().to_string();
     assert!(refused.contains("00000009.npy"), "{refused}");
+
+    let whole = run(&settings("edm2", Spread::None, StoredScale::RAW), "whole");
+    let refused = whole.err().unwrap().to_string();
+    assert!(refused.contains("`spread`") && refused.contains("has 8 channels"), "{refused}");
 
     let scaled = StoredScale {
         factor: 0.18215,

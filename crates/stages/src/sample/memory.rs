@@ -11,7 +11,7 @@ const USABLE: f64 = 0.7;
 
 /// The most that this process may still take, in bytes, if that is known: what the machine and its control group have
 /// free, and what `limit` leaves.
-pub(super) fn free_bytes(limit: Option<u64>) -> Option<u64> {
+pub(crate) fn free_bytes(limit: Option<u64>) -> Option<u64> {
     let own = limit
         .zip(memory())
         .map(|(limit, taken)| limit.saturating_sub(taken.resident_bytes));

@@ -3,7 +3,7 @@
 mod classes;
 mod draw;
 mod export;
-mod memory;
+pub(crate) mod memory;
 mod options;
 
 use std::collections::BTreeMap;

@@ -55,6 +55,8 @@ pub struct ImportSettings {
     pub spread: Spread,
     /// How the values were scaled.
     pub stored: StoredScale,
+    /// Channels of the latents: the autoencoder's.
+    pub channels: usize,
     /// The pixels that were encoded.
     pub pixel_range: PixelRange,
     /// Pixels along a side of an image for one latent.
@@ -63,8 +65,8 @@ pub struct ImportSettings {
     pub scaling_factor: f64,
     /// What they subtract before that.
     pub shift_factor: f64,
-    /// The most rows in a shard; none for as many as fit, at most 4096.
-    pub images_per_shard: Option<usize>,
+    /// The most rows in a shard; fewer where latents are large.
+    pub images_per_shard: usize,
     /// The share of images that may be left out.
     pub max_rejected: f64,
 }
@@ -238,6 +240,18 @@ fn spec(settings: &ImportSettings, source: &dyn LatentSource) -> Result<LatentSp
                         });
                     }
                 };
+                if channels != settings.channels {
+                    return Err(DatasetError::Setting {
+                        setting: "spread",
+                        value: settings.spread.name().to_owned(),
+                        problem: format!(
+                            "`{}` has {} channels, so that its latents have {channels}, and those of the autoencoder {}",
+                            source.key(image),
+                            shape[0],
+                            settings.channels
+                        ),
+                    });
+                }
                 return Ok(with_shape(settings, source, channels, shape));
             }
             Err(cause) => {
@@ -259,8 +273,6 @@ fn with_shape(
     channels: usize,
     [_, height, width]: [usize; 3],
 ) -> LatentSpec {
-    /// As `prepare` takes where nothing is said.
-    const USUAL_IMAGES: usize = 4096;
     let classes = (0..source.len())
         .filter_map(|image| source.label(image))
         .max()
@@ -284,9 +296,7 @@ fn with_shape(
         metadata: metadata.map(|(key, value)| (key.to_owned(), value)).into(),
     };
     let most = spec.most_images_per_shard();
-    spec.images_per_shard = settings
-        .images_per_shard
-        .unwrap_or_else(|| usize::min(USUAL_IMAGES, most));
+    spec.images_per_shard = usize::min(settings.images_per_shard, most);
     spec
 }
 
