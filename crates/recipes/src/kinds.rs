@@ -9,6 +9,7 @@ use patchwork_terms::Kind;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::encode::{self, EncodeSettings};
 use crate::evaluate::{self, EvaluateSettings};
 use crate::graph::{Inputs, Needed};
 use crate::job::Nothing;
@@ -140,6 +141,8 @@ macro_rules! kinds {
 kinds! {
     /// Settings of a stage that prepares a data set.
     Prepare(PrepareSettings, places prepare::Places),
+    /// Settings of a stage that encodes.
+    Encode(EncodeSettings, places encode::Places),
     /// Settings of a stage that measures a data set.
     Reference(ReferenceSettings, places reference::Places),
     /// Settings of a stage that trains.

@@ -1,6 +1,6 @@
 //! What each kind of stage is: what it can be told, what it reads, what must hold, and what its worker is told.
 //!
-//! One folder a kind ([`prepare`], [`mod@reference`], [`train`], [`sample`], [`evaluate`]): `settings` is the table in a
+//! One folder a kind ([`prepare`], [`encode`], [`mod@reference`], [`train`], [`sample`], [`evaluate`]): `settings` is the table in a
 //! pipeline file, each setting a field with its default, its range and its documentation; `checks` is what must hold
 //! between the stage and those that it reads; `job` is the typed job in its two parts. `kinds` lists them.
 //!
@@ -11,6 +11,7 @@
 //!
 //! Must not know: libtorch, how stages compute, the registry, the command line.
 
+pub mod encode;
 pub mod evaluate;
 pub mod prepare;
 pub mod reference;
@@ -35,6 +36,7 @@ mod shards;
 mod single;
 mod specify;
 
+pub use encode::{EncodeJob, EncodeSettings};
 pub use evaluate::{EvaluateJob, EvaluateSettings};
 pub use execution::{Execution, ONLY_OF_KIND};
 pub use job::{Covered, Nothing, TypedJob, Uncovered};

@@ -7,6 +7,7 @@
 pub mod autoencoder;
 pub mod checkpoint;
 mod device;
+mod encode;
 mod evaluate;
 mod features;
 mod job;
@@ -39,6 +40,7 @@ pub fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let kind: Kind = serde_json::from_value(job.kind.as_str().into())?;
     match kind {
         Kind::Prepare => patchwork_preparation::run(job, context),
+        Kind::Encode => encode::run(job, context),
         Kind::Reference => reference::run(job, context),
         Kind::Train => train::run(job, context),
         Kind::Sample => sample::run(job, context),

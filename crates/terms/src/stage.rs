@@ -7,6 +7,8 @@ words! {
     pub enum Kind {
         /// Raw images to a sharded data set.
         Prepare = "prepare",
+        /// A data set to the latents of an autoencoder.
+        Encode = "encode",
         /// A data set to the statistics of its features.
         Reference = "reference",
         /// A data set to a network.

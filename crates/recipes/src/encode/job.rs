@@ -1,0 +1,66 @@
+//! A data set to latents.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{EncodeSettings, ImportSettings};
+use crate::environment;
+use crate::job::{Nothing, TypedJob};
+use crate::kinds::Described;
+use crate::outside::Outside;
+use crate::pipeline::Stage;
+use crate::specify::SpecifyError;
+
+/// The layout of the artifact: latents and, in a folder of their own, the autoencoder that decodes them.
+const FORMAT_VERSION: u32 = 1;
+
+/// What a worker that encodes is told.
+pub type EncodeJob = TypedJob<EncodeSettings, Nothing, Places>;
+
+/// Where what it reads lies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Places {
+    /// The files of the autoencoder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoencoder_files: Option<PathBuf>,
+    /// The latents that another program made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latents: Option<PathBuf>,
+}
+
+pub(super) fn describe(
+    settings: &EncodeSettings,
+    stage: &Stage,
+    outside: &mut Outside<'_>,
+) -> Result<Described, SpecifyError> {
+    let named = settings.autoencoder.as_deref();
+    let digest = match named {
+        Some(named) => outside.autoencoder(named)?,
+        None => None,
+    };
+    let import = settings.import.as_ref();
+    let source = match import {
+        Some(import) => outside.latents(&import.source)?,
+        None => None,
+    };
+    let covered = EncodeSettings {
+        autoencoder: digest.map(|digest| digest.to_string()),
+        import: import.map(|import| ImportSettings {
+            source: String::new(),
+            ..import.clone()
+        }),
+        ..settings.clone()
+    };
+    let places = Places {
+        autoencoder_files: named.map(|named| outside.autoencoder_place(named)),
+        latents: import.map(|import| PathBuf::from(&import.source)),
+    };
+    let environment = environment::of_device(stage);
+    let job = EncodeJob::new(stage, covered, Nothing {}, places, environment);
+    Ok(Described {
+        source,
+        ..Described::new(job.parts(), FORMAT_VERSION)
+    })
+}

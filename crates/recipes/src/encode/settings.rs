@@ -1,0 +1,102 @@
+//! What a stage that encodes can be told.
+
+use std::path::Path;
+
+use patchwork_config::{ConfigError, Section};
+use patchwork_terms::{Kind, PixelRange};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use smart_default::SmartDefault;
+
+use super::import::ImportSettings;
+use super::job;
+use crate::autoencoder_files;
+use crate::graph::{Inputs, Needed};
+use crate::kinds::{Described, Recipe};
+use crate::outside::Outside;
+use crate::pipeline::Stage;
+use crate::specify::SpecifyError;
+
+/// Settings of a stage that encodes.
+#[derive(Clone, Debug, PartialEq, SmartDefault, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(extend("required" = ["autoencoder"]))]
+pub struct EncodeSettings {
+    /// The autoencoder: `sd-vae-ft-ema`, `sd-vae-ft-mse`, a diffusers folder, or a file of weights.
+    // In a job: the digest of its files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub autoencoder: Option<String>,
+    /// The range of the pixels that the autoencoder was trained on.
+    pub pixel_range: PixelRange,
+    /// Pixels along a side of an image for one latent: the autoencoder's own.
+    #[default = 8]
+    #[schemars(range(min = 1, max = 64))]
+    pub factor: u32,
+    /// Maximum number of images in one shard file; fewer of large latents.
+    #[default = 4096]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub images_per_shard: u32,
+    /// Latents that another program made of the same images, in place of encoding; none = images are encoded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub import: Option<ImportSettings>,
+}
+
+impl Recipe for EncodeSettings {
+    fn reads(&self) -> &'static [Needed] {
+        match self.import {
+            Some(_) => &[],
+            None => const { &[Needed::one(&[Kind::Prepare])] },
+        }
+    }
+
+    fn settle(&mut self, section: &Section<'_>) -> Result<(), ConfigError> {
+        let is_empty = |text: &str| text.trim().is_empty();
+        if self.autoencoder.as_deref().is_some_and(is_empty) {
+            return Err(section.invalid("autoencoder", "must name an autoencoder"));
+        }
+        if let Some(import) = &self.import
+            && is_empty(&import.source)
+        {
+            let table = section.table("import")?;
+            let table = table.as_ref().unwrap_or(section);
+            return Err(table.invalid("source", "must name a file or a folder"));
+        }
+        Ok(())
+    }
+
+    fn check(&self, section: &Section<'_>, inputs: &Inputs<'_>) -> Result<(), ConfigError> {
+        let Some(data) = inputs.data_set() else {
+            return Ok(());
+        };
+        let (width, height) = data.image_size();
+        if let Some(side) = [width, height]
+            .iter()
+            .find(|side| !side.is_multiple_of(self.factor))
+        {
+            let problem = format!(
+                "is {}, which does not divide the side {side} of the images: the autoencoder would drop what is left over",
+                self.factor
+            );
+            return Err(section.invalid("factor", problem));
+        }
+        Ok(())
+    }
+
+    fn put_below(&mut self, folder: &Path) {
+        if let Some(named) = &mut self.autoencoder {
+            *named = autoencoder_files::below(folder, named);
+        }
+        if let Some(import) = &mut self.import {
+            import.source = folder.join(&import.source).to_string_lossy().into_owned();
+        }
+    }
+
+    fn describe(
+        &self,
+        stage: &Stage,
+        _: u64,
+        outside: &mut Outside<'_>,
+    ) -> Result<Described, SpecifyError> {
+        job::describe(self, stage, outside)
+    }
+}
