@@ -9,7 +9,7 @@ use patchwork_artifacts::event::Progress;
 use patchwork_artifacts::protocol::Job;
 use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_dataset::decode::FULL_DEPTH;
-use patchwork_dataset::source::{Account, classes_text, codecs};
+use patchwork_dataset::source::{Account, classes_text, codecs, limited};
 use patchwork_dataset::transform::Size;
 use patchwork_dataset::{DatasetError, Summary};
 use patchwork_recipes::prepare::source::{Places, open_source};
@@ -28,6 +28,10 @@ pub fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let told = PrepareJob::read(job)?;
     let settings = told.settings();
     let source = open_source(&settings, &Places::of_home(&job.home), false)?;
+    let source = match settings.max_images {
+        Some(most) => limited(source, most as usize),
+        None => source,
+    };
     if job.source.is_some_and(|planned| planned != source.digest()) {
         let path = settings.source;
         return Err(SourceChanged { path }.into());

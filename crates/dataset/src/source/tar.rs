@@ -69,6 +69,9 @@ impl TarStore {
         let failed = |error| DatasetError::from(FileError::new("read", path, error));
         walk(path, compression, &mut |member, content| {
             let (name, bytes) = (member.name, member.bytes);
+            if member.is_within {
+                files.note_reads_more();
+            }
             let place = Place {
                 start: member.start,
                 bytes,

@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::rc::Rc;
@@ -93,6 +94,8 @@ pub(super) struct Member<'a> {
     pub(super) bytes: u64,
     /// The file that a link leads to, as it is written.
     pub(super) target: Option<Vec<u8>>,
+    /// Whether it lies in an archive within the archive, whose name without its ending is the first folder of its path.
+    pub(super) is_within: bool,
 }
 
 /// What an entry is.
@@ -111,7 +114,8 @@ pub(super) enum MemberKind {
 pub(super) type Take<'a> =
     &'a mut dyn FnMut(&Member<'_>, &mut dyn Read) -> Result<(), DatasetError>;
 
-/// Goes through the entries of an archive one after the other, and those of archives behind it.
+/// Goes through the entries of an archive one after the other, and those of archives behind it; in a plain one, also those
+/// of plain archives within it, as ImageNet's has one for each class.
 ///
 /// A compressed one is read to its end, where its checksum is.
 pub(super) fn walk(
@@ -123,13 +127,15 @@ pub(super) fn walk(
     let file = file_error::open(path)?;
     let allowed = Rc::new(Cell::new(MAX_HEADER_BYTES));
     if compression == Compression::None {
-        let mut archive = tar::Archive::new(Allowance {
-            reader: PlainFile::new(file).map_err(malformed)?,
-            allowed: allowed.clone(),
-        });
-        archive.set_ignore_zeros(true);
-        let entries = archive.entries_with_seek().map_err(malformed)?;
-        take_members(entries, &allowed, malformed, take)
+        let all = 0..file.metadata().map_err(malformed)?.len();
+        walk_part(
+            path,
+            all,
+            &mut |member, content| match archive_within(&file, member).map_err(malformed)? {
+                Some(folder) => walk_within(path, folder, member, take),
+                None => take(member, content),
+            },
+        )
     } else {
         let mut archive = tar::Archive::new(Allowance {
             reader: compression.reader(&file).map_err(malformed)?,
@@ -139,6 +145,73 @@ pub(super) fn walk(
         let entries = archive.entries().map_err(malformed)?;
         take_members(entries, &allowed, malformed, take)
     }
+}
+
+/// The entries of a plain archive that is a part of a file.
+fn walk_part(path: &Path, part: Range<u64>, take: Take<'_>) -> Result<(), DatasetError> {
+    let malformed = |error| not_listed(path, "tar", error);
+    let start = part.start;
+    let allowed = Rc::new(Cell::new(MAX_HEADER_BYTES));
+    let mut archive = tar::Archive::new(Allowance {
+        reader: PlainFile::new(file_error::open(path)?, part).map_err(malformed)?,
+        allowed: allowed.clone(),
+    });
+    archive.set_ignore_zeros(true);
+    let entries = archive.entries_with_seek().map_err(malformed)?;
+    take_members(entries, &allowed, malformed, &mut |member, content| {
+        let start = start + member.start;
+        let target = member.target.clone();
+        take(
+            &Member {
+                start,
+                target,
+                ..*member
+            },
+            content,
+        )
+    })
+}
+
+/// The folder that a plain archive within an archive stands for; none for any other entry.
+fn archive_within<'a>(file: &File, member: &Member<'a>) -> io::Result<Option<&'a [u8]>> {
+    let folder = member
+        .name
+        .strip_suffix(b".tar")
+        .filter(|folder| !folder.is_empty());
+    if folder.is_none() || member.kind != MemberKind::File || member.bytes < 512 {
+        return Ok(None);
+    }
+    let mut head = [0; 512];
+    file.read_exact_at(&mut head, member.start)?;
+    Ok(folder.filter(|_| is_header(&head)))
+}
+
+/// The entries of an archive within an archive, in a folder.
+fn walk_within(
+    path: &Path,
+    folder: &[u8],
+    archive: &Member<'_>,
+    take: Take<'_>,
+) -> Result<(), DatasetError> {
+    let part = archive.start..archive.start + archive.bytes;
+    walk_part(path, part, &mut |member, content| {
+        let below = |name: &[u8]| [folder, b"/", name].concat();
+        let target = match member.kind {
+            // It is written from the top of its own archive.
+            MemberKind::HardLink => member.target.as_deref().map(below),
+            _ => member.target.clone(),
+        };
+        let name = below(member.name);
+        take(
+            &Member {
+                name: &name,
+                target,
+                is_within: true,
+                ..*member
+            },
+            content,
+        )
+    })
 }
 
 /// Whether a plain archive ends as it should, in a block of zeros: one that is cut between two files does not.
@@ -190,6 +263,7 @@ fn take_members<R: Read>(
             start: entry.raw_file_position(),
             bytes,
             target: entry.link_name_bytes().map(std::borrow::Cow::into_owned),
+            is_within: false,
         };
         take(&member, &mut entry)?;
     }
@@ -250,7 +324,7 @@ impl<R: Seek> Seek for Allowance<R> {
     }
 }
 
-/// A file of which parts are skipped, in the buffer where they end there, and never beyond its end.
+/// A part of a file, of which parts are skipped, in the buffer where they end there, and never beyond its end.
 struct PlainFile {
     reader: BufReader<File>,
     position: u64,
@@ -258,9 +332,10 @@ struct PlainFile {
 }
 
 impl PlainFile {
-    fn new(file: File) -> io::Result<Self> {
+    fn new(mut file: File, part: Range<u64>) -> io::Result<Self> {
+        file.seek(SeekFrom::Start(part.start))?;
         Ok(Self {
-            bytes: file.metadata()?.len(),
+            bytes: part.end - part.start,
             // A small buffer: where files are large, all of it but a header is read in vain.
             reader: BufReader::new(file),
             position: 0,
@@ -270,7 +345,9 @@ impl PlainFile {
 
 impl Read for PlainFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.reader.read(buffer)?;
+        let left = usize::try_from(self.bytes - self.position).unwrap_or(usize::MAX);
+        let most = usize::min(buffer.len(), left);
+        let read = self.reader.read(&mut buffer[..most])?;
         self.position += read as u64;
         Ok(read)
     }

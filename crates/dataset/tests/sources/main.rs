@@ -6,6 +6,7 @@ mod hostile;
 mod jpeg;
 mod law;
 mod made;
+mod nested;
 #[path = "../../../../tests/support/readers.rs"]
 mod readers;
 mod tables;

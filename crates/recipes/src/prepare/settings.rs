@@ -68,6 +68,10 @@ pub struct PrepareSettings {
     #[default = 1024]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub images_per_shard: u32,
+    /// Maximum number of images that are taken of the source, the first ones; none = all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub max_images: Option<u64>,
     /// The share of unusable images above which the stage fails.
     #[default = 0.001]
     #[schemars(range(min = 0.0, max = 1.0))]
