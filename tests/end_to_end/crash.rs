@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use patchwork_core::Seed;
 
+use crate::latents::RUN as LATENT_RUN;
 use crate::program::{Program, children, differences, kill};
 use crate::resume::RUN;
 
@@ -43,11 +44,20 @@ impl Victim {
 
 #[test]
 fn a_killed_run_loses_nothing() {
+    kill_at_random(RUN);
+}
+
+#[test]
+fn a_killed_run_in_latent_mode_loses_nothing() {
+    kill_at_random(LATENT_RUN);
+}
+
+fn kill_at_random(run: &[&str]) {
     let rounds =
         std::env::var("PATCHWORK_CRASH_ROUNDS").map_or(ROUNDS, |text| text.parse().unwrap());
     let undisturbed = Program::new();
     let begin = Instant::now();
-    undisturbed.succeed(RUN);
+    undisturbed.succeed(run);
     let length = begin.elapsed();
     let artifacts = undisturbed.artifacts();
     for round in 0..rounds {
@@ -58,12 +68,12 @@ fn a_killed_run_loses_nothing() {
             let victim = Victim::ALL[chance.below(3) as usize];
             let share = 0.05 + 0.5 * chance.uniform();
             story.push(format!("{victim:?} after {share:.2}"));
-            let mut child = killed.start(RUN);
+            let mut child = killed.start(run);
             std::thread::sleep(length.mul_f64(share));
             victim.kill(&mut child);
             child.wait().unwrap();
         }
-        killed.succeed(RUN);
+        killed.succeed(run);
         let story = format!("round {round}: {}", story.join(", "));
         assert_eq!(
             differences(&artifacts, &killed.artifacts()),

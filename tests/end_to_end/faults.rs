@@ -31,12 +31,45 @@ const RUN: &[&str] = &[
     "stages.sample.seeds=\"0-15\"",
 ];
 
+/// The same in latent mode, to its samples.
+const LATENT_RUN: &[&str] = &[
+    "run",
+    "pipelines/smoke-latent.toml",
+    "--until",
+    "sample",
+    "--set",
+    "stages.prepare.resolution=16",
+    "--set",
+    "stages.autoencoder.duration_images=80",
+    "--set",
+    "stages.autoencoder.checkpoint_minutes=0.002",
+    "--set",
+    "stages.train.duration_images=120",
+    "--set",
+    "stages.train.learning_rate_rampup_images=20",
+    "--set",
+    "stages.train.learning_rate_decay_images=20",
+    "--set",
+    "stages.train.checkpoint_minutes=0.002",
+    "--set",
+    "stages.sample.seeds=\"0-15\"",
+];
+
 #[test]
 fn a_fault_at_any_durable_operation_is_made_up_for() {
+    fail_in_turn(RUN);
+}
+
+#[test]
+fn a_fault_at_any_durable_operation_in_latent_mode_is_made_up_for() {
+    fail_in_turn(LATENT_RUN);
+}
+
+fn fail_in_turn(run: &[&str]) {
     let stride =
         std::env::var("PATCHWORK_FAULT_STRIDE").map_or(STRIDE, |text| text.parse().unwrap());
     let undisturbed = Program::new();
-    undisturbed.succeed(RUN);
+    undisturbed.succeed(run);
     let artifacts = undisturbed.artifacts();
     for kind in ["fail", "kill"] {
         let mut faults = 0;
@@ -44,7 +77,7 @@ fn a_fault_at_any_durable_operation_is_made_up_for() {
             let fault = format!("{kind}:{number}");
             let program = Program::new();
             let output = program
-                .command(RUN)
+                .command(run)
                 .env("PATCHWORK_FAULT", &fault)
                 .output()
                 .unwrap();
@@ -56,7 +89,7 @@ fn a_fault_at_any_durable_operation_is_made_up_for() {
             }
             faults += 1;
             assert!(kind == "kill" || is_told, "{fault}: {said}");
-            program.succeed(RUN);
+            program.succeed(run);
             assert_eq!(
                 differences(&artifacts, &program.artifacts()),
                 Vec::<PathBuf>::new(),

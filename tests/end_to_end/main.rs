@@ -21,6 +21,7 @@ mod faults;
 mod gpu_check;
 mod keeping;
 mod killed;
+mod latents;
 mod mistakes;
 mod pages;
 mod program;

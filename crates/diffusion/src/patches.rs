@@ -4,7 +4,7 @@
 //! network where each of its pixels lies in the whole image, so that one network learns every part and every scale.
 //! Source: Patch Diffusion (arXiv 2304.12526), sections 3.1 to 3.3.
 
-use patchwork_terms::{PatchSchedule, patch_shares};
+use patchwork_terms::{PatchSchedule, latent_patch_shares, patch_shares};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -68,13 +68,11 @@ impl PatchSides {
         Self::divided([height, width], full_image_ratio, &parts)
     }
 
-    /// Sides R/2 and R of a latent model with probabilities 1-p and p.
-    pub fn latent(resolution: i64, full_image_ratio: f64) -> Result<Self, DiffusionError> {
-        Self::divided(
-            [resolution; 2],
-            full_image_ratio,
-            &[(2, 1.0 - full_image_ratio), (1, full_image_ratio)],
-        )
+    /// The sides of a latent model ([`latent_patch_shares`]), of which R is the shorter side in latents.
+    pub fn latent(height: i64, width: i64, full_image_ratio: f64) -> Result<Self, DiffusionError> {
+        let shares = latent_patch_shares(full_image_ratio);
+        let parts = shares.map(|share| (share.divisor.into(), share.probability));
+        Self::divided([height, width], full_image_ratio, &parts)
     }
 
     /// Sides chosen by hand, from small to large; the probabilities sum to one.
@@ -366,7 +364,7 @@ mod tests {
         for sides in [
             PatchSides::pixel(64, 64, 0.5).unwrap(),
             PatchSides::pixel(64, 64, 0.1).unwrap(),
-            PatchSides::latent(32, 0.3).unwrap(),
+            PatchSides::latent(32, 32, 0.3).unwrap(),
         ] {
             for share in sides.shares() {
                 let p = share.probability;
@@ -412,7 +410,10 @@ mod tests {
         assert_eq!(plan(0.2).side.side(), 32);
         assert_eq!(plan(0.5).side.side(), 64);
         assert_eq!(plan(1.3).side.side(), 64);
-        assert_eq!(PatchSides::latent(32, 0.5).unwrap().mean_multiplier(), 1.5);
+        assert_eq!(
+            PatchSides::latent(32, 32, 0.5).unwrap().mean_multiplier(),
+            1.5
+        );
         assert!(PatchSides::pixel(30, 30, 0.5).is_err());
         // Of a picture that is not square, parts of the shorter side and the whole.
         let sides: Vec<Side> = (PatchSides::pixel(96, 64, 0.5).unwrap().shares().iter())

@@ -26,6 +26,18 @@ pub struct LatentConfig {
 }
 
 impl LatentConfig {
+    /// What latents they are: encoder, range of pixels, kind of scaling; its constants may be those of other images.
+    pub fn kind(&self) -> (i64, &str, &str, Option<&str>) {
+        let Self {
+            factor,
+            pixel_range,
+            scaling,
+            encoder,
+            ..
+        } = self;
+        (*factor, pixel_range, scaling, encoder.as_deref())
+    }
+
     /// Checks the settings against the network's number of channels.
     pub(crate) fn validate(&self, channels: i64) -> Result<(), NetworkError> {
         let refused = |problem: String| NetworkError::Config {

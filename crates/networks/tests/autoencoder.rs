@@ -189,7 +189,10 @@ fn written_folders_are_read_and_shapes_tell_the_settings() {
     };
     let autoencoder = Autoencoder::new(&config, Device::Cpu, 4).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    for (name, bytes) in autoencoder.to_diffusers_files().unwrap() {
+    for (name, bytes) in autoencoder
+        .to_diffusers_files(autoencoder.config())
+        .unwrap()
+    {
         std::fs::write(folder.path().join(name), bytes).unwrap();
     }
     let whole = AutoencoderFile::open(folder.path(), None, Device::Cpu).unwrap();

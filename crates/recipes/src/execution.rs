@@ -5,12 +5,13 @@ use patchwork_config::{ConfigError, Section};
 use patchwork_terms::{Kind, OnDivergence};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use smart_default::SmartDefault;
 
 /// Where a stage computes that names no device.
 pub(crate) const CPU: &str = "cpu";
 
-/// The keyword by which the schema of a key says that only stages of one kind have it.
+/// The keyword by which the schema of a key lists the kinds of stages that alone have it.
 pub const ONLY_OF_KIND: &str = "x-kind";
 
 /// How a stage is run: no part of its fingerprint, but for `tf32`.
@@ -47,30 +48,36 @@ pub struct Execution {
     pub timeout_minutes: Option<f64>,
     /// Between two checkpoints, in minutes.
     #[default = 5.0]
-    #[schemars(range(min = 0.0, max = 1e6), extend("x-kind" = "train"))]
+    #[schemars(range(min = 0.0, max = 1e6), extend("x-kind" = ["train", "autoencoder"]))]
     pub checkpoint_minutes: f64,
     /// Between two checkpoints, in thousands of images; none = by the minutes alone.
-    #[schemars(range(min = 0.001, max = 1e9), extend("x-unit" = "thousand images", "x-kind" = "train"))]
+    #[schemars(range(min = 0.001, max = 1e9), extend("x-unit" = "thousand images", "x-kind" = ["train", "autoencoder"]))]
     pub checkpoint_kimg: Option<f64>,
     /// Training stops at a checkpoint after so many minutes, and is resumed when it is run again; none = it does not
     /// stop.
-    #[schemars(range(max = 525_600_000.0), extend("exclusiveMinimum" = 0, "x-kind" = "train"))]
+    #[schemars(range(max = 525_600_000.0), extend("exclusiveMinimum" = 0, "x-kind" = ["train"]))]
     pub max_minutes: Option<f64>,
     /// Training stops at a checkpoint at so many thousand images seen, and is resumed when it is run with a later one;
     /// none = it does not stop.
-    #[schemars(range(min = 0.001, max = 1e9), extend("x-unit" = "thousand images", "x-kind" = "train"))]
+    #[schemars(range(min = 0.001, max = 1e9), extend("x-unit" = "thousand images", "x-kind" = ["train"]))]
     pub max_kimg: Option<f64>,
     /// What training does when it diverges.
     #[default(OnDivergence::Stop)]
-    #[schemars(extend("x-kind" = "train"))]
+    #[schemars(extend("x-kind" = ["train"]))]
     pub on_divergence: OnDivergence,
     /// A training that makes no step for so many minutes is ended as failed; none = it is only reported.
-    #[schemars(range(max = 525_600_000.0), extend("exclusiveMinimum" = 0, "x-kind" = "train"))]
+    #[schemars(range(max = 525_600_000.0), extend("exclusiveMinimum" = 0, "x-kind" = ["train"]))]
     pub stall_minutes: Option<f64>,
     /// Between two recorded points of training's progress, in seconds.
     #[default = 5.0]
-    #[schemars(range(min = 0.0, max = 1e6), extend("x-kind" = "train"))]
+    #[schemars(range(min = 0.0, max = 1e6), extend("x-kind" = ["train", "autoencoder"]))]
     pub log_every_seconds: f64,
+}
+
+/// Whether the kinds that alone have a key include one.
+pub(crate) fn is_listed(only: &Value, kind: Kind) -> bool {
+    let mut kinds = only.as_array().into_iter().flatten();
+    kinds.any(|listed| listed == kind.name())
 }
 
 /// The keys that say how a stage of `kind` is run.
@@ -80,7 +87,7 @@ pub(crate) fn keys(kind: Kind) -> Vec<&'static str> {
         let only = execution
             .key(key)
             .and_then(|schema| schema.get(ONLY_OF_KIND));
-        only.is_none_or(|only| only == kind.name())
+        only.is_none_or(|only| is_listed(only, kind))
     };
     execution.keys.iter().filter(is_of_kind).copied().collect()
 }

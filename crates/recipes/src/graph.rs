@@ -3,11 +3,14 @@
 use patchwork_config::{ConfigError, Section, nearest};
 use patchwork_terms::Kind;
 
+use crate::autoencoder::AutoencoderSettings;
+use crate::encode::EncodeSettings;
 use crate::kinds::StageSettings;
 use crate::pipeline::Stage;
 use crate::prepare::PrepareSettings;
+use crate::reconstruct::ReconstructSettings;
 use crate::reference::ReferenceSettings;
-use crate::train::TrainSettings;
+use crate::train::{TrainSettings, TrainingData};
 
 /// A stage before its `needs` are known.
 pub(crate) struct Draft<'a> {
@@ -24,6 +27,8 @@ pub(crate) struct Draft<'a> {
 pub(crate) struct Needed {
     kinds: &'static [Kind],
     amount: Amount,
+    /// What helps where the pipeline has none.
+    instead: Option<&'static str>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,28 +40,39 @@ enum Amount {
 }
 
 impl Needed {
+    const fn new(kinds: &'static [Kind], amount: Amount) -> Self {
+        let instead = None;
+        Self {
+            kinds,
+            amount,
+            instead,
+        }
+    }
+
     /// Exactly one stage.
     pub(crate) const fn one(kinds: &'static [Kind]) -> Self {
-        let amount = Amount::One;
-        Self { kinds, amount }
+        Self::new(kinds, Amount::One)
     }
 
     /// One stage or more.
     pub(crate) const fn several(kinds: &'static [Kind]) -> Self {
-        let amount = Amount::Several;
-        Self { kinds, amount }
+        Self::new(kinds, Amount::Several)
     }
 
     /// One stage where the pipeline has one.
     pub(crate) const fn optional(kinds: &'static [Kind]) -> Self {
-        let amount = Amount::Optional;
-        Self { kinds, amount }
+        Self::new(kinds, Amount::Optional)
     }
 
     /// The stage that the stages which are read are made from, however far behind them; nobody has to name it.
     pub(crate) const fn implied(kinds: &'static [Kind]) -> Self {
-        let amount = Amount::Implied;
-        Self { kinds, amount }
+        Self::new(kinds, Amount::Implied)
+    }
+
+    /// The same with what else to do where the pipeline has no such stage.
+    pub(crate) const fn or(self, instead: &'static str) -> Self {
+        let instead = Some(instead);
+        Self { instead, ..self }
     }
 
     /// `encode` or `prepare`, quoted.
@@ -109,10 +125,28 @@ impl<'a> Inputs<'a> {
             })
     }
 
-    /// The settings of the data set that the network was trained on whose samples are made.
-    pub(crate) fn data_set_of_samples(&self) -> Option<&'a PrepareSettings> {
+    /// What the network was trained on whose samples are made.
+    pub(crate) fn data_of_samples(&self) -> Option<TrainingData<'a>> {
         let (stage, _) = self.training()?;
-        self.of_input(stage).data_set()
+        TrainingData::of(&self.of_input(stage))
+    }
+
+    /// The stage that encodes, with its settings.
+    pub(crate) fn encoding(&self) -> Option<(&'a Stage, &'a EncodeSettings)> {
+        self.of_kind(Kind::Encode)
+            .find_map(|stage| match &stage.settings {
+                StageSettings::Encode(settings) => Some((stage, settings)),
+                _ => None,
+            })
+    }
+
+    /// The settings of the autoencoder that is read.
+    pub(crate) fn autoencoder(&self) -> Option<&'a AutoencoderSettings> {
+        self.of_kind(Kind::Autoencoder)
+            .find_map(|stage| match &stage.settings {
+                StageSettings::Autoencoder(settings) => Some(settings),
+                _ => None,
+            })
     }
 
     /// The reference that samples are compared with, with its settings.
@@ -120,6 +154,15 @@ impl<'a> Inputs<'a> {
         self.of_kind(Kind::Reference)
             .find_map(|stage| match &stage.settings {
                 StageSettings::Reference(settings) => Some((stage, settings)),
+                _ => None,
+            })
+    }
+
+    /// The stage that reconstructs, with its settings.
+    pub(crate) fn reconstruction(&self) -> Option<(&'a Stage, &'a ReconstructSettings)> {
+        self.of_kind(Kind::Reconstruct)
+            .find_map(|stage| match &stage.settings {
+                StageSettings::Reconstruct(settings) => Some((stage, settings)),
                 _ => None,
             })
     }
@@ -293,8 +336,10 @@ fn default_needs(
             if needed.amount == Amount::Optional {
                 continue;
             }
+            let instead = (needed.instead)
+                .map_or_else(String::new, |instead| format!("; add one, or {instead}"));
             let problem = format!(
-                "cannot be found: a stage of kind `{}` reads one of kind {}, and this pipeline has none",
+                "cannot be found: a stage of kind `{}` reads one of kind {}, and this pipeline has none{instead}",
                 draft.kind,
                 needed.kinds_in_words()
             );

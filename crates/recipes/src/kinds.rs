@@ -9,6 +9,7 @@ use patchwork_terms::Kind;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::autoencoder::AutoencoderSettings;
 use crate::encode::{self, EncodeSettings};
 use crate::evaluate::{self, EvaluateSettings};
 use crate::graph::{Inputs, Needed};
@@ -16,8 +17,9 @@ use crate::job::Nothing;
 use crate::outside::Outside;
 use crate::pipeline::Stage;
 use crate::prepare::{self, PrepareSettings};
+use crate::reconstruct::{self, ReconstructSettings};
 use crate::reference::{self, ReferenceSettings};
-use crate::sample::SampleSettings;
+use crate::sample::{self, SampleSettings};
 use crate::specify::SpecifyError;
 use crate::train::{self, TrainSettings};
 
@@ -141,6 +143,8 @@ macro_rules! kinds {
 kinds! {
     /// Settings of a stage that prepares a data set.
     Prepare(PrepareSettings, places prepare::Places),
+    /// Settings of a stage that trains an autoencoder.
+    Autoencoder(AutoencoderSettings, places Nothing),
     /// Settings of a stage that encodes.
     Encode(EncodeSettings, places encode::Places),
     /// Settings of a stage that measures a data set.
@@ -148,7 +152,9 @@ kinds! {
     /// Settings of a stage that trains.
     Train(TrainSettings, places train::Places),
     /// Settings of a stage that samples.
-    Sample(SampleSettings, places Nothing),
+    Sample(SampleSettings, places sample::Places),
+    /// Settings of a stage that reconstructs.
+    Reconstruct(ReconstructSettings, places reconstruct::Places),
     /// Settings of a stage that evaluates.
     Evaluate(EvaluateSettings, places evaluate::Places),
 }

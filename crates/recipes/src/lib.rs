@@ -1,6 +1,6 @@
 //! What each kind of stage is: what it can be told, what it reads, what must hold, and what its worker is told.
 //!
-//! One folder a kind ([`prepare`], [`encode`], [`mod@reference`], [`train`], [`sample`], [`evaluate`]): `settings` is the table in a
+//! One folder a kind ([`prepare`], [`autoencoder`], [`encode`], [`mod@reference`], [`train`], [`sample`], [`reconstruct`], [`evaluate`]): `settings` is the table in a
 //! pipeline file, each setting a field with its default, its range and its documentation; `checks` is what must hold
 //! between the stage and those that it reads; `job` is the typed job in its two parts. `kinds` lists them.
 //!
@@ -11,9 +11,11 @@
 //!
 //! Must not know: libtorch, how stages compute, the registry, the command line.
 
+pub mod autoencoder;
 pub mod encode;
 pub mod evaluate;
 pub mod prepare;
+pub mod reconstruct;
 pub mod reference;
 pub mod sample;
 pub mod train;
@@ -36,6 +38,7 @@ mod shards;
 mod single;
 mod specify;
 
+pub use autoencoder::{AutoencoderJob, AutoencoderSettings};
 pub use encode::{EncodeJob, EncodeSettings};
 pub use evaluate::{EvaluateJob, EvaluateSettings};
 pub use execution::{Execution, ONLY_OF_KIND};
@@ -44,6 +47,7 @@ pub use kinds::{StageSettings, shape};
 pub use load::{Common, Place, Title, load};
 pub use pipeline::{Pipeline, Stage, Variant};
 pub use prepare::{EmojiSettings, PrepareJob, PrepareSettings};
+pub use reconstruct::{ReconstructJob, ReconstructSettings};
 pub use reference::{ExtractorChoice, ReferenceJob, ReferenceSettings, TorchScriptSettings};
 pub use sample::{Grid, Region, SampleJob, SampleSettings, SeedRange};
 pub use settings::changes_results;

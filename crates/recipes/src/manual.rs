@@ -9,7 +9,7 @@ use patchwork_config::schema::{
 use patchwork_terms::{Kind, Word};
 use serde_json::{Map, Value, json};
 
-use crate::execution::{Execution, ONLY_OF_KIND};
+use crate::execution::{Execution, ONLY_OF_KIND, is_listed};
 use crate::load::{Common, Place, Title};
 use crate::shape as shape_of_kind;
 
@@ -165,7 +165,7 @@ fn place() -> Listing {
 fn execution(kind: Option<Kind>) -> Listing {
     let mut keys = keys_of(shape::<Execution>());
     keys.retain(|key| match (key.schema.get(ONLY_OF_KIND), kind) {
-        (Some(only), Some(kind)) => only == kind.name(),
+        (Some(only), Some(kind)) => is_listed(only, kind),
         _ => true,
     });
     Listing {
@@ -255,8 +255,11 @@ fn write_listing(page: &mut String, listing: &Listing) -> std::fmt::Result {
             .and_then(Value::as_str)
             .unwrap_or_default()
             .replace('\n', " ");
-        if schema.get(ONLY_OF_KIND).is_some() {
-            meaning.insert_str(0, "(Only training.) ");
+        if let Some(kinds) = schema.get(ONLY_OF_KIND).and_then(Value::as_array) {
+            let kinds: Vec<String> = (kinds.iter().filter_map(Value::as_str))
+                .map(|kind| format!("`{kind}`"))
+                .collect();
+            meaning.insert_str(0, &format!("(Only {}.) ", kinds.join(", ")));
         }
         let choices = words(schema).or_else(|| words(schema.get("items")?));
         for (word, about) in choices.into_iter().flatten() {

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use patchwork_dataset::ShardSet;
 use patchwork_networks::autoencoder::AutoencoderConfig;
-use patchwork_stages::autoencoder::{AutoencoderSettings, AutoencoderTraining};
+use patchwork_stages::autoencoder::{AutoencoderTraining, TrainingOptions};
 use tch::Device;
 
 /// Steps that are timed to tell how many fit into the time.
@@ -33,7 +33,7 @@ fn main() {
     let seconds = number("--seconds", 280) as f64;
     tch::set_num_threads(number("--threads", 1) as i32);
     let data = ShardSet::open(&folder).unwrap();
-    let settings = |steps| AutoencoderSettings {
+    let settings = |steps| TrainingOptions {
         config: AutoencoderConfig {
             block_out_channels: vec![16, 32, 64],
             norm_num_groups: 8,

@@ -13,7 +13,7 @@ use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_core::durable;
 use patchwork_dataset::latents::{self, ImportSettings, StoredScale};
 use patchwork_dataset::{DatasetError, LatentSet, ShardSet};
-use patchwork_networks::autoencoder::{Autoencoder, AutoencoderFile, Part};
+use patchwork_networks::autoencoder::{Autoencoder, AutoencoderConfig, AutoencoderFile, Part};
 use patchwork_recipes::encode::{Places, autoencoder_digest};
 use patchwork_recipes::{EncodeJob, EncodeSettings, Execution};
 use patchwork_terms::Kind;
@@ -46,15 +46,13 @@ enum RefusedEncoding {
         "`factor` is {typed}, and the autoencoder has {found} pixels along a side of an image for one latent: set `factor` = {found}"
     )]
     Factor { typed: u32, found: i64 },
-    #[error("no autoencoder was given")]
-    None,
 }
 
 pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let EncodeJob { covered, uncovered } = EncodeJob::read(job)?;
     let (settings, execution) = (covered.settings, uncovered.execution);
     let device = device::configure(&execution)?;
-    let autoencoder = autoencoder(&settings, &uncovered.places, device)?;
+    let autoencoder = autoencoder(job, &settings, &uncovered.places, device)?;
     let factor = autoencoder.config().factor();
     if factor != i64::from(settings.factor) {
         let typed = settings.factor;
@@ -79,46 +77,51 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
             ControlFlow::Continue(())
         }
     };
-    let rejected = match (&settings.import, &uncovered.places.latents) {
-        (Some(import), Some(source)) => {
-            let settings = import_settings(&settings, import, source, &autoencoder);
-            let imported = latents::import(&settings, context.artifact(), &mut report);
-            imported.map_err(interrupted)?.rejected
-        }
-        _ => {
-            let pixels = &input(job, Kind::Prepare)?.folder;
-            let options = encode_options(&settings, &execution, pixels, &autoencoder)?;
-            let encoded = encode_set(
-                &autoencoder,
-                pixels,
-                context.artifact(),
-                &options,
-                &mut report,
-            );
-            encoded.map_err(|error| match error {
-                EncodeError::Dataset(error) => interrupted(error),
-                other => other.into(),
-            })?;
-            0
-        }
+    let import = settings
+        .import
+        .as_ref()
+        .zip(uncovered.places.latents.as_ref());
+    let rejected = if let Some((import, source)) = import {
+        let settings = import_settings(&settings, import, source, &autoencoder);
+        let imported = latents::import(&settings, context.artifact(), &mut report);
+        imported.map_err(interrupted)?.rejected
+    } else {
+        let pixels = &input(job, Kind::Prepare)?.folder;
+        let options = encode_options(&settings, &execution, pixels, &autoencoder)?;
+        let encoded = encode_set(
+            &autoencoder,
+            pixels,
+            context.artifact(),
+            &options,
+            &mut report,
+        );
+        encoded.map_err(|error| match error {
+            EncodeError::Dataset(error) => interrupted(error),
+            other => other.into(),
+        })?;
+        0
     };
     if rejected > 0 {
         context.warn(format!(
             "{rejected} images were left out; `rejected.parquet` in the artifact names each with its cause"
         ));
     }
-    write_autoencoder(&autoencoder, &context.artifact().join(AUTOENCODER_FOLDER))?;
+    let folder = context.artifact().join(AUTOENCODER_FOLDER);
+    write_files(&autoencoder, autoencoder.config(), &folder)?;
     outcome(&autoencoder, rejected, context)
 }
 
-/// The autoencoder that the settings name, as it was when the run was planned.
+/// The autoencoder that the settings name, as it was when the run was planned, or that of a stage.
 fn autoencoder(
+    job: &Job,
     settings: &EncodeSettings,
     places: &Places,
     device: Device,
 ) -> Result<Autoencoder, StageError> {
-    let path = places.autoencoder_files.as_deref();
-    let path = path.ok_or(RefusedEncoding::None)?;
+    let Some(path) = &places.autoencoder_files else {
+        let trained = input(job, Kind::Autoencoder)?;
+        return Ok(AutoencoderFile::open(&trained.folder, None, device)?.autoencoder);
+    };
     let digest = autoencoder_digest(path)?.to_string();
     if settings.autoencoder.as_ref() != Some(&digest) {
         let path = path.display().to_string();
@@ -195,13 +198,14 @@ fn import_settings(
     }
 }
 
-/// Writes a diffusers folder.
-pub(crate) fn write_autoencoder(
+/// Writes the files of a diffusers folder, with these settings.
+pub(crate) fn write_files(
     autoencoder: &Autoencoder,
+    config: &AutoencoderConfig,
     folder: &Path,
 ) -> Result<(), StageError> {
     durable::create_dir_all(folder)?;
-    for (name, bytes) in autoencoder.to_diffusers_files()? {
+    for (name, bytes) in autoencoder.to_diffusers_files(config)? {
         durable::write(&folder.join(name), &bytes)?;
     }
     Ok(())

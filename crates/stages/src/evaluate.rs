@@ -7,7 +7,7 @@ use patchwork_artifacts::event::Progress;
 use patchwork_artifacts::protocol::Job;
 use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_artifacts::{Manifest, Outcome, Score, Subject};
-use patchwork_core::{Seed, durable};
+use patchwork_core::{Seed, durable, file_error};
 use patchwork_dataset::ShardSet;
 use patchwork_metrics::{Extraction, MetricsError};
 use patchwork_plot::{Labels, Line, line_plot};
@@ -18,8 +18,9 @@ use tch::{Device, Kind as Number, Tensor};
 
 use crate::device;
 use crate::features::{FeatureStore, Images, in_color};
-use crate::job::{are_images, first_images, images_of_reference, input, summary_of};
+use crate::job::{are_images, first_images, images_of_reference, input, inputs, summary_of};
 use crate::neighbours::{self, write_neighbours};
+use crate::reconstruct::SCORES_FILE;
 use crate::reference::{names, open_extraction};
 use crate::scores::{Comparison, RAW, ReferenceIdentity};
 use crate::statistics::{Reference, Statistics};
@@ -30,10 +31,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let settings = covered.settings;
     let device = device::configure(&uncovered.execution)?;
     let reference = input(job, Kind::Reference)?;
-    let manifest = Manifest::read(&reference.folder)?;
-    let reference_settings: ReferenceSettings = serde_json::from_value(manifest.settings.clone())?;
-    let extraction = open_extraction(&reference_settings, &uncovered.places.weights, device)?;
-    check_weights(&extraction, &manifest)?;
+    let opened = OpenReference::open(job, &uncovered.places.weights, &settings, device)?;
     let measured = measured(job, &settings)?;
     // What the search for neighbours lacks is told before anything is measured.
     let looked_at = if settings.neighbours > 0 {
@@ -45,23 +43,13 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     };
     let mut evaluation = Evaluation {
         context,
-        batch_size: reference_settings.batch_size as usize,
+        batch_size: opened.batch_size,
         total: measured
             .iter()
             .map(|measured| measured.images.count())
             .sum(),
-        sides: sides(&manifest.outcome.summary),
-        comparison: Comparison {
-            extraction,
-            reference: Reference::open(&reference.folder)?,
-            identity: ReferenceIdentity {
-                fingerprint: reference.input.fingerprint,
-                foreign: manifest.outcome.summary.get("foreign") == Some(&json!(true)),
-                images: (manifest.outcome.summary.get("images")).and_then(Value::as_u64),
-            },
-            keep_features: reference_settings.keep_features as usize,
-            settings: settings.clone(),
-        },
+        sides: opened.sides,
+        comparison: opened.comparison,
         done: 0,
         warnings: Warnings::default(),
         scores: Vec::new(),
@@ -75,6 +63,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     if settings.baselines.contains(&Baseline::RealHalves) {
         evaluation.compare_halves(context)?;
     }
+    evaluation.scores.extend(floor(job)?);
     if let Some((samples, training)) = &looked_at {
         let extractor = &evaluation.comparison.extraction.extractors()[0].extractor;
         write_neighbours(
@@ -83,7 +72,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
                 training,
                 shown: settings.neighbour_samples as usize,
                 neighbours: settings.neighbours as usize,
-                batch_size: reference_settings.batch_size as usize,
+                batch_size: evaluation.batch_size,
                 extractor: extractor.as_ref(),
             },
             context,
@@ -95,6 +84,61 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     plot_curve(&scores, &variants, &primary, context.artifact())?;
     durable::write_json(&context.artifact().join("scores.json"), &scores)?;
     Ok(Outcome::new(summary(&scores, &variants, &primary), scores))
+}
+
+/// A reference with its extractors, ready to be compared with.
+pub(crate) struct OpenReference {
+    pub(crate) comparison: Comparison,
+    /// Images at once.
+    pub(crate) batch_size: usize,
+    /// Height and width of its images, where they are known.
+    sides: Option<(u64, u64)>,
+}
+
+impl OpenReference {
+    /// Opens the reference that a stage reads.
+    ///
+    /// # Errors
+    /// Weights that are missing, or others than those that the reference was made with.
+    pub(crate) fn open(
+        job: &Job,
+        weights: &Path,
+        settings: &EvaluateSettings,
+        device: Device,
+    ) -> Result<Self, StageError> {
+        let reference = input(job, Kind::Reference)?;
+        let manifest = Manifest::read(&reference.folder)?;
+        let theirs: ReferenceSettings = serde_json::from_value(manifest.settings.clone())?;
+        let extraction = open_extraction(&theirs, weights, device)?;
+        check_weights(&extraction, &manifest)?;
+        let summary = &manifest.outcome.summary;
+        Ok(Self {
+            batch_size: theirs.batch_size as usize,
+            sides: sides(summary),
+            comparison: Comparison {
+                extraction,
+                reference: Reference::open(&reference.folder)?,
+                identity: ReferenceIdentity {
+                    fingerprint: reference.input.fingerprint,
+                    foreign: summary.get("foreign") == Some(&json!(true)),
+                    images: summary.get("images").and_then(Value::as_u64),
+                },
+                keep_features: theirs.keep_features as usize,
+                settings: settings.clone(),
+            },
+        })
+    }
+}
+
+/// What the decoder of latents reaches with the images themselves, measured once by a stage of its own: no sample is
+/// nearer to the reference but by chance.
+fn floor(job: &Job) -> Result<Vec<Score>, StageError> {
+    let mut scores = Vec::new();
+    for reconstruct in inputs(job, Kind::Reconstruct) {
+        let file = reconstruct.folder.join(SCORES_FILE);
+        scores.extend(file_error::read_json::<Vec<Score>>(&file)?);
+    }
+    Ok(scores)
 }
 
 /// The weights have to be those that the reference was made with.

@@ -55,6 +55,41 @@ impl Images for ShardSet {
     }
 }
 
+/// Some images of a set, evenly over it.
+pub(crate) struct Evenly<'a> {
+    pub(crate) all: &'a dyn Images,
+    pub(crate) count: usize,
+}
+
+impl<'a> Evenly<'a> {
+    /// At most `most` of them.
+    pub(crate) fn of(all: &'a dyn Images, most: usize) -> Self {
+        let count = usize::min(all.count(), most);
+        Self { all, count }
+    }
+
+    /// The number in the set of one of these images.
+    pub(crate) fn index(&self, number: usize) -> usize {
+        number * self.all.count() / self.count
+    }
+}
+
+impl Images for Evenly<'_> {
+    fn count(&self) -> usize {
+        self.count
+    }
+
+    fn batch(&self, range: Range<usize>) -> Result<Tensor, StageError> {
+        let images = range
+            .map(|number| {
+                let index = self.index(number);
+                self.all.batch(index..index + 1)
+            })
+            .collect::<Result<Vec<Tensor>, StageError>>()?;
+        Ok(Tensor::cat(&images, 0))
+    }
+}
+
 /// Images as extractors see them: grey is the colour with three equal channels.
 ///
 /// # Shapes

@@ -75,7 +75,7 @@ pub fn encode_set(
                 return Err(DatasetError::Interrupted.into());
             }
             let count = usize::min(options.at_once as usize, end - next);
-            let images = images(&pixels, next..next + count, options.pixel_range);
+            let images = pixel_values(&pixels, next..next + count, options.pixel_range);
             let images = bring(&images, autoencoder.device());
             let posterior = autoencoder.encode_batches(&images, options.at_once)?;
             for (row, image) in (next..next + count).enumerate() {
@@ -135,8 +135,12 @@ fn spec(
     Ok(spec)
 }
 
-/// `[images, channels, height, width]`, f32 in the range that is asked for, on the CPU.
-fn images(pixels: &ShardSet, images: std::ops::Range<usize>, range: PixelRange) -> Tensor {
+/// Images as an autoencoder sees them: `[images, channels, height, width]`, f32 in the range that is asked for, on the CPU.
+pub fn pixel_values(
+    pixels: &ShardSet,
+    images: std::ops::Range<usize>,
+    range: PixelRange,
+) -> Tensor {
     let shape = [
         images.len() as i64,
         pixels.height() as i64,
@@ -303,7 +307,7 @@ mod tests {
             let mut never = |_| ControlFlow::Continue(());
             encode_set(&autoencoder, &pixels, &folder, &options, &mut never).unwrap();
             let set = ShardSet::open(&pixels).unwrap();
-            let exact = images(&set, 0..IMAGES, pixel_range);
+            let exact = pixel_values(&set, 0..IMAGES, pixel_range);
             let exact = autoencoder.encode_batches(&exact, 8).unwrap();
             let latents = LatentSet::open(&folder).unwrap();
             let stored: Vec<f32> = (0..IMAGES)

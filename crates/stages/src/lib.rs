@@ -6,7 +6,10 @@
 
 pub mod autoencoder;
 pub mod checkpoint;
+mod data;
+mod decoder;
 mod device;
+mod ema_width;
 mod encode;
 mod evaluate;
 mod features;
@@ -15,6 +18,7 @@ pub mod latents;
 mod neighbours;
 mod network;
 mod reconstruct;
+mod reconstructions;
 mod reference;
 mod sample;
 mod scores;
@@ -40,10 +44,12 @@ pub fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let kind: Kind = serde_json::from_value(job.kind.as_str().into())?;
     match kind {
         Kind::Prepare => patchwork_preparation::run(job, context),
+        Kind::Autoencoder => autoencoder::run(job, context),
         Kind::Encode => encode::run(job, context),
         Kind::Reference => reference::run(job, context),
         Kind::Train => train::run(job, context),
         Kind::Sample => sample::run(job, context),
+        Kind::Reconstruct => reconstruct::run(job, context),
         Kind::Evaluate => evaluate::run(job, context),
     }
 }

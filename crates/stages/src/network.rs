@@ -1,15 +1,15 @@
 //! From a pipeline's settings to a network's.
 
-use patchwork_dataset::ShardSet;
 use patchwork_networks::{
     Architecture, BLIT_LABELS, DecoderType, EmbeddingType, EncoderType, NetworkConfig,
 };
 use patchwork_recipes::TrainSettings;
 
+use crate::data::TrainingData;
 use crate::train::augment_options;
 
 /// The network that a train stage asks for, for images of this data set.
-pub(crate) fn network_config(settings: &TrainSettings, data: &ShardSet) -> NetworkConfig {
+pub(crate) fn network_config(settings: &TrainSettings, data: &TrainingData) -> NetworkConfig {
     let network = &settings.network;
     let (noise, embedding, encoder, filter) = match network.arch {
         Architecture::Ddpmpp | Architecture::Adm => (
@@ -26,8 +26,9 @@ pub(crate) fn network_config(settings: &TrainSettings, data: &ShardSet) -> Netwo
         ),
     };
     let augmentation = augment_options(settings);
-    let image_channels = data.channels().count() as i64;
-    let (height, width) = (data.height() as i64, data.width() as i64);
+    let image_channels = data.channels() as i64;
+    let size = data.size();
+    let (height, width) = (size.height as i64, size.width as i64);
     NetworkConfig {
         arch: network.arch,
         img_resolution: i64::min(height, width),
@@ -66,6 +67,6 @@ pub(crate) fn network_config(settings: &TrainSettings, data: &ShardSet) -> Netwo
         blit_labels: augmentation
             .is_some_and(|options| options.has_blit_labels())
             .then_some(BLIT_LABELS),
-        latents: None,
+        latents: data.latent_config(),
     }
 }

@@ -1,145 +1,136 @@
-//! A network of any averaging width out of those that training kept.
+//! Encoded images, decoded and compared with the reference: the floor of every score of samples of their latents.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use patchwork_artifacts::Outcome;
+use patchwork_artifacts::event::Progress;
+use patchwork_artifacts::protocol::Job;
+use patchwork_artifacts::worker::{Context, StageError};
+use patchwork_artifacts::{Score, Subject};
+use patchwork_core::durable;
+use patchwork_dataset::grid::grid_png;
+use patchwork_dataset::{LatentSet, ShardSet};
+use patchwork_networks::LatentConfig;
+use patchwork_recipes::{EvaluateSettings, ReconstructJob};
+use patchwork_terms::{Channels, Kind};
+use serde_json::json;
 
-use patchwork_artifacts::worker::StageError;
-use patchwork_core::{durable, file_error};
-use patchwork_diffusion::{EmaProfile, PowerProfile, Reconstruction, reconstruct};
-use patchwork_networks::Network;
-use patchwork_networks::checkpoint::{load_network, read_safetensors};
-use tch::{Device, Kind, Tensor};
+use crate::decoder::DecoderPlace;
+use crate::device;
+use crate::evaluate::OpenReference;
+use crate::features::{Evenly, FeatureStore, Images};
+use crate::job::{input, inputs};
+use crate::reconstructions::Reconstructions;
+use crate::reference::names;
 
-use crate::train::{KeptAverage, KeptAverages, RECORD_SUFFIX, record_file};
+/// The scores, which evaluations record.
+pub(crate) const SCORES_FILE: &str = "scores.json";
 
-/// The network whose weights are averaged with a relative width, as of the moment that `network_file` was kept at.
-///
-/// Uses every average that was kept up to that moment: the more `snapshot_images` training had, the closer.
-/// Returns the distance of the averaging profile from the wished one, as a share, beside it.
-pub(crate) fn network_of_width(
-    folder: &Path,
-    network_file: &str,
-    width: f64,
-    device: Device,
-) -> Result<(Network, f64), StageError> {
-    let last: KeptAverages = file_error::read_json(&folder.join(record_file(network_file)))?;
-    let target = profile(width, last.images_seen)?;
-    let mut profiles = Vec::new();
-    let mut files = Vec::new();
-    for path in durable::list(folder)? {
-        if !path.to_string_lossy().ends_with(RECORD_SUFFIX) {
-            continue;
-        }
-        let kept: KeptAverages = file_error::read_json(&path)?;
-        // An average of nothing has no profile.
-        if kept.images_seen == 0 || kept.images_seen > last.images_seen {
-            continue;
-        }
-        for KeptAverage {
-            file,
-            relative_width,
-        } in kept.averages
-        {
-            profiles.push(profile(relative_width, kept.images_seen)?);
-            files.push(folder.join(file));
-        }
-    }
-    let network = load_network(&folder.join(network_file), device)?;
-    if profiles.is_empty() {
-        return Ok((network, 0.0));
-    }
-    let Reconstruction {
-        weights,
-        relative_error,
-    } = reconstruct(&profiles, target);
-    let mut sums: BTreeMap<String, Tensor> = BTreeMap::new();
-    for (path, weight) in files.iter().zip(weights) {
-        let mut tensors = read_safetensors(path)?;
-        for parameter in network.parameters() {
-            // Files have the published names.
-            if let Some(tensor) = tensors.remove(&format!("model.{}", parameter.name)) {
-                let part = tensor.to_kind(Kind::Double) * weight;
-                sums.entry(parameter.name)
-                    .and_modify(|sum| *sum += &part)
-                    .or_insert(part);
-            }
-        }
-    }
-    for buffer in network.buffers() {
-        sums.insert(buffer.name, buffer.tensor);
-    }
-    network.load(&sums)?;
-    Ok((network, relative_error))
-}
+/// What the scores are of, in evaluations.
+const BASELINE: &str = "reconstructions";
 
-fn profile(width: f64, images_seen: u64) -> Result<PowerProfile, StageError> {
-    let EmaProfile::Power { exponent } = EmaProfile::power(width)? else {
-        unreachable!("a width belongs to a power profile")
+/// Pairs of an image and its reconstruction in a row of the picture.
+const PAIRS_IN_A_ROW: usize = 4;
+
+pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
+    let ReconstructJob { covered, uncovered } = ReconstructJob::read(job)?;
+    let (settings, execution, places) = (covered.settings, uncovered.execution, uncovered.places);
+    let device = device::configure(&execution)?;
+    let only_distances = EvaluateSettings::default();
+    let reference = OpenReference::open(job, &places.weights, &only_distances, device)?;
+    let set = LatentSet::open(&input(job, Kind::Encode)?.folder)?;
+    let spec = set.spec();
+    let raw = LatentConfig {
+        factor: spec.factor as i64,
+        pixel_range: spec.pixel_range.name().to_owned(),
+        scaling: "none".to_owned(),
+        shift: vec![0.0; spec.channels],
+        scale: vec![1.0; spec.channels],
+        encoder: spec.encoder.map(|digest| digest.to_string()),
     };
-    Ok(PowerProfile {
-        exponent,
-        images_seen: images_seen as f64,
-    })
+    let size = [spec.height as i64, spec.width as i64];
+    let place = DecoderPlace::of(job, places.decoder_files.as_deref(), &execution);
+    let decoder = place.open_for(&raw, size, device, context)?;
+    let tile_pixels = decoder.tile_pixels();
+    let all = Reconstructions { set, decoder };
+    let chosen = Evenly::of(&all, settings.images as usize);
+    let note = names(&reference.comparison.extraction).join(", ");
+    let mut report = |done: usize, resumed: usize| {
+        context.progress(Progress {
+            done: done as u64,
+            total: chosen.count() as u64,
+            resumed: resumed as u64,
+            unit: "images".to_owned(),
+            note: note.clone(),
+        });
+        context.is_interrupted()
+    };
+    let store = FeatureStore::fill(
+        &chosen,
+        &reference.comparison.extraction,
+        reference.batch_size,
+        &context.state().join("features"),
+        &mut report,
+    )?;
+    let compared = reference.comparison.scores(&store, true)?;
+    for warning in compared.warnings {
+        context.warn(warning);
+    }
+    let scores: Vec<Score> = (compared.scores.into_iter())
+        .map(|score| Score {
+            subject: Subject::Baseline(BASELINE.to_owned()),
+            ..score
+        })
+        .collect();
+    let shown = settings.shown as usize;
+    if let (Some(prepared), true) = (inputs(job, Kind::Prepare).next(), shown > 0) {
+        let images = ShardSet::open(&prepared.folder)?;
+        // Latents of another program may lack some.
+        if images.len() == all.count() {
+            let png = picture(&Evenly::of(&images, shown), &Evenly::of(&all, shown))?;
+            durable::write(&context.artifact().join("reconstructions.png"), &png)?;
+        }
+    }
+    durable::write_json(&context.artifact().join(SCORES_FILE), &scores)?;
+    let distances: Vec<String> = (scores.iter())
+        .map(|score| format!("{} {:.3}", score.metric, score.value))
+        .collect();
+    let mut summary = json!({
+        "report": format!("reconstructions of {} images: {}", chosen.count(), distances.join(", ")),
+        "images": chosen.count(),
+        "distances": (scores.iter())
+            .map(|score| json!({ "metric": score.metric, "value": score.value }))
+            .collect::<Vec<_>>(),
+    });
+    if let Some(pixels) = tile_pixels {
+        summary["decoded_in_tiles_of_pixels"] = json!(pixels);
+    }
+    // Evaluations record them, beside their own.
+    Ok(Outcome::new(summary, Vec::new()))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sample::WIDTH_ERROR;
-    use crate::train::GENERATOR;
-    use patchwork_networks::NetworkConfig;
-    use patchwork_networks::checkpoint::network_to_bytes;
-    use serde_json::json;
-
-    /// Writes a network of its own for each width and the record of a moment.
-    fn keep(folder: &Path, stem: &str, images_seen: u64, seed: u64) -> [Network; 2] {
-        let config: NetworkConfig = serde_json::from_value(json!({
-            "arch": "ddpmpp", "img_resolution": 16, "img_channels": 3, "in_channels": 5,
-            "out_channels": 3, "position_channels": true, "label_dim": 0, "augment_dim": 0,
-            "model_channels": 8, "channel_mult": [1, 2], "num_blocks": 1, "attn_resolutions": [8],
-            "dropout": 0.0, "sigma_data": 0.5
-        }))
-        .unwrap();
-        let files = [
-            format!("{stem}.safetensors"),
-            format!("{stem}-ema-0.05.safetensors"),
-        ];
-        let networks = [0, 1].map(|index| {
-            let network = Network::new(&config, Device::Cpu, seed + index as u64).unwrap();
-            let bytes = network_to_bytes(&network).unwrap();
-            durable::write(&folder.join(&files[index]), &bytes).unwrap();
-            network
-        });
-        let averages = json!([
-            {"file": files[0], "relative_width": 0.10}, {"file": files[1], "relative_width": 0.05}
-        ]);
-        let record = json!({"images_seen": images_seen, "averages": averages});
-        durable::write_json(&folder.join(record_file(&files[0])), &record).unwrap();
-        networks
-    }
-
-    #[test]
-    fn a_width_that_was_kept_comes_back_and_later_moments_do_not_count() {
-        let _guard = GENERATOR.lock().unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let folder = folder.path();
-        keep(folder, "snapshot-000000000", 0, 10);
-        let [_, narrow] = keep(folder, "snapshot-000004000", 4_000, 20);
-        let [wide, _] = keep(folder, "network", 9_000, 30);
-        for (file, width, expected) in [
-            ("snapshot-000004000.safetensors", 0.05, narrow),
-            ("network.safetensors", 0.10, wide),
-        ] {
-            let (found, error) = network_of_width(folder, file, width, Device::Cpu).unwrap();
-            assert!(error < 1e-6, "{file}: {error}");
-            for (found, expected) in found.named_tensors().iter().zip(expected.named_tensors()) {
-                let difference = (&found.tensor - &expected.tensor).abs().max();
-                assert!(difference.double_value(&[]) < 1e-6, "{file} {}", found.name);
-            }
-        }
-        let (_, error) =
-            network_of_width(folder, "network.safetensors", 0.02, Device::Cpu).unwrap();
-        // Two moments are too few for so narrow an average, and it is told.
-        assert!(error > WIDTH_ERROR, "{error}");
-    }
+/// Images, each with its reconstruction to its right.
+fn picture(images: &Evenly<'_>, reconstructions: &Evenly<'_>) -> Result<Vec<u8>, StageError> {
+    let bytes = |set: &Evenly<'_>| -> Result<Vec<Vec<u8>>, StageError> {
+        (0..set.count())
+            .map(|number| {
+                let pixels = set.batch(number..number + 1)?.permute([0, 2, 3, 1]);
+                Ok(Vec::<u8>::try_from(pixels.contiguous().flatten(0, -1))?)
+            })
+            .collect()
+    };
+    let size = images.batch(0..1)?.size();
+    let (left, right) = (bytes(images)?, bytes(reconstructions)?);
+    let pairs: Vec<&[u8]> = (left.iter().zip(&right))
+        .flat_map(|(image, reconstruction)| [image.as_slice(), reconstruction.as_slice()])
+        .collect();
+    let (width, height) = (size[3] as usize, size[2] as usize);
+    let columns = 2 * PAIRS_IN_A_ROW;
+    Ok(grid_png(
+        &pairs,
+        width,
+        height,
+        Channels::Rgb,
+        columns,
+        2,
+        1,
+    )?)
 }

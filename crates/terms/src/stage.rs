@@ -7,6 +7,8 @@ words! {
     pub enum Kind {
         /// Raw images to a sharded data set.
         Prepare = "prepare",
+        /// A data set to a small autoencoder.
+        Autoencoder = "autoencoder",
         /// A data set to the latents of an autoencoder.
         Encode = "encode",
         /// A data set to the statistics of its features.
@@ -15,6 +17,8 @@ words! {
         Train = "train",
         /// A network to images.
         Sample = "sample",
+        /// Decoded latents against reference statistics.
+        Reconstruct = "reconstruct",
         /// Sampled images against reference statistics.
         Evaluate = "evaluate",
     }

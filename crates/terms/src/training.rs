@@ -40,6 +40,19 @@ pub fn patch_shares(full_image_ratio: f64) -> [PatchShare; 3] {
     })
 }
 
+/// The patch sizes of latent models, small ones first: R/2 and R with 1-p and p.
+///
+/// `full_image_ratio` is p, in [0, 1].
+///
+/// # Source
+/// Patch Diffusion (arXiv 2304.12526), section 4, and the settings that its authors publish for latents.
+pub fn latent_patch_shares(full_image_ratio: f64) -> [PatchShare; 2] {
+    [(2, 1.0 - full_image_ratio), (1, full_image_ratio)].map(|(divisor, probability)| PatchShare {
+        divisor,
+        probability,
+    })
+}
+
 words! {
     /// How the averaged network forgets.
     pub enum EmaKind {

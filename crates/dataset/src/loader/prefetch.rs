@@ -4,7 +4,6 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use super::patch::{PatchRequest, PatchSize};
-use super::set::ShardSet;
 use crate::error::DatasetError;
 
 /// A batch that was asked for, and the memory that it was gathered into.
@@ -13,15 +12,14 @@ pub struct Fetched<B> {
     pub requests: Vec<PatchRequest>,
     /// Their size.
     pub size: PatchSize,
-    /// `[requests, channels, size.height, size.width]`, f32 in [-1, 1].
+    /// `[requests, channels, size.height, size.width]`, f32.
     pub buffer: B,
 }
 
 /// A thread that gathers the batches it is asked for, one after the other.
 ///
 /// It is for a device that leaves the processor free; where the network runs on the processor itself, gathering
-/// takes the same time from either thread. What is gathered is what [`ShardSet::gather`] gives. The thread ends
-/// when this is dropped.
+/// takes the same time from either thread. The thread ends when this is dropped.
 pub struct Prefetch<B> {
     orders: SyncSender<Fetched<B>>,
     batches: Receiver<Result<Fetched<B>, DatasetError>>,
@@ -29,19 +27,21 @@ pub struct Prefetch<B> {
 }
 
 impl<B: AsMut<[f32]> + Send + 'static> Prefetch<B> {
-    /// Starts the thread; `set` is shared with it, not copied.
-    pub fn start(set: &ShardSet) -> Result<Self, DatasetError> {
+    /// Starts the thread; `gather` copies patches of a size into a buffer, as [`ShardSet::gather`](super::ShardSet::gather).
+    pub fn start(
+        gather: impl Fn(&[PatchRequest], PatchSize, &mut [f32]) -> Result<(), DatasetError>
+        + Send
+        + 'static,
+    ) -> Result<Self, DatasetError> {
         const DEPTH: usize = 4;
         let (orders, next_order) = sync_channel::<Fetched<B>>(DEPTH);
         let (done, batches) = sync_channel(DEPTH);
-        let set = set.clone();
         thread::Builder::new()
             .name("prefetch".to_owned())
             .spawn(move || {
                 for mut order in next_order {
-                    let gathered = set
-                        .gather(&order.requests, order.size, order.buffer.as_mut())
-                        .map(|()| order);
+                    let gathered =
+                        gather(&order.requests, order.size, order.buffer.as_mut()).map(|()| order);
                     if done.send(gathered).is_err() {
                         break;
                     }

@@ -418,7 +418,10 @@ np.log(std.astype(np.float64) ** 2).astype(np.float32).tofile(f'{root}/logvar.bi
 
     let whole = run(&settings("edm2", Spread::None, StoredScale::RAW), "whole");
     let refused = whole.err().unwrap().to_string();
-    assert!(refused.contains("`spread`") && refused.contains("has 8 channels"), "{refused}");
+    assert!(
+        refused.contains("`spread`") && refused.contains("has 8 channels"),
+        "{refused}"
+    );
 
     let scaled = StoredScale {
         factor: 0.18215,

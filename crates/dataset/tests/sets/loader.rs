@@ -77,7 +77,11 @@ fn a_thread_of_its_own_gathers_the_same_batches_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let set = write_set(folder.path(), false);
     let stream = PatchStream::new(&set, Seed::new(1), 0.5);
-    let mut prefetch: Prefetch<Vec<f32>> = Prefetch::start(&set).unwrap();
+    let mut prefetch: Prefetch<Vec<f32>> = Prefetch::start({
+        let set = set.clone();
+        move |requests, size, out| set.gather(requests, size, out)
+    })
+    .unwrap();
     let batch = |number: u64| {
         let size = PatchSize::square(4 + number as usize % 5);
         (

@@ -84,11 +84,15 @@ impl AutoencoderFile {
 }
 
 impl Autoencoder {
-    /// The files of a diffusers folder by their names, which diffusers and [`AutoencoderFile::open`] read.
+    /// The files of a diffusers folder by their names, which diffusers and [`AutoencoderFile::open`] read. `config` is
+    /// this one's, perhaps with another scaling.
     ///
     /// # Errors
     /// [`NetworkError::Torch`] when a tensor cannot be brought to the CPU.
-    pub fn to_diffusers_files(&self) -> Result<BTreeMap<&'static str, Vec<u8>>, NetworkError> {
+    pub fn to_diffusers_files(
+        &self,
+        config: &AutoencoderConfig,
+    ) -> Result<BTreeMap<&'static str, Vec<u8>>, NetworkError> {
         let tensors: Vec<(String, Tensor)> = self
             .parameters()
             .into_iter()
@@ -96,8 +100,8 @@ impl Autoencoder {
             .collect();
         let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
         let weights = to_safetensors_bytes(&tensors, &metadata)?;
-        let mut config = serde_json::to_string_pretty(&self.config().to_json())
-            .expect("settings are always JSON");
+        let mut config =
+            serde_json::to_string_pretty(&config.to_json()).expect("settings are always JSON");
         config.push('\n');
         Ok(BTreeMap::from([
             (DIFFUSERS_CONFIG, config.into_bytes()),

@@ -20,15 +20,16 @@ use crate::specify::SpecifyError;
 /// Settings of a stage that encodes.
 #[derive(Clone, Debug, PartialEq, SmartDefault, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(extend("required" = ["autoencoder"]))]
 pub struct EncodeSettings {
-    /// The autoencoder: `sd-vae-ft-ema`, `sd-vae-ft-mse`, a diffusers folder, or a file of weights.
+    /// The autoencoder: `sd-vae-ft-ema`, `sd-vae-ft-mse`, a diffusers folder, or a file of weights; none = that of a stage
+    /// of kind `autoencoder`.
     // In a job: the digest of its files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub autoencoder: Option<String>,
     /// The range of the pixels that the autoencoder was trained on.
     pub pixel_range: PixelRange,
-    /// Pixels along a side of an image for one latent: the autoencoder's own.
+    /// Pixels along a side of an image for one latent: the autoencoder's own; where it is left out, 8 or that of the stage
+    /// of kind `autoencoder`.
     #[default = 8]
     #[schemars(range(min = 1, max = 64))]
     pub factor: u32,
@@ -43,9 +44,14 @@ pub struct EncodeSettings {
 
 impl Recipe for EncodeSettings {
     fn reads(&self) -> &'static [Needed] {
-        match self.import {
-            Some(_) => &[],
-            None => const { &[Needed::one(&[Kind::Prepare])] },
+        const PIXELS: Needed = Needed::one(&[Kind::Prepare]);
+        const AUTOENCODER: Needed =
+            Needed::one(&[Kind::Autoencoder]).or("set `autoencoder`, such as to \"sd-vae-ft-ema\"");
+        match (&self.import, &self.autoencoder) {
+            (None, Some(_)) => const { &[PIXELS] },
+            (None, None) => const { &[PIXELS, AUTOENCODER] },
+            (Some(_), Some(_)) => &[],
+            (Some(_), None) => const { &[AUTOENCODER] },
         }
     }
 
@@ -64,7 +70,31 @@ impl Recipe for EncodeSettings {
         Ok(())
     }
 
+    fn fit(&mut self, section: &Section<'_>, inputs: &Inputs<'_>) -> Result<(), ConfigError> {
+        let Some(autoencoder) = inputs.autoencoder() else {
+            return Ok(());
+        };
+        let factor = autoencoder.factor();
+        if section.has("factor") && self.factor != factor {
+            let problem = format!(
+                "is {}, and the autoencoder has {factor}; leave it out",
+                self.factor
+            );
+            return Err(section.invalid("factor", problem));
+        }
+        self.factor = factor;
+        Ok(())
+    }
+
     fn check(&self, section: &Section<'_>, inputs: &Inputs<'_>) -> Result<(), ConfigError> {
+        if inputs.autoencoder().is_some() && self.pixel_range != PixelRange::Signed {
+            let problem = format!(
+                "is `{}`, and stages of kind `autoencoder` train on pixels in {}",
+                self.pixel_range,
+                PixelRange::Signed
+            );
+            return Err(section.invalid("pixel_range", problem));
+        }
         let Some(data) = inputs.data_set() else {
             return Ok(());
         };

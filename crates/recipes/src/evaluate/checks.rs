@@ -30,6 +30,35 @@ pub(super) fn features(
     Ok(())
 }
 
+/// Reconstructions are the floor of scores by the same reference and the same decoder.
+pub(super) fn floor(section: &Section<'_>, inputs: &Inputs<'_>) -> Result<(), ConfigError> {
+    let Some((stage, reconstruct)) = inputs.reconstruction() else {
+        return Ok(());
+    };
+    let theirs = inputs.of_input(stage).reference();
+    if let (Some((own, _)), Some((other, _))) = (inputs.reference(), theirs)
+        && own.name != other.name
+    {
+        let problem = format!(
+            "lead to the reference `{}` and, through `{}`, to `{}`",
+            own.name, stage.name, other.name
+        );
+        return Err(section.invalid("needs", problem));
+    }
+    for sample in inputs.of_kind(Kind::Sample) {
+        if let StageSettings::Sample(settings) = &sample.settings
+            && settings.autoencoder != reconstruct.autoencoder
+        {
+            let problem = format!(
+                "lead to samples and to reconstructions of different decoders: give `{}` and `{}` the same `autoencoder`",
+                sample.name, stage.name
+            );
+            return Err(section.invalid("needs", problem));
+        }
+    }
+    Ok(())
+}
+
 /// Images of different sizes or channels are no fair comparison.
 pub(super) fn images(section: &Section<'_>, inputs: &Inputs<'_>) -> Result<(), ConfigError> {
     let reference = inputs
@@ -39,7 +68,8 @@ pub(super) fn images(section: &Section<'_>, inputs: &Inputs<'_>) -> Result<(), C
         return Ok(());
     };
     for sample in inputs.of_kind(Kind::Sample) {
-        let train = inputs.of_input(sample).data_set_of_samples();
+        let data = inputs.of_input(sample).data_of_samples();
+        let train = data.and_then(|data| data.images);
         let sampled = region_of_samples(sample).or(train.map(PrepareSettings::image_size));
         if let Some(sampled) = sampled
             && reference.image_size() != sampled

@@ -70,6 +70,7 @@ impl Recipe for EvaluateSettings {
             &[
                 Needed::one(&[Kind::Reference]),
                 Needed::several(&[Kind::Sample]),
+                Needed::optional(&[Kind::Reconstruct]),
             ]
         }
     }
@@ -87,6 +88,7 @@ impl Recipe for EvaluateSettings {
 
     fn check(&self, section: &Section<'_>, inputs: &Inputs<'_>) -> Result<(), ConfigError> {
         checks::features(self, section, inputs)?;
+        checks::floor(section, inputs)?;
         checks::images(section, inputs)
     }
 

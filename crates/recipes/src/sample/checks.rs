@@ -10,6 +10,7 @@ use crate::graph::Inputs;
 use crate::pipeline::Stage;
 use crate::specify::SpecifyError;
 use crate::train::start::images_seen;
+use crate::train::{TrainSettings, TrainingData};
 
 /// Checks samples against the training whose network makes them.
 pub(super) fn fits(
@@ -20,11 +21,8 @@ pub(super) fn fits(
     let Some((_, train)) = inputs.training() else {
         return Ok(());
     };
-    if let (Some(region), Some(data)) = (sample.region, inputs.data_set_of_samples()) {
-        let levels = train.network.levels();
-        if let Some(problem) = region.problem(train.position_channels, data.image_size(), levels) {
-            return Err(section.invalid("region", problem));
-        }
+    if let Some(data) = inputs.data_of_samples() {
+        check_data(sample, section, train, data)?;
     }
     if sample.ema_width.is_some() && train.ema != EmaKind::Power {
         let problem =
@@ -85,6 +83,34 @@ pub(super) fn fits(
         }
         _ => Ok(()),
     }
+}
+
+/// What is defined on latents alone, or on pixels alone.
+fn check_data(
+    sample: &SampleSettings,
+    section: &Section<'_>,
+    train: &TrainSettings,
+    data: TrainingData<'_>,
+) -> Result<(), ConfigError> {
+    match (data.encoding, sample.region) {
+        (Some(_), Some(_)) => {
+            let problem =
+                "is for networks of pixels, and this one was trained on latents; leave it out";
+            return Err(section.invalid("region", problem));
+        }
+        (None, _) if sample.autoencoder.is_some() => {
+            let problem = "decodes latents, and the network was trained on pixels; leave it out";
+            return Err(section.invalid("autoencoder", problem));
+        }
+        _ => {}
+    }
+    if let (Some(region), Some(size)) = (sample.region, data.size()) {
+        let levels = train.network.levels();
+        if let Some(problem) = region.problem(train.position_channels, size, levels) {
+            return Err(section.invalid("region", problem));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses samples of a snapshot that lies before the checkpoint from which its training is resumed.

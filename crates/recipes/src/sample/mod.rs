@@ -8,7 +8,7 @@ mod seeds;
 mod settings;
 
 pub use grid::Grid;
-pub use job::SampleJob;
+pub use job::{Places, SampleJob};
 pub use region::Region;
 pub use seeds::SeedRange;
 pub use settings::{SampleSettings, tells_samples_apart};

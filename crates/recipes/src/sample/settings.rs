@@ -1,5 +1,7 @@
 //! What a stage that samples can be told.
 
+use std::path::Path;
+
 use patchwork_config::schema::shape;
 use patchwork_config::{ConfigError, Section};
 use patchwork_terms::{
@@ -13,6 +15,7 @@ use super::grid::Grid;
 use super::region::Region;
 use super::seeds::{self, SeedRange};
 use super::{checks, job};
+use crate::autoencoder_files;
 use crate::graph::{Inputs, Needed};
 use crate::kinds::{Described, Recipe};
 use crate::outside::Outside;
@@ -89,6 +92,11 @@ pub struct SampleSettings {
     pub labels: SampleLabels,
     /// The part of the canvas that is sampled; none = all of it.
     pub region: Option<Region>,
+    /// The autoencoder that decodes samples of latents, where it is another than the one that encoded: one with the same
+    /// encoder, such as `sd-vae-ft-mse` for `sd-vae-ft-ema`.
+    // In a job: the digest of its files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub autoencoder: Option<String>,
     /// Images at once; fewer where memory does not suffice, which changes no image.
     #[default = 64]
     #[schemars(range(min = 1, max = 65_536), extend("x-tells-nothing" = true))]
@@ -233,7 +241,12 @@ impl SampleSettings {
 
 impl Recipe for SampleSettings {
     fn reads(&self) -> &'static [Needed] {
-        const { &[Needed::one(&[Kind::Train])] }
+        const {
+            &[
+                Needed::one(&[Kind::Train]),
+                Needed::implied(&[Kind::Encode]),
+            ]
+        }
     }
 
     fn settle(&mut self, section: &Section<'_>) -> Result<(), ConfigError> {
@@ -249,7 +262,7 @@ impl Recipe for SampleSettings {
 
     /// Samples come to a shard as their size allows.
     fn fit(&mut self, section: &Section<'_>, inputs: &Inputs<'_>) -> Result<(), ConfigError> {
-        let Some(data) = inputs.data_set_of_samples() else {
+        let Some(data) = inputs.data_of_samples().and_then(|data| data.images) else {
             return Ok(());
         };
         let region = self.region.map(|region| (region.side, region.side));
@@ -267,9 +280,15 @@ impl Recipe for SampleSettings {
         &self,
         stage: &Stage,
         _: u64,
-        _: &mut Outside<'_>,
+        outside: &mut Outside<'_>,
     ) -> Result<Described, SpecifyError> {
-        job::describe(self, stage)
+        job::describe(self, stage, outside)
+    }
+
+    fn put_below(&mut self, folder: &Path) {
+        if let Some(named) = &mut self.autoencoder {
+            *named = autoencoder_files::below(folder, named);
+        }
     }
 
     fn look_behind(

@@ -1,32 +1,76 @@
 //! What must hold between a training and its data set.
 
 use patchwork_config::{ConfigError, Section};
-use patchwork_terms::{AugmentOperation, Channels, Labels, PatchShare, patch_shares};
+use patchwork_terms::{AugmentOperation, Channels, Labels, PatchShare};
 
-use super::TrainSettings;
+use super::{TrainSettings, TrainingData};
 use crate::prepare::PrepareSettings;
 
-/// Checks a training against its data set.
+/// Checks a training against its data.
 pub(super) fn fits(
     train: &TrainSettings,
     section: &Section<'_>,
-    data: &PrepareSettings,
+    data: TrainingData<'_>,
 ) -> Result<(), ConfigError> {
-    let (width, height) = data.image_size();
+    check_latents(section, train, data)?;
+    if let Some(images) = data.images {
+        check_augmentation(section, train, images)?;
+        if train.class_conditional && images.labels == Labels::None {
+            let problem = "is true, but the data set has no classes: its `labels` are `none`";
+            return Err(section.invalid("class_conditional", problem));
+        }
+    }
+    match data.size() {
+        Some(size) => check_sizes(section, train, data, size),
+        None => Ok(()),
+    }
+}
+
+/// What is defined on latents alone, or on pixels alone.
+fn check_latents(
+    section: &Section<'_>,
+    train: &TrainSettings,
+    data: TrainingData<'_>,
+) -> Result<(), ConfigError> {
+    if data.encoding.is_none() {
+        return match train.scaling {
+            Some(_) => {
+                let problem = "is for latents, and this stage reads pixels: leave it out, or read a stage of kind `encode`";
+                Err(section.invalid("scaling", problem))
+            }
+            None => Ok(()),
+        };
+    }
+    if train.augment_probability > 0.0 {
+        let problem = "is above 0, and this stage reads latents: an autoencoder's latents of a warped image are not its \
+                       latents warped; set it to 0";
+        return Err(section.invalid("augment_probability", problem));
+    }
+    if train.mirror_probability > 0.0 {
+        let problem = "is above 0, and this stage reads latents: an autoencoder's latents of a mirrored image are not its \
+                       latents mirrored; set `mirror` = true in the stage of kind `prepare`, which encodes both";
+        return Err(section.invalid("mirror_probability", problem));
+    }
+    Ok(())
+}
+
+/// The levels of the network halve every patch and the whole image.
+fn check_sizes(
+    section: &Section<'_>,
+    train: &TrainSettings,
+    data: TrainingData<'_>,
+    (width, height): (u32, u32),
+) -> Result<(), ConfigError> {
     // Patches are parts of the shorter side; the levels of the network are named by it.
     let resolution = u32::min(width, height);
-    let images = if width == height {
-        format!("`resolution` = {resolution}")
-    } else {
-        format!("images of {width} x {height} pixels")
-    };
-    check_augmentation(section, train, data)?;
+    let images = data.in_words((width, height));
     let network = &train.network;
     let network_section = section.table("network")?;
     let network_section = network_section.as_ref().unwrap_or(section);
     let divisor = network.side_divisor();
     let is_used = |share: &PatchShare| share.probability > 0.0 || share.divisor == 1;
-    for share in patch_shares(train.full_image_ratio)
+    for share in data
+        .patch_shares(train.full_image_ratio)
         .iter()
         .filter(|share| is_used(share))
     {
@@ -67,10 +111,6 @@ pub(super) fn fits(
             }
         );
         return Err(network_section.invalid("attn_resolutions", problem));
-    }
-    if train.class_conditional && data.labels == Labels::None {
-        let problem = "is true, but the data set has no classes: its `labels` are `none`";
-        return Err(section.invalid("class_conditional", problem));
     }
     Ok(())
 }

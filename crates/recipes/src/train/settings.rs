@@ -3,14 +3,16 @@
 use std::path::Path;
 
 use patchwork_config::{ConfigError, Section};
-use patchwork_terms::{AugmentOperation, EmaKind, Kind, PatchSchedule, Precision, Preconditioning};
+use patchwork_terms::{
+    AugmentOperation, EmaKind, Kind, LatentScaling, PatchSchedule, Precision, Preconditioning,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smart_default::SmartDefault;
 
 use super::network::NetworkSettings;
 use super::snapshot_evaluation::SnapshotEvaluationSettings;
-use super::{checks, job};
+use super::{TrainingData, checks, job};
 use crate::graph::{Inputs, Needed};
 use crate::kinds::{Described, Recipe};
 use crate::lists::in_order;
@@ -59,6 +61,9 @@ pub struct TrainSettings {
     /// In what order the patch sizes come.
     #[default(PatchSchedule::Stochastic)]
     pub patch_schedule: PatchSchedule,
+    /// From raw latents to what the network sees; none where it sees pixels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<LatentScaling>,
     /// Whether the network is told where in the image a patch lies.
     #[default = true]
     pub position_channels: bool,
@@ -266,7 +271,7 @@ impl TrainSettings {
 
 impl Recipe for TrainSettings {
     fn reads(&self) -> &'static [Needed] {
-        const { &[Needed::one(&[Kind::Prepare])] }
+        const { &[Needed::one(&[Kind::Encode, Kind::Prepare])] }
     }
 
     fn settle(&mut self, section: &Section<'_>) -> Result<(), ConfigError> {
@@ -297,8 +302,21 @@ impl Recipe for TrainSettings {
         Ok(())
     }
 
+    /// The published scaling belongs to the published autoencoders.
+    fn fit(&mut self, _: &Section<'_>, inputs: &Inputs<'_>) -> Result<(), ConfigError> {
+        if let Some((_, encoding)) = inputs.encoding()
+            && self.scaling.is_none()
+        {
+            self.scaling = Some(match encoding.autoencoder {
+                Some(_) => LatentScaling::Sd,
+                None => LatentScaling::PerChannel,
+            });
+        }
+        Ok(())
+    }
+
     fn check(&self, section: &Section<'_>, inputs: &Inputs<'_>) -> Result<(), ConfigError> {
-        match inputs.data_set() {
+        match TrainingData::of(inputs) {
             Some(data) => checks::fits(self, section, data),
             None => Ok(()),
         }

@@ -4,10 +4,10 @@ use patchwork_artifacts::Manifest;
 use patchwork_artifacts::protocol::{Job, JobInput};
 use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_core::Seed;
-use patchwork_dataset::ShardSet;
 use patchwork_recipes::SampleSettings;
 use patchwork_terms::{Kind, SampleLabels};
 
+use crate::data::TrainingData;
 use crate::job::{input, summary_of};
 
 /// Settings that a sample stage cannot go with, given its network.
@@ -78,7 +78,7 @@ impl Classes {
     }
 
     /// The classes of a data set, each as often as it is there; none for a network that is told no class.
-    pub(crate) fn of_data(data: &ShardSet, class_conditional: bool) -> Self {
+    pub(crate) fn of_data(data: &TrainingData, class_conditional: bool) -> Self {
         Self {
             names: data.class_names().to_vec(),
             choice: if class_conditional {

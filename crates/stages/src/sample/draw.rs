@@ -8,8 +8,10 @@ use patchwork_diffusion::sampler::{SamplerOptions, sample};
 use patchwork_diffusion::{Conditioning, Denoiser, NetworkDenoiser, to_pixels};
 use patchwork_networks::Network;
 use patchwork_recipes::Region;
+use patchwork_terms::Channels;
 use tch::{Device, Kind, Tensor};
 
+use crate::decoder::Decoder;
 use crate::train::one_hot;
 
 /// A network with everything that says how images are drawn from it.
@@ -18,6 +20,8 @@ pub struct ImageSampler {
     part: Part,
     options: SamplerOptions,
     device: Device,
+    /// For a network of latents.
+    decoder: Option<Decoder>,
     /// The most images that were drawn at once.
     most_drawn: AtomicUsize,
 }
@@ -30,6 +34,15 @@ pub struct ImageSampler {
 )]
 pub struct NotFinite {
     seed: u64,
+}
+
+/// A network that makes no images.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the network makes pictures of {channels} channels; images have 1 (grey) or 3 (red, green, blue)"
+)]
+pub(crate) struct NoImages {
+    channels: i64,
 }
 
 /// A part of the canvas, in pixels.
@@ -72,18 +85,41 @@ impl ImageSampler {
             part,
             options,
             device,
+            decoder: None,
             most_drawn: AtomicUsize::new(0),
         }
     }
 
+    /// The same, whose samples are latents that a decoder makes images of.
+    pub(crate) fn decoded_by(self, decoder: Option<Decoder>) -> Self {
+        Self { decoder, ..self }
+    }
+
     /// The height of the images, in pixels.
     pub fn height(&self) -> usize {
-        self.part.height as usize
+        (self.part.height * self.factor()) as usize
     }
 
     /// The width of the images, in pixels.
     pub fn width(&self) -> usize {
-        self.part.width as usize
+        (self.part.width * self.factor()) as usize
+    }
+
+    fn factor(&self) -> i64 {
+        self.decoder.as_ref().map_or(1, Decoder::factor)
+    }
+
+    /// What a pixel holds.
+    ///
+    /// # Errors
+    /// [`NoImages`] for a network that makes no images.
+    pub(crate) fn channels(&self) -> Result<Channels, NoImages> {
+        let own = self.denoiser.network.config().img_channels;
+        let channels = self.decoder.as_ref().map_or(own, Decoder::channels);
+        let found = u32::try_from(channels).ok();
+        found
+            .and_then(|count| Channels::try_from(count).ok())
+            .ok_or(NoImages { channels })
     }
 
     /// The network looks at multiples of so many images at once.
@@ -145,7 +181,11 @@ impl ImageSampler {
             )
         });
         check_finite(seeds, &images)?;
-        Ok(to_pixels(&images).to_device(Device::Cpu))
+        let pixels = match &self.decoder {
+            Some(decoder) => decoder.images(&images),
+            None => to_pixels(&images),
+        };
+        Ok(pixels.to_device(Device::Cpu))
     }
 
     /// Bytes of fresh noise that lie ready for an image when its first step is taken.

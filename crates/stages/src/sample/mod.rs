@@ -14,7 +14,7 @@ use patchwork_artifacts::protocol::{Job, JobInput};
 use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_core::durable;
 use patchwork_dataset::grid::first_images_png;
-use patchwork_dataset::{Channels, Row, ShardSet, ShardSetWriter, ShardSpec};
+use patchwork_dataset::{Row, ShardSet, ShardSetWriter, ShardSpec};
 use patchwork_networks::checkpoint::load_network;
 use patchwork_networks::{Network, NetworkConfig};
 use patchwork_recipes::{Execution, SampleJob, SampleSettings, SeedRange};
@@ -22,9 +22,10 @@ use patchwork_terms::Kind;
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
+use crate::decoder::{Decoder, DecoderPlace};
 use crate::device;
+use crate::ema_width::network_of_width;
 use crate::job::{input, summary_of};
-use crate::reconstruct::network_of_width;
 use crate::train::{BEST_FILE, NETWORK_FILE, snapshot_file};
 pub(crate) use classes::Classes;
 pub use draw::{ImageSampler, NotFinite};
@@ -36,26 +37,29 @@ const GIBIBYTE: f64 = (1_u64 << 30) as f64;
 
 pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let SampleJob { covered, uncovered } = SampleJob::read(job)?;
-    let (settings, execution) = (covered.settings, uncovered.execution);
+    let (settings, execution, places) = (covered.settings, uncovered.execution, uncovered.places);
     let device = device::configure(&execution)?;
     let trained = input(job, Kind::Train)?;
     let network = network(trained, &settings, device, context)?;
     let classes = Classes::of_stage(job, &settings, network.config().label_dim, context)?;
     check_region(&settings, network.config())?;
+    let decoder = DecoderPlace::of(job, places.decoder_files.as_deref(), &execution);
+    let decoder = decoder.open(network.config(), device, context)?;
+    let tile_pixels = decoder.as_ref().and_then(Decoder::tile_pixels);
     let sampler = ImageSampler::new(
         &network,
         device::kind(settings.precision),
         settings.region,
         options::sampler_options(&settings),
         device,
-    );
-    let channels = channels(&network)?;
+    )
+    .decoded_by(decoder);
     drop(network);
-    draw_all(&sampler, channels, &classes, &settings, &execution, context)?;
+    draw_all(&sampler, &classes, &settings, &execution, context)?;
     write_grid(context, &settings)?;
     export::write_export(settings.export, context)?;
     let images_seen = images_seen(trained, &settings)?;
-    let summary = json!({
+    let mut summary = json!({
         "report": format!(
             "{} images of seeds {}, {} evaluations of the network each",
             count(&settings.seeds),
@@ -67,6 +71,9 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         "evaluations": options::evaluations(&settings),
         "images_seen": images_seen,
     });
+    if let Some(pixels) = tile_pixels {
+        summary["decoded_in_tiles_of_pixels"] = json!(pixels);
+    }
     Ok(Outcome::new(summary, Vec::new()))
 }
 
@@ -103,28 +110,15 @@ struct NoRegion(String);
 
 /// Settings are checked against those of training before a run; here against the network, which may come from elsewhere.
 fn check_region(settings: &SampleSettings, config: &NetworkConfig) -> Result<(), NoRegion> {
+    if settings.region.is_some() && config.latents.is_some() {
+        let problem = "is for networks of pixels, and this one makes latents";
+        return Err(NoRegion(problem.to_owned()));
+    }
     let size = [config.width(), config.height()].map(|side| side as u32);
     let problem = settings
         .region
         .and_then(|region| region.problem(config.position_channels, size.into(), config.levels()));
     problem.map_or(Ok(()), |problem| Err(NoRegion(problem)))
-}
-
-/// A network that makes no images.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the network makes pictures of {channels} channels; images have 1 (grey) or 3 (red, green, blue)"
-)]
-struct NoImages {
-    channels: i64,
-}
-
-fn channels(network: &Network) -> Result<Channels, NoImages> {
-    let channels = network.config().img_channels;
-    let found = u32::try_from(channels).ok();
-    found
-        .and_then(|count| Channels::try_from(count).ok())
-        .ok_or(NoImages { channels })
 }
 
 /// None for a network that was not trained here.
@@ -142,7 +136,6 @@ fn images_seen(trained: &JobInput, settings: &SampleSettings) -> Result<Option<u
 /// Draws every seed's image into the shards, from the first shard that is not there yet.
 fn draw_all(
     sampler: &ImageSampler,
-    channels: Channels,
     classes: &Classes,
     settings: &SampleSettings,
     execution: &Execution,
@@ -151,7 +144,7 @@ fn draw_all(
     let mut spec = ShardSpec {
         width: sampler.width(),
         height: sampler.height(),
-        channels,
+        channels: sampler.channels()?,
         images_per_shard: settings.images_per_shard as usize,
         class_names: classes.names().to_vec(),
         metadata: BTreeMap::from([("source".to_owned(), "samples".to_owned())]),

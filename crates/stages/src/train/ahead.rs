@@ -2,10 +2,11 @@
 
 use std::cell::RefCell;
 
-use patchwork_dataset::{DatasetError, PatchRequest, PatchSize, Prefetch, ShardSet};
+use patchwork_dataset::{DatasetError, PatchRequest, PatchSize, Prefetch};
 use tch::Device;
 
 use super::host::HostBatch;
+use crate::data::TrainingData;
 
 /// Patches that are likely to be wanted next.
 ///
@@ -19,10 +20,13 @@ pub(super) struct Ahead {
 
 impl Ahead {
     /// Starts the thread that gathers.
-    pub(super) fn start(data: &ShardSet, device: Device) -> Result<Self, DatasetError> {
+    pub(super) fn start(data: &TrainingData, device: Device) -> Result<Self, DatasetError> {
         Ok(Self {
-            thread: RefCell::new(Prefetch::start(data)?),
-            channels: data.channels().count(),
+            channels: data.channels(),
+            thread: RefCell::new(Prefetch::start({
+                let data = data.clone();
+                move |requests, size, out| data.gather(requests, size, out)
+            })?),
             device,
         })
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use patchwork_artifacts::worker::StageError;
 use patchwork_core::Seed;
-use patchwork_dataset::{DatasetError, PatchRequest, PatchSize, PatchStream, ShardSet, Share};
+use patchwork_dataset::{DatasetError, PatchRequest, PatchSize, PatchStream, Share};
 use patchwork_diffusion::augment::{AugmentOptions, GeneratorDraws, PartDraws, augment};
 use patchwork_diffusion::loss::drop_labels;
 use patchwork_diffusion::patches::crop;
@@ -17,10 +17,11 @@ use super::ahead::Ahead;
 use super::augmentation::augment_options;
 use super::host::HostBatch;
 use super::position::Position;
+use crate::data::TrainingData;
 
 /// Makes the batches of a run.
 pub(crate) struct Batches<'a> {
-    data: &'a ShardSet,
+    data: &'a TrainingData,
     stream: PatchStream,
     seed: Seed,
     batch_size: u64,
@@ -47,14 +48,14 @@ pub(crate) struct StepImages {
 
 impl<'a> Batches<'a> {
     pub(crate) fn new(
-        data: &'a ShardSet,
+        data: &'a TrainingData,
         settings: &TrainSettings,
         seed: Seed,
         device: Device,
     ) -> Self {
         Self {
             data,
-            stream: PatchStream::new(data, seed, settings.mirror_probability),
+            stream: data.stream(seed, settings.mirror_probability),
             seed,
             batch_size: settings.batch_size.into(),
             share: Share::WHOLE,
@@ -187,10 +188,7 @@ impl<'a> Batches<'a> {
     }
 
     fn whole_size(&self) -> PatchSize {
-        PatchSize {
-            height: self.data.height(),
-            width: self.data.width(),
-        }
+        self.data.size()
     }
 
     /// What is read of a step's images: their patches or, where augmentation comes before cropping, the whole of them.
@@ -205,7 +203,7 @@ impl<'a> Batches<'a> {
         }
     }
 
-    /// `[requests, channels, height, width]`, f32 in [-1, 1].
+    /// `[requests, channels, height, width]`, f32.
     fn gather(
         &self,
         requests: &[PatchRequest],
@@ -266,7 +264,7 @@ pub(crate) fn one_hot(labels: &[i64], classes: i64) -> Tensor {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use patchwork_dataset::{Channels, Row, ShardSetWriter, ShardSpec};
+    use patchwork_dataset::{Channels, Row, ShardSet, ShardSetWriter, ShardSpec};
     use patchwork_recipes::StageSettings;
     use patchwork_terms::Kind as StageKind;
     use serde_json::json;
@@ -305,7 +303,7 @@ pub(crate) mod tests {
     }
 
     /// A dozen images of two classes, no two pixels of one image alike.
-    fn data(folder: &std::path::Path) -> ShardSet {
+    fn data(folder: &std::path::Path) -> TrainingData {
         let spec = ShardSpec {
             width: SIDE,
             height: SIDE,
@@ -328,7 +326,7 @@ pub(crate) mod tests {
         let mut writer = ShardSetWriter::open(folder, spec).unwrap();
         writer.write_shard(rows, Vec::new()).unwrap();
         writer.finish().unwrap();
-        ShardSet::open(folder).unwrap()
+        TrainingData::Pixels(ShardSet::open(folder).unwrap())
     }
 
     /// Before a step, when each one before it took ten images.

@@ -13,7 +13,7 @@ const LONGEST_POSTPONEMENT: u64 = 100;
 const FAILURE_PAUSE: Duration = Duration::from_mins(1);
 
 /// The time and the images between two checkpoints.
-pub(super) struct Cadence {
+pub(crate) struct Cadence {
     interval: Duration,
     interval_images: Option<u64>,
     since: Instant,
@@ -25,7 +25,7 @@ pub(super) struct Cadence {
 
 impl Cadence {
     /// That of the execution settings, counted from here on at `images_seen`.
-    pub(super) fn start(execution: &Execution, images_seen: u64) -> Self {
+    pub(crate) fn start(execution: &Execution, images_seen: u64) -> Self {
         let mut cadence = Self {
             interval: minutes(execution.checkpoint_minutes),
             interval_images: execution.checkpoint_kimg.map(images_of_kimg),
@@ -39,7 +39,7 @@ impl Cadence {
     }
 
     /// Counts anew from `images_seen`.
-    pub(super) fn restart(&mut self, images_seen: u64) {
+    pub(crate) fn restart(&mut self, images_seen: u64) {
         self.since = Instant::now();
         // At multiples, so that it is due at the same images whenever training was resumed.
         let next = |interval| (images_seen / interval + 1) * interval;
@@ -50,7 +50,7 @@ impl Cadence {
 
     /// Whether a checkpoint is to be written now. One that is due waits for some steps while the weights are doubtful: none
     /// from which there is no way back is to be kept.
-    pub(super) fn is_due(&mut self, images_seen: u64, is_doubtful: bool) -> bool {
+    pub(crate) fn is_due(&mut self, images_seen: u64, is_doubtful: bool) -> bool {
         let is_at_hand = self.since.elapsed() >= self.interval
             || self.at_images.is_some_and(|images| images_seen >= images);
         let is_paused = self

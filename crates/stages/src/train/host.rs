@@ -1,8 +1,10 @@
 //! The memory that a batch is gathered into on its way to the device.
 
-use patchwork_dataset::{DatasetError, PatchRequest, PatchSize, ShardSet};
+use patchwork_dataset::{DatasetError, PatchRequest, PatchSize};
 use patchwork_diffusion::transfer::bring;
 use tch::{Device, Kind, Tensor};
+
+use crate::data::TrainingData;
 
 /// A tensor on the host that patches are written into.
 ///
@@ -28,12 +30,12 @@ impl HostBatch {
 
     /// Gathers patches of a set into memory for a device, without a copy in between.
     pub(super) fn gather(
-        data: &ShardSet,
+        data: &TrainingData,
         requests: &[PatchRequest],
         size: PatchSize,
         device: Device,
     ) -> Result<Self, DatasetError> {
-        let mut batch = Self::new(requests.len(), size, data.channels().count(), device);
+        let mut batch = Self::new(requests.len(), size, data.channels(), device);
         data.gather(requests, size, batch.as_mut())?;
         Ok(batch)
     }

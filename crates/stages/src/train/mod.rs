@@ -49,6 +49,7 @@ pub(crate) use augmentation::augment_options;
 pub(crate) use batch::one_hot;
 #[cfg(test)]
 pub(crate) use batch::tests::GENERATOR;
+pub(crate) use cadence::Cadence;
 pub(crate) use files::{BEST_FILE, NETWORK_FILE, snapshot_file};
 pub(crate) use kept::{KeptAverage, KeptAverages, RECORD_SUFFIX, record_file};
 pub(crate) use stage::run;

@@ -11,7 +11,7 @@ use patchwork_diffusion::{
     TrainStep,
 };
 use patchwork_networks::checkpoint::load_network;
-use patchwork_networks::{Network, NetworkConfig};
+use patchwork_networks::{LatentConfig, Network, NetworkConfig};
 use patchwork_recipes::train::Places;
 use patchwork_recipes::{Execution, TrainSettings};
 use patchwork_terms::EmaKind;
@@ -80,6 +80,10 @@ pub(super) fn check_surroundings(
             ("resample_filter", json!(config.resample_filter)),
             ("preconditioning", json!(config.preconditioning)),
             ("sigma_data", json!(config.sigma_data)),
+            (
+                "latents",
+                json!(config.latents.as_ref().map(LatentConfig::kind)),
+            ),
         ]
     });
     let mut pairs = given.into_iter().zip(wanted);

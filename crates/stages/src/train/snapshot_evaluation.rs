@@ -9,7 +9,6 @@ use std::path::Path;
 
 use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_core::{Digest, durable, file_error};
-use patchwork_dataset::ShardSet;
 use patchwork_diffusion::sampler::{HeunOptions, NoiseLevels, SamplerOptions};
 use patchwork_metrics::{Extraction, Gaussian, frechet_distance};
 use patchwork_networks::checkpoint::load_network;
@@ -22,8 +21,11 @@ use tch::{Device, Tensor};
 
 use super::files::{BEST_FILE, NETWORK_FILE, snapshot_file};
 use super::progress::progress;
+use crate::data::TrainingData;
+use crate::decoder::DecoderPlace;
 use crate::device;
-use crate::features::{FeatureStore, Images, in_color};
+use crate::features::{Evenly, FeatureStore, Images, in_color};
+use crate::reconstructions::Reconstructions;
 use crate::reference::open_extraction;
 use crate::sample::{Classes, ImageSampler};
 
@@ -43,6 +45,7 @@ pub(super) struct SnapshotEvaluation<'a> {
     reference: Gaussian,
     classes: Classes,
     measured: Vec<Measured>,
+    decoder: DecoderPlace,
 }
 
 /// A snapshot with its distance.
@@ -60,18 +63,17 @@ impl<'a> SnapshotEvaluation<'a> {
     pub(super) fn open(
         weights: &Path,
         training: &'a TrainSettings,
-        data: &ShardSet,
+        data: &TrainingData,
         context: &'a Context,
         device: Device,
+        decoder: DecoderPlace,
     ) -> Result<Option<Self>, StageError> {
         let Some(settings) = &training.snapshot_evaluation else {
             return Ok(None);
         };
         let extraction = open_extraction(&settings.reference(), weights, device)?;
-        let reference = Evenly {
-            data,
-            count: usize::min(data.len(), settings.reference_images as usize),
-        };
+        let all = images_of(data, &decoder, device, context)?;
+        let reference = Evenly::of(all.as_ref(), settings.reference_images as usize);
         let mut report = |done: usize, _| {
             let note = format!(
                 "measuring the training images: {done} of {}",
@@ -96,6 +98,7 @@ impl<'a> SnapshotEvaluation<'a> {
             extraction,
             reference: store.moments(WHOLE)?.whole()?,
             classes: Classes::of_data(data, training.class_conditional),
+            decoder,
             measured: if path.is_file() {
                 file_error::read_json(&path)?
             } else {
@@ -203,7 +206,8 @@ impl<'a> SnapshotEvaluation<'a> {
         });
         let precision = device::kind(self.training.precision);
         let samples = Samples {
-            sampler: ImageSampler::new(&network, precision, None, options, self.device),
+            sampler: ImageSampler::new(&network, precision, None, options, self.device)
+                .decoded_by((self.decoder).open(network.config(), self.device, self.context)?),
             classes: &self.classes,
             count: self.settings.samples as usize,
         };
@@ -235,26 +239,25 @@ impl<'a> SnapshotEvaluation<'a> {
     }
 }
 
-/// Some images of a data set, evenly over it.
-struct Evenly<'a> {
-    data: &'a ShardSet,
-    count: usize,
-}
-
-impl Images for Evenly<'_> {
-    fn count(&self) -> usize {
-        self.count
-    }
-
-    fn batch(&self, range: Range<usize>) -> Result<Tensor, StageError> {
-        let images = range
-            .map(|number| {
-                let index = number * self.data.len() / self.count;
-                self.data.batch(index..index + 1)
-            })
-            .collect::<Result<Vec<Tensor>, StageError>>()?;
-        Ok(Tensor::cat(&images, 0))
-    }
+/// The images that are trained on; of latents, what the decoder makes of them: nothing that is sampled is nearer to the
+/// images themselves.
+fn images_of(
+    data: &TrainingData,
+    decoder: &DecoderPlace,
+    device: Device,
+    context: &Context,
+) -> Result<Box<dyn Images>, StageError> {
+    let latents = match data {
+        TrainingData::Pixels(set) => return Ok(Box::new(set.clone())),
+        TrainingData::Latents(latents) => latents,
+    };
+    let size = data.size();
+    let size = [size.height as i64, size.width as i64];
+    let decoder = decoder.open_for(&latents.config(), size, device, context)?;
+    Ok(Box::new(Reconstructions {
+        set: latents.set.clone(),
+        decoder,
+    }))
 }
 
 /// Images that are drawn when they are asked for, one a seed from 0.

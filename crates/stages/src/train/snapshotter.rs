@@ -9,7 +9,7 @@ use patchwork_dataset::grid::grid_png;
 use patchwork_diffusion::sampler::{HeunOptions, NoiseLevels, SamplerOptions};
 use patchwork_networks::checkpoint::{load_network, network_to_bytes};
 use patchwork_recipes::TrainSettings;
-use patchwork_terms::{Channels, EmaKind};
+use patchwork_terms::EmaKind;
 use serde_json::Value;
 use tch::Device;
 
@@ -21,6 +21,7 @@ use super::retention::{self, RetainedSnapshots};
 use super::snapshot_evaluation::SnapshotEvaluation;
 use super::telemetry::Telemetry;
 use super::watchdog::Heartbeat;
+use crate::decoder::DecoderPlace;
 use crate::device;
 use crate::sample::ImageSampler;
 
@@ -34,10 +35,10 @@ const SAMPLER_BATCH: usize = 16;
 pub(super) struct Snapshotter<'a> {
     pub(super) context: &'a Context,
     pub(super) settings: &'a TrainSettings,
-    pub(super) channels: Channels,
     pub(super) device: Device,
     pub(super) heartbeat: &'a Heartbeat,
     pub(super) evaluation: Option<SnapshotEvaluation<'a>>,
+    pub(super) decoder: DecoderPlace,
 }
 
 impl Snapshotter<'_> {
@@ -224,7 +225,9 @@ impl Snapshotter<'_> {
             ..HeunOptions::default()
         });
         let precision = device::kind(self.settings.precision);
-        let sampler = ImageSampler::new(&network, precision, None, options, self.device);
+        let decoder = (self.decoder).open(network.config(), self.device, self.context)?;
+        let sampler =
+            ImageSampler::new(&network, precision, None, options, self.device).decoded_by(decoder);
         let seeds: Vec<u64> = (0..count).collect();
         let mut pictures: Vec<u8> = Vec::new();
         for seeds in seeds.chunks(SAMPLER_BATCH) {
@@ -244,7 +247,7 @@ impl Snapshotter<'_> {
             &pictures,
             width,
             height,
-            self.channels,
+            sampler.channels()?,
             columns,
             2,
             2,

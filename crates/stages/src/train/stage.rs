@@ -6,11 +6,10 @@ use patchwork_artifacts::Outcome;
 use patchwork_artifacts::protocol::Job;
 use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_core::Seed;
-use patchwork_dataset::{ShardSet, Share};
-use patchwork_diffusion::PatchSides;
-use patchwork_networks::Network;
+use patchwork_dataset::Share;
+use patchwork_diffusion::{DiffusionError, PatchSides};
+use patchwork_networks::{Network, NetworkConfig};
 use patchwork_recipes::TrainJob;
-use patchwork_terms::Kind;
 
 use super::batch::Batches;
 use super::checkpoint::Checkpoints;
@@ -26,8 +25,9 @@ use super::telemetry::Telemetry;
 use super::training::Training;
 use super::watchdog::{Heartbeat, watched};
 use super::{memory, setup};
+use crate::data::TrainingData;
+use crate::decoder::DecoderPlace;
 use crate::device;
-use crate::job::input;
 use crate::network::network_config;
 
 /// `class_conditional` with data that have no classes.
@@ -38,17 +38,26 @@ use crate::network::network_config;
 )]
 struct NoClasses;
 
+/// The patch sizes of a network of pixels, or of latents.
+fn sides(config: &NetworkConfig, full_image_ratio: f64) -> Result<PatchSides, DiffusionError> {
+    let (height, width) = (config.height(), config.width());
+    match config.latents {
+        Some(_) => PatchSides::latent(height, width, full_image_ratio),
+        None => PatchSides::pixel(height, width, full_image_ratio),
+    }
+}
+
 pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let TrainJob { covered, uncovered } = TrainJob::read(job)?;
     let (settings, execution, places) = (covered.settings, uncovered.execution, uncovered.places);
     let device = device::configure(&execution)?;
-    let data = ShardSet::open(&input(job, Kind::Prepare)?.folder)?;
+    let seed = Seed::new(covered.resolved.seed).derive("train");
+    let data = TrainingData::open(job, &settings, seed)?;
     if settings.class_conditional && data.class_names().is_empty() {
         return Err(NoClasses.into());
     }
     let config = network_config(&settings, &data);
-    let seed = Seed::new(covered.resolved.seed).derive("train");
-    let sides = PatchSides::pixel(config.height(), config.width(), settings.full_image_ratio)?;
+    let sides = sides(&config, settings.full_image_ratio)?;
     let network = Network::new(&config, device, seed.derive("initialisation").value())?;
     let checkpoints = Checkpoints::open(context.state())?;
     let begins = !checkpoints.is_any()?;
@@ -78,6 +87,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let batches = Batches::new(&data, &settings, seed, device)
         .shared(Share::WHOLE)
         .gathered_ahead_on_cuda(&execution)?;
+    let decoder = DecoderPlace::of(job, None, &execution);
     let mut training = Training {
         context,
         settings: &settings,
@@ -94,15 +104,16 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         snapshots: Snapshotter {
             context,
             settings: &settings,
-            channels: data.channels(),
             device,
             heartbeat: &heartbeat,
+            decoder: decoder.clone(),
             evaluation: SnapshotEvaluation::open(
                 &places.weights,
                 &settings,
                 &data,
                 context,
                 device,
+                decoder,
             )?,
         },
         guard: DivergenceGuard::new(context, execution.on_divergence),

@@ -16,7 +16,6 @@ use std::time::Instant;
 use patchwork_artifacts::Outcome;
 use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_core::durable;
-use patchwork_dataset::ShardSet;
 use patchwork_diffusion::StepReport;
 use patchwork_recipes::TrainSettings;
 use serde_json::json;
@@ -32,12 +31,13 @@ use super::progress::progress;
 use super::snapshotter::Snapshotter;
 use super::telemetry::Telemetry;
 use super::watchdog::{Activity, Heartbeat};
+use crate::data::TrainingData;
 
 /// A run of training between two interruptions.
 pub(super) struct Training<'a> {
     pub(super) context: &'a Context,
     pub(super) settings: &'a TrainSettings,
-    pub(super) data: &'a ShardSet,
+    pub(super) data: &'a TrainingData,
     pub(super) plan: PatchPlan,
     pub(super) batches: Batches<'a>,
     pub(super) learner: Learner,

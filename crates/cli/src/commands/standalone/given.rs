@@ -92,6 +92,25 @@ impl Given {
         })
     }
 
+    /// The artifact of a kind that it was made from, where that lies in the same home folder.
+    pub(super) fn made_from(&self, name: &str, kind: Kind) -> Result<Option<Self>, CliError> {
+        let mut inputs = self.manifest.inputs.iter();
+        let Some(input) = inputs.find(|input| input.kind == kind.name()) else {
+            return Ok(None);
+        };
+        // `artifacts/KIND/FINGERPRINT`
+        let artifacts = self.folder.parent().and_then(Path::parent);
+        let folder = artifacts.map(|artifacts| {
+            artifacts
+                .join(kind.name())
+                .join(input.fingerprint.to_string())
+        });
+        match folder.filter(|folder| folder.is_dir()) {
+            Some(folder) => Self::open(name, &folder, &[kind]).map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// The kind of stage that made it.
     pub(super) fn kind(&self) -> Option<Kind> {
         serde_json::from_value(json!(self.manifest.kind)).ok()

@@ -24,6 +24,7 @@ pub(crate) async fn sample(
         check_format(&sample.network)?;
         Given::network(NAME, &sample.network, place.home())?
     };
+    let encoded = network.made_from("encode", Kind::Encode)?;
     let above: Vec<Stage> = network.stage().into_iter().collect();
     let mut set = sample.set.clone();
     set.extend(sample.seeds.iter().map(|seeds| format!("seeds={seeds:?}")));
@@ -43,7 +44,7 @@ pub(crate) async fn sample(
     )?;
     Standalone {
         arguments,
-        given: vec![network],
+        given: [network].into_iter().chain(encoded).collect(),
         before: Vec::new(),
         single,
         out: &sample.out,

@@ -1,4 +1,4 @@
-//! `patchwork train`: a prepared data set to a network.
+//! `patchwork train`: a prepared data set, or an encoded one, to a network.
 
 use std::process::ExitCode;
 
@@ -15,7 +15,7 @@ pub(crate) async fn train(
     arguments: &Arguments,
     train: &TrainArguments,
 ) -> Result<ExitCode, CliError> {
-    let data = Given::open("data", &train.data, &[Kind::Prepare])?;
+    let data = Given::open("data", &train.data, &[Kind::Prepare, Kind::Encode])?;
     let above: Vec<Stage> = data.stage().into_iter().collect();
     let single = load_stage(
         Kind::Train,

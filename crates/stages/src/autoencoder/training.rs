@@ -19,8 +19,11 @@ use patchwork_networks::autoencoder::{Autoencoder, AutoencoderConfig};
 use patchwork_networks::checkpoint::{read_safetensors, write_safetensors};
 use tch::{Device, Kind, Tensor};
 
-/// One image of so many is held out.
+/// One image of so many is held out, up to [`MOST_HELD_OUT`].
 const HELD_OUT: usize = 16;
+
+/// Enough to measure reconstructions on.
+const MOST_HELD_OUT: usize = 1024;
 
 /// Why an autoencoder cannot be trained.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +51,7 @@ pub enum AutoencoderError {
 
 /// How an autoencoder is trained.
 #[derive(Clone, Debug, PartialEq)]
-pub struct AutoencoderSettings {
+pub struct TrainingOptions {
     /// The autoencoder.
     pub config: AutoencoderConfig,
     /// Side of the square crops in pixels: a multiple of the autoencoder's factor.
@@ -70,6 +73,8 @@ pub struct AutoencoderSettings {
 pub struct Reconstructions {
     /// Peak signal-to-noise ratio in decibels, over all of them.
     pub psnr: f64,
+    /// Standard deviation of their latents' means, over all channels.
+    pub latent_deviation: f64,
     /// The first images, `[n, channels, height, width]`, u8.
     pub images: Tensor,
     /// What became of them, of the same shape.
@@ -78,7 +83,7 @@ pub struct Reconstructions {
 
 /// An autoencoder in training on a set of pixels.
 pub struct AutoencoderTraining {
-    settings: AutoencoderSettings,
+    settings: TrainingOptions,
     data: ShardSet,
     /// The images that are trained on.
     images: Vec<usize>,
@@ -95,7 +100,7 @@ impl AutoencoderTraining {
     /// # Errors
     /// [`AutoencoderError`]: settings that contradict each other or the data.
     pub fn new(
-        settings: AutoencoderSettings,
+        settings: TrainingOptions,
         data: &ShardSet,
         device: Device,
     ) -> Result<Self, AutoencoderError> {
@@ -105,7 +110,7 @@ impl AutoencoderTraining {
         let autoencoder = Autoencoder::new(config, device, seed.derive("weights").value())?;
         autoencoder.check_size(data.height() as i64, data.width() as i64)?;
         let (held_out, images): (Vec<usize>, Vec<usize>) =
-            (0..data.len()).partition(|image| image % HELD_OUT == HELD_OUT - 1);
+            (0..data.len()).partition(|image| is_held_out(*image));
         let size = PatchSize {
             height: data.height(),
             width: data.width(),
@@ -136,6 +141,11 @@ impl AutoencoderTraining {
             settings,
             device,
         })
+    }
+
+    /// How many images are held out.
+    pub fn held_out(&self) -> usize {
+        self.held_out.len()
     }
 
     /// Steps made so far.
@@ -197,7 +207,7 @@ impl AutoencoderTraining {
             height: self.data.height(),
             width: self.data.width(),
         };
-        let (mut images, mut reconstructions) = (Vec::new(), Vec::new());
+        let (mut images, mut reconstructions, mut means) = (Vec::new(), Vec::new(), Vec::new());
         for held_out in self.held_out.chunks(usize::max(at_once, 1)) {
             let requests: Vec<PatchRequest> = held_out
                 .iter()
@@ -214,6 +224,7 @@ impl AutoencoderTraining {
             let count = held_out.len() as i64;
             let latents = autoencoder.encode_batches(&originals, count)?.mean;
             let decoded = autoencoder.decode_batches(&latents, count);
+            means.push(latents.to_device(Device::Cpu));
             images.push(to_pixels(&originals).to_device(Device::Cpu));
             reconstructions.push(to_pixels(&decoded).to_device(Device::Cpu));
         }
@@ -222,6 +233,7 @@ impl AutoencoderTraining {
         let kept = i64::min(kept as i64, images.size()[0]);
         Ok(Reconstructions {
             psnr: psnr(&images, &reconstructions),
+            latent_deviation: deviation(&Tensor::cat(&means, 0)),
             images: images.narrow(0, 0, kept),
             reconstructions: reconstructions.narrow(0, 0, kept),
         })
@@ -248,7 +260,19 @@ impl AutoencoderTraining {
     }
 }
 
-fn check(settings: &AutoencoderSettings, data: &ShardSet) -> Result<(), AutoencoderError> {
+/// Standard deviation of all values.
+fn deviation(values: &Tensor) -> f64 {
+    let values = values.to_kind(Kind::Double);
+    let mean = values.mean(Kind::Double);
+    let variance = (values - mean).square().mean(Kind::Double);
+    variance.sqrt().double_value(&[])
+}
+
+fn is_held_out(image: usize) -> bool {
+    image % HELD_OUT == HELD_OUT - 1 && image / HELD_OUT < MOST_HELD_OUT
+}
+
+fn check(settings: &TrainingOptions, data: &ShardSet) -> Result<(), AutoencoderError> {
     let config = &settings.config;
     config.validate()?;
     let refused = |setting, value: String, problem: String| {
@@ -329,8 +353,8 @@ mod tests {
         ShardSet::open(folder).unwrap()
     }
 
-    fn settings() -> AutoencoderSettings {
-        AutoencoderSettings {
+    fn settings() -> TrainingOptions {
+        TrainingOptions {
             config: AutoencoderConfig {
                 block_out_channels: vec![8, 16],
                 norm_num_groups: 4,
@@ -375,8 +399,12 @@ mod tests {
         while resumed.steps() < 40 {
             resumed.step().unwrap();
         }
-        let [one, other] =
-            [&whole, &resumed].map(|training| training.autoencoder().to_diffusers_files().unwrap());
+        let [one, other] = [&whole, &resumed].map(|training| {
+            let autoencoder = training.autoencoder();
+            autoencoder
+                .to_diffusers_files(autoencoder.config())
+                .unwrap()
+        });
         assert!(one == other);
     }
 
@@ -390,7 +418,7 @@ mod tests {
             error.err().unwrap().to_string()
         };
         for crop in [0, 9, 32] {
-            let message = refused(AutoencoderSettings { crop, ..settings() });
+            let message = refused(TrainingOptions { crop, ..settings() });
             assert!(message.contains("`crop`"), "{message}");
         }
         let mut grey = settings();
