@@ -246,6 +246,15 @@ impl DatasetError {
         }
     }
 
+    /// A setting whose word cannot be met.
+    pub(crate) fn wrong_word(setting: &'static str, word: &str, problem: String) -> Self {
+        Self::Setting {
+            setting,
+            value: format!("\"{word}\""),
+            problem,
+        }
+    }
+
     /// An unknown name, with the nearest valid one or, where none is near, the way to a valid one.
     pub(crate) fn unknown_name<'a>(
         what: &'static str,

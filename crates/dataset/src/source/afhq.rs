@@ -4,16 +4,57 @@ use std::path::Path;
 
 use patchwork_core::durable;
 
+use super::detect::Look;
 use super::files::Selection;
-use super::settings::{SourceSettings, Split};
+use super::format::{Request, SourceFormat};
+use super::settings::{Format, SourceSettings, Split};
 use super::store::Store;
 use crate::error::DatasetError;
 
 const CLASSES: [&str; 3] = ["cat", "dog", "wild"];
 
+pub(super) struct AfhqV2;
+
+impl SourceFormat for AfhqV2 {
+    fn format(&self) -> Format {
+        Format::AfhqV2
+    }
+
+    fn splits(&self) -> &'static [Split] {
+        &[Split::All, Split::Train, Split::Test]
+    }
+
+    fn usual_split(&self) -> Split {
+        Split::Train
+    }
+
+    fn is_at(&self, look: &Look<'_>) -> Result<bool, DatasetError> {
+        Ok(look.has("afhq_v2.zip") || is_below(&look.path.join("afhq_v2")))
+    }
+
+    fn is_in(&self, _place: &Path, store: &dyn Store) -> bool {
+        is_of_format(store)
+    }
+
+    fn is_recognised_by_names(&self) -> bool {
+        true
+    }
+
+    fn places(&self) -> &'static [&'static str] {
+        &["afhq_v2.zip", "afhq_v2", "afhq"]
+    }
+
+    fn select(&self, request: &Request<'_>, store: &dyn Store) -> Result<Selection, DatasetError> {
+        if request.settings.format.is_none() {
+            refuse_others(request.settings, store)?;
+        }
+        Ok(select(store, request.split))
+    }
+}
+
 /// The split and the class in a path, wherever the data set's folder lies in it; the first version calls its test
 /// images `val`.
-pub(super) fn place(name: &str) -> Option<(Split, &str)> {
+fn place(name: &str) -> Option<(Split, &str)> {
     let parts: Vec<&str> = name.split('/').collect();
     let [.., split, class, _] = parts[..] else {
         return None;
@@ -28,7 +69,7 @@ pub(super) fn place(name: &str) -> Option<(Split, &str)> {
 
 /// Whether the split for training holds all of the data set's classes and no others, as data sets with cats among them
 /// do.
-pub(super) fn is_there(store: &dyn Store) -> bool {
+fn is_of_format(store: &dyn Store) -> bool {
     let mut found = [false; CLASSES.len()];
     for file in 0..store.len() {
         let parts: Vec<&str> = store.name(file).split('/').collect();
@@ -44,7 +85,7 @@ pub(super) fn is_there(store: &dyn Store) -> bool {
 }
 
 /// The same of a folder that is not listed yet.
-pub(super) fn is_below(folder: &Path) -> bool {
+fn is_below(folder: &Path) -> bool {
     let Ok(listed) = durable::list(&folder.join("train")) else {
         return false;
     };
@@ -56,10 +97,7 @@ pub(super) fn is_below(folder: &Path) -> bool {
 }
 
 /// Refuses what was taken for AFHQv2 by its look, and holds more: other data sets have cats and dogs among their classes.
-pub(super) fn refuse_others(
-    settings: &SourceSettings,
-    store: &dyn Store,
-) -> Result<(), DatasetError> {
+fn refuse_others(settings: &SourceSettings, store: &dyn Store) -> Result<(), DatasetError> {
     let mut names = (0..store.len()).map(|file| store.name(file));
     match names.find(|name| place(name).is_none()) {
         None => Ok(()),
@@ -75,7 +113,7 @@ pub(super) fn refuse_others(
 }
 
 /// The images of a split, with their classes.
-pub(super) fn select(store: &dyn Store, split: Split) -> Selection {
+fn select(store: &dyn Store, split: Split) -> Selection {
     let placed = || (0..store.len()).filter_map(|file| Some((file, place(store.name(file))?)));
     let files = placed()
         .filter(|(_, (of, _))| split == Split::All || split == *of)

@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 
 use patchwork_core::file_error;
 
+use super::detect::{Look, PathKind, first_images_are};
 use super::files::{Member, Selection, UNLABELLED};
-use super::settings::Split;
+use super::format::{Request, SourceFormat};
+use super::settings::{Format, Labels, Split};
 use super::store::Store;
 use crate::error::DatasetError;
 
 /// The folder that holds the images, in the archive too.
-pub(super) const FOLDER: &str = "img_align_celeba";
+const FOLDER: &str = "img_align_celeba";
 
 const PARTITION: &str = "list_eval_partition";
 const ATTRIBUTES: &str = "list_attr_celeba";
@@ -21,16 +23,61 @@ const ATTRIBUTES: &str = "list_attr_celeba";
 /// The most attributes that make classes together.
 const MOST_ATTRIBUTES: usize = 6;
 
+pub(super) struct CelebA;
+
+impl SourceFormat for CelebA {
+    fn format(&self) -> Format {
+        Format::CelebA
+    }
+
+    fn labels(&self) -> &'static [Labels] {
+        &[Labels::None, Labels::Attributes]
+    }
+
+    fn splits(&self) -> &'static [Split] {
+        Split::ALL
+    }
+
+    fn is_at(&self, look: &Look<'_>) -> Result<bool, DatasetError> {
+        let is_called_so = look.path.file_name().is_some_and(|name| name == FOLDER);
+        Ok(matches!(look.kind, PathKind::Folder) && is_called_so
+            || self.places().iter().any(|place| look.has(place)))
+    }
+
+    fn is_in(&self, _place: &Path, store: &dyn Store) -> bool {
+        first_images_are(store, |name| name.split('/').any(|part| part == FOLDER))
+    }
+
+    fn is_recognised_by_names(&self) -> bool {
+        true
+    }
+
+    fn places(&self) -> &'static [&'static str] {
+        &["img_align_celeba.zip", "Img/img_align_celeba.zip", FOLDER]
+    }
+
+    fn select(&self, request: &Request<'_>, store: &dyn Store) -> Result<Selection, DatasetError> {
+        let settings = request.settings;
+        let attributes = match settings.labels {
+            Labels::Attributes => &settings.attributes[..],
+            _ => &[],
+        };
+        let lists = Lists::find(&request.place, settings.split, attributes)?;
+        let selection = lists.select(store, settings.split, attributes)?;
+        Ok(selection.with_lists(lists.paths()))
+    }
+}
+
 /// The lists that are needed, and where they were found.
 #[derive(Debug, Default)]
-pub(super) struct Lists {
+struct Lists {
     partition: Option<PathBuf>,
     attributes: Option<PathBuf>,
 }
 
 impl Lists {
     /// Finds the lists that the settings need near the images.
-    pub(super) fn find(
+    fn find(
         source: &Path,
         split: Option<Split>,
         attributes: &[String],
@@ -61,7 +108,7 @@ impl Lists {
     }
 
     /// The files that the data set depends on beside the images.
-    pub(super) fn paths(&self) -> Vec<(String, PathBuf)> {
+    fn paths(&self) -> Vec<(String, PathBuf)> {
         let mut paths = Vec::new();
         if let Some(path) = &self.partition {
             paths.push((PARTITION.to_owned(), path.clone()));
@@ -73,7 +120,7 @@ impl Lists {
     }
 
     /// The images of the split, with classes by the attributes.
-    pub(super) fn select(
+    fn select(
         &self,
         store: &dyn Store,
         split: Option<Split>,

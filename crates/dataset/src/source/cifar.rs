@@ -7,6 +7,8 @@ use patchwork_core::file_error::{self, FileError};
 
 use super::batches::Batch;
 use super::cache::SourceCache;
+use super::detect::{Look, PathKind};
+use super::format::{Content, Request, SourceFormat};
 use super::pixels::PixelSource;
 use super::raw::PixelFormat;
 use super::settings::{Format, Split};
@@ -21,7 +23,7 @@ const IMAGE: usize = 3 * PLANE;
 const MAX_BYTES: u64 = 256 << 20;
 
 /// The files of both versions of CIFAR-10, without their folders.
-const TEN: [&str; 7] = [
+const TEN_FILES: [&str; 7] = [
     "data_batch_1",
     "data_batch_2",
     "data_batch_3",
@@ -31,7 +33,7 @@ const TEN: [&str; 7] = [
     "batches.meta",
 ];
 const TEN_BINARY_NAMES: &str = "batches.meta.txt";
-const HUNDRED: [&str; 3] = ["train", "test", "meta"];
+const HUNDRED_FILES: [&str; 3] = ["train", "test", "meta"];
 const HUNDRED_BINARY_NAMES: &str = "fine_label_names.txt";
 
 /// The folders in the archives.
@@ -42,8 +44,50 @@ const FOLDERS: [(&str, Format); 4] = [
     ("cifar-100-binary", Format::Cifar100),
 ];
 
+/// One of the two data sets.
+pub(super) struct Cifar(Format);
+
+/// CIFAR-10.
+pub(super) const TEN: Cifar = Cifar(Format::Cifar10);
+
+/// CIFAR-100.
+pub(super) const HUNDRED: Cifar = Cifar(Format::Cifar100);
+
+impl SourceFormat for Cifar {
+    fn format(&self) -> Format {
+        self.0
+    }
+
+    fn splits(&self) -> &'static [Split] {
+        &[Split::All, Split::Train, Split::Test]
+    }
+
+    fn usual_split(&self) -> Split {
+        Split::Train
+    }
+
+    fn is_at(&self, look: &Look<'_>) -> Result<bool, DatasetError> {
+        let is_of = |name: &str| format_of(name) == Some(self.0);
+        Ok(match &look.kind {
+            PathKind::Folder => {
+                let named = look.path.file_name().unwrap_or_default().to_string_lossy();
+                let within = |(folder, of): (&str, Format)| of == self.0 && look.has(folder);
+                is_of(&named) || FOLDERS.into_iter().any(within)
+            }
+            PathKind::Tar(names) => names.iter().any(|name| is_of(name)),
+            PathKind::Zip | PathKind::File => false,
+        })
+    }
+
+    fn open(&self, request: &Request<'_>) -> Result<Content, DatasetError> {
+        let (split, labelled) = (request.split, request.is_labelled());
+        let source = open(&request.place, self.0, split, labelled, request.cache)?;
+        Ok(Content::Pixels(Box::new(source)))
+    }
+}
+
 /// Which of the data sets a path in an archive belongs to.
-pub(super) fn format_of(name: &str) -> Option<Format> {
+fn format_of(name: &str) -> Option<Format> {
     FOLDERS
         .into_iter()
         .find(|(folder, _)| name.split('/').any(|part| part == *folder))
@@ -51,7 +95,7 @@ pub(super) fn format_of(name: &str) -> Option<Format> {
 }
 
 /// Opens a distribution: an archive, its folder, or the folder above that.
-pub(super) fn open(
+fn open(
     path: &Path,
     format: Format,
     split: Split,
@@ -154,10 +198,10 @@ fn from_archive(path: &Path) -> Result<Files, DatasetError> {
 }
 
 /// Whether a file of that name is one of a distribution's.
-pub(super) fn is_wanted(file: &str) -> bool {
+fn is_wanted(file: &str) -> bool {
     let stem = file.strip_suffix(".bin").unwrap_or(file);
-    TEN.contains(&stem)
-        || HUNDRED.contains(&stem)
+    TEN_FILES.contains(&stem)
+        || HUNDRED_FILES.contains(&stem)
         || [TEN_BINARY_NAMES, HUNDRED_BINARY_NAMES].contains(&file)
 }
 

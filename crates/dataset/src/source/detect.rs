@@ -1,124 +1,89 @@
-//! How a data set lies on disk, told from names and first bytes.
+//! What can be seen of a path without listing it: names and first bytes, by which formats are recognised.
 
 use std::path::Path;
 
 use patchwork_core::FileError;
 
-use super::lmdb::DATA_FILE;
 use super::names::is_image_name;
-use super::open::unknown_kind;
-use super::settings::Format;
+use super::settings::SourceSettings;
 use super::store::Store;
-use super::tables::holds_tables;
 use super::tar_walk::{Compression, walk};
-use super::{afhq, celeba, cifar, flowers, mnist, zip};
+use super::zip;
 use crate::error::DatasetError;
 
-/// Names of an archive that are looked at before it is listed.
-const NAMES_LOOKED_AT: usize = 64;
+/// Names of an archive that are read before it is listed.
+const FIRST_NAMES: usize = 64;
 
-/// The format of what lies at a path; none if it is a folder or an archive of files, of which the names tell.
-pub(super) fn detect(path: &Path) -> Result<Option<Format>, DatasetError> {
-    if path.is_dir() {
-        return detect_folder(path);
-    }
-    if starts_with(path, b"PAR1")? {
-        return Ok(Some(Format::Parquet));
-    }
-    if zip::is_zip(path)? {
-        return Ok(None);
-    }
-    if let Some(compression) = Compression::of_tar(path)? {
-        let mut names: Vec<String> = Vec::new();
-        // The walk is ended by an error of its own when enough names are known.
-        let walked = walk(path, compression, &mut |member, _| {
-            names.push(String::from_utf8_lossy(member.name).into_owned());
-            match names.len() {
-                NAMES_LOOKED_AT => Err(DatasetError::Interrupted),
-                _ => Ok(()),
-            }
-        });
-        return match walked {
-            Ok(()) | Err(DatasetError::Interrupted) => {
-                Ok(names.iter().find_map(|name| cifar::format_of(name)))
-            }
-            Err(error) => Err(error),
-        };
-    }
-    if path.to_string_lossy().contains("idx") && starts_with_idx(path)? {
-        return Ok(Some(Format::Mnist));
-    }
-    Err(unknown_kind(path))
+/// What can be seen of a path without listing it.
+pub(super) struct Look<'a> {
+    pub(super) path: &'a Path,
+    pub(super) kind: PathKind,
+    pub(super) settings: &'a SourceSettings,
 }
 
-/// The format of image files at a path, told from their names.
-pub(super) fn recognise(path: &Path, store: &dyn Store) -> Format {
+/// What a path is.
+pub(super) enum PathKind {
+    Folder,
+    Zip,
+    /// A tar archive, with the names of its first files.
+    Tar(Vec<String>),
+    /// Another file.
+    File,
+}
+
+impl<'a> Look<'a> {
+    pub(super) fn at(path: &'a Path, settings: &'a SourceSettings) -> Result<Self, DatasetError> {
+        let kind = if path.is_dir() {
+            PathKind::Folder
+        } else if zip::is_zip(path)? {
+            PathKind::Zip
+        } else if let Some(compression) = Compression::of_tar(path)? {
+            PathKind::Tar(first_names(path, compression)?)
+        } else {
+            PathKind::File
+        };
+        Ok(Self {
+            path,
+            kind,
+            settings,
+        })
+    }
+
+    /// Whether it is a folder in which something of that name lies.
+    pub(super) fn has(&self, name: &str) -> bool {
+        matches!(self.kind, PathKind::Folder) && self.path.join(name).exists()
+    }
+}
+
+/// The names of the first files of a tar archive.
+pub(super) fn first_names(
+    path: &Path,
+    compression: Compression,
+) -> Result<Vec<String>, DatasetError> {
+    let mut names: Vec<String> = Vec::new();
+    // The walk is ended by an error of its own when enough names are known.
+    let walked = walk(path, compression, &mut |member, _| {
+        names.push(String::from_utf8_lossy(member.name).into_owned());
+        match names.len() {
+            FIRST_NAMES => Err(DatasetError::Interrupted),
+            _ => Ok(()),
+        }
+    });
+    match walked {
+        Ok(()) | Err(DatasetError::Interrupted) => Ok(names),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether there are images, and the names of the first ones are all of a kind.
+pub(super) fn first_images_are(store: &dyn Store, is_of_kind: impl Fn(&str) -> bool) -> bool {
     let images = || {
         (0..store.len())
             .map(|file| store.name(file))
             .filter(|name| is_image_name(name.as_bytes()))
-            .take(NAMES_LOOKED_AT)
+            .take(FIRST_NAMES)
     };
-    let all = |holds: &dyn Fn(&str) -> bool| images().next().is_some() && images().all(holds);
-    if all(&|name| name.split('/').any(|part| part == celeba::FOLDER)) {
-        Format::CelebA
-    } else if afhq::is_there(store) {
-        Format::AfhqV2
-    } else if flowers::is_near(path)
-        && all(&|name| flowers::number(name).is_some() && name.contains("jpg/"))
-    {
-        Format::Flowers102
-    } else {
-        Format::Images
-    }
-}
-
-fn detect_folder(folder: &Path) -> Result<Option<Format>, DatasetError> {
-    let has = |name: &str| folder.join(name).exists();
-    if has(DATA_FILE) {
-        return Ok(Some(Format::Lmdb));
-    }
-    if mnist::is_there(folder) {
-        return Ok(Some(Format::Mnist));
-    }
-    let named = folder
-        .file_name()
-        .and_then(|name| cifar::format_of(&name.to_string_lossy()));
-    let within = [
-        ("cifar-10-batches-py", Format::Cifar10),
-        ("cifar-10-batches-bin", Format::Cifar10),
-        ("cifar-100-python", Format::Cifar100),
-        ("cifar-100-binary", Format::Cifar100),
-    ]
-    .into_iter()
-    .find(|(name, _)| has(name))
-    .map(|(_, format)| format);
-    if let Some(format) = named.or(within) {
-        return Ok(Some(format));
-    }
-    if holds_tables(folder)? {
-        return Ok(Some(Format::Parquet));
-    }
-    let of_celeba = |path: &Path| path.file_name().is_some_and(|name| name == celeba::FOLDER);
-    if of_celeba(folder)
-        || has("img_align_celeba.zip")
-        || has("Img/img_align_celeba.zip")
-        || has(celeba::FOLDER)
-    {
-        return Ok(Some(Format::CelebA));
-    }
-    if has("afhq_v2.zip") || afhq::is_below(&folder.join("afhq_v2")) {
-        return Ok(Some(Format::AfhqV2));
-    }
-    let has_first = has("jpg/image_00001.jpg") || has("image_00001.jpg");
-    if has("102flowers.tgz") || has_first && flowers::is_near(folder) {
-        return Ok(Some(Format::Flowers102));
-    }
-    Ok(None)
-}
-
-fn starts_with_idx(path: &Path) -> Result<bool, DatasetError> {
-    Ok(starts_with(path, &[0, 0, 8])? || starts_with(path, &[0x1F, 0x8B])?)
+    images().next().is_some() && images().all(is_of_kind)
 }
 
 /// Whether a file begins so.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::path::PathBuf;
 
 use patchwork_core::Digest;
 
@@ -41,6 +42,8 @@ pub(super) struct Selection {
     pub(super) reads_more: bool,
     /// What a person should know of it.
     pub(super) warnings: Vec<String>,
+    /// The lists beside the images by which it was made, with names for the digest.
+    pub(super) lists: Vec<(String, PathBuf)>,
 }
 
 impl Selection {
@@ -80,6 +83,10 @@ impl Selection {
             class_names: numbers.into_keys().map(str::to_owned).collect(),
             ..Self::default()
         }
+    }
+
+    pub(super) fn with_lists(self, lists: Vec<(String, PathBuf)>) -> Self {
+        Self { lists, ..self }
     }
 
     /// The same without its classes.

@@ -6,25 +6,64 @@ use std::path::{Path, PathBuf};
 
 use patchwork_core::file_error;
 
+use super::detect::{Look, first_images_are};
 use super::files::{Member, Selection, UNLABELLED};
+use super::format::{Request, SourceFormat};
 use super::matlab;
-use super::settings::Split;
+use super::settings::{Format, Split};
 use super::store::Store;
 use crate::error::DatasetError;
 
+const ARCHIVE: &str = "102flowers.tgz";
 const LABELS: &str = "imagelabels.mat";
 const SPLITS: &str = "setid.mat";
 const CLASSES: usize = 102;
 
+pub(super) struct Flowers102;
+
+impl SourceFormat for Flowers102 {
+    fn format(&self) -> Format {
+        Format::Flowers102
+    }
+
+    fn splits(&self) -> &'static [Split] {
+        Split::ALL
+    }
+
+    fn is_at(&self, look: &Look<'_>) -> Result<bool, DatasetError> {
+        let has_first = look.has("jpg/image_00001.jpg") || look.has("image_00001.jpg");
+        Ok(look.has(ARCHIVE) || has_first && is_near(look.path))
+    }
+
+    fn is_in(&self, place: &Path, store: &dyn Store) -> bool {
+        let is_image = |name: &str| number(name).is_some() && name.contains("jpg/");
+        is_near(place) && first_images_are(store, is_image)
+    }
+
+    fn is_recognised_by_names(&self) -> bool {
+        true
+    }
+
+    fn places(&self) -> &'static [&'static str] {
+        &[ARCHIVE, "jpg"]
+    }
+
+    fn select(&self, request: &Request<'_>, store: &dyn Store) -> Result<Selection, DatasetError> {
+        let lists = Lists::find(&request.place, request.split, request.is_labelled())?;
+        let selection = lists.select(store, request.split)?;
+        Ok(selection.with_lists(lists.paths()))
+    }
+}
+
 /// The lists that are needed, and where they were found.
 #[derive(Debug, Default)]
-pub(super) struct Lists {
+struct Lists {
     labels: Option<PathBuf>,
     splits: Option<PathBuf>,
 }
 
 /// The number of an image, from 1, in a name such as `jpg/image_00042.jpg`.
-pub(super) fn number(name: &str) -> Option<usize> {
+fn number(name: &str) -> Option<usize> {
     let file = name.rsplit('/').next().unwrap_or(name);
     file.strip_prefix("image_")?
         .strip_suffix(".jpg")
@@ -35,7 +74,7 @@ pub(super) fn number(name: &str) -> Option<usize> {
 
 /// Whether images at a path are those of Flowers-102, as far as their surroundings tell: the archive is called so, or one
 /// of the lists lies near. The images alone are called as many others are.
-pub(super) fn is_near(path: &Path) -> bool {
+fn is_near(path: &Path) -> bool {
     let is_called_so = |path: &Path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         name.starts_with("102flowers")
@@ -57,7 +96,7 @@ fn near(source: &Path, name: &str) -> Option<PathBuf> {
 
 impl Lists {
     /// Finds the lists that the settings need near the images.
-    pub(super) fn find(source: &Path, split: Split, labelled: bool) -> Result<Self, DatasetError> {
+    fn find(source: &Path, split: Split, labelled: bool) -> Result<Self, DatasetError> {
         let find = |wanted: bool, name: &str, setting: &'static str| {
             if !wanted {
                 return Ok(None);
@@ -77,7 +116,7 @@ impl Lists {
     }
 
     /// The files that the data set depends on beside the images.
-    pub(super) fn paths(&self) -> Vec<(String, PathBuf)> {
+    fn paths(&self) -> Vec<(String, PathBuf)> {
         let labels = self
             .labels
             .iter()
@@ -90,11 +129,7 @@ impl Lists {
     }
 
     /// The images of the split, with their classes.
-    pub(super) fn select(
-        &self,
-        store: &dyn Store,
-        split: Split,
-    ) -> Result<Selection, DatasetError> {
+    fn select(&self, store: &dyn Store, split: Split) -> Result<Selection, DatasetError> {
         let mut selection = Selection::all(store);
         let number_of = |member: &Member| number(store.name(member.file as usize));
         if let Some(path) = &self.splits {

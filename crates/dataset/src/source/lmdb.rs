@@ -10,18 +10,42 @@ use patchwork_core::file_error;
 use rayon::prelude::*;
 
 use super::account::PassedOver;
+use super::detect::Look;
+use super::format::{Content, Request, SourceFormat};
 use super::listing::Listing;
 use super::lmdb_file::{Problem, Value, entries};
+use super::settings::{Format, Labels};
 use super::store::{ReadFailure, ReadFiles, Store, check_size, sort_out};
 use crate::error::DatasetError;
 
 /// The file that holds a database.
-pub(super) const DATA_FILE: &str = "data.mdb";
+const DATA_FILE: &str = "data.mdb";
 
 /// Its lock, which says nothing.
 const LOCK_FILE: &str = "lock.mdb";
 
-pub(super) struct LmdbStore {
+pub(super) struct Lmdb;
+
+impl SourceFormat for Lmdb {
+    fn format(&self) -> Format {
+        Format::Lmdb
+    }
+
+    fn labels(&self) -> &'static [Labels] {
+        &[Labels::None]
+    }
+
+    fn is_at(&self, look: &Look<'_>) -> Result<bool, DatasetError> {
+        Ok(look.has(DATA_FILE))
+    }
+
+    fn open(&self, request: &Request<'_>) -> Result<Content, DatasetError> {
+        let store = LmdbStore::open(&request.place)?;
+        Ok(Content::Files(Box::new(store)))
+    }
+}
+
+struct LmdbStore {
     data: PathBuf,
     file: File,
     images: Listing<Value>,
@@ -30,7 +54,7 @@ pub(super) struct LmdbStore {
 
 impl LmdbStore {
     /// Lists a database: a `data.mdb`, or its folder. Nothing is written to the folder.
-    pub(super) fn open(place: &Path) -> Result<Self, DatasetError> {
+    fn open(place: &Path) -> Result<Self, DatasetError> {
         let mut passed_over = PassedOver::default();
         let data = if place.is_dir() {
             for path in patchwork_core::durable::list(place)? {

@@ -7,13 +7,52 @@ use flate2::read::MultiGzDecoder;
 use patchwork_core::file_error::{self, FileError};
 
 use super::cache::SourceCache;
+use super::detect::{Look, PathKind, starts_with};
+use super::format::{Content, Request, SourceFormat};
 use super::pixels::PixelSource;
 use super::raw::PixelFormat;
-use super::settings::Split;
+use super::settings::{Format, Split};
 use crate::error::DatasetError;
 
 /// The largest file unpacked is 47 MB; EMNIST's is 550.
 const MAX_BYTES: u64 = 640 << 20;
+
+pub(super) struct Mnist;
+
+impl SourceFormat for Mnist {
+    fn format(&self) -> Format {
+        Format::Mnist
+    }
+
+    fn splits(&self) -> &'static [Split] {
+        &[Split::All, Split::Train, Split::Test]
+    }
+
+    fn usual_split(&self) -> Split {
+        Split::Train
+    }
+
+    fn is_at(&self, look: &Look<'_>) -> Result<bool, DatasetError> {
+        match look.kind {
+            PathKind::Folder => Ok(holds_images(look.path)),
+            PathKind::File if look.path.to_string_lossy().contains("idx") => {
+                Ok(starts_with(look.path, &[0, 0, 8])? || starts_with(look.path, &[0x1F, 0x8B])?)
+            }
+            PathKind::File | PathKind::Zip | PathKind::Tar(_) => Ok(false),
+        }
+    }
+
+    fn open(&self, request: &Request<'_>) -> Result<Content, DatasetError> {
+        let place = request.place.as_path();
+        let folder = if place.is_dir() {
+            place
+        } else {
+            place.parent().unwrap_or(place)
+        };
+        let source = open(folder, request.split, request.is_labelled(), request.cache)?;
+        Ok(Content::Pixels(Box::new(source)))
+    }
+}
 
 /// The names of the files of a split, without `images-idx3-ubyte`.
 const PARTS: [(Split, &str, &str); 2] = [
@@ -35,14 +74,14 @@ fn locate(folder: &Path, part: &str, kind: &str) -> Option<PathBuf> {
 }
 
 /// Whether a folder holds the files.
-pub(super) fn is_there(folder: &Path) -> bool {
+fn holds_images(folder: &Path) -> bool {
     PARTS
         .into_iter()
         .any(|(_, part, _)| locate(folder, part, "images").is_some())
 }
 
 /// Opens the files of a folder.
-pub(super) fn open(
+fn open(
     folder: &Path,
     split: Split,
     labelled: bool,

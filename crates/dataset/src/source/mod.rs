@@ -1,23 +1,32 @@
 //! Where raw images come from.
 //!
-//! A [`Source`] is a list of named images that can be read in any order from many threads. Most are image files in a
-//! `store` (a folder, a zip or tar archive, an LMDB database, Parquet files), of which a layout (`images`, `celeba`,
-//! `afhq`, `flowers`) takes some and gives them classes; CIFAR and MNIST are pixels in memory; the emoji ship with
-//! the build. A source knows nothing of sizes, transforms or shards, and writes nothing but the digests that it
-//! remembers.
+//! A [`Source`] is a list of named images that can be read in any order from many threads. How a data set lies on disk is
+//! a `SourceFormat`; all stand in the table of `formats`. Most are image files in a `store` (a folder, a zip or tar
+//! archive, an LMDB database, Parquet files), of which the format selects some and gives them classes; CIFAR and MNIST are
+//! pixels in memory; the emoji ship with the build. A source knows nothing of sizes, transforms or shards, and writes
+//! nothing but the digests that it remembers.
 
-mod detect;
 mod open;
 mod raw;
 mod settings;
 
+mod assemble;
+mod classes;
+mod format;
+mod formats;
+mod rules;
+
 mod account;
+mod any_store;
 mod codecs;
+mod detect;
 mod files;
 mod limited;
 mod listing;
 mod names;
+mod splits;
 mod store;
+mod store_labels;
 
 mod columns;
 mod folder;
@@ -48,9 +57,10 @@ mod cache_file;
 
 pub use account::{Account, PassedOver, classes_text};
 pub use cache::SourceCache;
+pub use classes::class_counts;
 pub use codecs::codecs;
 pub use limited::limited;
-pub use open::{class_counts, open};
+pub use open::open;
 pub use raw::{Entry, Fetched, Payload, PixelFormat, RawImage, Rejection, Source};
 pub use settings::{Format, Labels, SourceSettings, Split};
 pub use twemoji::EmojiFilter;

@@ -22,11 +22,20 @@ use super::listing::Listing;
 use super::raw::Rejection;
 use super::store::{ReadFiles, Store, StoreLabels, check_size};
 use super::table_labels::TableLabels;
-use super::tables::Tables;
 use crate::error::DatasetError;
 
 /// Rows of a batch: images are held as they are stored.
 const ROWS: usize = 64;
+
+/// Parquet files, and what else lies among them.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    /// Those to read, sorted.
+    pub(super) chosen: Vec<PathBuf>,
+    /// Those of other splits.
+    pub(super) of_other_splits: Vec<PathBuf>,
+    pub(super) passed_over: PassedOver,
+}
 
 pub(super) struct ParquetStore {
     files: Vec<TableFile>,

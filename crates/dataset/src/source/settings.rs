@@ -34,17 +34,3 @@ pub struct SourceSettings {
     #[serde(skip)]
     pub without: Vec<PathBuf>,
 }
-
-impl SourceSettings {
-    /// The split to take of a data set of this format.
-    pub(super) fn part(&self, format: Format) -> Split {
-        self.split.unwrap_or(match format {
-            Format::AfhqV2 | Format::Cifar10 | Format::Cifar100 | Format::Mnist => Split::Train,
-            Format::Images
-            | Format::CelebA
-            | Format::Flowers102
-            | Format::Lmdb
-            | Format::Parquet => Split::All,
-        })
-    }
-}

@@ -6,28 +6,46 @@ use std::path::{Path, PathBuf};
 use patchwork_core::durable;
 
 use super::account::PassedOver;
+use super::detect::{Look, PathKind, starts_with};
+use super::format::{Content, Request, SourceFormat};
 use super::names::{Told, told};
-use super::parquet::has_images;
-use super::settings::Split;
+use super::parquet::{ParquetStore, Tables, has_images};
+use super::settings::{Format, Split};
 use crate::error::DatasetError;
 use crate::shards::INDEX_FILE;
 
 /// Folders within folders that are searched.
 const DEEPEST: usize = 8;
 
-/// Parquet files, and what else lies among them.
-#[derive(Debug, Default)]
-pub(super) struct Tables {
-    /// Those to read, sorted.
-    pub(super) chosen: Vec<PathBuf>,
-    /// Those of other splits.
-    pub(super) of_other_splits: Vec<PathBuf>,
-    pub(super) passed_over: PassedOver,
+pub(super) struct Parquet;
+
+impl SourceFormat for Parquet {
+    fn format(&self) -> Format {
+        Format::Parquet
+    }
+
+    fn splits(&self) -> &'static [Split] {
+        Split::ALL
+    }
+
+    fn is_at(&self, look: &Look<'_>) -> Result<bool, DatasetError> {
+        match look.kind {
+            PathKind::Folder => holds_tables(look.path),
+            PathKind::File => starts_with(look.path, b"PAR1"),
+            PathKind::Zip | PathKind::Tar(_) => Ok(false),
+        }
+    }
+
+    fn open(&self, request: &Request<'_>) -> Result<Content, DatasetError> {
+        let tables = tables(&request.place, request.settings.split)?;
+        let store = ParquetStore::open(&request.place, tables)?;
+        Ok(Content::Files(Box::new(store)))
+    }
 }
 
 /// The Parquet files at a path; else in its folder `data`; else in any folder below it. Of a split they are by the Hub's
 /// names: the file's, or that of a folder that it lies in.
-pub(super) fn tables(path: &Path, split: Option<Split>) -> Result<Tables, DatasetError> {
+fn tables(path: &Path, split: Option<Split>) -> Result<Tables, DatasetError> {
     if path.is_file() {
         return Ok(Tables {
             chosen: vec![path.to_owned()],
@@ -71,7 +89,7 @@ pub(super) fn tables(path: &Path, split: Option<Split>) -> Result<Tables, Datase
 }
 
 /// Whether a folder holds tables rather than image files: at its top or in `data`, or below it with few images beside them.
-pub(super) fn holds_tables(folder: &Path) -> Result<bool, DatasetError> {
+fn holds_tables(folder: &Path) -> Result<bool, DatasetError> {
     for near in [folder.to_owned(), folder.join("data")] {
         if near.is_dir() {
             let listed = durable::list(&near)?;

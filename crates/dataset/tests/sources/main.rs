@@ -190,7 +190,7 @@ fn every_data_set_is_read_as_it_is_distributed() {
     assert!(refused(cats).contains("did you mean `cat`"));
     let mut validation = source(afhq, Labels::None);
     validation.split = Some(Split::Validation);
-    assert!(refused(validation).contains("no such part"));
+    assert!(refused(validation).contains("no such split"));
     let mut nobody = source(celeba, Labels::None);
     nobody.split = Some(Split::Validation);
     let list = root.path().join("celeba/list_eval_partition.txt");
@@ -199,7 +199,7 @@ fn every_data_set_is_read_as_it_is_distributed() {
         fs::read_to_string(&list).unwrap().replace(" 1", " 0"),
     )
     .unwrap();
-    assert!(refused(nobody).contains("of the part"));
+    assert!(refused(nobody).contains("of the split"));
 
     // What looks like AFHQv2 by its cats and dogs, and is not all of it.
     let (afhq, images) = &expected["afhqv2-folder"];
