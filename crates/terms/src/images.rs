@@ -28,6 +28,8 @@ words! {
         Mnist = "mnist",
         /// Parquet files with a column of images.
         Parquet = "parquet",
+        /// WebDataset: tar archives with a label beside each image.
+        WebDataset = "webdataset",
     }
 }
 

@@ -7,7 +7,7 @@ use super::detect::{Look, PathKind};
 use super::format::SourceFormat;
 use super::settings::{Format, SourceSettings};
 use super::store::Store;
-use super::{afhq, celeba, cifar, flowers, images, lmdb, mnist, tables};
+use super::{afhq, celeba, cifar, flowers, images, lmdb, mnist, tables, webdataset};
 use crate::error::DatasetError;
 
 /// Every format; `images`, which any files are, stands last.
@@ -20,6 +20,7 @@ const FORMATS: &[&dyn SourceFormat] = &[
     &celeba::CelebA,
     &afhq::AfhqV2,
     &flowers::Flowers102,
+    &webdataset::WebDataset,
     &images::Images,
 ];
 

@@ -38,6 +38,7 @@ mod table_labels;
 mod tables;
 mod tar;
 mod tar_walk;
+mod webdataset;
 mod zip;
 
 mod afhq;

@@ -398,6 +398,86 @@ for format in ('gnu', 'posix'):
 }
 
 #[test]
+fn web_data_sets_are_one_source_with_a_label_beside_each_image() {
+    let root = tempfile::tempdir().unwrap();
+    let shards = root.path().join("shards");
+    fs::create_dir(&shards).unwrap();
+    let shard = |number: usize, samples: &[(&str, &str)]| {
+        let mut files = Files::new();
+        for (position, (key, label)) in samples.iter().enumerate() {
+            files.push((format!("{key}.jpg"), png(10 * number + position)));
+            let ending = if label.starts_with('{') {
+                "json"
+            } else {
+                "cls"
+            };
+            files.push((format!("{key}.{ending}"), label.as_bytes().to_vec()));
+        }
+        tar_bytes(&files)
+    };
+    let first = shard(
+        0,
+        &[("a/000", "1"), ("a/001", "0"), ("a/002", "{\"label\": 1}")],
+    );
+    let second = shard(1, &[("000", "3\n"), ("001", "{\"caption\": \"none\"}")]);
+    fs::write(shards.join("train-0000.tar"), &first).unwrap();
+    fs::write(shards.join("train-0001.tar.gz"), gzip(&second)).unwrap();
+    fs::write(shards.join("README.md"), "words").unwrap();
+    let source = opened(&shards, Labels::Source);
+    assert_eq!(
+        source.account().reading(),
+        "recognised as `webdataset`, split `all`"
+    );
+    assert_eq!(
+        patchwork_dataset::source::class_counts(&*source),
+        [1, 2, 0, 1]
+    );
+    let names: Vec<String> = classes(&*source)
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(
+        names[2..4],
+        ["train-0000.tar/a/002.jpg", "train-0001.tar.gz/000.jpg"]
+    );
+    let passed_over = [(".cls", 3), (".json", 2), ("files beside the archives", 1)];
+    let expected = passed_over.map(|(reason, entries)| (reason.to_owned(), entries));
+    assert_eq!(reasons(&*source), expected);
+    assert_eq!(taken(&*source, &root.path().join("out")).images, 5);
+    // The names of archives tell of splits.
+    fs::write(shards.join("val-0000.tar"), shard(1, &[("000", "1")])).unwrap();
+    for (split, images) in [(Split::All, 6), (Split::Train, 5), (Split::Validation, 1)] {
+        let settings = SourceSettings {
+            split: Some(split),
+            ..crate::source(shards.to_str().unwrap(), Labels::None)
+        };
+        let source = open(&settings, &SourceCache::default()).unwrap();
+        assert_eq!(source.len(), images, "{split}");
+    }
+    // One archive alone; names of classes, in their order. Without `labels` it is what it always was.
+    let one = root.path().join("one.tar");
+    fs::write(&one, shard(2, &[("0", "dog"), ("1", "cat"), ("2", "dog")])).unwrap();
+    check_classes(&one, Labels::Source, &[("cat", 1), ("dog", 2)]);
+    let plain = opened(&one, Labels::None);
+    assert_eq!(
+        plain.account().reading(),
+        "recognised as `images`, split `all`"
+    );
+    assert_eq!(plain.entry(0).key, "0.jpg");
+    // A folder of images in which an archive lies is one of images.
+    let mixed = root.path().join("mixed");
+    fs::create_dir_all(mixed.join("cat")).unwrap();
+    fs::write(mixed.join("cat/a.png"), png(1)).unwrap();
+    fs::write(mixed.join("backup.tar"), &first).unwrap();
+    assert_eq!(opened(&mixed, Labels::None).len(), 1);
+    // A shard that is cut off is named.
+    fs::write(shards.join("train-0002.tar"), &first[..first.len() / 2]).unwrap();
+    let settings = crate::source(shards.to_str().unwrap(), Labels::None);
+    let refused = open(&settings, &SourceCache::default()).err().unwrap();
+    assert!(refused.to_string().contains("train-0002.tar"), "{refused}");
+}
+
+#[test]
 fn folders_hold_pipes_and_the_programs_own_output_too() {
     let root = tempfile::tempdir().unwrap();
     let raw = folder(
