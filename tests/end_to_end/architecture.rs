@@ -16,9 +16,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("networks", &["core", "terms"]),
     ("tensorboard", &["core"]),
     ("weights", &["core", "terms"]),
-    ("artifacts", &["core"]),
+    ("artifacts", &["core", "terms"]),
     ("registry", &["artifacts", "core"]),
-    ("comparison", &["registry"]),
+    ("comparison", &["registry", "terms"]),
     (
         "dashboard",
         &[

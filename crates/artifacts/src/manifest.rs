@@ -4,6 +4,7 @@ use std::path::{Component, Path};
 use std::{io, iter};
 
 use patchwork_core::{Digest, FileError, Fingerprint, durable, file_error, name};
+use patchwork_terms::Quantity;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -88,6 +89,9 @@ pub struct Score {
     pub subject: Subject,
     /// The metric's name, such as `fid` or `fd_efficientnet_lite0`.
     pub metric: String,
+    /// What kind of number it is; none in scores of versions that did not record it: see [`Score::quantity`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantity: Option<Quantity>,
     /// Its value.
     pub value: f64,
     /// Its standard deviation, where it was estimated.
@@ -114,6 +118,14 @@ pub struct Score {
     pub codec: String,
     /// How many training images the measured model had seen; none for a baseline.
     pub images_seen: Option<u64>,
+}
+
+impl Score {
+    /// What kind of number it is.
+    pub fn quantity(&self) -> Quantity {
+        self.quantity
+            .unwrap_or_else(|| Quantity::of_unrecorded(&self.metric))
+    }
 }
 
 /// What a score is of. An artifact does not know the names of stages, so inputs are told by their position.

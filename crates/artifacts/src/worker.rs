@@ -358,6 +358,7 @@ mod tests {
             let score = Score {
                 subject: Subject::Input(0),
                 metric: "fid".to_owned(),
+                quantity: None,
                 value,
                 deviation: None,
                 extractor: "inception-v3".to_owned(),

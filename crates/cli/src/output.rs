@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table, presets};
-use patchwork_registry::MetricFamily;
 use serde_json::{Map, Value};
 
 use crate::arguments::Format;
@@ -202,19 +201,13 @@ pub(crate) fn duration(seconds: Option<f64>, format: Format) -> Value {
     }
 }
 
-/// A score, or its deviation, for people: a Fréchet distance with so many decimals; of the other metrics, whose values
-/// may be small, as many more as it takes to show four digits.
-pub(crate) fn score_text(metric: &str, value: f64, decimals: u8) -> String {
+/// A score, or its deviation, for people: with so many decimals, and of small values as many more as show four digits.
+pub(crate) fn score_text(value: f64, decimals: u8) -> String {
     // What would need more is rounding.
     const MOST_DECIMALS: u8 = 12;
     let shows_four_digits =
         |decimals: &u8| value.abs() * 10_f64.powi(i32::from(*decimals)) >= 1000.0;
-    let needed = match MetricFamily::of(metric) {
-        MetricFamily::Frechet => None,
-        MetricFamily::Kernel | MetricFamily::Manifold => {
-            (decimals..=MOST_DECIMALS).find(shows_four_digits)
-        }
-    };
+    let needed = (decimals..=MOST_DECIMALS).find(shows_four_digits);
     let decimals = usize::from(needed.unwrap_or(decimals));
     format!("{value:.decimals$}")
 }
@@ -326,20 +319,20 @@ mod tests {
     }
 
     #[test]
-    fn small_scores_show_four_digits_and_distances_their_usual_decimals() {
-        for (metric, value, decimals, expected) in [
-            ("fd_efficientnet_lite0", 178.2449, 2, "178.24"),
-            ("fid", 0.001_234_56, 2, "0.00"),
-            ("kid", 0.001_234_56, 2, "0.001235"),
-            ("kd_tiny", -0.000_432_1, 3, "-0.0004321"),
-            ("kid_clean", 12.3456, 3, "12.346"),
-            ("kid", 1e-13, 3, "0.000"),
-            ("recall", 0.623_47, 2, "0.6235"),
-            ("coverage_tiny", 1.0, 2, "1.000"),
-            ("precision", 0.0, 4, "0.0000"),
+    fn small_scores_show_four_digits_and_others_their_usual_decimals() {
+        for (value, decimals, expected) in [
+            (178.2449, 2, "178.24"),
+            (2.973, 2, "2.973"),
+            (0.001_234_56, 2, "0.001235"),
+            (-0.000_432_1, 3, "-0.0004321"),
+            (12.3456, 3, "12.346"),
+            (1e-13, 3, "0.000"),
+            (0.623_47, 2, "0.6235"),
+            (1.0, 2, "1.000"),
+            (0.0, 4, "0.0000"),
         ] {
-            let text = score_text(metric, value, decimals);
-            assert_eq!(text, expected, "{metric} {value}");
+            let text = score_text(value, decimals);
+            assert_eq!(text, expected, "{value}");
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use patchwork_registry::{MetricFamily, RunDetail, ScoreRow};
+use patchwork_registry::{RunDetail, ScoreRow};
+use patchwork_terms::Quantity;
 
 /// For scores that stand in one row of a comparison: a sentence for each metric whose scores do not compare.
 pub fn warnings(runs: &[RunDetail]) -> Vec<String> {
@@ -28,7 +29,7 @@ pub fn warnings(runs: &[RunDetail]) -> Vec<String> {
     by_metric
         .into_iter()
         .filter_map(|(metric, scores)| {
-            let differences = differences(metric, &scores, setting);
+            let differences = differences(&scores, setting);
             (!differences.is_empty()).then(|| warning(metric, &differences))
         })
         .collect()
@@ -45,7 +46,6 @@ pub fn warning(metric: &str, differences: &[String]) -> String {
 /// One line for each circumstance in which scores of a metric differ that must not: its values, each with the runs that
 /// have it. `setting` gives a run's setting by a name such as `evaluate.nearest_k`.
 pub fn differences(
-    metric: &str,
     scores: &[(&str, &ScoreRow)],
     setting: impl Fn(&str, &str) -> Option<String>,
 ) -> Vec<String> {
@@ -76,19 +76,14 @@ pub fn differences(
     let facts = FACTS
         .iter()
         .map(|&(name, value)| difference(name, scores, |_, score| value(score)));
-    let settings = evaluation_settings(metric)
+    let quantity = scores
+        .first()
+        .and_then(|(_, score)| Quantity::from_name(&score.quantity));
+    let settings = quantity
+        .map_or(&[][..], Quantity::settings)
         .iter()
         .map(|&name| difference(name, scores, |run, score| of_evaluation(score, run, name)));
     facts.chain(settings).flatten().collect()
-}
-
-/// The settings of an evaluation that its scores of a metric depend on, beside what is recorded with each score.
-fn evaluation_settings(metric: &str) -> &'static [&'static str] {
-    match MetricFamily::of(metric) {
-        MetricFamily::Frechet => &[],
-        MetricFamily::Kernel => &["kernel_subsets", "kernel_subset_images"],
-        MetricFamily::Manifold => &["nearest_k"],
-    }
 }
 
 /// The values of something in which scores differ, each with the runs that have it; none where they do not differ.
@@ -111,44 +106,4 @@ fn difference(
             .collect();
         format!("  {name}: {}", values.join("; "))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use patchwork_weights::{ExtractorSpec, Network, Quantity, Resize};
-
-    use super::*;
-
-    #[test]
-    fn every_metric_depends_on_the_settings_of_its_quantity() {
-        let extractors = [
-            ExtractorSpec::new(Network::InceptionV3),
-            ExtractorSpec {
-                network: Network::InceptionV3,
-                resize: Resize::Clean,
-            },
-            ExtractorSpec::new(Network::EfficientNetLite0),
-        ];
-        let expected: [(Quantity, &[&str]); 10] = [
-            (Quantity::Frechet, &[]),
-            (Quantity::FrechetInfinity, &[]),
-            (Quantity::FrechetCropHalf, &[]),
-            (Quantity::FrechetCropQuarter, &[]),
-            (Quantity::FrechetSpatial, &[]),
-            (
-                Quantity::Kernel,
-                &["kernel_subsets", "kernel_subset_images"],
-            ),
-            (Quantity::Precision, &["nearest_k"]),
-            (Quantity::Recall, &["nearest_k"]),
-            (Quantity::Density, &["nearest_k"]),
-            (Quantity::Coverage, &["nearest_k"]),
-        ];
-        for (quantity, settings) in expected {
-            for extractor in &extractors {
-                let metric = extractor.metric_name(quantity);
-                assert_eq!(evaluation_settings(&metric), settings, "{metric}");
-            }
-        }
-    }
 }

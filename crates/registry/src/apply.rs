@@ -431,10 +431,13 @@ impl Place<'_> {
         let mut row = object(&score.score);
         let digest = row.remove("extractor_digest");
         row.extend(digest.map(|digest| ("extractor_hash".to_owned(), digest)));
+        let quantity = score.score.quantity();
         row.extend(object(&json!({
             "run_id": self.run,
             "stage": self.stage,
             "subject": score.of,
+            "quantity": quantity,
+            "higher_is_better": quantity.higher_is_better(),
             "time": self.time,
         })));
         object::insert(connection, "INSERT OR REPLACE INTO scores", row)

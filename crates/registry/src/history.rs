@@ -2,7 +2,6 @@
 
 use crate::database::Registry;
 use crate::error::RegistryError;
-use crate::family::MetricFamily;
 use crate::view::ScoreRow;
 
 /// A score of a trained network, with the run that measured it.
@@ -62,22 +61,16 @@ impl Registry {
         metric: &str,
         pipeline: Option<&str>,
     ) -> Result<Vec<HistoryRow>, RegistryError> {
-        let sign = if MetricFamily::of(metric).is_better_higher() {
-            -1.0
-        } else {
-            1.0
-        };
         sqlx::query_as(
             "SELECT runs.name AS run, runs.pipeline, stages.fingerprint AS artifact, scores.*
              FROM scores
              JOIN runs ON runs.id = scores.run_id
              JOIN stages ON stages.run_id = scores.run_id AND stages.name = scores.stage
              WHERE scores.metric = ?1 AND scores.images_seen IS NOT NULL AND (?2 IS NULL OR runs.pipeline = ?2)
-             ORDER BY ?3 * scores.value, runs.id, scores.stage, scores.subject",
+             ORDER BY scores.value * (1 - 2 * scores.higher_is_better), runs.id, scores.stage, scores.subject",
         )
         .bind(metric)
         .bind(pipeline)
-        .bind(sign)
         .fetch_all(&self.pool)
         .await
         .map_err(RegistryError::during(ACTION))

@@ -73,9 +73,10 @@ impl Registry {
     pub async fn best_scores(&self) -> Result<Vec<BestScore>, RegistryError> {
         sqlx::query_as(
             "SELECT run, metric,
-                    (SELECT MIN(value) FROM scores
+                    (SELECT value FROM scores
                      WHERE run_id = run_summary.id AND scores.metric = run_summary.metric
-                       AND images_seen IS NOT NULL) AS value
+                       AND images_seen IS NOT NULL
+                     ORDER BY value * (1 - 2 * higher_is_better) LIMIT 1) AS value
              FROM run_summary WHERE metric IS NOT NULL",
         )
         .fetch_all(&self.pool)

@@ -163,7 +163,7 @@ pub struct MetricSummary {
     pub max: Option<f64>,
 }
 
-/// A recorded distance, with what makes it comparable.
+/// A recorded score, with what makes it comparable.
 #[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
 pub struct ScoreRow {
     /// The stage that measured it.
@@ -172,7 +172,11 @@ pub struct ScoreRow {
     pub subject: String,
     /// Such as `fd_efficientnet_lite0`.
     pub metric: String,
-    /// The distance.
+    /// What kind of number it is, such as `frechet-distance`.
+    pub quantity: String,
+    /// Whether of two values the higher is the better one.
+    pub higher_is_better: bool,
+    /// The value.
     pub value: f64,
     /// Its standard deviation, where it was estimated.
     pub deviation: Option<f64>,

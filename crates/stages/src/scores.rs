@@ -112,6 +112,7 @@ impl Comparison {
         Score {
             subject: Subject::Input(0),
             metric: open.spec.metric_name(quantity),
+            quantity: Some(quantity),
             value,
             deviation: None,
             extractor: open.spec.name().to_owned(),

@@ -40,6 +40,82 @@ words! {
 }
 
 words! {
+    /// What kind of number a score is.
+    pub enum Quantity {
+        /// The Fréchet distance of whole images.
+        Frechet = "frechet-distance",
+        /// Its limit for infinitely many samples.
+        FrechetInfinity = "frechet-distance-infinity",
+        /// The Fréchet distance of random crops of half the side.
+        FrechetCropHalf = "frechet-distance-crop-half",
+        /// The same of a quarter of the side.
+        FrechetCropQuarter = "frechet-distance-crop-quarter",
+        /// The Fréchet distance of an inner map, which knows where things are.
+        FrechetSpatial = "frechet-distance-spatial",
+        /// The kernel distance.
+        Kernel = "kernel-distance",
+        /// Precision.
+        Precision = "precision",
+        /// Recall.
+        Recall = "recall",
+        /// Density.
+        Density = "density",
+        /// Coverage.
+        Coverage = "coverage",
+    }
+}
+
+impl Quantity {
+    /// Whether of two values the higher is the better one.
+    pub fn higher_is_better(self) -> bool {
+        match self {
+            Self::Precision | Self::Recall | Self::Density | Self::Coverage => true,
+            Self::Frechet
+            | Self::FrechetInfinity
+            | Self::FrechetCropHalf
+            | Self::FrechetCropQuarter
+            | Self::FrechetSpatial
+            | Self::Kernel => false,
+        }
+    }
+
+    /// The settings of an evaluation that its value depends on beside what is recorded with each score.
+    pub fn settings(self) -> &'static [&'static str] {
+        match self {
+            Self::Kernel => &["kernel_subsets", "kernel_subset_images"],
+            Self::Precision | Self::Recall | Self::Density | Self::Coverage => &["nearest_k"],
+            Self::Frechet
+            | Self::FrechetInfinity
+            | Self::FrechetCropHalf
+            | Self::FrechetCropQuarter
+            | Self::FrechetSpatial => &[],
+        }
+    }
+
+    /// The quantity of a score that was recorded without it, by its metric's name, such as `fd_crop_half_dinov2`.
+    pub fn of_unrecorded(metric: &str) -> Self {
+        let name = metric.replacen("fid", "fd", 1);
+        let begins_with = |stem: &str| {
+            let rest = name.strip_prefix(stem);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+        };
+        let shortened = [
+            ("kid", Self::Kernel),
+            ("kd", Self::Kernel),
+            ("sfd", Self::FrechetSpatial),
+            ("fd_infinity", Self::FrechetInfinity),
+            ("fd_crop_half", Self::FrechetCropHalf),
+            ("fd_crop_quarter", Self::FrechetCropQuarter),
+        ];
+        let whole = (Self::ALL.iter()).map(|quantity| (quantity.name(), *quantity));
+        let mut stems = shortened.into_iter().chain(whole);
+        stems
+            .find(|(stem, _)| begins_with(&stem.replace('-', "_")))
+            .map_or(Self::Frechet, |(_, quantity)| quantity)
+    }
+}
+
+words! {
     /// What is computed beside the Fréchet distance of every kind of features.
     pub enum Metric {
         /// The deviation of the Fréchet distance, and its limit for infinitely many samples.

@@ -16,7 +16,7 @@ mod stage;
 mod training;
 mod word;
 
-pub use evaluation::{Baseline, Crop, Metric, Resize};
+pub use evaluation::{Baseline, Crop, Metric, Quantity, Resize};
 pub use images::{
     Channels, EmojiGroup, Export, Format, Labels, SkinTones, Split, Transform, UnknownChannels,
 };

@@ -160,6 +160,7 @@ mod tests {
         check::<crate::Crop>();
         check::<crate::Baseline>();
         check::<crate::Metric>();
+        check::<crate::Quantity>();
     }
 
     #[test]

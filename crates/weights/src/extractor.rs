@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use patchwork_core::Digest;
-pub use patchwork_terms::Resize;
+pub use patchwork_terms::{Quantity, Resize};
 
 use crate::error::WeightsError;
 use crate::file::{EFFICIENTNET_LITE0, INCEPTION_V3, INCEPTION_V3_TORCHSCRIPT};
@@ -50,31 +50,6 @@ pub struct ExtractorSpec {
     pub network: Network,
     /// How images come to its input.
     pub resize: Resize,
-}
-
-/// A number that is made of two sets of features.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Quantity {
-    /// The Fréchet distance of whole images.
-    Frechet,
-    /// Its limit for infinitely many samples.
-    FrechetInfinity,
-    /// The Fréchet distance of random crops of half the side.
-    FrechetCropHalf,
-    /// The same of a quarter of the side.
-    FrechetCropQuarter,
-    /// The Fréchet distance of an inner map, which knows where things are.
-    FrechetSpatial,
-    /// The kernel distance.
-    Kernel,
-    /// Precision.
-    Precision,
-    /// Recall.
-    Recall,
-    /// Density.
-    Density,
-    /// Coverage.
-    Coverage,
 }
 
 /// A file of weights that is there and is the right one.
@@ -140,10 +115,7 @@ impl ExtractorSpec {
             Quantity::FrechetCropQuarter => format!("{frechet}_crop_quarter"),
             Quantity::FrechetSpatial => format!("s{frechet}"),
             Quantity::Kernel => (if inception { "kid" } else { "kd" }).to_owned(),
-            Quantity::Precision => "precision".to_owned(),
-            Quantity::Recall => "recall".to_owned(),
-            Quantity::Density => "density".to_owned(),
-            Quantity::Coverage => "coverage".to_owned(),
+            other => other.name().replace('-', "_"),
         };
         let suffix = match (&self.network, self.resize) {
             (Network::InceptionV3, Resize::Tf1) => return stem,
@@ -204,7 +176,7 @@ impl TorchScript {
         WeightsError::Missing {
             extractor: self.name.clone(),
             path,
-            remedy: "put the TorchScript file there, or mend `file` of its settings".to_owned(),
+            remedy: "put the TorchScript file there, or fix `file` of its settings".to_owned(),
         }
     }
 }
@@ -247,6 +219,22 @@ mod tests {
             name(&shipped, Quantity::FrechetCropHalf),
             "fd_crop_half_efficientnet_lite0"
         );
+    }
+
+    /// Scores of earlier versions have their quantity in their name alone.
+    #[test]
+    fn the_quantity_of_each_earlier_name_is_known() {
+        let extractors = [
+            inception(Resize::Tf1),
+            inception(Resize::Clean),
+            ExtractorSpec::new(Network::EfficientNetLite0),
+        ];
+        for &quantity in Quantity::ALL {
+            for extractor in &extractors {
+                let name = extractor.metric_name(quantity);
+                assert_eq!(Quantity::of_unrecorded(&name), quantity, "{name}");
+            }
+        }
     }
 
     #[test]

@@ -68,7 +68,7 @@ pub(crate) async fn collect_garbage(
             json!(run),
             json!(score.map(|score| &score.metric)),
             score.map_or(Value::Null, |score| match options.format {
-                Format::Table => json!(score_text(&score.metric, score.value, 3)),
+                Format::Table => json!(score_text(score.value, 3)),
                 Format::Json | Format::Csv => json!(score.value),
             }),
             json!(garbage.path.display().to_string()),

@@ -258,10 +258,7 @@ pub(crate) fn score_lines(outcome: &Outcome) -> Vec<String> {
     let line = |distance: &Value| {
         let (metric, of) = (distance["metric"].as_str()?, distance["of"].as_str()?);
         let value = distance["value"].as_f64()?;
-        Some(format!(
-            "{metric} of {of}: {}",
-            score_text(metric, value, 2)
-        ))
+        Some(format!("{metric} of {of}: {}", score_text(value, 2)))
     };
     distances.into_iter().flatten().filter_map(line).collect()
 }

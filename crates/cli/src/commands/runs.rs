@@ -35,9 +35,9 @@ pub(crate) async fn runs(home: &Path, arguments: &ListArguments) -> Result<(), C
         ];
         if is_table {
             // A score says little without the number of samples behind it.
-            let score = run.metric.zip(run.value).zip(run.samples);
-            row.push(json!(score.map(|((metric, value), samples)| {
-                format!("{} ({samples})", score_text(&metric, value, 3))
+            let score = run.value.zip(run.samples);
+            row.push(json!(score.map(|(value, samples)| {
+                format!("{} ({samples})", score_text(value, 3))
             })));
         } else {
             row.extend([json!(run.value), json!(run.samples)]);

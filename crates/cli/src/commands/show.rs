@@ -159,7 +159,7 @@ fn scores(detail: &RunDetail) -> Rows {
         "reference images",
     ]);
     for score in &detail.scores {
-        let number = |value| score_text(&score.metric, value, 3);
+        let number = |value| score_text(value, 3);
         rows.push(vec![
             json!(subject(score)),
             json!(score.metric),

@@ -139,18 +139,16 @@ pub(crate) async fn gather(home: &Home, asked: &Asked) -> Result<Comparison, Das
         .iter()
         .map(|(run, score)| (run.as_str(), score))
         .collect();
-    let differences = metric
-        .as_deref()
-        .map(|metric| differences(metric, &borrowed, setting))
-        .unwrap_or_default();
+    let differences = differences(&borrowed, setting);
     if differences.is_empty() {
-        let metric = metric.as_deref().unwrap_or_default();
-        let sign = if patchwork_registry::MetricFamily::of(metric).is_better_higher() {
-            -1.0
-        } else {
-            1.0
-        };
-        scores.sort_by(|one, other| (sign * one.1.value).total_cmp(&(sign * other.1.value)));
+        scores.sort_by(|(_, one), (_, other)| {
+            let rising = one.value.total_cmp(&other.value);
+            if one.higher_is_better {
+                rising.reverse()
+            } else {
+                rising
+            }
+        });
     }
     let setting = asked.setting.clone().or_else(|| first_setting(&settings));
     Ok(Comparison {

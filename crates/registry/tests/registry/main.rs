@@ -83,6 +83,7 @@ fn score(subject: &str, value: f64, images_seen: Option<u64>) -> RunScore {
         score: Score {
             subject: Subject::Input(0),
             metric: "fd_efficientnet_lite0".to_owned(),
+            quantity: None,
             value,
             deviation: None,
             extractor: "efficientnet-lite0".to_owned(),
@@ -666,7 +667,7 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     ] {
         let message = opened.unwrap_err().to_string();
         assert!(
-            message.contains("has schema version 9999, but this program knows versions up to 4"),
+            message.contains("has schema version 9999, but this program knows versions up to 5"),
             "{message}"
         );
     }

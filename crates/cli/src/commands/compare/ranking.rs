@@ -59,7 +59,7 @@ pub(super) async fn rank(
     let runs = ranked.iter().map(|ranked| ranked.run.as_str());
     let settings = SettingsApart::look_up(registry, metric, runs).await?;
     let setting = |run: &str, name: &str| settings.value(run, name).map(str::to_owned);
-    let differences = differences(metric, &scores, setting);
+    let differences = differences(&scores, setting);
     if !differences.is_empty() && !arguments.incomparable {
         return Err(CliError::Incomparable {
             metric: metric.to_owned(),
@@ -165,7 +165,7 @@ fn table(ranked: &[Ranked], settings: &SettingsApart, format: Format) -> Rows {
             reference.truncate(SHORT);
         }
         let number = |value: f64| match format {
-            Format::Table => json!(score_text(&score.metric, value, 4)),
+            Format::Table => json!(score_text(value, 4)),
             Format::Json | Format::Csv => json!(value),
         };
         let mut row = vec![

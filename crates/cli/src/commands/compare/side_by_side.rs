@@ -61,7 +61,7 @@ fn scores(run: &RunDetail, format: Format) -> Facts {
         .iter()
         .map(|score| {
             let value = match format {
-                Format::Table => score_text(&score.metric, score.value, 3),
+                Format::Table => score_text(score.value, 3),
                 Format::Json | Format::Csv => score.value.to_string(),
             };
             (format!("{} of {}", score.metric, subject(score)), value)
