@@ -54,6 +54,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         warnings: Warnings::default(),
         scores: Vec::new(),
     };
+    evaluation.comparison.check()?;
     for (number, measured) in measured.iter().enumerate() {
         evaluation.measure(number, measured)?;
     }

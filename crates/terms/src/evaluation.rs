@@ -126,3 +126,25 @@ words! {
         Manifold = "manifold",
     }
 }
+
+impl Metric {
+    /// Whether it compares features one by one, which the reference has to keep.
+    pub fn compares_features(self) -> bool {
+        match self {
+            Self::Kernel | Self::Manifold => true,
+            Self::Confidence => false,
+        }
+    }
+
+    /// The one extractor that it is defined for, by name; none if it is one of any features.
+    pub fn extractor(self) -> Option<&'static str> {
+        match self {
+            Self::Confidence | Self::Kernel | Self::Manifold => None,
+        }
+    }
+
+    /// Whether it is computed of the features of the extractor of that name.
+    pub fn is_of(self, extractor: &str) -> bool {
+        self.extractor().is_none_or(|only| only == extractor)
+    }
+}

@@ -9,7 +9,7 @@ use crate::kinds::StageSettings;
 use crate::pipeline::Stage;
 use crate::prepare::PrepareSettings;
 
-/// Some metrics compare features themselves, which the reference has to keep.
+/// Some metrics compare features themselves, which the reference has to keep, and some are of one extractor alone.
 pub(super) fn features(
     evaluate: &EvaluateSettings,
     section: &Section<'_>,
@@ -18,10 +18,23 @@ pub(super) fn features(
     let Some((_, reference)) = inputs.reference() else {
         return Ok(());
     };
-    if evaluate.needs_features() && reference.keep_features == 0 {
-        let problem = "has `kernel` or `manifold`, which compare features, but the reference keeps none: \
-                       its `keep_features` is 0";
+    if let Some(metric) = evaluate.feature_metric()
+        && reference.keep_features == 0
+    {
+        let problem = format!(
+            "has `{metric}`, which compares features, but the reference keeps none: its `keep_features` is 0"
+        );
         return Err(section.invalid("metrics", problem));
+    }
+    for metric in &evaluate.metrics {
+        let mut extractors = reference.extractor.iter();
+        if !extractors.any(|choice| metric.is_of(&choice.network)) {
+            let problem = format!(
+                "has `{metric}`, which is defined for `{}` alone, and the reference's `extractor` does not name it",
+                metric.extractor().unwrap_or_default()
+            );
+            return Err(section.invalid("metrics", problem));
+        }
     }
     if reference.statistics.is_some() && evaluate.baselines.contains(&Baseline::RealHalves) {
         let problem = "has `real-halves`, but the reference's `statistics` were made elsewhere and have no halves";

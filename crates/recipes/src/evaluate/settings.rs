@@ -58,9 +58,10 @@ fn is_zero(number: &u32) -> bool {
 }
 
 impl EvaluateSettings {
-    /// Whether features themselves are compared, not only their moments.
-    pub fn needs_features(&self) -> bool {
-        self.metrics.contains(&Metric::Kernel) || self.metrics.contains(&Metric::Manifold)
+    /// A metric that compares features themselves, not only their moments, where there is one.
+    pub(crate) fn feature_metric(&self) -> Option<Metric> {
+        let mut metrics = self.metrics.iter().copied();
+        metrics.find(|metric| metric.compares_features())
     }
 }
 
