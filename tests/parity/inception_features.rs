@@ -27,6 +27,7 @@ pub(crate) fn run(case: &mut Case) -> Result<Tensors, String> {
         }
     }
     let digest = Digest::of(b"formula");
+    let classifier = weights.get("fc.weight").map(Tensor::shallow_clone);
     let extractor = InceptionV3::from_tensors(weights, digest, Resize::Torch, device())
         .map_err(|error| error.to_string())?;
     let mut ours = Tensors::new();
@@ -34,6 +35,12 @@ pub(crate) fn run(case: &mut Case) -> Result<Tensors, String> {
         // Stored as `[batch, height, width, 3]`.
         let features = (extractor.features(&images.permute([0, 3, 1, 2])))
             .map_err(|error| error.to_string())?;
+        let expected = (classifier.as_ref()).map(|weight| features.pooled.matmul(&weight.tr()));
+        let logits = extractor.class_logits(&features.pooled);
+        match (logits, expected) {
+            (Some(logits), Some(expected)) if logits.allclose(&expected, 1e-4, 1e-4, false) => {}
+            _ => return Err("the class logits are not those of `fc.weight`".to_owned()),
+        }
         ours.insert(format!("output/features{name}"), features.pooled);
     }
     Ok(ours)

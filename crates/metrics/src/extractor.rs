@@ -37,6 +37,16 @@ pub trait Extractor {
         None
     }
 
+    /// The logits of the network's classes without their bias, from features: `features · Wᵀ`. None for a network without
+    /// a classifier.
+    ///
+    /// # Shapes
+    /// - `features`: `[n, dimension]`, f32
+    /// - returns: `[n, classes]`, f32, on the CPU
+    fn class_logits(&self, _features: &Tensor) -> Option<Tensor> {
+        None
+    }
+
     /// The features of a batch.
     ///
     /// # Shapes

@@ -29,6 +29,11 @@ impl Parameters {
         Ok(Self::new(tensors, device))
     }
 
+    /// Whether there is a parameter of that name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
     /// The parameter of that name as float32, if its shape is the expected one.
     pub(crate) fn get(&self, name: &str, shape: &[i64]) -> Result<Tensor, MetricsError> {
         let tensor = self

@@ -98,6 +98,11 @@ impl Extractor for InceptionV3 {
         Some(SPATIAL_FEATURES)
     }
 
+    fn class_logits(&self, features: &Tensor) -> Option<Tensor> {
+        let logits = no_grad(|| self.network.class_logits(features));
+        logits.map(|logits| logits.to_device(Device::Cpu))
+    }
+
     fn features(&self, images: &Tensor) -> Result<Features, MetricsError> {
         check_images(images)?;
         let empty = [FEATURES, SPATIAL_FEATURES];

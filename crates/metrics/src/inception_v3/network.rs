@@ -13,10 +13,15 @@ pub(super) const SIDE: i64 = 299;
 pub(super) const FEATURES: i64 = 2048;
 /// Channels of the inner map that the spatial features are.
 const SPATIAL_CHANNELS: i64 = 7;
+/// The parameter of the classifier's weight.
+const CLASSIFIER: &str = "fc.weight";
 /// Width of the spatial features: 7 channels of 17 × 17 pixels.
 pub(super) const SPATIAL_FEATURES: i64 = SPATIAL_CHANNELS * 17 * 17;
 
-/// The network without its classifier.
+/// Classes of the graph of 2015-12-05.
+const CLASSES: i64 = 1008;
+
+/// The network; its features do not depend on its classifier.
 pub(super) struct Network {
     stem: [FoldedConvolution; 3],
     widening: [FoldedConvolution; 2],
@@ -25,6 +30,8 @@ pub(super) struct Network {
     blocks_17: [Block; 4],
     to_8: Reduction,
     blocks_8: [Block; 2],
+    /// `[1008, 2048]`, where the weights have it.
+    classifier: Option<Tensor>,
 }
 
 /// Two kinds of features of a batch.
@@ -67,7 +74,20 @@ impl Network {
                 Block::e(parameters, "Mixed_7b", 1280, false)?,
                 Block::e(parameters, "Mixed_7c", 2048, true)?,
             ],
+            classifier: if parameters.has(CLASSIFIER) {
+                Some(parameters.get(CLASSIFIER, &[CLASSES, FEATURES])?)
+            } else {
+                None
+            },
         })
+    }
+
+    /// # Shapes
+    /// - `pooled`: `[n, 2048]`
+    /// - returns: `[n, 1008]`, without the bias
+    pub(super) fn class_logits(&self, pooled: &Tensor) -> Option<Tensor> {
+        (self.classifier.as_ref())
+            .map(|weight| pooled.to_device(weight.device()).matmul(&weight.tr()))
     }
 
     /// # Shapes
