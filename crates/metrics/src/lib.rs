@@ -8,6 +8,7 @@
 //!   [`frechet_spread`] by how much the distance varies.
 //! - [`npz`] reads and writes reference statistics of other programs.
 //! - [`Neighbours`] are the nearest features to a few.
+//! - [`inception_score()`] says how sure a classifier is of the images, and of how many classes they are.
 //! - [`kid()`], [`kid_over_subsets`] and [`manifold_metrics`] compare two sets of features directly.
 //!
 //! Knows nothing of data sets, image files, runs or the registry, and writes no files.
@@ -17,6 +18,7 @@ pub mod error;
 pub mod extraction;
 pub mod extractor;
 pub mod frechet;
+pub mod inception_score;
 pub mod inception_v3;
 pub mod kid;
 pub mod manifold;
@@ -36,6 +38,7 @@ pub use error::MetricsError;
 pub use extraction::{Extraction, Stream, View};
 pub use extractor::{Extractor, Features, OpenExtractor, open_extractors};
 pub use frechet::{Confidence, FrechetDistance, frechet_distance};
+pub use inception_score::{InceptionScore, inception_score};
 pub use kid::{KidEstimate, KidSubsets, kid, kid_over_subsets};
 pub use manifold::{ManifoldMetrics, manifold_metrics};
 pub use moments::{Gaussian, Moments};

@@ -62,6 +62,8 @@ words! {
         Density = "density",
         /// Coverage.
         Coverage = "coverage",
+        /// The Inception Score.
+        InceptionScore = "inception-score",
     }
 }
 
@@ -69,7 +71,11 @@ impl Quantity {
     /// Whether of two values the higher is the better one.
     pub fn higher_is_better(self) -> bool {
         match self {
-            Self::Precision | Self::Recall | Self::Density | Self::Coverage => true,
+            Self::Precision
+            | Self::Recall
+            | Self::Density
+            | Self::Coverage
+            | Self::InceptionScore => true,
             Self::Frechet
             | Self::FrechetInfinity
             | Self::FrechetCropHalf
@@ -88,7 +94,8 @@ impl Quantity {
             | Self::FrechetInfinity
             | Self::FrechetCropHalf
             | Self::FrechetCropQuarter
-            | Self::FrechetSpatial => &[],
+            | Self::FrechetSpatial
+            | Self::InceptionScore => &[],
         }
     }
 
@@ -124,6 +131,8 @@ words! {
         Kernel = "kernel",
         /// Precision, recall, density and coverage.
         Manifold = "manifold",
+        /// The Inception Score, with its deviation between ten splits; of Inception-v3 alone.
+        InceptionScore = "inception-score",
     }
 }
 
@@ -132,13 +141,14 @@ impl Metric {
     pub fn compares_features(self) -> bool {
         match self {
             Self::Kernel | Self::Manifold => true,
-            Self::Confidence => false,
+            Self::Confidence | Self::InceptionScore => false,
         }
     }
 
     /// The one extractor that it is defined for, by name; none if it is one of any features.
     pub fn extractor(self) -> Option<&'static str> {
         match self {
+            Self::InceptionScore => Some("inception-v3"),
             Self::Confidence | Self::Kernel | Self::Manifold => None,
         }
     }

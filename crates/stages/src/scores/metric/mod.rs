@@ -1,6 +1,7 @@
 //! What the setting `metrics` names: a module each, and the list of them.
 
 mod confidence;
+mod inception_score;
 mod kernel;
 mod manifold;
 
@@ -12,6 +13,7 @@ use super::comparison::WholeMetric;
 pub(super) fn implementation(metric: Metric) -> &'static dyn WholeMetric {
     match metric {
         Metric::Confidence => &confidence::Confidence,
+        Metric::InceptionScore => &inception_score::InceptionScore,
         Metric::Kernel => &kernel::Kernel,
         Metric::Manifold => &manifold::Manifold,
     }
