@@ -64,7 +64,7 @@ fn rows() -> Vec<Row> {
         .collect()
 }
 
-fn write(folder: &Path) -> LatentSet {
+pub(super) fn write(folder: &Path) -> LatentSet {
     let mut writer = ShardSetWriter::open(folder, spec()).unwrap();
     for shard in rows().chunks(PER_SHARD).skip(writer.complete_shards()) {
         writer.write_shard(shard.to_vec(), Vec::new()).unwrap();
@@ -83,7 +83,7 @@ fn request(index: usize, row: usize, column: usize, position: u64) -> PatchReque
     }
 }
 
-fn sd(set: &LatentSet) -> Scaling {
+pub(super) fn sd(set: &LatentSet) -> Scaling {
     Scaling::of(LatentScaling::Sd, set.spec(), set.statistics(), 0.5).unwrap()
 }
 

@@ -6,6 +6,7 @@ mod loader;
 mod other_readers;
 #[path = "../../../../tests/support/readers.rs"]
 mod readers;
+mod recorded;
 mod verify;
 
 use std::collections::BTreeMap;
