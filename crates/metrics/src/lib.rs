@@ -32,15 +32,17 @@ pub mod torchscript;
 mod chunks;
 mod features;
 mod folded_convolution;
+mod open;
 mod parameters;
 
 pub use error::MetricsError;
 pub use extraction::{Extraction, Stream, View};
-pub use extractor::{Extractor, Features, OpenExtractor, open_extractors};
+pub use extractor::{Extractor, Features, OpenExtractor};
 pub use frechet::{Confidence, FrechetDistance, frechet_distance};
 pub use inception_score::{InceptionScore, inception_score};
 pub use kid::{KidEstimate, KidSubsets, kid, kid_over_subsets};
 pub use manifold::{ManifoldMetrics, manifold_metrics};
 pub use moments::{Gaussian, Moments};
 pub use neighbours::Neighbours;
+pub use open::open_extractors;
 pub use spread::{FrechetSpread, frechet_spread};

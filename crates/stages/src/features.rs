@@ -10,11 +10,9 @@ use std::path::{Path, PathBuf};
 use patchwork_artifacts::worker::StageError;
 use patchwork_core::durable;
 use patchwork_dataset::ShardSet;
-use patchwork_metrics::{Extraction, Moments};
+use patchwork_metrics::{Extraction, Gaussian, Moments};
 use patchwork_networks::checkpoint::{read_safetensors, to_safetensors_bytes};
 use tch::Tensor;
-
-use crate::statistics::Halves;
 
 /// Rows that are summed at once: enough to keep the processor busy with one product of matrices.
 const ROWS_AT_ONCE: usize = 2048;
@@ -99,6 +97,23 @@ pub(crate) fn in_color(images: &Tensor) -> Tensor {
     match images.size()[1] {
         1 => images.expand([-1, 3, -1, -1], false),
         _ => images.shallow_clone(),
+    }
+}
+
+/// The moments of the even-numbered and of the odd-numbered images.
+#[derive(Debug)]
+pub(crate) struct Halves {
+    pub(crate) even: Moments,
+    pub(crate) odd: Moments,
+}
+
+impl Halves {
+    /// Mean and covariance of all images.
+    pub(crate) fn whole(&self) -> Result<Gaussian, StageError> {
+        let mut whole = Moments::new(self.even.dimension());
+        whole.merge(&self.even)?;
+        whole.merge(&self.odd)?;
+        Ok(whole.gaussian()?)
     }
 }
 

@@ -16,7 +16,7 @@ use tch::Device;
 use crate::device;
 use crate::features::FeatureStore;
 use crate::job::first_images;
-use crate::statistics::{write_foreign, write_own};
+use crate::statistics::{write_external, write_own};
 
 pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let ReferenceJob { covered, uncovered } = ReferenceJob::read(job)?;
@@ -55,7 +55,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     Ok(Outcome::new(summary, Vec::new()))
 }
 
-/// Takes statistics that were made elsewhere for what they say they are; only the features' width can be checked.
+/// Imports external statistics; only the features' width can be checked.
 fn import(
     settings: &ReferenceSettings,
     path: &Path,
@@ -74,7 +74,7 @@ fn import(
         .into());
     }
     let gaussian = npz::read(path, settings.images.map(|images| images as i64))?;
-    write_foreign(context.artifact(), extraction, gaussian)?;
+    write_external(context.artifact(), extraction, gaussian)?;
     let mut summary = summary(extraction);
     summary["images"] = json!(settings.images);
     summary["foreign"] = json!(true);
@@ -89,7 +89,7 @@ fn import(
     Ok(Outcome::new(summary, Vec::new()))
 }
 
-/// Statistics made elsewhere are of another extractor.
+/// External statistics are of another extractor.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "`{}` holds statistics of features with {actual} dimensions, but `{extractor}` has {expected}: \

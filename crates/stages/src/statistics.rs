@@ -1,7 +1,7 @@
 //! What a reference keeps of a data set: moments of every kind of features, and some of the features themselves.
 //!
 //! `statistics.safetensors` holds, for each kind of features such as `inception-v3-tf1/whole`, the moments of its
-//! even-numbered and odd-numbered images (`…/even/moments/sum`), or, for statistics made elsewhere, `…/mean`,
+//! even-numbered and odd-numbered images (`…/even/moments/sum`), or, for external statistics, `…/mean`,
 //! `…/covariance` and `…/count`. `features.safetensors` holds `[images, dimension]` under the same names.
 
 use std::collections::BTreeMap;
@@ -13,35 +13,18 @@ use patchwork_metrics::{Extraction, Gaussian, Moments, View, npz};
 use patchwork_networks::checkpoint::{read_safetensors, to_safetensors_bytes};
 use tch::Tensor;
 
-use crate::features::FeatureStore;
+use crate::features::{FeatureStore, Halves};
 
 const STATISTICS_FILE: &str = "statistics.safetensors";
 const FEATURES_FILE: &str = "features.safetensors";
-
-/// The moments of the even-numbered and of the odd-numbered images.
-#[derive(Debug)]
-pub(crate) struct Halves {
-    pub(crate) even: Moments,
-    pub(crate) odd: Moments,
-}
-
-impl Halves {
-    /// Mean and covariance of all images.
-    pub(crate) fn whole(&self) -> Result<Gaussian, StageError> {
-        let mut whole = Moments::new(self.even.dimension());
-        whole.merge(&self.even)?;
-        whole.merge(&self.odd)?;
-        Ok(whole.gaussian()?)
-    }
-}
 
 /// One kind of features of the reference.
 #[derive(Debug)]
 pub(crate) enum Statistics {
     /// Measured here.
     Own(Halves),
-    /// Made elsewhere.
-    Foreign(Gaussian),
+    /// Computed by another program.
+    External(Gaussian),
 }
 
 impl Statistics {
@@ -49,7 +32,7 @@ impl Statistics {
     pub(crate) fn gaussian(self) -> Result<Gaussian, StageError> {
         match self {
             Self::Own(halves) => halves.whole(),
-            Self::Foreign(gaussian) => Ok(gaussian),
+            Self::External(gaussian) => Ok(gaussian),
         }
     }
 
@@ -62,7 +45,7 @@ impl Statistics {
                         .map(move |(name, tensor)| (format!("{stream}/{half}/{name}"), tensor))
                 })
                 .collect(),
-            Self::Foreign(gaussian) => vec![
+            Self::External(gaussian) => vec![
                 (format!("{stream}/mean"), gaussian.mean().shallow_clone()),
                 (
                     format!("{stream}/covariance"),
@@ -90,7 +73,7 @@ impl Statistics {
             (own.get("mean"), own.get("covariance"), own.get("count"))
         {
             let gaussian = Gaussian::new(mean, covariance, count.int64_value(&[0]))?;
-            return Ok(Self::Foreign(gaussian));
+            return Ok(Self::External(gaussian));
         }
         Ok(Self::Own(Halves {
             even: Moments::from_tensors(&under(format!("{stream}/even/")))?,
@@ -128,15 +111,15 @@ pub(crate) fn write_own(
     Ok(())
 }
 
-/// Writes statistics that were made elsewhere into the artifact.
-pub(crate) fn write_foreign(
+/// Writes external statistics into the artifact.
+pub(crate) fn write_external(
     folder: &Path,
     extraction: &Extraction,
     gaussian: Gaussian,
 ) -> Result<(), StageError> {
     write_npz(folder, extraction, 0, &gaussian)?;
     let name = extraction.stream_name(&extraction.streams()[0]);
-    let statistics = Statistics::Foreign(gaussian).to_tensors(&name);
+    let statistics = Statistics::External(gaussian).to_tensors(&name);
     write_tensors(folder, STATISTICS_FILE, &statistics)
 }
 

@@ -7,7 +7,7 @@ use patchwork_core::Digest;
 pub use patchwork_terms::{Quantity, Resize};
 
 use crate::error::WeightsError;
-use crate::file::{EFFICIENTNET_LITE0, INCEPTION_V3, INCEPTION_V3_TORCHSCRIPT};
+use crate::file::{EFFICIENTNET_LITE0, FoundWeights, INCEPTION_V3, INCEPTION_V3_TORCHSCRIPT};
 
 /// The environment variable that names the folder of the weights, when it is not the default.
 pub const WEIGHTS_VARIABLE: &str = "PATCHWORK_WEIGHTS";
@@ -50,15 +50,6 @@ pub struct ExtractorSpec {
     pub network: Network,
     /// How images come to its input.
     pub resize: Resize,
-}
-
-/// A file of weights that is there and is the right one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FoundWeights {
-    /// Where it lies.
-    pub path: PathBuf,
-    /// Its digest, which goes into the registry.
-    pub digest: Digest,
 }
 
 impl ExtractorSpec {

@@ -14,8 +14,7 @@ use ureq::http::{Response, StatusCode, header};
 use ureq::{Agent, Body};
 
 use crate::error::WeightsError;
-use crate::extractor::FoundWeights;
-use crate::file::{WeightsFile, sha256_of_file};
+use crate::file::{FoundWeights, WeightsFile, sha256_of_file};
 
 /// A silence of this length ends an attempt.
 const SILENCE: Duration = Duration::from_secs(30);

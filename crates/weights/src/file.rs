@@ -10,7 +10,15 @@ use patchwork_core::{Digest, FileError, file_error, hex};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::WeightsError;
-use crate::extractor::FoundWeights;
+
+/// A file of weights that is installed and is the published one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundWeights {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its digest, which goes into the registry.
+    pub digest: Digest,
+}
 
 /// A published file of weights.
 #[derive(Debug, PartialEq, Eq)]

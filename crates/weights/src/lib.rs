@@ -4,7 +4,7 @@
 //! - [`ExtractorSpec`] says which network with which resize, and what its metrics are called.
 //! - [`WeightsFile`] is a published file; [`fetch()`] puts one in place.
 //!
-//! Must not know tensors: a pipeline that lacks a file is refused before anything runs, by a program that does
+//! Must not know tensors: a pipeline with a missing file is refused before anything runs, by a program that does
 //! not load libtorch.
 
 mod error;
@@ -14,11 +14,10 @@ mod file;
 
 pub use error::WeightsError;
 pub use extractor::{
-    ExtractorSpec, FoundWeights, Network, Quantity, Resize, TorchScript, WEIGHTS_VARIABLE,
-    weights_folder,
+    ExtractorSpec, Network, Quantity, Resize, TorchScript, WEIGHTS_VARIABLE, weights_folder,
 };
 pub use fetch::{Fetched, Progress, fetch};
 pub use file::{
-    EFFICIENTNET_LITE0, INCEPTION_V3, INCEPTION_V3_TORCHSCRIPT, SD_VAE_FT_EMA, SD_VAE_FT_MSE,
-    WeightsFile,
+    EFFICIENTNET_LITE0, FoundWeights, INCEPTION_V3, INCEPTION_V3_TORCHSCRIPT, SD_VAE_FT_EMA,
+    SD_VAE_FT_MSE, WeightsFile,
 };

@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use patchwork_core::FileError;
-
 use super::names::is_image_name;
 use super::settings::SourceSettings;
 use super::store::Store;
@@ -84,16 +82,4 @@ pub(super) fn first_images_are(store: &dyn Store, is_of_kind: impl Fn(&str) -> b
             .take(FIRST_NAMES)
     };
     images().next().is_some() && images().all(is_of_kind)
-}
-
-/// Whether a file begins so.
-pub(super) fn starts_with(path: &Path, mark: &[u8]) -> Result<bool, DatasetError> {
-    use std::os::unix::fs::FileExt;
-    let file = patchwork_core::file_error::open(path)?;
-    let mut head = vec![0; mark.len()];
-    match file.read_exact_at(&mut head, 0) {
-        Ok(()) => Ok(head == mark),
-        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(false),
-        Err(error) => Err(FileError::new("read", path, error).into()),
-    }
 }

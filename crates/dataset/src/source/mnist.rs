@@ -7,11 +7,12 @@ use flate2::read::MultiGzDecoder;
 use patchwork_core::file_error::{self, FileError};
 
 use super::cache::SourceCache;
-use super::detect::{Look, PathKind, starts_with};
+use super::detect::{Look, PathKind};
 use super::format::{Content, Request, SourceFormat};
 use super::pixels::PixelSource;
 use super::raw::PixelFormat;
 use super::settings::{Format, Split};
+use super::store::starts_with;
 use crate::error::DatasetError;
 
 /// The largest file unpacked is 47 MB; EMNIST's is 550.

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use patchwork_core::FileError;
+use patchwork_core::file_error::{self, FileError};
 
 use super::account::PassedOver;
 use super::raw::Rejection;
@@ -126,6 +127,17 @@ pub(super) fn sort_out(
         Ok(bytes) => Ok(Ok(bytes)),
         Err(ReadFailure::Rejected(rejection)) => Ok(Err(rejection)),
         Err(ReadFailure::Failed(error)) => Err(error),
+    }
+}
+
+/// Whether a file begins so.
+pub(super) fn starts_with(path: &Path, mark: &[u8]) -> Result<bool, DatasetError> {
+    let file = file_error::open(path)?;
+    let mut head = vec![0; mark.len()];
+    match file.read_exact_at(&mut head, 0) {
+        Ok(()) => Ok(head == mark),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(FileError::new("read", path, error).into()),
     }
 }
 

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use patchwork_core::durable;
 
 use super::account::PassedOver;
-use super::detect::{Look, PathKind, starts_with};
+use super::detect::{Look, PathKind};
 use super::format::{Content, Request, SourceFormat};
 use super::names::{Told, told};
 use super::parquet::{ParquetStore, Tables, has_images};
 use super::settings::{Format, Split};
+use super::store::starts_with;
 use crate::error::DatasetError;
 use crate::shards::INDEX_FILE;
 

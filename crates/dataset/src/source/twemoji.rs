@@ -8,13 +8,12 @@ use std::ops::Range;
 
 use emojis::{Emoji, Group, SkinTone};
 use patchwork_core::Digest;
-use patchwork_terms::{EmojiGroup, SkinTones};
+use patchwork_terms::{EmojiGroup, Labels, SkinTones};
 use twemoji_assets::png::PngTwemojiAsset;
 
 use super::account::{Account, PassedOver};
 use super::listing::digest_listing;
 use super::raw::{Entry, Fetched, Payload, Source};
-use super::settings::Labels;
 use crate::error::DatasetError;
 
 const CREDIT: &str = "Twemoji, Copyright Twitter, Inc. and other contributors, CC-BY 4.0";

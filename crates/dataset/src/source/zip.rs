@@ -12,14 +12,13 @@ use rawzip::{CompressionMethod, ErrorKind, FileReader, ZipArchive, ZipArchiveEnt
 use rayon::prelude::*;
 
 use super::account::PassedOver;
-use super::detect::starts_with;
 use super::links::resolved;
 use super::listing::{HEAD_BYTES, Listing};
 use super::names::is_image_name;
 use super::raw::Rejection;
 use super::store::{
     DATASET_JSON, Json, MAX_JSON_BYTES, ReadFailure, ReadFiles, Store, check_size, not_listed,
-    sort_out, unreadable,
+    sort_out, starts_with, unreadable,
 };
 use crate::error::DatasetError;
 

@@ -2,7 +2,7 @@
 
 use super::arena::{Arena, Handle};
 use super::budget::Budget;
-use super::error::PickleProblem;
+use super::error::{PickleProblem, listed};
 use super::tensor::TensorReader;
 use super::{archive, legacy, machine};
 
@@ -41,6 +41,24 @@ impl<'a> PickleFile<'a> {
             root: outcome.root,
             reader: TensorReader::new(data, places),
             budget,
+        })
+    }
+
+    /// The value of the entry of that name, or an error that lists what entries there are.
+    pub(crate) fn entry(&self, entry: &str) -> Result<Handle, PickleProblem> {
+        self.arena.lookup(self.root, entry).ok_or_else(|| {
+            let entries = self.arena.entries(self.root).unwrap_or_default();
+            let names: Vec<&str> = (entries.iter())
+                .filter_map(|(name, _)| self.arena.text(*name))
+                .collect();
+            PickleProblem::Structure(if names.is_empty() {
+                format!("it has no entry `{entry}`: it is not a dictionary of named things")
+            } else {
+                format!(
+                    "it has no entry `{entry}`; its entries are: {}",
+                    listed(names.into_iter())
+                )
+            })
         })
     }
 }

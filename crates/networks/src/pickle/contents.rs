@@ -1,19 +1,18 @@
-//! What a foreign checkpoint holds: a pickled network with its settings, or a dictionary of tensors alone.
+//! What a checkpoint of another program holds: a pickled network with its settings, or a dictionary of tensors alone.
 
 use std::collections::BTreeMap;
 
 use tch::Tensor;
 
-use super::arena::Handle;
 use super::container::PickleFile;
 use super::edm::{self, EdmSnapshot};
-use super::error::{PickleProblem, listed, shortened};
+use super::error::{PickleProblem, shortened};
 use super::state_dict;
 
 /// The entry in which EDM and Patch Diffusion publish the averaged network.
 pub const PUBLISHED_ENTRY: &str = "ema";
 
-/// The content of a foreign checkpoint.
+/// The content of a checkpoint of another program.
 #[derive(Debug)]
 pub enum ForeignCheckpoint {
     /// A pickled network: tensors and the settings it was made with.
@@ -22,7 +21,7 @@ pub enum ForeignCheckpoint {
     StateDict(BTreeMap<String, Tensor>),
 }
 
-/// Reads a foreign checkpoint of any format from its bytes.
+/// Reads a checkpoint of another program, of any format, from its bytes.
 ///
 /// Of a file with several things in it, `entry` names the one to read. Without it: the network under
 /// [`PUBLISHED_ENTRY`], the network that is the whole file, or the dictionary of tensors that is the whole file,
@@ -35,7 +34,7 @@ pub fn parse_checkpoint(
     entry: Option<&str>,
 ) -> Result<ForeignCheckpoint, PickleProblem> {
     let file = PickleFile::open(data)?;
-    let chosen = entry.map(|entry| named_entry(&file, entry)).transpose()?;
+    let chosen = entry.map(|entry| file.entry(entry)).transpose()?;
     let arena = &file.arena;
     let network = match chosen {
         Some(value) => Some(value).filter(|value| edm::is_network(arena, *value)),
@@ -59,25 +58,4 @@ pub fn parse_checkpoint(
         }
     };
     state_dict::tensors(file, dictionary, |_| true).map(ForeignCheckpoint::StateDict)
-}
-
-/// The value of `entry`, or an error that lists what there is.
-pub(crate) fn named_entry(file: &PickleFile, entry: &str) -> Result<Handle, PickleProblem> {
-    file.arena.lookup(file.root, entry).ok_or_else(|| {
-        let names: Vec<&str> = file
-            .arena
-            .entries(file.root)
-            .unwrap_or_default()
-            .iter()
-            .filter_map(|(name, _)| file.arena.text(*name))
-            .collect();
-        PickleProblem::Structure(if names.is_empty() {
-            format!("it has no entry `{entry}`: it is not a dictionary of named things")
-        } else {
-            format!(
-                "it has no entry `{entry}`; its entries are: {}",
-                listed(names.into_iter())
-            )
-        })
-    })
 }

@@ -12,9 +12,8 @@ use tch::Tensor;
 use super::arena::{Arena, Handle, Node};
 use super::budget::Budget;
 use super::container::PickleFile;
-use super::contents::named_entry;
 use super::error::{PickleError, PickleProblem, shortened};
-use super::globals::Global;
+use super::module::Module;
 use super::settings::network_config;
 use super::tensor::TensorReader;
 use crate::config::NetworkConfig;
@@ -47,7 +46,7 @@ pub fn read_edm_snapshot(path: &Path, entry: &str) -> Result<EdmSnapshot, Pickle
 /// As [`read_edm_snapshot`], from the file's bytes.
 pub fn parse_edm_snapshot(data: &[u8], entry: &str) -> Result<EdmSnapshot, PickleProblem> {
     let file = PickleFile::open(data)?;
-    let network = named_entry(&file, entry)?;
+    let network = file.entry(entry)?;
     snapshot(file, network)
 }
 
@@ -78,46 +77,6 @@ pub(crate) fn snapshot(file: PickleFile, network: Handle) -> Result<EdmSnapshot,
         config,
         tensors: collector.tensors,
     })
-}
-
-/// A module's class and state.
-pub(crate) struct Module<'a> {
-    pub(crate) class: &'a str,
-    pub(crate) state: Handle,
-    /// Entries that were looked through to find these.
-    entries: usize,
-}
-
-impl<'a> Module<'a> {
-    pub(crate) fn of(arena: &'a Arena, handle: Handle) -> Option<Self> {
-        let count = |handle| arena.entries(handle).map_or(0, <[_]>::len);
-        match arena.get(handle) {
-            Node::Object {
-                class: Global::PersistentObject,
-                arguments,
-                ..
-            } => {
-                let meta = *arena.sequence(*arguments)?.first()?;
-                let class = arena.text(arena.lookup(meta, "class_name")?)?;
-                let state = arena.lookup(meta, "state")?;
-                Some(Self {
-                    class,
-                    state,
-                    entries: count(meta) + count(state),
-                })
-            }
-            Node::Object {
-                class: Global::Opaque,
-                state: Some(state),
-                ..
-            } => Some(Self {
-                class: "",
-                state: *state,
-                entries: count(*state),
-            }),
-            _ => None,
-        }
-    }
 }
 
 struct Collector<'a> {

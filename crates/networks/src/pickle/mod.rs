@@ -1,4 +1,4 @@
-//! Foreign checkpoints, which are Python pickles, read as data.
+//! Checkpoints of other programs, which are Python pickles, read as data.
 //!
 //! A pickle is a program for a small stack machine. The machine here builds numbers, text, lists,
 //! dictionaries and tensors, and knows a fixed list of names (`globals`) that it maps to such data;
@@ -22,6 +22,7 @@ mod error;
 mod globals;
 mod legacy;
 mod machine;
+mod module;
 mod reduce;
 mod settings;
 mod state_dict;

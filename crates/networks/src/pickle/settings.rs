@@ -1,11 +1,11 @@
 //! From the arguments that a published network was constructed with to our settings.
 //!
 //! Of the preconditioning around it `sigma_data` is taken; its `use_fp16` is a matter of the machine (the weights
-//! are float32), and its `sigma_min` and `sigma_max` bound what a sampler may ask, which ours is told by itself.
+//! are float32), and its `sigma_min` and `sigma_max` bound what a sampler may ask, which ours gets from its own settings.
 
 use super::arena::{Arena, Handle};
-use super::edm::Module;
 use super::error::{PickleProblem, shortened};
+use super::module::Module;
 use crate::config::{
     Architecture, DecoderType, EmbeddingType, EncoderType, NetworkConfig, Preconditioning,
 };
