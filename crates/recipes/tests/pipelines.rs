@@ -194,7 +194,7 @@ fn what_is_laid_over_a_preset_is_told_with_both_values() {
     let this = "name = \"p\"\nextends = \"base.toml\"\nseed = 3\n[stages.train]\nbatch_size = 4\n\
                 duration_images = 1_000\n[matrix]\n\"stages.sample.steps\" = [5]\n";
     let (_folder, path) = folder(this, Some(&base));
-    let overrides = texts(&["stages.train.network.channel_mult=[1, 2]", "device=cuda"]);
+    let overrides = texts(&["stages.train.network.channel_mult=[1, 2, 4]", "device=cuda"]);
     let variants = load(&path, &overrides).unwrap();
     let over = variants[0].pipeline.over_preset.clone().unwrap();
     assert_eq!(over.file, "base.toml");
@@ -214,7 +214,7 @@ fn what_is_laid_over_a_preset_is_told_with_both_values() {
             ("stages.train.batch_size", "4", None),
             (
                 "stages.train.network.channel_mult",
-                "[1, 2]",
+                "[1, 2, 4]",
                 Some("[1, 2, 2]")
             ),
         ]
@@ -281,7 +281,7 @@ fn overrides_are_toml_values_or_bare_words() {
             "stages.train.batch_size=64",
             "stages.sample.solver=euler",
             "stages.sample.seeds=0-99",
-            "stages.train.network.channel_mult=[1, 2]",
+            "stages.train.network.channel_mult=[1, 2, 4]",
             "stages.train.network.attn_resolutions=[16]",
             "seed=7",
         ],
