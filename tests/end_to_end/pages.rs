@@ -31,8 +31,8 @@ fn look(browser: &mut Browser, address: &str, name: &str) {
             browser.resize(width, height, is_dark);
             browser.open(address);
             // Charts are drawn as they come into view.
-            browser.value("(async () => { for (const figure of document.querySelectorAll('[data-chart]')) { figure.scrollIntoView(); await new Promise((done) => setTimeout(done, 60)); } scrollTo(0, 0); })()");
-            browser.wait_for("[...document.querySelectorAll('[data-chart]')].every((figure) => figure.querySelector('.plot').childNodes.length > 0 && !figure.querySelector('.plot > noscript'))");
+            browser.wait_for("(() => { const left = [...document.querySelectorAll('[data-chart]')].find((figure) => !figure.querySelector('.plot').childNodes.length || figure.querySelector('.plot > noscript')); left?.scrollIntoView(); return !left; })()");
+            browser.value("scrollTo(0, 0)");
             browser.wait_for(
                 "[...document.images].every((image) => image.complete || image.loading === 'lazy')",
             );
@@ -50,7 +50,7 @@ fn look(browser: &mut Browser, address: &str, name: &str) {
     }
 }
 
-/// Runs of every fate: finished, diverged to what is no number, interrupted, deleted, of a data set with hostile names.
+/// Runs of every fate: finished, diverged to what is no number, interrupted, of a data set with hostile names.
 fn home() -> Program {
     let program = crate::earlier::home();
     let source = program.home().join("<b>source & \"co\"");
