@@ -49,7 +49,11 @@ fn stages_find_what_they_decode_with() {
         assert_eq!(needs(&loaded("smoke-latent", &[&set]), "sample"), expected);
     }
     // Pixels of the same pipeline are read by who asks for them.
-    let pixels = loaded("smoke-latent", &["stages.train.needs=[\"prepare\"]"]);
+    let of_pixels = [
+        "stages.train.needs=[\"prepare\"]",
+        "stages.train.network.attn_resolutions=[16]",
+    ];
+    let pixels = loaded("smoke-latent", &of_pixels);
     assert_eq!(needs(&pixels, "sample"), ["train"]);
     let StageSettings::Train(train) = &pixels.stage("train").unwrap().settings else {
         panic!()
