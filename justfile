@@ -18,7 +18,7 @@ setup:
 build: setup
     @cargo build --release --locked --package patchwork
 
-# run pipelines/NAME.toml: `just pipeline demo`, `just pipeline emoji --dry-run`
+# run pipelines/NAME.toml: `just pipeline demo`, `just pipeline experiments/p-ratio --dry-run`
 [no-exit-message]
 pipeline NAME *ARGS: build
     @"{{ patchwork }}" run "pipelines/$1.toml" "${@:2}"

@@ -178,6 +178,38 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// A sweep goes on for days, and the trainings that two of them have in common are computed once.
+#[test]
+fn experiments_share_their_trainings() {
+    let trainings = |name: &str| -> Vec<String> {
+        let path = folder(&format!("../../pipelines/experiments/{name}.toml"));
+        let variants = load(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
+        variants
+            .into_iter()
+            .map(|Variant { pipeline, .. }| {
+                assert_eq!(pipeline.name, name);
+                let plan = plan(&pipeline);
+                let train = plan.stages.iter().find(|stage| stage.spec.name == "train");
+                train.unwrap().fingerprint.to_string()
+            })
+            .collect()
+    };
+    let all = trainings("p-ratio");
+    for (name, count, shared) in [
+        ("p-ratio", 27, 27),
+        ("first-3-p", 9, 9),
+        ("coordinates", 12, 6),
+        ("schedule", 6, 3),
+    ] {
+        let own = trainings(name);
+        // Values that come to the same training would be the same run twice.
+        let different: std::collections::BTreeSet<&String> = own.iter().collect();
+        assert_eq!((own.len(), different.len()), (count, count), "{name}");
+        let common = own.iter().filter(|training| all.contains(training));
+        assert_eq!(common.count(), shared, "{name}");
+    }
+}
+
 #[test]
 fn fingerprints_and_jobs_stay_as_they_are() {
     let files = [
