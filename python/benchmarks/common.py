@@ -101,6 +101,8 @@ def autocast(precision: str, device: Device) -> AbstractContextManager[Any]:
 
 def prepared(name: str, mode: str, device: Device) -> tuple[Denoiser, Callable[..., torch.Tensor]]:
     """A network, and what to call for it."""
+    if mode not in MODES:
+        raise ValueError(f"`{mode}` is none of {', '.join(MODES)}")
     torch.manual_seed(0)
     denoiser = Denoiser(network_config(name)).to(device.device)
     if mode == "channels-last":

@@ -68,7 +68,8 @@ def train(
         return
     report = check.out / "train.part.json"
     size = check.size
-    options = ["--device", check.device, "--network", size.network, "--precision", precision]
+    # PyTorch has checks of its own.
+    options = ["--device", check.device, "--network", size.network, "--precision", precision, "--pytorch", "none"]
     options += ["--seconds", str(size.seconds), "--report", str(report)]
     # In float32 a step takes twice the memory.
     first = size.batch if precision == "bfloat16" else size.batch // 2
@@ -173,7 +174,7 @@ def sampling(check: Check, finding: Finding) -> None:
         finding.say("the bundle holds no `bench-sample`")
     else:
         report = check.out / "sample.part.json"
-        run = check.run([program, *options, "--report", str(report)])
+        run = check.run([program, *options, "--pytorch", "none", "--report", str(report)])
         for row in take(report):
             precision = NAMES.get(row["precision"], row["precision"])
             measurements.append({"whose": "ours", **row, "precision": precision})

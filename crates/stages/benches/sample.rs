@@ -3,8 +3,12 @@
 //! The baseline is the network alone on a ready batch, as often as the sampler evaluates it; the sampler is the way of
 //! a sample stage, from seeds to a written shard. What lies between them is the sampler's own.
 //!
-//! `--device cpu|cuda|cuda:N`, `--network demo|reference|celeba`, `--batch N`, `--steps N`, `--report FILE` for the measurements
-//! as JSON; two threads on the processor.
+//! PyTorch's sampler on the same network (`python/benchmarks/sample.py`: the same evaluations, state in float64, without
+//! writing) takes turns with ours; `of eager` and its like are how many times as fast ours is, the median of the ratios of
+//! the turns. `--pytorch`, `--mode`: see `support/pytorch.rs`.
+//!
+//! `--device cpu|cuda|cuda:N`, `--network demo|reference|celeba`, `--precision float32|bfloat16`, `--batch N`, `--steps N`,
+//! `--report FILE` for the measurements as JSON; two threads on the processor.
 
 #![expect(
     clippy::unwrap_used,
@@ -13,6 +17,8 @@
 
 #[path = "support/networks.rs"]
 mod networks;
+#[path = "support/pytorch.rs"]
+mod pytorch;
 #[path = "support/mod.rs"]
 mod support;
 
@@ -24,6 +30,7 @@ use patchwork_dataset::{Channels, Row, ShardSetWriter, ShardSpec};
 use patchwork_diffusion::sampler::{HeunOptions, NoiseLevels, SamplerOptions};
 use patchwork_networks::Network;
 use patchwork_stages::ImageSampler;
+use pytorch::{PyTorch, median};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
@@ -35,34 +42,49 @@ struct Case {
     steps: usize,
 }
 
-/// The fastest of so many tries counts: what disturbs only slows.
-const TRIES: usize = 3;
+/// How often each has its turn.
+const TURNS: usize = 5;
+
+const THREADS: i32 = 2;
 
 fn main() {
     support::run_as_a_worker();
     let mut device = Device::Cpu;
     let (mut network, mut batch, mut steps) = (None, None, None);
     let mut report = None;
+    let mut precisions = Vec::new();
+    let mut options = pytorch::Options::default();
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
-        let mut value = || words.next().unwrap();
+        // Cargo itself adds it.
+        if word == "--bench" {
+            continue;
+        }
+        let value = words
+            .next()
+            .unwrap_or_else(|| panic!("`{word}` needs a value"));
+        if options.take(&word, &value) {
+            continue;
+        }
         match word.as_str() {
-            "--device" => device = support::device(&value()),
-            "--network" => network = Some(value()),
-            "--batch" => batch = Some(value().parse().unwrap()),
-            "--steps" => steps = Some(value().parse().unwrap()),
-            "--report" => report = Some(PathBuf::from(value())),
-            // Cargo itself adds it.
-            "--bench" => {}
+            "--device" => device = support::device(&value),
+            "--network" => network = Some(value),
+            "--precision" => precisions.push(match value.as_str() {
+                "float32" => Kind::Float,
+                "bfloat16" => Kind::BFloat16,
+                _ => panic!("precision `{value}` is not known"),
+            }),
+            "--batch" => batch = Some(value.parse().unwrap()),
+            "--steps" => steps = Some(value.parse().unwrap()),
+            "--report" => report = Some(PathBuf::from(value)),
             _ => panic!("`{word}` is not known; see the head of crates/stages/benches/sample.rs"),
         }
     }
-    tch::set_num_threads(2);
+    if precisions.is_empty() {
+        precisions = vec![Kind::Float, Kind::BFloat16];
+    }
+    tch::set_num_threads(THREADS);
     tch::Cuda::cudnn_set_benchmark(true);
-    println!(
-        "{:<20} {:<9} {:>7} {:>12} {:>12} {:>9}",
-        "network", "precision", "batch", "forward", "sampler", "overhead"
-    );
     let names = network.map_or_else(
         || vec!["demo".to_owned(), "reference".to_owned()],
         |name| vec![name],
@@ -75,8 +97,25 @@ fn main() {
             batch: batch.unwrap_or(usual_batch),
             steps: steps.unwrap_or(usual_steps),
         };
-        for precision in [Kind::Float, Kind::BFloat16] {
-            rows.push(measure(&case, precision, device));
+        let words = [
+            ("--network", case.network.clone()),
+            ("--threads", THREADS.to_string()),
+            ("--batch", case.batch.to_string()),
+            ("--steps", case.steps.to_string()),
+        ];
+        let mut pytorch = PyTorch::start(&options, "sample.py", device, &words);
+        let modes = pytorch.as_ref().map_or(&[][..], |pytorch| &pytorch.modes);
+        let beside: Vec<String> = modes
+            .iter()
+            .map(|mode| format!("{:>18}", format!("of {mode}")))
+            .collect();
+        let beside = beside.concat();
+        println!(
+            "{:<12} {:<9} {:>7} {:>13} {:>13} {:>9}{beside}",
+            "network", "precision", "batch", "forward", "sampler", "overhead"
+        );
+        for &precision in &precisions {
+            rows.push(measure(&case, precision, device, pytorch.as_mut()));
         }
     }
     if let Some(report) = report {
@@ -84,7 +123,12 @@ fn main() {
     }
 }
 
-fn measure(case: &Case, precision: Kind, device: Device) -> Value {
+fn measure(
+    case: &Case,
+    precision: Kind,
+    device: Device,
+    mut pytorch: Option<&mut PyTorch>,
+) -> Value {
     let config = networks::network(&case.network);
     let network = Network::new(&config, device, 0).unwrap();
     let evaluations = 2 * case.steps - 1;
@@ -94,14 +138,14 @@ fn measure(case: &Case, precision: Kind, device: Device) -> Value {
         (Kind::Float, device),
     );
     let noise = Tensor::randn([case.batch as i64], (Kind::Float, device));
-    let forward = rate(case, || {
+    let mut forward = || {
         tch::no_grad(|| {
             for _ in 0..evaluations {
                 let _ = bare.forward(&x, &noise, None, None, precision, None);
             }
         });
         support::wait(device);
-    });
+    };
     let options = SamplerOptions::Heun(HeunOptions {
         levels: NoiseLevels {
             num_steps: case.steps,
@@ -113,36 +157,82 @@ fn measure(case: &Case, precision: Kind, device: Device) -> Value {
     let folder = tempfile::tempdir().unwrap();
     let seeds: Vec<u64> = (0..case.batch).collect();
     let mut number = 0;
-    let sampled = rate(case, || {
+    let mut sampled = || {
         number += 1;
         write(&sampler, &seeds, &folder.path().join(number.to_string()));
-    });
+    };
+    let modes = pytorch
+        .as_ref()
+        .map_or(Vec::new(), |pytorch| pytorch.modes.clone());
+    let mut peers: Vec<Result<Vec<f64>, String>> = modes.iter().map(|_| Ok(Vec::new())).collect();
+    let (mut of_forward, mut of_sampler) = (Vec::new(), Vec::new());
+    forward();
+    sampled();
+    for _ in 0..TURNS {
+        of_forward.push(seconds(&mut forward));
+        of_sampler.push(seconds(&mut sampled));
+        for (mode, peer) in modes.iter().zip(&mut peers) {
+            let (Some(pytorch), Ok(found)) = (&mut pytorch, &mut *peer) else {
+                continue;
+            };
+            let precision = pytorch::precision(precision, false);
+            match pytorch.ask(&json!({"mode": mode, "precision": precision})) {
+                Ok(seconds) => found.push(seconds),
+                Err(cause) => *peer = Err(cause),
+            }
+        }
+    }
+    let rate = |seconds: &[f64]| case.batch as f64 / median(seconds);
+    let ratio = |theirs: &[f64]| {
+        let pairs = theirs.iter().zip(&of_sampler);
+        median(
+            &pairs
+                .map(|(theirs, ours)| theirs / ours)
+                .collect::<Vec<_>>(),
+        )
+    };
+    let beside: Vec<String> = (peers.iter())
+        .map(|peer| match peer {
+            Ok(theirs) => format!("{:>18.2}", ratio(theirs)),
+            Err(_) => format!("{:>18}", "-"),
+        })
+        .collect();
+    let beside = beside.concat();
     println!(
-        "{:<20} {:<9} {:>7} {forward:>8.2} im/s {sampled:>8.2} im/s {:>7.1} %",
+        "{:<12} {:<9} {:>7} {:>8.2} im/s {:>8.2} im/s {:>7.1} %{beside}",
         case.network,
         format!("{precision:?}"),
         case.batch,
-        100.0 * (forward / sampled - 1.0)
+        rate(&of_forward),
+        rate(&of_sampler),
+        100.0 * (median(&of_sampler) / median(&of_forward) - 1.0)
     );
+    let mut against = serde_json::Map::new();
+    for (mode, peer) in modes.iter().zip(&peers) {
+        let row = match peer {
+            Ok(theirs) => json!({"ratio": ratio(theirs), "images_per_second": rate(theirs)}),
+            Err(cause) => {
+                println!("      PyTorch, {mode}: {cause}");
+                json!({"error": cause})
+            }
+        };
+        against.insert(mode.clone(), row);
+    }
     json!({
         "network": case.network,
         "precision": format!("{precision:?}"),
         "images": case.batch,
         "steps": case.steps,
-        "images_per_second": sampled,
-        "forward_images_per_second": forward,
+        "images_per_second": rate(&of_sampler),
+        "forward_images_per_second": rate(&of_forward),
+        "pytorch": against,
     })
 }
 
-/// Images a second.
-fn rate(case: &Case, mut batch: impl FnMut()) -> f64 {
+fn seconds(batch: &mut dyn FnMut()) -> f64 {
+    let begin = Instant::now();
     batch();
-    let seconds = (0..TRIES).map(|_| {
-        let begin = Instant::now();
-        batch();
-        begin.elapsed().as_secs_f64()
-    });
-    case.batch as f64 / seconds.fold(f64::INFINITY, f64::min)
+    begin.elapsed().as_secs_f64()
 }
 
 /// One shard of the seeds' images.

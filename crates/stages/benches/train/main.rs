@@ -12,9 +12,12 @@
 //! On CUDA a batch is made more simply than in a stage: in ordinary memory and between two steps, not by a thread of its
 //! own in page-locked memory. There is no augmentation.
 //!
+//! PyTorch's step on the same network (`python/benchmarks/train_step.py`) takes turns with ours, patch size by patch size:
+//! `of eager` and its like are how many times as fast ours is, the median of the ratios of the turns. `--pytorch`, `--mode`:
+//! see `support/pytorch.rs`.
+//!
 //! `--device cpu|cuda|cuda:N`, `--network NAME`, `--precision float32|bfloat16|float16`, `--batch N` whole images a step,
-//! `--seconds S` for each measurement, `--threads N`, `--tf32`, `--report FILE` for the measurements as JSON, `--pytorch PYTHON`
-//! to have PyTorch's step measured after ours in each precision (python/benchmarks/train_step.py, eager).
+//! `--seconds S` for each measurement, `--threads N`, `--tf32`, `--report FILE` for the measurements as JSON.
 //! `--memory BATCH` measures the peak of memory instead, of one network in one precision.
 
 #![expect(
@@ -25,6 +28,7 @@
 mod memory;
 #[path = "../support/networks.rs"]
 mod networks;
+#[path = "../support/pytorch.rs"]
 mod pytorch;
 mod speed;
 mod subject;
@@ -52,8 +56,10 @@ struct Arguments {
     memory: Option<i64>,
     /// Where the measurements are written as JSON too.
     report: Option<PathBuf>,
-    /// A Python with PyTorch, whose step is measured in the same run.
-    pytorch: Option<PathBuf>,
+    /// Whether float32 is TF32.
+    tf32: bool,
+    /// Who is measured beside ours.
+    pytorch: pytorch::Options,
 }
 
 fn main() {
@@ -89,17 +95,23 @@ fn parse() -> Arguments {
         threads: i32::try_from(cores).unwrap(),
         memory: None,
         report: None,
-        pytorch: None,
+        tf32: false,
+        pytorch: pytorch::Options::default(),
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
-        // What cargo says to every benchmark, and what has been seen to.
+        // The worker's environment has seen to TF32.
+        arguments.tf32 |= word == "--tf32";
+        // Cargo says `--bench` to every benchmark.
         if word == "--bench" || word == "--tf32" {
             continue;
         }
         let value = words
             .next()
             .unwrap_or_else(|| panic!("`{word}` needs a value"));
+        if arguments.pytorch.take(&word, &value) {
+            continue;
+        }
         match word.as_str() {
             "--device" => arguments.device = support::device(&value),
             "--network" => arguments.networks = vec![value],
@@ -112,7 +124,6 @@ fn parse() -> Arguments {
             "--batch" => arguments.batch = Some(value.parse().unwrap()),
             "--seconds" => arguments.duration = Duration::from_secs_f64(value.parse().unwrap()),
             "--memory" => arguments.memory = Some(value.parse().unwrap()),
-            "--pytorch" => arguments.pytorch = Some(value.into()),
             "--report" => arguments.report = Some(value.into()),
             "--threads" => arguments.threads = value.parse().unwrap(),
             _ => {

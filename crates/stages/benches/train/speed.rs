@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
 use crate::Arguments;
-use crate::pytorch;
+use crate::pytorch::{self, PyTorch, median};
 use crate::subject::{Subject, images, parameters, round, training};
 use crate::support::wait;
 
@@ -25,59 +25,72 @@ pub(crate) fn measure_network(subject: &Subject, arguments: &Arguments) -> Vec<V
         "\n{name}: {resolution}x{resolution}, {:.1} M parameters",
         parameters(&network) as f64 / 1e6
     );
-    println!(
-        "side  batch  precision   images/s  of float32  of PyTorch  GFLOP/s  of matmul  data   outside   step ms   host ms"
-    );
     let folder = tempfile::tempdir().unwrap();
     let data = images(folder.path(), resolution as usize);
     let sides = PatchSides::pixel(resolution, resolution, 0.5).unwrap();
+    let words = [
+        ("--network", name.to_owned()),
+        ("--threads", arguments.threads.to_string()),
+    ];
+    let mut pytorch = PyTorch::start(
+        &arguments.pytorch,
+        "train_step.py",
+        arguments.device,
+        &words,
+    );
+    let modes = pytorch
+        .as_ref()
+        .map_or(Vec::new(), |pytorch| pytorch.modes.clone());
+    let beside: Vec<String> = (modes.iter())
+        .map(|mode| format!("  {:>13}", of(mode)))
+        .collect();
+    let beside = beside.concat();
+    println!(
+        "side  batch  precision   images/s  of float32{beside}  GFLOP/s  of matmul  data   outside   step ms   host ms"
+    );
     let mut float32 = Vec::new();
     let mut ratios = Vec::new();
     let mut rows = Vec::new();
     for &precision in &arguments.precisions {
         let product = matrix_product(precision, arguments);
         let mut training = training(config, batch, precision, arguments.device);
-        // In turns, because the machine's speed changes.
-        let mut times: Vec<Times> = sides.shares().iter().map(|_| Times::default()).collect();
+        let mut peers = Peers::new(pytorch.as_mut(), precision, batch, arguments);
+        let mut times: Vec<Vec<Turn>> = sides.shares().iter().map(|_| Vec::new()).collect();
         let begin = Instant::now();
-        let enough = arguments.duration * times.len() as u32;
+        let enough = arguments.duration * (times.len() * (1 + modes.len())) as u32;
+        // In turns, because the machine's speed changes.
         for turn in 0..TURNS {
             if turn >= LEAST_TURNS && begin.elapsed() > enough {
                 break;
             }
             for (share, times) in sides.shares().iter().zip(&mut times) {
-                measure(
-                    &mut training,
-                    &data,
-                    share.side,
-                    batch,
-                    turn,
-                    arguments,
-                    times,
-                );
+                let mut found = measure(&mut training, &data, share.side, batch, turn, arguments);
+                found.peers = peers.measure(share.side);
+                times.push(found);
             }
         }
-        // Its memory is PyTorch's from here on.
         drop(training);
-        let pytorch = pytorch::rates(subject, precision, batch, arguments);
         let mut rates = Vec::new();
         for (share, times) in sides.shares().iter().zip(times) {
             let side = share.side;
-            let found = times.means(batch * side.multiplier);
+            let found = Measured::of(&times, batch * side.multiplier);
             let gflops = found.images_per_second * operations(&network, side.side()) / 1e9;
-            let beside = |baseline: Option<f64>| match baseline {
-                Some(baseline) => format!("{:.2}", found.images_per_second / baseline),
-                None => "-".to_owned(),
-            };
-            let pytorch = pytorch.as_ref().map(|rates_of| rates_of[rates.len()]);
+            let beside =
+                |ratio: Option<f64>| ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
+            let of_float32 = float32
+                .get(rates.len())
+                .map(|rate| found.images_per_second / rate);
+            let of_peers: Vec<String> = (found.ratios.iter())
+                .map(|ratio| format!("  {:>13}", beside(*ratio)))
+                .collect();
+            let of_peers = of_peers.concat();
             println!(
-                "{:>4}  {:>5}  {:<9}  {:>9.2}  {:>10}  {:>10}  {:>7.1}  {:>8.0}%  {:>4.1}%  {:>6.1}%  {:>8.1}  {:>8.1}",
+                "{:>4}  {:>5}  {:<9}  {:>9.2}  {:>10}{of_peers}  {:>7.1}  {:>8.0}%  {:>4.1}%  {:>6.1}%  {:>8.1}  {:>8.1}",
                 side.side(),
                 batch * side.multiplier,
                 format!("{precision:?}"),
                 found.images_per_second,
-                beside(float32.get(rates.len()).copied()),
-                beside(pytorch),
+                beside(of_float32),
                 gflops,
                 gflops / product * 100.0,
                 found.data_share * 100.0,
@@ -85,6 +98,13 @@ pub(crate) fn measure_network(subject: &Subject, arguments: &Arguments) -> Vec<V
                 found.step_seconds * 1e3,
                 found.host_seconds * 1e3,
             );
+            let against: serde_json::Map<String, Value> = (modes.iter())
+                .zip(found.ratios.iter().zip(&found.peer_rates))
+                .map(|(mode, (ratio, rate))| {
+                    let row = json!({"ratio": ratio, "images_per_second": rate});
+                    (mode.clone(), row)
+                })
+                .collect();
             rows.push(json!({
                 "network": name,
                 "precision": format!("{precision:?}"),
@@ -97,9 +117,12 @@ pub(crate) fn measure_network(subject: &Subject, arguments: &Arguments) -> Vec<V
                 "outside_share": found.outside_share,
                 "gflops": gflops,
                 "matmul_gflops": product,
-                "pytorch_images_per_second": pytorch,
+                "pytorch": against,
             }));
             rates.push(found.images_per_second);
+        }
+        for problem in peers.problems() {
+            println!("      {problem}");
         }
         let size = product_size(arguments.device);
         println!(
@@ -112,7 +135,7 @@ pub(crate) fn measure_network(subject: &Subject, arguments: &Arguments) -> Vec<V
     }
     for (precision, ratio) in ratios {
         println!(
-            "p = 0.5 against p = 1 in {precision:?}: {ratio:.2} times the images/s (at least 2.4, arithmetic 2.71)"
+            "p = 0.5 against p = 1 in {precision:?}: {ratio:.2} times the images/s (the arithmetic alone allows 2.71)"
         );
     }
     rows
@@ -191,16 +214,18 @@ const TURNS: u32 = 8;
 /// How often at least, where a few steps take longer than was asked for.
 const LEAST_TURNS: u32 = 3;
 
-/// Seconds of steps.
-#[derive(Default)]
-struct Times {
-    whole: Vec<f64>,
-    waits: Vec<f64>,
-    parts: Vec<f64>,
-    host: Vec<f64>,
-    finish: Vec<f64>,
+/// Mean seconds of a step and its parts over one turn.
+struct Turn {
+    whole: f64,
+    waits: f64,
+    parts: f64,
+    host: f64,
+    finish: f64,
+    /// PyTorch's step right after, in each of its modes; none where it cannot run.
+    peers: Vec<Option<f64>>,
 }
 
+/// The medians over all turns.
 struct Measured {
     images_per_second: f64,
     step_seconds: f64,
@@ -208,19 +233,108 @@ struct Measured {
     finish_seconds: f64,
     data_share: f64,
     outside_share: f64,
+    /// How many times as fast ours is as each of PyTorch's modes: the turns' own ratios, since a machine changes its speed
+    /// from turn to turn.
+    ratios: Vec<Option<f64>>,
+    peer_rates: Vec<Option<f64>>,
 }
 
-impl Times {
-    fn means(self, images: i64) -> Measured {
-        let step = mean(&self.whole);
-        Measured {
+impl Measured {
+    fn of(turns: &[Turn], images: i64) -> Self {
+        let over =
+            |part: &dyn Fn(&Turn) -> f64| median(&turns.iter().map(part).collect::<Vec<_>>());
+        let over_peer = |mode: usize, part: &dyn Fn(f64, &Turn) -> f64| {
+            let values = turns
+                .iter()
+                .filter_map(|turn| Some(part(turn.peers[mode]?, turn)));
+            let values: Vec<f64> = values.collect();
+            (!values.is_empty()).then(|| median(&values))
+        };
+        let modes = 0..turns[0].peers.len();
+        let step = over(&|turn| turn.whole);
+        Self {
             images_per_second: images as f64 / step,
             step_seconds: step,
-            host_seconds: mean(&self.host),
-            finish_seconds: mean(&self.finish),
-            data_share: mean(&self.waits) / step,
-            outside_share: 1.0 - mean(&self.parts) / step,
+            host_seconds: over(&|turn| turn.host),
+            finish_seconds: over(&|turn| turn.finish),
+            data_share: over(&|turn| turn.waits / turn.whole),
+            outside_share: over(&|turn| 1.0 - turn.parts / turn.whole),
+            ratios: modes
+                .clone()
+                .map(|mode| over_peer(mode, &|peer, turn| peer / turn.whole))
+                .collect(),
+            peer_rates: modes
+                .map(|mode| over_peer(mode, &|peer, _| images as f64 / peer))
+                .collect(),
         }
+    }
+}
+
+/// A column's heading.
+fn of(mode: &str) -> String {
+    match mode {
+        "channels-last" => "of chan.-last".to_owned(),
+        mode => format!("of {mode}"),
+    }
+}
+
+/// PyTorch's modes in one precision.
+struct Peers<'a> {
+    pytorch: Option<&'a mut PyTorch>,
+    precision: Option<&'static str>,
+    batch: i64,
+    seconds: f64,
+    /// Why a mode cannot run.
+    problems: Vec<Option<String>>,
+}
+
+impl<'a> Peers<'a> {
+    fn new(
+        pytorch: Option<&'a mut PyTorch>,
+        precision: Kind,
+        batch: i64,
+        arguments: &Arguments,
+    ) -> Self {
+        Self {
+            problems: vec![None; pytorch.as_ref().map_or(0, |pytorch| pytorch.modes.len())],
+            pytorch,
+            precision: pytorch::precision(precision, arguments.tf32),
+            batch,
+            seconds: (arguments.duration / TURNS).as_secs_f64(),
+        }
+    }
+
+    /// Seconds of a step at a side, in each mode.
+    fn measure(&mut self, side: Side) -> Vec<Option<f64>> {
+        let (Some(pytorch), Some(precision)) = (&mut self.pytorch, self.precision) else {
+            return vec![None; self.problems.len()];
+        };
+        let modes = pytorch.modes.clone();
+        let each = modes.iter().zip(&mut self.problems);
+        each.map(|(mode, problem)| {
+            if problem.is_some() {
+                return None;
+            }
+            let answer = pytorch.ask(&json!({
+                "mode": mode,
+                "precision": precision,
+                "patch_size": side.side(),
+                "batch": self.batch,
+                "seconds": self.seconds,
+            }));
+            answer.map_err(|cause| *problem = Some(cause)).ok()
+        })
+        .collect()
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let modes = self
+            .pytorch
+            .as_ref()
+            .map_or(&[][..], |pytorch| &pytorch.modes);
+        let each = modes.iter().zip(&self.problems);
+        each.filter_map(|(mode, problem)| Some(format!("PyTorch, {mode}: {}", problem.as_ref()?)))
+            .collect()
     }
 }
 
@@ -231,14 +345,15 @@ fn measure(
     batch: i64,
     turn: u32,
     arguments: &Arguments,
-    times: &mut Times,
-) {
+) -> Turn {
     let device = arguments.device;
     let images = batch * side.multiplier;
     let plan = StepPlan {
         side,
         images_multiplier: side.multiplier as f64,
     };
+    let (mut whole, mut waits, mut parts) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut host, mut finish) = (Vec::new(), Vec::new());
     // The first steps of a side warm up; whole steps and steps in parts take turns, so that both see the same machine.
     let warm_up = if turn == 0 { 2 } else { 1 };
     let mut begin = Instant::now();
@@ -260,16 +375,24 @@ fn measure(
             })
             .unwrap();
         wait(device);
-        let whole = start.elapsed().as_secs_f64();
+        let seconds = start.elapsed().as_secs_f64();
         let round = round(data, step, side, images as u64, device);
-        let parts = in_parts(training, &round, plan, device);
+        let in_parts = in_parts(training, &round, plan, device);
         if step >= warm_up {
-            times.whole.push(whole);
-            times.waits.push(waited);
-            times.parts.push(parts.passes + parts.finish);
-            times.host.push(parts.host);
-            times.finish.push(parts.finish);
+            whole.push(seconds);
+            waits.push(waited);
+            parts.push(in_parts.passes + in_parts.finish);
+            host.push(in_parts.host);
+            finish.push(in_parts.finish);
         }
+    }
+    Turn {
+        whole: mean(&whole),
+        waits: mean(&waits),
+        parts: mean(&parts),
+        host: mean(&host),
+        finish: mean(&finish),
+        peers: Vec::new(),
     }
 }
 
@@ -301,7 +424,6 @@ fn in_parts(training: &mut TrainStep, round: &Round, plan: StepPlan, device: Dev
     }
 }
 
-/// The mean: a machine that changes its speed is as fast as it is in all, which a middle value does not show.
 fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
