@@ -76,13 +76,24 @@ fn a_full_disk_and_a_home_that_cannot_be_written_are_told_and_made_up_for() {
          wait $run; echo waited $?
          mount -o remount,ro \"$HOME_FOLDER\"
          eval $RUN; echo read-only $?
+         program=${{RUN%% \'run\'*}}
+         for command in runs 'show latest' status 'query \"SELECT count(*) FROM runs\"'; do
+             eval $program $command > '{copy}/listed' && grep -q 1 '{copy}/listed' && echo read \"$command\"
+         done
          cat '{copy}/said' >&2
          cp -a \"$HOME_FOLDER/artifacts\" '{copy}'",
         copy = copy.path().display()
     ));
     let printed = String::from_utf8_lossy(&output.stdout);
     let messages = said(&output);
-    for line in ["waited 0", "read-only 1"] {
+    for line in [
+        "waited 0",
+        "read-only 1",
+        "read runs",
+        "read show",
+        "read status",
+        "read query",
+    ] {
         assert!(printed.contains(line), "`{line}`: {printed}\n{messages}");
     }
     for words in [

@@ -209,6 +209,19 @@ pub(crate) async fn commit(
         .map_err(RegistryError::during(action))
 }
 
+/// Whether nobody writes to a database because its folder cannot be written, so that SQLite may do without the files that
+/// it keeps beside one. A log of writes that are not in the database yet needs them, and is not passed over.
+pub(crate) fn is_immutable(path: &Path) -> bool {
+    let Some(folder) = path.parent() else {
+        return false;
+    };
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let has_log = std::fs::metadata(log).is_ok_and(|log| log.len() > 0);
+    let is_writable = rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok();
+    !is_writable && !has_log
+}
+
 /// The highest version that this program knows.
 fn newest_schema() -> i64 {
     MIGRATIONS
@@ -223,6 +236,7 @@ fn read_only(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .read_only(true)
+        .immutable(is_immutable(path))
         .pragma("query_only", "ON")
 }
 

@@ -4,7 +4,7 @@
 //! runs. One statement that only reads, of this database alone; rows are handed on as they come; time, memory and the
 //! length of values end.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -253,7 +253,12 @@ fn hand_on(
 /// A connection that answers within the bounds, and nothing else.
 fn connect(path: &Path, clock: &Arc<Clock>) -> Result<Connection, rusqlite::Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+    let connection = if crate::database::is_immutable(path) {
+        let flags = flags | OpenFlags::SQLITE_OPEN_URI;
+        Connection::open_with_flags(immutable_address(path), flags)?
+    } else {
+        Connection::open_with_flags(path, flags)?
+    };
     connection.busy_timeout(crate::database::BUSY_TIMEOUT)?;
     connection.execute_batch(&format!(
         "PRAGMA query_only = ON; PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY;
@@ -271,6 +276,21 @@ fn connect(path: &Path, clock: &Arc<Clock>) -> Result<Connection, rusqlite::Erro
     let clock = Arc::clone(clock);
     connection.progress_handler(OPERATIONS, Some(move || clock.is_over()))?;
     Ok(connection)
+}
+
+/// The address of a database to which nobody writes (sqlite.org/uri.html).
+fn immutable_address(path: &Path) -> String {
+    let mut address = String::from("file:");
+    for character in path.to_string_lossy().chars() {
+        match character {
+            '%' | '?' | '#' => {
+                let _ = write!(address, "%{:02x}", u32::from(character));
+            }
+            _ => address.push(character),
+        }
+    }
+    address.push_str("?immutable=1");
+    address
 }
 
 /// What a statement may do: what writes is found out by other means, and told better.

@@ -5,7 +5,7 @@
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use patchwork_core::durable::DurableFile;
 use patchwork_core::lock::FileLock;
@@ -19,8 +19,17 @@ use crate::file::{FoundWeights, WeightsFile, sha256_of_file};
 /// A silence of this length ends an attempt.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// Attempts in a row that may bring nothing.
+/// Attempts in a row that may bring next to nothing.
 const FRUITLESS_ATTEMPTS: u32 = 3;
+
+/// What an attempt, and each [`PATIENCE`] of one, brings at least; less is taken for a server that hangs.
+const LEAST_BYTES: u64 = 64 << 10;
+
+/// How long a server may take for [`LEAST_BYTES`].
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Between two attempts, times those that were fruitless so far and one.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// No published file of weights comes near to this: what is larger is something else.
 const LARGEST_BYTES: u64 = 2 << 30;
@@ -161,7 +170,7 @@ fn download(
                 cause
             }
             Err(Failure::Passing(cause)) => {
-                fruitless = if transfer.have > before {
+                fruitless = if transfer.have >= before + LEAST_BYTES {
                     0
                 } else {
                     fruitless + 1
@@ -176,6 +185,7 @@ fn download(
                 have: transfer.have,
             });
         }
+        std::thread::sleep(PAUSE * (fruitless + 1));
     }
 }
 
@@ -215,11 +225,22 @@ impl Transfer<'_> {
             .limit(u64::MAX)
             .reader();
         let mut buffer = vec![0; 1 << 16];
+        let (mut since, mut had) = (Instant::now(), self.have);
         loop {
             report(Progress {
                 done: self.have,
                 total,
             });
+            if since.elapsed() > PATIENCE {
+                if self.have < had + LEAST_BYTES {
+                    return Err(Failure::Passing(format!(
+                        "the server sent {} bytes in {} s",
+                        self.have - had,
+                        since.elapsed().as_secs()
+                    )));
+                }
+                (since, had) = (Instant::now(), self.have);
+            }
             let read = body.read(&mut buffer);
             let count = read.map_err(|error| Failure::Passing(error.to_string()))?;
             if count == 0 {
