@@ -19,7 +19,8 @@ pub struct Features {
 ///
 /// # Determinism
 /// On a CPU an image's features do not depend on the images beside it or on their number: every chunk that goes through
-/// the network has one size. They depend on the processor and on the number of threads by float32 rounding.
+/// the network has one size. They depend on the processor, and on the number of threads where these share the operations on a
+/// chunk, by float32 rounding.
 pub trait Extractor {
     /// The digest of the weights file.
     fn weights_digest(&self) -> Digest;

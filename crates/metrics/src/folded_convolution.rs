@@ -60,6 +60,17 @@ pub(crate) struct FoldedConvolution {
     activation: Activation,
 }
 
+/// A copy that shares the weights.
+impl Clone for FoldedConvolution {
+    fn clone(&self) -> Self {
+        Self {
+            weight: self.weight.shallow_clone(),
+            bias: self.bias.shallow_clone(),
+            ..*self
+        }
+    }
+}
+
 impl FoldedConvolution {
     pub(crate) fn new(
         parameters: &Parameters,

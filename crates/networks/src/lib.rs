@@ -32,6 +32,7 @@ mod layers;
 mod levels;
 mod parameter;
 mod resample;
+mod shared_out;
 mod song;
 
 pub use builder::Gradients;
@@ -45,3 +46,4 @@ pub use latent_config::LatentConfig;
 pub use network::Network;
 pub use parameter::Parameter;
 pub use pickle::{EdmSnapshot, PickleError};
+pub use shared_out::{MOST_TAKERS, shared_out};

@@ -28,6 +28,18 @@ impl RecordedNoise {
     }
 }
 
+impl RecordedNoise {
+    /// The draws of some of the images, in the same memory.
+    #[must_use]
+    pub fn of_images(&self, first: i64, count: i64) -> Self {
+        let steps = self
+            .steps
+            .iter()
+            .map(|step| step.as_ref().map(|draws| draws.narrow(0, first, count)));
+        Self::of_steps(steps.collect())
+    }
+}
+
 impl NoiseSource for RecordedNoise {
     /// # Panics
     /// When the draw of a step was not recorded, or was handed out already.

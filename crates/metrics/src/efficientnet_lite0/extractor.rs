@@ -7,7 +7,7 @@ use patchwork_weights::Resize;
 use tch::{Device, Tensor, no_grad};
 
 use super::network::{FEATURES, Network};
-use crate::chunks::in_chunks;
+use crate::chunks::{Copies, in_chunks};
 use crate::error::MetricsError;
 use crate::extractor::{Extractor, Features, check_images};
 use crate::parameters::Parameters;
@@ -22,7 +22,7 @@ const CHUNK_IMAGES: i64 = 4;
 
 /// EfficientNet-Lite0 on one device.
 pub struct EfficientNetLite0 {
-    network: Network,
+    network: Copies<Network>,
     device: Device,
     weights_digest: Digest,
 }
@@ -33,7 +33,7 @@ impl EfficientNetLite0 {
     pub fn read(path: &Path, weights_digest: Digest, device: Device) -> Result<Self, MetricsError> {
         let parameters = Parameters::read(path, device)?;
         Ok(Self {
-            network: no_grad(|| Network::new(&parameters))?,
+            network: Copies::new(no_grad(|| Network::new(&parameters))?, device),
             device,
             weights_digest,
         })
@@ -56,9 +56,9 @@ impl EfficientNetLite0 {
     /// - returns: `[batch, 1000]`, f32
     pub fn logits(&self, features: &Tensor) -> Tensor {
         no_grad(|| {
-            self.network
-                .logits(&features.to_device(self.device))
-                .to_device(Device::Cpu)
+            let features = features.to_device(self.device);
+            let logits = self.network.one(|network| network.logits(&features));
+            logits.to_device(Device::Cpu)
         })
     }
 }
@@ -74,9 +74,14 @@ impl Extractor for EfficientNetLite0 {
 
     fn features(&self, images: &Tensor) -> Result<Features, MetricsError> {
         check_images(images)?;
-        let [pooled] = in_chunks(images, self.device, CHUNK_IMAGES, [FEATURES], |chunk| {
-            [self.network.features(&input(chunk))]
-        });
+        let [pooled] = in_chunks(
+            images,
+            self.device,
+            CHUNK_IMAGES,
+            [FEATURES],
+            &self.network,
+            |network, chunk| [network.features(&input(chunk))],
+        );
         Ok(Features {
             pooled,
             spatial: None,

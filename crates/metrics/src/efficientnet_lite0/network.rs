@@ -119,7 +119,21 @@ impl Network {
     }
 }
 
+/// A copy that shares the weights.
+impl Clone for Network {
+    fn clone(&self) -> Self {
+        Self {
+            stem: self.stem.clone(),
+            blocks: self.blocks.clone(),
+            head: self.head.clone(),
+            classifier_weight: self.classifier_weight.shallow_clone(),
+            classifier_bias: self.classifier_bias.shallow_clone(),
+        }
+    }
+}
+
 /// Expand, convolve each channel, project: Sandler et al. 2018 (arXiv 1801.04381), Table 1.
+#[derive(Clone)]
 struct InvertedResidual {
     expand: Option<FoldedConvolution>,
     depthwise: FoldedConvolution,

@@ -69,12 +69,14 @@ fn average(input: &Tensor) -> Tensor {
 pub(super) type Step = (&'static str, [i64; 2], i64);
 
 /// Some branches of a block, all of which begin with a 1×1 convolution of its input.
+#[derive(Clone)]
 struct Branches {
     /// The first steps of all branches in one convolution, without activation.
     entry: FoldedConvolution,
     branches: Vec<Branch>,
 }
 
+#[derive(Clone)]
 struct Branch {
     /// Channels of its part of the entry.
     channels: i64,
@@ -178,6 +180,7 @@ impl Branch {
 }
 
 /// A block that keeps the side.
+#[derive(Clone)]
 pub(super) struct Block {
     branches: Branches,
     /// The last block's pooling branch takes the maximum, which does not change places with a convolution.
@@ -304,6 +307,7 @@ impl Block {
 }
 
 /// A block that halves the side.
+#[derive(Clone)]
 pub(super) struct Reduction {
     /// Convolutions of the input that have no 1×1 before them.
     direct: Vec<FoldedConvolution>,

@@ -9,7 +9,7 @@ use patchwork_weights::Resize;
 use tch::{Device, Tensor, no_grad};
 
 use super::network::{FEATURES, Network, SIDE, SPATIAL_FEATURES};
-use crate::chunks::in_chunks;
+use crate::chunks::{Copies, in_chunks};
 use crate::error::MetricsError;
 use crate::extractor::{Extractor, Features, check_images};
 use crate::parameters::Parameters;
@@ -20,7 +20,7 @@ const CHUNK_IMAGES: i64 = 8;
 
 /// Inception-v3 on one device, with one way to resize.
 pub struct InceptionV3 {
-    network: Rc<Network>,
+    network: Rc<Copies<Network>>,
     device: Device,
     weights_digest: Digest,
     resize: Resize,
@@ -64,7 +64,7 @@ impl InceptionV3 {
         resize: Resize,
         device: Device,
     ) -> Result<Self, MetricsError> {
-        let network = Rc::new(no_grad(|| Network::new(parameters))?);
+        let network = Rc::new(Copies::new(no_grad(|| Network::new(parameters))?, device));
         Ok(Self {
             network,
             device,
@@ -99,17 +99,25 @@ impl Extractor for InceptionV3 {
     }
 
     fn class_logits(&self, features: &Tensor) -> Option<Tensor> {
-        let logits = no_grad(|| self.network.class_logits(features));
+        let logits = no_grad(|| self.network.one(|network| network.class_logits(features)));
         logits.map(|logits| logits.to_device(Device::Cpu))
     }
 
     fn features(&self, images: &Tensor) -> Result<Features, MetricsError> {
         check_images(images)?;
         let empty = [FEATURES, SPATIAL_FEATURES];
-        let [pooled, spatial] = in_chunks(images, self.device, CHUNK_IMAGES, empty, |chunk| {
-            let features = self.network.forward(&input(chunk, self.resize));
-            [features.pooled, features.spatial]
-        });
+        let way = self.resize;
+        let [pooled, spatial] = in_chunks(
+            images,
+            self.device,
+            CHUNK_IMAGES,
+            empty,
+            &self.network,
+            |network, chunk| {
+                let features = network.forward(&input(chunk, way));
+                [features.pooled, features.spatial]
+            },
+        );
         Ok(Features {
             pooled,
             spatial: Some(spatial),

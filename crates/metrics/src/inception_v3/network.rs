@@ -34,6 +34,22 @@ pub(super) struct Network {
     classifier: Option<Tensor>,
 }
 
+/// A copy that shares the weights.
+impl Clone for Network {
+    fn clone(&self) -> Self {
+        Self {
+            stem: self.stem.clone(),
+            widening: self.widening.clone(),
+            blocks_35: self.blocks_35.clone(),
+            to_17: self.to_17.clone(),
+            blocks_17: self.blocks_17.clone(),
+            to_8: self.to_8.clone(),
+            blocks_8: self.blocks_8.clone(),
+            classifier: self.classifier.as_ref().map(Tensor::shallow_clone),
+        }
+    }
+}
+
 /// Two kinds of features of a batch.
 pub(super) struct Features {
     /// `[batch, 2048]`.
