@@ -18,6 +18,11 @@ setup:
 build: setup
     @cargo build --release --locked --package patchwork
 
+# write pipelines/NAME.toml for a folder or archive of images: `just init data/pets`
+[no-exit-message]
+init *ARGS: build
+    @"{{ patchwork }}" init "$@"
+
 # run pipelines/NAME.toml: `just pipeline demo`, `just pipeline experiments/p-ratio --dry-run`
 [no-exit-message]
 pipeline NAME *ARGS: build

@@ -20,10 +20,12 @@ mod evaluation;
 mod experiments;
 mod faults;
 mod gpu_check;
+mod init;
 mod keeping;
 mod killed;
 mod latents;
 mod mistakes;
+mod notice;
 mod pages;
 mod program;
 #[path = "../support/readers.rs"]
@@ -36,3 +38,4 @@ mod smoke;
 mod sources;
 mod standalone;
 mod training;
+mod tutorial;

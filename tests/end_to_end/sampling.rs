@@ -5,7 +5,8 @@ use std::path::Path;
 use patchwork_dataset::ShardSet;
 use serde_json::Value;
 
-use crate::program::{Program, text};
+use crate::program::{Program, text, with};
+use crate::readers::python;
 
 const PIPELINE: &str = "pipelines/smoke.toml";
 
@@ -147,5 +148,150 @@ fn images_depend_on_their_seeds_alone() {
     );
     for (seed, place) in (12..16).zip(1..) {
         assert!(whole.pixels(seed) == part.pixels(place), "seed {seed}");
+    }
+}
+
+/// The images of a set and their classes.
+fn images(folder: &Path) -> Vec<(Vec<u8>, Option<u32>)> {
+    let set = ShardSet::open(folder).unwrap();
+    (0..set.len())
+        .map(|image| (set.pixels(image).to_vec(), set.label(image)))
+        .collect()
+}
+
+#[test]
+fn a_run_is_sampled_by_name_class_region_and_between_seeds() {
+    let program = Program::new();
+    let labelled = [
+        "stages.prepare.labels=group",
+        "stages.train.class_conditional=true",
+        "stages.sample.labels=dataset",
+    ];
+    let run = with(&["run", PIPELINE, "--until", "train"], &labelled);
+    program.succeed(&run);
+    let sample = |name: &str, arguments: &[&str]| {
+        let out = program.home().join(name);
+        let fixed = ["sample", "smoke-1", "--steps", "3", "--out", text(&out)];
+        program.succeed(&[&fixed[..], arguments].concat());
+        out
+    };
+    let labels = |folder: &Path| -> Vec<u32> {
+        images(folder)
+            .into_iter()
+            .map(|image| image.1.unwrap())
+            .collect()
+    };
+    // Classes by name and by number, in turn, image by image.
+    let one = sample("one", &["--seeds", "3-8", "--labels", "activities"]);
+    assert_eq!(labels(&one), [1; 6]);
+    let turns = ["--seeds", "3-7", "--labels", "1,smileys-and-emotion"];
+    let turns = sample("turns", &turns);
+    assert_eq!(labels(&turns), [1, 0, 1, 0, 1]);
+    let all = images(&one);
+    for (image, seed) in images(&turns)
+        .iter()
+        .zip(0..)
+        .filter(|(image, _)| image.1 == Some(1))
+    {
+        assert!(
+            *image == all[seed],
+            "an image is a function of its seed and class: {seed}"
+        );
+    }
+
+    let way = [
+        "--seeds",
+        "3,7",
+        "--interpolate",
+        "5",
+        "--labels",
+        "activities",
+    ];
+    let way = sample("way", &way);
+    let between = images(&way);
+    assert_eq!(between.len(), 5);
+    assert!(between[0] == all[0] && between[4] == all[4]);
+    assert!(between[2] != all[0] && between[2] != all[4]);
+    let script = "import sys; from PIL import Image; a = Image.open(sys.argv[1]); \
+                  print(a.format, a.n_frames, a.size[0], a.info['loop'])";
+    let read = python(script, &[way.join("animation.gif").as_os_str()]);
+    assert_eq!(read.trim(), "GIF 8 192 0");
+    assert!(way.join("strip.png").is_file());
+
+    let size = |folder: &Path| {
+        let set = ShardSet::open(folder).unwrap();
+        (set.width(), set.height())
+    };
+    let seeds = ["--seeds", "0-3", "--labels", "balanced", "--region"];
+    let square = sample("square", &[&seeds[..], &["0,8,8"]].concat());
+    let oblong = sample("oblong", &[&seeds[..], &["4,0,16x8"]].concat());
+    assert_eq!((size(&square), size(&oblong)), ((8, 8), (16, 8)));
+
+    // Without a folder: the same one for the same settings, told at the end.
+    let unnamed = [
+        "sample", "latest", "--seeds", "0-1", "--steps", "3", "--labels", "0",
+    ];
+    let told = program.succeed(&unnamed);
+    let folder = told.lines().last().unwrap();
+    assert!(
+        folder.contains("samples/latest-") && Path::new(folder).is_dir(),
+        "{told}"
+    );
+    assert_eq!(program.succeed(&unnamed), told);
+
+    for (arguments, words) in [
+        (
+            &["nosuch-1"][..],
+            &[
+                "`nosuch-1` is no file or folder, and no run",
+                "`patchwork runs`",
+            ][..],
+        ),
+        (
+            &["smoke-1", "--labels", "activites"],
+            &["--labels activites", "did you mean `activities`"],
+        ),
+        (&["smoke-1", "--labels", "2"], &["--labels 2"]),
+        (
+            &["smoke-1", "--labels", "0", "--seeds", "5-1"],
+            &["--seeds 5-1"],
+        ),
+        (
+            &["smoke-1", "--labels", "0", "--steps", "1"],
+            &["--steps 1"],
+        ),
+        (
+            &["smoke-1", "--labels", "0", "--set", "solver=hein"],
+            &["--set solver=hein", "heun"],
+        ),
+        (
+            &["smoke-1", "--labels", "0", "--region", "0,0,7"],
+            &["--region 0,0,7", "divisible"],
+        ),
+        (
+            &["smoke-1", "--labels", "0", "--region", "0,0"],
+            &["--region", "ROW,COLUMN,SIDE"],
+        ),
+        (
+            &[
+                "smoke-1",
+                "--labels",
+                "0",
+                "--seeds",
+                "3",
+                "--interpolate",
+                "4",
+            ],
+            &["--interpolate 4", "two or more"],
+        ),
+        (&["smoke-1/nosuch"], &["no finished training"]),
+    ] {
+        let out = program.home().join("refused");
+        let output = program.run(&[&["sample", "--out", text(&out)], arguments].concat());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        for word in words {
+            assert!(said.contains(word), "`{word}` is missing in: {said}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What a command can fail with, and the exit code that says so.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use patchwork_config::ConfigError;
@@ -46,6 +46,9 @@ pub(crate) enum CliError {
     Dashboard(#[from] DashboardError),
     #[error(transparent)]
     Dataset(#[from] DatasetError),
+    /// Raw images that a command was given.
+    #[error(transparent)]
+    Source(Box<DatasetError>),
     #[error(transparent)]
     Weights(#[from] WeightsError),
     #[error(transparent)]
@@ -67,6 +70,42 @@ pub(crate) enum CliError {
     OutputThere { path: PathBuf },
     #[error("`{}` is there already and is no folder: the logs of the work go there", path.display())]
     LogsThere { path: PathBuf },
+    #[error("`{network}` is no file or folder, and {cause}")]
+    NoNetwork { network: String, cause: String },
+    #[error("run {run} has {}", trainings(stages))]
+    WhichTraining { run: String, stages: Vec<String> },
+    #[error("`--labels {label}` is no class of this network; {known}{suggestion}")]
+    NoSuchClass {
+        label: String,
+        known: String,
+        suggestion: String,
+    },
+    #[error("there is already a pipeline `{}`", path.display())]
+    PipelineThere { path: PathBuf },
+    #[error("no source was named, and `data` {}", list_of(found))]
+    WhichSource { found: Vec<String> },
+    #[error("`{}` is a prepared data set already", path.display())]
+    PreparedAlready { path: PathBuf },
+    #[error(
+        "none of the {looked_at} images of `{source_name}` that were looked at can be used, such as `{image}`: {cause}"
+    )]
+    NoUsableImage {
+        source_name: String,
+        looked_at: usize,
+        image: String,
+        cause: String,
+    },
+    #[error("`--{option}` {problem}")]
+    Answer {
+        option: &'static str,
+        problem: String,
+    },
+    #[error("the questions were not answered; nothing was written")]
+    NoAnswer,
+    #[error("cannot read the answer: {0}")]
+    Question(#[source] io::Error),
+    #[error("cannot measure the speed of training: {0}")]
+    Measure(String),
     #[error("`{}` is no artifact of {wanted}: {problem}", path.display())]
     NoArtifact {
         path: PathBuf,
@@ -153,6 +192,42 @@ pub(crate) enum CliError {
     WorkerStart { path: PathBuf, cause: String },
 }
 
+/// Refuses a file that is there, unless it may go.
+pub(crate) fn refuse_to_overwrite(path: &Path, force: bool) -> Result<(), CliError> {
+    if path.symlink_metadata().is_ok() && !force {
+        return Err(CliError::WouldOverwrite {
+            path: path.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// What a folder holds that one thing was expected in, as the end of a sentence.
+fn list_of(found: &[String]) -> String {
+    const SHOWN: usize = 8;
+    if found.is_empty() {
+        return "holds nothing".to_owned();
+    }
+    let more = match found.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let shown: Vec<String> = found
+        .iter()
+        .take(SHOWN)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    format!("holds {}{more}", shown.join(", "))
+}
+
+/// The finished trainings of a run, as the end of a sentence.
+fn trainings(stages: &[String]) -> String {
+    match stages {
+        [] => "no finished training".to_owned(),
+        stages => format!("several trainings: {}", stages.join(", ")),
+    }
+}
+
 impl CliError {
     /// The next step, for a line of its own.
     pub(crate) fn hint(&self) -> Option<String> {
@@ -197,8 +272,30 @@ impl CliError {
             }
             Self::Checkpoint { hint, .. } => hint.clone(),
             Self::WouldOverwrite { .. } => {
-                Some("give another name to `--out`, or `--force` to replace it".to_owned())
+                Some("give another name, or `--force` to replace it".to_owned())
             }
+            Self::NoNetwork { .. } => Some(
+                "`--home` names another home folder than `runs`".to_owned(),
+            ),
+            Self::WhichTraining { run, stages } => Some(match stages.first() {
+                Some(stage) => format!("name one, such as `{run}/{stage}`"),
+                None => {
+                    "one on its way is sampled by its checkpoint, below `work/` in the home folder"
+                        .to_owned()
+                }
+            }),
+            Self::PipelineThere { .. } => {
+                Some("give another name by `--name`, or move the file away: it is not overwritten".to_owned())
+            }
+            Self::WhichSource { .. } => Some(
+                "name a folder or an archive of images: `patchwork init FOLDER`; `patchwork init builtin:twemoji` takes the \
+                 emoji that ship with the program"
+                    .to_owned(),
+            ),
+            Self::PreparedAlready { .. } => Some(
+                "`patchwork train CONFIG --data FOLDER` trains on it; `init` takes the raw images that it was made of"
+                    .to_owned(),
+            ),
             Self::LogsThere { .. } => {
                 Some("give another name to `--out`, or move it away".to_owned())
             }
@@ -249,6 +346,16 @@ impl CliError {
             | Self::NotText { .. }
             | Self::Claim(ClaimError::NotOurs { .. })
             | Self::Dataset(DatasetError::Claim(ClaimError::NotOurs { .. }))
+            | Self::Source(_)
+            | Self::NoNetwork { .. }
+            | Self::WhichTraining { .. }
+            | Self::NoSuchClass { .. }
+            | Self::PipelineThere { .. }
+            | Self::WhichSource { .. }
+            | Self::PreparedAlready { .. }
+            | Self::NoUsableImage { .. }
+            | Self::Answer { .. }
+            | Self::NoAnswer
             | Self::NoArtifact { .. }
             | Self::Sizes { .. }
             | Self::NoStageNamed { .. }

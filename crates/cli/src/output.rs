@@ -268,6 +268,13 @@ pub(crate) fn remark(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", printable(text));
 }
 
+/// Asks a person something, who answers on the same line.
+pub(crate) fn prompt(text: &str) {
+    let mut stream = io::stderr().lock();
+    let _ = write!(stream, "{} ", printable(text));
+    let _ = stream.flush();
+}
+
 /// Prints an error and its causes.
 pub(crate) fn error(error: &CliError) {
     if let CliError::Print(cause) = error

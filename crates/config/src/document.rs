@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::{ConfigError, Location};
+use crate::overrides::Override;
 use crate::preset::{self, OverPreset};
 use crate::section::Section;
 use crate::tree::{Data, Entry, Node, Table};
@@ -71,8 +72,13 @@ impl Document {
 
     /// Lays an override, `KEY=VALUE` with a dotted key, over what was typed so far.
     pub fn set(&mut self, text: &str) -> Result<(), ConfigError> {
-        overrides::apply(&mut self.table, text)?;
-        self.overrides.push(text.to_owned());
+        self.lay(&Override::set(text))
+    }
+
+    /// The same, of an override that was typed in another way than by `--set`.
+    pub fn lay(&mut self, laid: &Override) -> Result<(), ConfigError> {
+        overrides::apply(&mut self.table, laid)?;
+        self.overrides.push(laid.text.clone());
         Ok(())
     }
 

@@ -18,7 +18,7 @@ pub enum Location {
         /// The character in the line, from 1.
         column: usize,
     },
-    /// On the command line: the whole text behind `--set`.
+    /// On the command line: the option with its value.
     Override(Arc<str>),
     /// Not typed: the command that wants it.
     Command(Arc<str>),
@@ -30,7 +30,7 @@ impl fmt::Display for Location {
             Self::File { path, line, column } => {
                 write!(formatter, "{}:{line}:{column}", path.display())
             }
-            Self::Override(text) => write!(formatter, "--set {text}"),
+            Self::Override(typed) => formatter.write_str(typed),
             Self::Command(command) => write!(formatter, "patchwork {command}"),
         }
     }

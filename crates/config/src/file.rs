@@ -46,7 +46,7 @@ fn read_below(path: &Path, chain: &mut Vec<PathBuf>) -> Result<Layers, ReadError
         .canonicalize()
         .map_err(|cause| ReadError::File(FileError::new("read", path, cause)))?;
     let text = file_error::read_to_string(path).map_err(ReadError::File)?;
-    let places = Places::File(Arc::from(without_detours(path)), &text);
+    let places = Places::of_file(Arc::from(without_detours(path)), &text);
     let parsed = DeTable::parse(&text).map_err(|error| places.syntax_error(&error))?;
     let mut table = places.table(parsed.get_ref())?;
     let Some(extends) = table.remove("extends") else {

@@ -26,5 +26,6 @@ mod tree;
 pub use document::{Combination, Document};
 pub use error::{ConfigError, Location, Problem};
 pub use nearest::nearest;
+pub use overrides::Override;
 pub use preset::{Changed, OverPreset};
 pub use section::Section;

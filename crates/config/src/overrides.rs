@@ -8,9 +8,34 @@ use crate::error::{ConfigError, Location, Problem};
 use crate::nearest::nearest;
 use crate::tree::{Data, Entry, Node, Places, Table};
 
-/// Lays the override `text` over `table`.
-pub(crate) fn apply(table: &mut Table, text: &str) -> Result<(), ConfigError> {
-    let shared: Arc<str> = Arc::from(text);
+/// A value laid over the files, and how it was typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Override {
+    /// `KEY=VALUE`, the key dotted.
+    pub text: String,
+    /// As a person typed it, for messages: `--set KEY=VALUE`, `--seeds 0-9`.
+    pub typed: String,
+}
+
+impl Override {
+    /// What stands behind `--set`.
+    pub fn set(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            typed: format!("--set {text}"),
+        }
+    }
+
+    /// What an option of its own stands for: `--seeds 0-9` for `seeds="0-9"`.
+    pub fn option(text: String, typed: String) -> Self {
+        Self { text, typed }
+    }
+}
+
+/// Lays an override over `table`.
+pub(crate) fn apply(table: &mut Table, laid: &Override) -> Result<(), ConfigError> {
+    let Override { text, typed } = laid;
+    let shared: Arc<str> = Arc::from(typed.as_str());
     let location = Location::Override(Arc::clone(&shared));
     let refuse = |problem: &str| ConfigError::at(&location, Problem::Override(problem.to_owned()));
     let (path, value) = text

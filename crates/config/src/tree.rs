@@ -1,6 +1,7 @@
 //! TOML as a tree in which every key and value remembers where it was typed, so that files can be
 //! merged and errors still point at the right one.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -55,11 +56,17 @@ impl Table {
 
     /// Lays `over` on this table: tables merge key by key, everything else is replaced.
     pub(crate) fn merge(&mut self, over: Table) {
+        let places = self.entries.iter().enumerate();
+        let mut places: HashMap<String, usize> = places
+            .map(|(place, mine)| (mine.key.clone(), place))
+            .collect();
         for entry in over.entries {
-            let Some(mine) = self.entries.iter_mut().find(|mine| mine.key == entry.key) else {
+            let Some(place) = places.get(&entry.key) else {
+                places.insert(entry.key.clone(), self.entries.len());
                 self.entries.push(entry);
                 continue;
             };
+            let mine = &mut self.entries[*place];
             mine.location = entry.location;
             match (&mut mine.value.data, entry.value.data) {
                 (Data::Table(below), Data::Table(above)) => {
@@ -92,21 +99,39 @@ pub(crate) fn plain(value: &Data) -> String {
 /// Turns byte offsets of one text into locations.
 pub(crate) enum Places<'a> {
     /// A file and its text.
-    File(Arc<Path>, &'a str),
+    File {
+        path: Arc<Path>,
+        text: &'a str,
+        /// Where the lines begin: a file may have many, and every key and value has its place.
+        lines: Vec<usize>,
+    },
     /// An override: one place.
     Override(Arc<str>),
 }
 
-impl Places<'_> {
+impl<'a> Places<'a> {
+    pub(crate) fn of_file(path: Arc<Path>, text: &'a str) -> Self {
+        let ends = text.match_indices('\n').map(|(end, _)| end + 1);
+        Self::File {
+            path,
+            text,
+            lines: std::iter::once(0).chain(ends).collect(),
+        }
+    }
+
     pub(crate) fn at(&self, offset: usize) -> Location {
         match self {
-            Self::File(path, text) => {
-                let before = text.get(..offset).unwrap_or(text);
-                let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+            Self::File { path, text, lines } => {
+                let offset = if text.is_char_boundary(offset) {
+                    offset
+                } else {
+                    text.len()
+                };
+                let line = lines.partition_point(|start| *start <= offset);
                 Location::File {
                     path: Arc::clone(path),
-                    line: before.matches('\n').count() + 1,
-                    column: before[line_start..].chars().count() + 1,
+                    line,
+                    column: text[lines[line - 1]..offset].chars().count() + 1,
                 }
             }
             Self::Override(text) => Location::Override(Arc::clone(text)),

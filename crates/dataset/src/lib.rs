@@ -11,6 +11,7 @@
 //! The only crate with arrow, parquet and image codecs. It knows nothing of tensors, networks,
 //! pipelines, SQL or the command line, and builds without libtorch.
 
+pub mod animation;
 pub mod compose;
 pub mod decode;
 pub mod error;

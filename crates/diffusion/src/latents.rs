@@ -66,6 +66,32 @@ pub fn seeded_draws(
     (latents, RecordedNoise::of_steps(steps))
 }
 
+/// The starting noise on the great circle between two, at `share` of the way from the first, 0 to 1.
+///
+/// A mixture of two independent draws in a line would be less noisy than either; on the circle every point is a draw of the
+/// same distribution, up to the two lengths.
+///
+/// # Shapes
+/// - `from`, `to`: the same shape, which the result has; its kind is that of `from`
+///
+/// # Source
+/// Shoemake 1985, "Animating rotation with quaternion curves", equation 3.
+pub fn between(from: &Tensor, to: &Tensor, share: f64) -> Tensor {
+    let (first, last) = (from.to_kind(Kind::Double), to.to_kind(Kind::Double));
+    let number = |tensor: Tensor| tensor.double_value(&[]);
+    let lengths = number(first.norm()) * number(last.norm());
+    let cosine = number((&first * &last).sum(Kind::Double)) / lengths;
+    let angle = cosine.clamp(-1.0, 1.0).acos();
+    // Equal or opposite draws span no circle.
+    let (own, other) = if angle.sin() < 1e-9 {
+        (1.0 - share, share)
+    } else {
+        let part = |share: f64| (share * angle).sin() / angle.sin();
+        (part(1.0 - share), part(share))
+    };
+    (first * own + last * other).to_kind(from.kind())
+}
+
 /// Pixels of samples in [-1, 1]: `clip(x · 127.5 + 128, 0, 255)`, truncated to u8, same shape.
 pub fn to_pixels(samples: &Tensor) -> Tensor {
     (samples * 127.5 + 128.0)
@@ -91,6 +117,28 @@ mod tests {
             assert!(step == 0 || late.draw(step).equal(&draw));
         }
         assert!(latents.equal(&seeded_latents(&[5, 6, 7], 2, 4, 4)));
+    }
+
+    #[test]
+    fn the_way_between_two_draws_keeps_their_length() {
+        let latents = seeded_latents(&[1, 2], 3, 16, 16);
+        let (from, to) = (latents.get(0), latents.get(1));
+        let length = |tensor: &Tensor| tensor.norm().double_value(&[]);
+        assert!(between(&from, &to, 0.0).allclose(&from, 1e-6, 1e-6, false));
+        assert!(between(&from, &to, 1.0).allclose(&to, 1e-6, 1e-6, false));
+        let half = between(&from, &to, 0.5);
+        let mean = f64::midpoint(length(&from), length(&to));
+        assert!(
+            (length(&half) / mean - 1.0).abs() < 0.01,
+            "{}",
+            length(&half) / mean
+        );
+        // As far from one as from the other.
+        let angle = |other: &Tensor| {
+            (&half * other).sum(Kind::Double).double_value(&[]) / (length(&half) * length(other))
+        };
+        assert!((angle(&from) - angle(&to)).abs() < 0.01);
+        assert!(between(&from, &from, 0.3).allclose(&from, 1e-6, 1e-6, false));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use patchwork_config::{ConfigError, Document, Problem, Section};
+use patchwork_config::{ConfigError, Document, Override, Problem, Section};
 use patchwork_terms::Kind;
 
 use crate::execution::{self, check_device};
@@ -20,7 +20,7 @@ pub struct SingleStage {
 }
 
 /// Reads the settings of one stage of `kind`: the table `[stages.<name>]` of a pipeline file or preset, where one is
-/// given, and the `overrides` (each `KEY=VALUE`, the key within the stage, or dotted from the top) over that.
+/// given, and the `overrides` (the key within the stage, or dotted from the top) over that.
 ///
 /// `given` are the stages whose artifacts it reads, with the settings that made them as far as they are known:
 /// what must hold between stages is checked as in a pipeline.
@@ -31,15 +31,18 @@ pub fn load_stage(
     kind: Kind,
     name: &str,
     file: Option<&Path>,
-    overrides: &[String],
+    overrides: &[Override],
     given: &[Stage],
 ) -> Result<SingleStage, ConfigError> {
     let mut document = match file {
         Some(path) => Document::read(path)?,
         None => Document::of_command(kind.name(), &["stages", name]),
     };
-    for text in overrides {
-        document.set(&dotted(text, name))?;
+    for laid in overrides {
+        document.lay(&Override {
+            text: dotted(&laid.text, name),
+            typed: laid.typed.clone(),
+        })?;
     }
     let top = document.root();
     let tables = top.table("stages")?;

@@ -434,6 +434,60 @@ fn refusals_say_where_and_what() {
         "[matrix]\n\"stages.sample.steps\" = []\n[stages.sample]",
         "`stages.sample.steps` in [matrix] has no values",
     );
+    for (setting, problem) in [
+        (
+            "classes = \"cat\"",
+            "`classes` in [stages.sample] names classes, but training is not",
+        ),
+        ("classes = [\"cat\", -1]", "classes are numbered from 0"),
+        ("classes = [[\"cat\"], \"dog\"]", "classes"),
+        (
+            "labels = \"balanced\"\nclasses = [1]",
+            "chooses others; leave out one of them",
+        ),
+        ("seeds = 3\ninterpolate = 4", "name two or more"),
+        ("seeds = \"0-99999\"\ninterpolate = 4", "these are too many"),
+        (
+            "seeds = \"3,7\"\ns_churn = 1\ninterpolate = 4",
+            "needs deterministic steps",
+        ),
+        ("seeds = \"3,7\"\ninterpolate = 1", "interpolate"),
+        (
+            "region = { side = 8, height = 6 }",
+            "has 8 x 6 pixels, but a network of 3 levels needs",
+        ),
+        (
+            "region = { row = 16, side = 8, height = 24 }",
+            "of 8 x 24 pixels at row 16",
+        ),
+    ] {
+        let stage = format!("[stages.sample]\n{setting}");
+        check("[stages.sample]", &stage, problem);
+    }
+    for (seeds, metrics, problem) in [
+        (
+            "0-38",
+            "\"confidence\"",
+            "needs 40 images, and `sample` samples 39",
+        ),
+        (
+            "0-2",
+            "\"manifold\"",
+            "than `nearest_k` = 3, and of `sample` there are 3",
+        ),
+    ] {
+        let stages = format!(
+            "[stages.sample]\nseeds = \"{seeds}\"\n[stages.evaluate]\nmetrics = [{metrics}]"
+        );
+        let changed = SMALL.replace(
+            "[stages.reference]",
+            "[stages.reference]\nkeep_features = 100",
+        );
+        let changed = changed.replace("[stages.sample]\n\n[stages.evaluate]", &stages);
+        let (_folder, path) = folder(&changed, None);
+        let error = load(&path, &[]).unwrap_err().to_string();
+        assert!(error.contains(problem), "{error}");
+    }
     for key in ["timeout_minutes", "max_minutes", "stall_minutes"] {
         check(
             "[stages.train]",
@@ -900,4 +954,19 @@ fn a_matrix_is_every_combination_of_its_values() {
     assert_eq!((seen[5].0, seen[5].1), (1, 1.0));
     let error = load(&path, &texts(&["seed=3"])).unwrap_err().to_string();
     assert!(error.contains("is set on the command line too"), "{error}");
+}
+
+/// A file of a size that only programs write is refused in seconds, at its place.
+#[test]
+fn very_many_keys_take_no_time_of_their_own() {
+    let keys: Vec<String> = (0..300_000).map(|key| format!("key{key} = 1\n")).collect();
+    let keys = keys.concat();
+    let (_folder, path) = folder(
+        &format!("extends = \"base.toml\"\n{keys}{SMALL}"),
+        Some(&format!("{keys}seed = 1\n")),
+    );
+    let begin = std::time::Instant::now();
+    let error = load(&path, &[]).unwrap_err().to_string();
+    assert!(error.contains("p.toml:2:1: unknown key `key0`"), "{error}");
+    assert!(begin.elapsed().as_secs() < 30, "{:?}", begin.elapsed());
 }

@@ -1,7 +1,7 @@
 //! What each kind of stage does: glue between settings, data sets, networks and metrics.
 //!
 //! [`run`] is what a worker calls; each stage is one module and one function from a job to an outcome.
-//! [`autoencoder`] trains a small autoencoder on a set of pixels; [`latents`] encodes such sets and decodes latents; [`checkpoint`] converts checkpoints and looks into them; [`probe`] says what libtorch finds on this machine. No graph, no registry, no command line; mathematics and
+//! [`autoencoder`] trains a small autoencoder on a set of pixels; [`latents`] encodes such sets and decodes latents; [`checkpoint`] converts checkpoints and looks into them; [`measure`] says how fast a training would be here; [`probe`] what libtorch finds on this machine. No graph, no registry, no command line; mathematics and
 //! formats belong to the crates below.
 
 pub mod autoencoder;
@@ -15,6 +15,7 @@ mod evaluate;
 mod features;
 mod job;
 pub mod latents;
+pub mod measure;
 mod neighbours;
 mod network;
 mod reconstruct;

@@ -4,12 +4,47 @@ use patchwork_networks::{
     Architecture, BLIT_LABELS, DecoderType, EmbeddingType, EncoderType, NetworkConfig,
 };
 use patchwork_recipes::TrainSettings;
+use serde::Deserialize;
 
 use crate::data::TrainingData;
 use crate::train::augment_options;
 
+/// What the sizes of a network depend on of its data set.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ImageShape {
+    /// In pixels.
+    pub(crate) height: i64,
+    /// In pixels.
+    pub(crate) width: i64,
+    /// Values of a pixel.
+    pub(crate) channels: i64,
+    /// Classes of the data set; 0 without labels.
+    pub(crate) classes: i64,
+}
+
+impl ImageShape {
+    fn of(data: &TrainingData) -> Self {
+        let size = data.size();
+        Self {
+            height: size.height as i64,
+            width: size.width as i64,
+            channels: data.channels() as i64,
+            classes: data.class_names().len() as i64,
+        }
+    }
+}
+
 /// The network that a train stage asks for, for images of this data set.
 pub(crate) fn network_config(settings: &TrainSettings, data: &TrainingData) -> NetworkConfig {
+    NetworkConfig {
+        latents: data.latent_config(),
+        ..config_of_shape(settings, ImageShape::of(data))
+    }
+}
+
+/// The network that a train stage asks for, for images of this shape.
+pub(crate) fn config_of_shape(settings: &TrainSettings, images: ImageShape) -> NetworkConfig {
     let network = &settings.network;
     let (noise, embedding, encoder, filter) = match network.arch {
         Architecture::Ddpmpp | Architecture::Adm => (
@@ -26,19 +61,22 @@ pub(crate) fn network_config(settings: &TrainSettings, data: &TrainingData) -> N
         ),
     };
     let augmentation = augment_options(settings);
-    let image_channels = data.channels() as i64;
-    let size = data.size();
-    let (height, width) = (size.height as i64, size.width as i64);
+    let ImageShape {
+        height,
+        width,
+        channels,
+        classes,
+    } = images;
     NetworkConfig {
         arch: network.arch,
         img_resolution: i64::min(height, width),
         img_size: (height != width).then_some([height, width]),
-        img_channels: image_channels,
-        in_channels: image_channels + if settings.position_channels { 2 } else { 0 },
-        out_channels: image_channels,
+        img_channels: channels,
+        in_channels: channels + if settings.position_channels { 2 } else { 0 },
+        out_channels: channels,
         position_channels: settings.position_channels,
         label_dim: if settings.class_conditional {
-            data.class_names().len() as i64
+            classes
         } else {
             0
         },
@@ -67,6 +105,6 @@ pub(crate) fn network_config(settings: &TrainSettings, data: &TrainingData) -> N
         blit_labels: augmentation
             .is_some_and(|options| options.has_blit_labels())
             .then_some(BLIT_LABELS),
-        latents: data.latent_config(),
+        latents: None,
     }
 }

@@ -132,6 +132,9 @@ pub(crate) struct GridArguments {
     /// Images drawn by this seed instead of the first ones.
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
+    /// Replace the PNG file if it is there.
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -3,6 +3,7 @@
 mod checkpoint;
 mod dashboard;
 mod dataset;
+mod init;
 mod pipeline;
 mod records;
 mod standalone;
@@ -18,12 +19,13 @@ pub(crate) use dataset::{
     BuildArguments, DatasetCommand, ExportAs, ExportDatasetArguments, GridArguments,
     InspectDatasetArguments, TablesArguments, VerifyArguments,
 };
+pub(crate) use init::InitArguments;
 pub(crate) use pipeline::{ExplainArguments, PipelineArguments, RetryArguments, RunArguments};
 pub(crate) use records::{
     CompareArguments, GcArguments, ListArguments, LogsArguments, QueryArguments, RegistryCommand,
     ShowArguments, StatusArguments,
 };
-pub(crate) use standalone::{EvaluateArguments, SampleArguments, TrainArguments};
+pub(crate) use standalone::{EvaluateArguments, PngFormat, SampleArguments, TrainArguments};
 pub(crate) use weights::WeightsCommand;
 
 /// Patch Diffusion from raw images to a recorded distance, resumable at every point.
@@ -55,6 +57,15 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Write a pipeline file for a folder or archive of images.
+    ///
+    /// Looks at the images and says what it found, asks for name, resolution and device where they are not given and a
+    /// person is there to be asked, measures a few steps of training, and writes `pipelines/NAME.toml`: every setting
+    /// with its reason, and the expected time of the run on this machine. An existing file is not overwritten.
+    #[command(after_help = "Examples:\n  patchwork init data/pets\n  \
+        patchwork init photos.zip --name photos --resolution 64 --device cuda:0\n  \
+        patchwork init data/pets --minutes 60")]
+    Init(InitArguments),
     /// Run a pipeline; what is done already is not done again.
     #[command(after_help = "Examples:\n  patchwork run pipelines/demo.toml\n  \
         patchwork run pipelines/celeba.toml --device cuda:0\n  \
@@ -72,13 +83,14 @@ pub(crate) enum Command {
     Train(TrainArguments),
     /// Draw images from a network, without a pipeline.
     ///
-    /// The network is a folder that training made, a checkpoint of one on its way, or a file of `patchwork checkpoint import`. The images
-    /// become a set of shards with a picture of the first ones.
-    #[command(
-        after_help = "Examples:\n  patchwork sample network --seeds 0-63 --steps 18 --out samples\n  \
+    /// The network is that of a run, a folder that training made, a checkpoint of one on its way, or a file of `patchwork
+    /// checkpoint import`. The images become a set of shards with a picture of the first ones.
+    #[command(after_help = "Examples:\n  patchwork sample demo-1 --seeds 0-15\n  \
+        patchwork sample pets-2 --seeds 0-15 --labels cat --out cats\n  \
+        patchwork sample pets-2 --seeds 3,7 --interpolate 16\n  \
+        patchwork sample network --seeds 0-63 --steps 18 --out samples\n  \
         patchwork sample ffhq.safetensors --config pipelines/ffhq.toml --seeds 0-99 --out samples\n  \
-        patchwork sample network --set solver=dpm-solver-2m --set steps=10 --out fast"
-    )]
+        patchwork sample network --set solver=dpm-solver-2m --set steps=10 --out fast")]
     Sample(SampleArguments),
     /// Measure how far one set of images is from another, without a pipeline.
     ///

@@ -40,6 +40,15 @@ pub(crate) struct RunArguments {
     /// How many stages may run at once [default: as many as have room by their `cpus`, `memory_gib` and `device`].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) jobs: Option<u16>,
+    /// Run this command when the run is over, with PATCHWORK_RUN, PATCHWORK_STATUS, PATCHWORK_METRIC, PATCHWORK_SCORE and
+    /// PATCHWORK_ERROR in its environment. It has 30 seconds, and changes nothing of the run.
+    #[arg(
+        long,
+        value_name = "COMMAND",
+        env = "PATCHWORK_NOTIFY",
+        hide_env_values = true
+    )]
+    pub(crate) notify: Option<String>,
     /// How results are printed.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
@@ -61,6 +70,15 @@ pub(crate) struct RetryArguments {
     /// How many stages may run at once [default: as many as have room by their `cpus`, `memory_gib` and `device`].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) jobs: Option<u16>,
+    /// Run this command when the run is over, with PATCHWORK_RUN, PATCHWORK_STATUS, PATCHWORK_METRIC, PATCHWORK_SCORE and
+    /// PATCHWORK_ERROR in its environment. It has 30 seconds, and changes nothing of the run.
+    #[arg(
+        long,
+        value_name = "COMMAND",
+        env = "PATCHWORK_NOTIFY",
+        hide_env_values = true
+    )]
+    pub(crate) notify: Option<String>,
     /// How results are printed.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,

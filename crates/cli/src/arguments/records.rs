@@ -41,6 +41,9 @@ pub(crate) struct CompareArguments {
     /// Draw the distance against training images and against hours into two PNG files of this name.
     #[arg(long, value_name = "FILE.png", conflicts_with = "metric")]
     pub(crate) plot: Option<PathBuf>,
+    /// With `--plot`: replace the PNG files if they are there.
+    #[arg(long, requires = "plot")]
+    pub(crate) force: bool,
     /// How it is printed.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,

@@ -1,6 +1,7 @@
 //! Stages without a pipeline.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::ValueEnum;
 
@@ -24,11 +25,12 @@ pub(crate) struct TrainArguments {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct SampleArguments {
-    /// The folder of a training, a network's file, or a training's checkpoint.
+    /// A run whose training is meant, such as `demo-1` or `latest` (`RUN/STAGE` of one with several trainings), the folder
+    /// of a training, a network's file, or a training's checkpoint.
     pub(crate) network: PathBuf,
-    /// The folder to make.
+    /// The folder to make [default: one in the home folder for this network and these settings].
     #[arg(long, value_name = "DIR")]
-    pub(crate) out: PathBuf,
+    pub(crate) out: Option<PathBuf>,
     /// A pipeline file or preset with the settings of a sample stage; without it, the defaults.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -38,6 +40,16 @@ pub(crate) struct SampleArguments {
     /// One image a seed: `0-63`, `1,5,7-9`.
     #[arg(long, value_name = "SEEDS")]
     pub(crate) seeds: Option<String>,
+    /// The class to sample, by name or number; several, by commas or by giving this often, take turns image by image;
+    /// `dataset`, `balanced` and `none` as in a pipeline file.
+    #[arg(long, value_name = "CLASS")]
+    pub(crate) labels: Vec<String>,
+    /// Sample this part of the image: its first row and column and its size, such as `0,16,32` or `0,16,48x32`.
+    #[arg(long, value_name = "ROW,COLUMN,SIDE")]
+    pub(crate) region: Option<RegionText>,
+    /// Go from each seed to the next in so many images, as a strip and an animated picture.
+    #[arg(long, value_name = "N")]
+    pub(crate) interpolate: Option<u32>,
     /// Steps of the sampler.
     #[arg(long, value_name = "N")]
     pub(crate) steps: Option<u32>,
@@ -47,6 +59,36 @@ pub(crate) struct SampleArguments {
     /// Override another setting of the stage, such as `solver=heun`; may be given often.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
+}
+
+/// A part of the image as it is typed: `ROW,COLUMN,SIDE` or `ROW,COLUMN,WIDTHxHEIGHT`.
+#[derive(Clone, Debug)]
+pub(crate) struct RegionText {
+    pub(crate) typed: String,
+    pub(crate) row: u32,
+    pub(crate) column: u32,
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+}
+
+impl FromStr for RegionText {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "write ROW,COLUMN,SIDE or ROW,COLUMN,WIDTHxHEIGHT, in pixels".to_owned();
+        let [row, column, size] = text.split(',').collect::<Vec<_>>()[..] else {
+            return Err(wrong());
+        };
+        let (width, height) = size.split_once('x').unwrap_or((size, size));
+        let number = |text: &str| text.trim().parse::<u32>().map_err(|_| wrong());
+        Ok(Self {
+            typed: text.to_owned(),
+            row: number(row)?,
+            column: number(column)?,
+            width: number(width)?,
+            height: number(height)?,
+        })
+    }
 }
 
 /// How PNG files are kept.

@@ -1,7 +1,7 @@
 //! The program that computes: started by `patchwork`, one process a stage, and the only one that loads libtorch.
 //!
 //! Without arguments it does the job on its standard input; `probe` prints what libtorch finds, as JSON;
-//! `checkpoint` does the request on its standard input and prints the answer, both JSON.
+//! `checkpoint` and `measure` do the request on their standard input and print the answer, both JSON.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -12,10 +12,8 @@ fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         None => patchwork_artifacts::worker::run(patchwork_stages::run),
         Some("probe") => print(&patchwork_stages::probe()),
-        Some("checkpoint") => match io::read_to_string(io::stdin()) {
-            Ok(request) => print(&patchwork_stages::checkpoint::answer(&request)),
-            Err(_) => ExitCode::FAILURE,
-        },
+        Some("checkpoint") => answered(patchwork_stages::checkpoint::answer),
+        Some("measure") => answered(patchwork_stages::measure::answer),
         Some(other) => {
             // Whoever typed this sees the exit code if there is no standard error.
             let _ = writeln!(
@@ -24,6 +22,14 @@ fn main() -> ExitCode {
             );
             ExitCode::from(2)
         }
+    }
+}
+
+/// The answer to the request on standard input.
+fn answered(answer: fn(&str) -> Value) -> ExitCode {
+    match io::read_to_string(io::stdin()) {
+        Ok(request) => print(&answer(&request)),
+        Err(_) => ExitCode::FAILURE,
     }
 }
 

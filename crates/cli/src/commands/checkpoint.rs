@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::arguments::{CheckpointCommand, Format, InspectArguments};
-use crate::error::CliError;
+use crate::error::{CliError, refuse_to_overwrite};
 use crate::output::{Rows, exact_line, line};
 use crate::worker_program;
 
@@ -59,11 +59,7 @@ pub(crate) fn checkpoint(command: &CheckpointCommand) -> Result<(), CliError> {
 }
 
 fn write(out: &Path, force: bool, request: &Value) -> Result<(), CliError> {
-    if out.exists() && !force {
-        return Err(CliError::WouldOverwrite {
-            path: out.to_owned(),
-        });
-    }
+    refuse_to_overwrite(out, force)?;
     ask(request)?;
     line(&out.display().to_string())
 }

@@ -30,6 +30,7 @@ pub(crate) fn explain_pipeline(
             jobs: None,
             rehash: options.pipeline.rehash,
             varied: variant.varied(),
+            notify: None,
         };
         let planned = request.plan(arguments)?;
         explanations.extend(explain(&planned.plan, &planned.store, &request.varied)?);

@@ -7,7 +7,9 @@ mod doctor;
 mod explain;
 mod gc;
 mod help;
+mod init;
 mod logs;
+mod notify;
 mod query;
 mod recovery;
 mod registry;
@@ -30,6 +32,7 @@ use crate::error::CliError;
 /// Calls the command that was asked for.
 pub(crate) async fn dispatch(arguments: &Arguments) -> Result<ExitCode, CliError> {
     match &arguments.command {
+        Command::Init(init) => done(init::init(arguments, init)),
         Command::Run(run) => run::run(arguments, run).await,
         Command::Train(train) => standalone::train(arguments, train).await,
         Command::Sample(sample) => standalone::sample(arguments, sample).await,

@@ -1,12 +1,12 @@
 //! What `run`, `retry` and `explain` have in common: from a resolved pipeline to a plan, and to a finished run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use patchwork_artifacts::provenance::{Provenance, RUSTC_VERSION};
 use patchwork_artifacts::{Outcome, PipelineSpec, Store};
-use patchwork_core::durable;
 use patchwork_core::lock::FileLock;
+use patchwork_core::{FileError, durable};
 use patchwork_recipes::{Pipeline, SpecifyOptions, specify};
 use patchwork_registry::Registry;
 use patchwork_supervisor::rebuild;
@@ -15,6 +15,7 @@ use patchwork_weights::weights_folder;
 use serde_json::{Value, json};
 
 use super::explain::tell_unfinished;
+use super::notify::notify;
 use super::recovery;
 use crate::arguments::{Arguments, Format};
 use crate::console::Console;
@@ -32,6 +33,8 @@ pub(crate) struct Request<'a> {
     pub(crate) rehash: bool,
     /// The dotted keys of the matrix that the pipeline is a combination of.
     pub(crate) varied: Vec<&'a str>,
+    /// The command to run when it is over.
+    pub(crate) notify: Option<&'a str>,
 }
 
 /// A request that can be carried out.
@@ -77,6 +80,23 @@ impl Request<'_> {
         Ok(planned)
     }
 
+    /// The first stage with many more threads than the machine has cores, which only wait for each other.
+    fn crowded(&self) -> Option<String> {
+        const MANY_TIMES: usize = 4;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let stages = self.pipeline.needed(self.scope.last());
+        let crowded = stages.into_iter().find_map(|stage| {
+            let threads = stage.execution.threads?;
+            (threads > MANY_TIMES * cores).then_some((stage, threads))
+        });
+        let (stage, threads) = crowded?;
+        Some(format!(
+            "warning: `threads` = {threads} in [stages.{}], and this machine has {cores} cores: threads that wait for each \
+             other are slower than a few",
+            stage.name
+        ))
+    }
+
     /// Plans and carries out the request, and reports what became of it.
     pub(crate) async fn carry_out(
         &self,
@@ -85,13 +105,22 @@ impl Request<'_> {
     ) -> Result<RunOutcome, CliError> {
         let planned = self.plan(arguments)?;
         let console = report.console();
-        for remark in done_without(&planned.plan) {
+        for remark in done_without(&planned.plan)
+            .into_iter()
+            .chain(self.crowded())
+        {
             console.remark(remark);
         }
         tell_unfinished(&planned.plan, &planned.store, &self.varied, console)?;
-        let outcome = planned.carry_out(self.force, self.jobs, console).await?;
-        report_outcome(&outcome, report);
-        Ok(outcome)
+        let end = planned.carry_out(self.force, self.jobs, console).await;
+        if let Ok(outcome) = &end {
+            report_outcome(outcome, report);
+        }
+        if let Some(command) = self.notify {
+            let pipeline = &self.pipeline.name;
+            notify(command, &arguments.home, pipeline, &end, report.console()).await;
+        }
+        end
     }
 }
 
@@ -264,12 +293,21 @@ pub(crate) fn score_lines(outcome: &Outcome) -> Vec<String> {
 }
 
 fn pictures(stage: &StageResult) -> Vec<PathBuf> {
-    let mut paths = match &stage.outcome {
-        Some(_) => durable::list(&stage.folder).unwrap_or_default(),
+    match &stage.outcome {
+        Some(_) => pictures_in(&stage.folder).unwrap_or_default(),
         None => Vec::new(),
+    }
+}
+
+/// The pictures in an artifact's folder, of which a person is told.
+pub(crate) fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let mut paths = durable::list(folder)?;
+    let is_picture = |path: &PathBuf| {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        matches!(extension, Some("png" | "gif"))
     };
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "png"));
-    paths
+    paths.retain(is_picture);
+    Ok(paths)
 }
 
 fn provenance() -> Result<Provenance, CliError> {

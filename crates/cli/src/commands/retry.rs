@@ -60,6 +60,7 @@ pub(crate) async fn retry(
         jobs: retry.jobs.map(usize::from),
         rehash: false,
         varied: Vec::new(),
+        notify: retry.notify.as_deref(),
     };
     let mut report = Report::new(retry.format);
     let outcome = request.carry_out(arguments, &mut report).await?;

@@ -52,6 +52,7 @@ async fn run_all(
             jobs: run.jobs.map(usize::from),
             rehash: run.pipeline.rehash && number == 0,
             varied: variant.varied(),
+            notify: run.notify.as_deref(),
         };
         if run.dry_run {
             let rows = dry_run(arguments, &request, report.console())?;

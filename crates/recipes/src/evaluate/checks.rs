@@ -1,13 +1,14 @@
 //! What must hold between samples and the reference that they are compared with.
 
 use patchwork_config::{ConfigError, Section};
-use patchwork_terms::{Baseline, Kind};
+use patchwork_terms::{Baseline, Kind, Metric};
 
 use super::EvaluateSettings;
 use crate::graph::Inputs;
 use crate::kinds::StageSettings;
 use crate::pipeline::Stage;
 use crate::prepare::PrepareSettings;
+use crate::sample::Region;
 
 /// Some metrics compare features themselves, which the reference has to keep, and some are of one extractor alone.
 pub(super) fn features(
@@ -72,6 +73,42 @@ pub(super) fn floor(section: &Section<'_>, inputs: &Inputs<'_>) -> Result<(), Co
     Ok(())
 }
 
+/// Images that the deviation of a Fréchet distance is taken of at least: two in each of twenty groups.
+const CONFIDENCE_IMAGES: u64 = 40;
+
+/// Metrics that need more images than are sampled: the last stage would leave them out.
+pub(super) fn samples(
+    evaluate: &EvaluateSettings,
+    section: &Section<'_>,
+    inputs: &Inputs<'_>,
+) -> Result<(), ConfigError> {
+    let kept = inputs
+        .reference()
+        .map(|(_, reference)| u64::from(reference.keep_features));
+    for sample in inputs.of_kind(Kind::Sample) {
+        let StageSettings::Sample(settings) = &sample.settings else {
+            continue;
+        };
+        let images = settings.images();
+        if evaluate.metrics.contains(&Metric::Confidence) && images < CONFIDENCE_IMAGES {
+            let problem = format!(
+                "has `confidence`, which needs {CONFIDENCE_IMAGES} images, and `{}` samples {images}",
+                sample.name
+            );
+            return Err(section.invalid("metrics", problem));
+        }
+        let compared = u64::min(images, kept.unwrap_or(images));
+        if evaluate.metrics.contains(&Metric::Manifold) && compared <= evaluate.nearest_k.into() {
+            let problem = format!(
+                "has `manifold`, which compares more images than `nearest_k` = {}, and of `{}` there are {compared}",
+                evaluate.nearest_k, sample.name
+            );
+            return Err(section.invalid("metrics", problem));
+        }
+    }
+    Ok(())
+}
+
 /// Images of different sizes or channels are no fair comparison.
 pub(super) fn images(section: &Section<'_>, inputs: &Inputs<'_>) -> Result<(), ConfigError> {
     let reference = inputs
@@ -113,7 +150,7 @@ pub(super) fn images(section: &Section<'_>, inputs: &Inputs<'_>) -> Result<(), C
 /// Width and height of the part of the canvas that a sample stage samples, where it is not the whole.
 fn region_of_samples(sample: &Stage) -> Option<(u32, u32)> {
     match &sample.settings {
-        StageSettings::Sample(settings) => settings.region.map(|region| (region.side, region.side)),
+        StageSettings::Sample(settings) => settings.region.map(Region::size),
         _ => None,
     }
 }

@@ -90,6 +90,7 @@ impl Recipe for EvaluateSettings {
     fn check(&self, section: &Section<'_>, inputs: &Inputs<'_>) -> Result<(), ConfigError> {
         checks::features(self, section, inputs)?;
         checks::floor(section, inputs)?;
+        checks::samples(self, section, inputs)?;
         checks::images(section, inputs)
     }
 

@@ -21,8 +21,16 @@ pub(super) fn fits(
     let Some((_, train)) = inputs.training() else {
         return Ok(());
     };
-    if let Some(data) = inputs.data_of_samples() {
-        check_data(sample, section, train, data)?;
+    match (inputs.data_of_samples(), sample.region) {
+        (Some(data), _) => check_data(sample, section, train, data)?,
+        // Of a training that is given, the size of its images is not known.
+        (None, Some(region)) => {
+            let (levels, size) = (train.network.levels(), (u32::MAX, u32::MAX));
+            if let Some(problem) = region.problem(train.position_channels, size, levels) {
+                return Err(section.invalid("region", problem));
+            }
+        }
+        (None, None) => {}
     }
     if sample.ema_width.is_some() && train.ema != EmaKind::Power {
         let problem =
@@ -56,6 +64,13 @@ pub(super) fn fits(
         let problem = "works only with a network that was trained with `class_conditional` and a \
                        `label_dropout` above 0";
         return Err(section.invalid("guidance", problem));
+    }
+    if !sample.classes.is_empty() {
+        if !train.class_conditional {
+            let problem = "names classes, but training is not `class_conditional`";
+            return Err(section.invalid("classes", problem));
+        }
+        return Ok(());
     }
     match (train.class_conditional, sample.labels) {
         (false, SampleLabels::Dataset | SampleLabels::Balanced) => {

@@ -56,7 +56,8 @@ pub(super) fn describe(
 
 fn format_version(settings: &SampleSettings) -> u32 {
     // PNG files of images that are sampled without a class lie in no folder of their own.
-    if settings.export == Export::Folder && settings.labels == SampleLabels::None {
+    let has_no_class = settings.labels == SampleLabels::None && settings.classes.is_empty();
+    if settings.export == Export::Folder && has_no_class {
         return 6;
     }
     // No image depends on the number sampled beside it; the networks' sums are made in another order, twice so far;

@@ -1,6 +1,7 @@
 //! The kind `sample`: a network to images.
 
 mod checks;
+mod classes;
 mod grid;
 mod job;
 mod region;

@@ -14,7 +14,7 @@ use smart_default::SmartDefault;
 use super::grid::Grid;
 use super::region::Region;
 use super::seeds::{self, SeedRange};
-use super::{checks, job};
+use super::{checks, classes, job};
 use crate::autoencoder_files;
 use crate::graph::{Inputs, Needed};
 use crate::kinds::{Described, Recipe};
@@ -26,6 +26,9 @@ use crate::specify::SpecifyError;
 /// The keyword by which the schema of a key says that the setting changes no image, or only which moment of training is
 /// sampled, which the images seen tell.
 const TELLS_NOTHING: &str = "x-tells-nothing";
+
+/// Seeds that nobody goes through one after another.
+const MANY_SEEDS: u64 = 10_000;
 
 /// Whether sets of samples that differ in the setting of that name differ in how they were made.
 pub fn tells_samples_apart(key: &str) -> bool {
@@ -90,6 +93,19 @@ pub struct SampleSettings {
     /// Which classes are sampled.
     #[default(SampleLabels::None)]
     pub labels: SampleLabels,
+    /// The classes that are sampled, by name or number: one, or several that take turns image by image; none = as `labels`
+    /// says.
+    #[serde(
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "classes::read"
+    )]
+    #[schemars(with = "classes::Typed", extend("default" = []))]
+    pub classes: Vec<String>,
+    /// Images from each seed to the next, both included, on the great circle between what they start from; none = one image
+    /// a seed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 2, max = 10_000))]
+    pub interpolate: Option<u32>,
     /// The part of the canvas that is sampled; none = all of it.
     pub region: Option<Region>,
     /// The autoencoder that decodes samples of latents, where it is another than the one that encoded: one with the same
@@ -154,6 +170,48 @@ impl SampleSettings {
         self.discretization == Discretization::Edm
             && self.schedule == NoiseSchedule::Linear
             && self.scaling == Scaling::None
+    }
+
+    /// How many images are sampled.
+    pub fn images(&self) -> u64 {
+        let seeds: u64 = self.seeds.iter().map(|range| range.count()).sum();
+        match self.interpolate {
+            Some(images) => (seeds - 1) * (u64::from(images) - 1) + 1,
+            None => seeds,
+        }
+    }
+
+    /// Classes are chosen in one way.
+    fn check_classes(&self, section: &Section<'_>) -> Result<(), ConfigError> {
+        if self.classes.is_empty() || self.labels == SampleLabels::None {
+            return Ok(());
+        }
+        let problem = format!(
+            "names classes, and `labels` = \"{}\" chooses others; leave out one of them",
+            self.labels
+        );
+        Err(section.invalid("classes", problem))
+    }
+
+    /// What lies between two seeds has no noise of its own.
+    fn check_interpolation(&self, section: &Section<'_>) -> Result<(), ConfigError> {
+        if self.interpolate.is_none() {
+            return Ok(());
+        }
+        let seeds: u64 = self.seeds.iter().map(|range| range.count()).sum();
+        let problem = match (seeds, self.s_churn > 0.0) {
+            (0 | 1, _) => {
+                "goes from one seed to the next; name two or more, such as `seeds` = \"3,7\""
+            }
+            (_, true) => {
+                "needs deterministic steps, and `s_churn` adds noise; leave out one of them"
+            }
+            (MANY_SEEDS.., _) => {
+                "goes from one seed to the next, and these are too many; name fewer seeds"
+            }
+            _ => return Ok(()),
+        };
+        Err(section.invalid("interpolate", problem))
     }
 
     fn check_levels(&self, section: &Section<'_>) -> Result<(), ConfigError> {
@@ -257,6 +315,8 @@ impl Recipe for SampleSettings {
         self.check_width(section)?;
         self.check_levels(section)?;
         self.check_solver(section)?;
+        self.check_classes(section)?;
+        self.check_interpolation(section)?;
         self.check_network(section)
     }
 
@@ -265,7 +325,7 @@ impl Recipe for SampleSettings {
         let Some(data) = inputs.data_of_samples().and_then(|data| data.images) else {
             return Ok(());
         };
-        let region = self.region.map(|region| (region.side, region.side));
+        let region = self.region.map(Region::size);
         let size = region.unwrap_or(data.image_size());
         self.images_per_shard =
             shards::fitting(section, self.images_per_shard, size, data.channels.count())?;

@@ -27,6 +27,8 @@ enum ClassError {
          set `labels = \"balanced\"`"
     )]
     NoCounts,
+    #[error("`classes` names `{class}`, which is no class of the network: {known}")]
+    NoSuchClass { class: String, known: String },
     #[error("`guidance` needs a class-conditional network trained with `label_dropout` above 0")]
     GuidanceUnwanted,
 }
@@ -37,6 +39,8 @@ pub(crate) struct Classes {
     choice: SampleLabels,
     /// Images of each class in the data set.
     counts: Vec<u64>,
+    /// Classes that take turns, whatever the choice is; may be empty.
+    in_turn: Vec<i64>,
 }
 
 impl Classes {
@@ -49,7 +53,10 @@ impl Classes {
     ) -> Result<Self, StageError> {
         let trained = input(job, Kind::Train)?;
         let label_dropout = label_dropout(trained)?;
+        let is_named = !settings.classes.is_empty();
         match (classes > 0, settings.labels) {
+            (true, _) if is_named => {}
+            (false, _) if is_named => return Err(ClassError::LabelsUnwanted("classes").into()),
             // A network of which nobody knows is taken for one that always had its class, as most have.
             (true, SampleLabels::None) if label_dropout.unwrap_or(0.0) == 0.0 => {
                 return Err(ClassError::LabelsWanted { classes }.into());
@@ -70,10 +77,15 @@ impl Classes {
         if counts.is_none() && settings.labels == SampleLabels::Dataset {
             return Err(ClassError::NoCounts.into());
         }
+        let names = names.unwrap_or_else(|| (0..classes).map(|class| class.to_string()).collect());
+        let in_turn = (settings.classes.iter())
+            .map(|class| number_of(class, &names))
+            .collect::<Result<_, _>>()?;
         Ok(Self {
-            names: names.unwrap_or_else(|| (0..classes).map(|class| class.to_string()).collect()),
+            names,
             choice: settings.labels,
             counts: counts.unwrap_or_default(),
+            in_turn,
         })
     }
 
@@ -87,6 +99,7 @@ impl Classes {
                 SampleLabels::None
             },
             counts: data.label_counts(),
+            in_turn: Vec::new(),
         }
     }
 
@@ -95,8 +108,15 @@ impl Classes {
         &self.names
     }
 
-    /// The classes of the images of some seeds, a function of each seed alone; none where no class is drawn.
-    pub(crate) fn of(&self, seeds: &[u64]) -> Option<Vec<i64>> {
+    /// The classes of the images of some seeds, the first of which is the image at `first` of all; none where no class is
+    /// drawn.
+    ///
+    /// Classes that were named take turns by the place of the image; all others are a function of the seed alone.
+    pub(crate) fn of(&self, first: u64, seeds: &[u64]) -> Option<Vec<i64>> {
+        if !self.in_turn.is_empty() {
+            let turn = |place: u64| self.in_turn[(place % self.in_turn.len() as u64) as usize];
+            return Some((first..).take(seeds.len()).map(turn).collect());
+        }
         seeds.iter().map(|&seed| self.class(seed)).collect()
     }
 
@@ -116,6 +136,24 @@ impl Classes {
             }
         }
     }
+}
+
+/// The number of a class that is named, or that stands there as a number.
+fn number_of(class: &str, names: &[String]) -> Result<i64, ClassError> {
+    const SHOWN: usize = 20;
+    let by_name = names.iter().position(|name| name == class);
+    let by_number = || class.parse().ok().filter(|number| *number < names.len());
+    if let Some(number) = by_name.or_else(by_number) {
+        return Ok(number as i64);
+    }
+    let mut known = names[..usize::min(names.len(), SHOWN)].join(", ");
+    if names.len() > SHOWN {
+        known.push_str(", …");
+    }
+    Err(ClassError::NoSuchClass {
+        class: class.to_owned(),
+        known,
+    })
 }
 
 /// How often a network was trained without its class, so that it draws without one; not known of a network that was not
@@ -151,11 +189,12 @@ mod tests {
             names: ["a", "b", "c"].map(str::to_owned).to_vec(),
             choice,
             counts: vec![600, 0, 200],
+            in_turn: Vec::new(),
         };
         let seeds: Vec<u64> = seeds.collect();
-        let drawn = classes.of(&seeds).unwrap();
+        let drawn = classes.of(0, &seeds).unwrap();
         // A seed's class does not depend on the seeds beside it.
-        assert_eq!(classes.of(&seeds[7..]).unwrap(), drawn[7..]);
+        assert_eq!(classes.of(7, &seeds[7..]).unwrap(), drawn[7..]);
         (0..3)
             .map(|class| drawn.iter().filter(|&&drawn| drawn == class).count())
             .collect()
@@ -168,6 +207,24 @@ mod tests {
         for (classes, label_dropout) in [(3, Some(0.0)), (0, Some(0.0)), (0, None)] {
             assert!(check_guidance(classes, label_dropout).is_err());
         }
+    }
+
+    #[test]
+    fn named_classes_take_turns_by_place() {
+        let names = ["cat", "dog", "7"].map(str::to_owned);
+        let number = |class: &str| number_of(class, &names).ok();
+        assert_eq!(
+            ["cat", "1", "7", "2", "3", "owl"].map(number),
+            [Some(0), Some(1), Some(2), Some(2), None, None]
+        );
+        let classes = Classes {
+            names: names.to_vec(),
+            choice: SampleLabels::None,
+            counts: Vec::new(),
+            in_turn: vec![2, 0],
+        };
+        assert_eq!(classes.of(0, &[9, 9, 4]).unwrap(), [2, 0, 2]);
+        assert_eq!(classes.of(3, &[4, 5]).unwrap(), [0, 2]);
     }
 
     #[test]

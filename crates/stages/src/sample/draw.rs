@@ -1,22 +1,28 @@
 //! The images of some seeds, by a network and a sampler.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use patchwork_diffusion::latents::seeded_draws;
+use patchwork_diffusion::latents::{between, seeded_draws, seeded_latents};
 use patchwork_diffusion::patches::patch_positions;
 use patchwork_diffusion::sampler::{SamplerOptions, sample};
 use patchwork_diffusion::{Conditioning, Denoiser, NetworkDenoiser, to_pixels};
-use patchwork_networks::Network;
+use patchwork_networks::{MOST_TAKERS, Network, shared_out};
 use patchwork_recipes::Region;
 use patchwork_terms::Channels;
 use tch::{Device, Kind, Tensor};
 
+use super::starts::Start;
 use crate::decoder::Decoder;
 use crate::train::one_hot;
 
 /// A network with everything that says how images are drawn from it.
 pub struct ImageSampler {
     denoiser: NetworkDenoiser,
+    /// Copies that share its weights, one for each thread that takes a part of a batch.
+    copies: Mutex<Vec<NetworkDenoiser>>,
+    threads: usize,
     part: Part,
     options: SamplerOptions,
     device: Device,
@@ -70,18 +76,31 @@ impl ImageSampler {
                 height: network.config().height(),
                 width: network.config().width(),
             },
-            Some(Region { row, column, side }) => Part {
-                row: row.into(),
-                column: column.into(),
-                height: side.into(),
-                width: side.into(),
-            },
+            Some(region) => {
+                let (width, height) = region.size();
+                Part {
+                    row: region.row.into(),
+                    column: region.column.into(),
+                    height: height.into(),
+                    width: width.into(),
+                }
+            }
         };
+        let denoiser_of = |network: &Network| NetworkDenoiser {
+            precision,
+            ..NetworkDenoiser::new(network.to_kind_copy(precision))
+        };
+        let denoiser = denoiser_of(network);
+        let threads = match device {
+            Device::Cpu => usize::try_from(tch::get_num_threads()).unwrap_or(1),
+            _ => 1,
+        };
+        // What has its kind already is not copied again: the weights are there once.
+        let copies = (0..usize::min(threads, MOST_TAKERS)).map(|_| denoiser_of(&denoiser.network));
         Self {
-            denoiser: NetworkDenoiser {
-                precision,
-                ..NetworkDenoiser::new(network.to_kind_copy(precision))
-            },
+            copies: Mutex::new(copies.collect()),
+            threads,
+            denoiser,
             part,
             options,
             device,
@@ -142,14 +161,24 @@ impl ImageSampler {
     /// # Errors
     /// [`NotFinite`] for the first image that has a value which is no finite number.
     pub fn draw(&self, seeds: &[u64], labels: Option<&[i64]>) -> Result<Tensor, NotFinite> {
-        let images = seeds.len() as i64;
-        let lacking = self.images_at_once(seeds.len()) - seeds.len();
-        if lacking == 0 || seeds.is_empty() {
-            return self.draw_together(seeds, labels);
+        let starts: Vec<Start> = seeds.iter().map(|&seed| Start::of_seed(seed)).collect();
+        self.draw_from(&starts, labels)
+    }
+
+    /// The same, of images that may start between two seeds.
+    pub(crate) fn draw_from(
+        &self,
+        starts: &[Start],
+        labels: Option<&[i64]>,
+    ) -> Result<Tensor, NotFinite> {
+        let images = starts.len() as i64;
+        let lacking = self.images_at_once(starts.len()) - starts.len();
+        if lacking == 0 || starts.is_empty() {
+            return self.draw_together(starts, labels);
         }
-        let seeds = [seeds, &vec![seeds[0]; lacking]].concat();
+        let starts = [starts, &vec![starts[0]; lacking]].concat();
         let labels = labels.map(|labels| [labels, &vec![labels[0]; lacking]].concat());
-        let drawn = self.draw_together(&seeds, labels.as_deref())?;
+        let drawn = self.draw_together(&starts, labels.as_deref())?;
         Ok(drawn.narrow(0, 0, images))
     }
 
@@ -163,24 +192,38 @@ impl ImageSampler {
         usize::max(most, seeds)
     }
 
-    fn draw_together(&self, seeds: &[u64], labels: Option<&[i64]>) -> Result<Tensor, NotFinite> {
+    fn draw_together(&self, starts: &[Start], labels: Option<&[i64]>) -> Result<Tensor, NotFinite> {
+        let seeds: Vec<u64> = starts.iter().map(|start| start.seed).collect();
         let images = tch::no_grad(|| {
-            let (latents, mut noise) = seeded_draws(
-                seeds,
-                self.denoiser.network.config().img_channels,
-                self.part.height,
-                self.part.width,
-                &self.options.noisy_steps(&self.denoiser),
-            );
-            sample(
-                &self.denoiser,
-                &latents.to_device(self.device),
-                &mut noise,
-                &self.conditioning(labels),
-                &self.options,
-            )
+            let (channels, Part { height, width, .. }) =
+                (self.denoiser.network.config().img_channels, self.part);
+            let noisy_steps = self.options.noisy_steps(&self.denoiser);
+            let (latents, noise) = seeded_draws(&seeds, channels, height, width, &noisy_steps);
+            for (image, start) in (0..).zip(starts) {
+                if let Some((seed, share)) = start.towards {
+                    let other = seeded_latents(&[seed], channels, height, width).get(0);
+                    let mut own = latents.get(image);
+                    own.copy_(&between(&own, &other, share));
+                }
+            }
+            let parts = self.parts(starts.len()).into_iter().map(|images| {
+                let (first, count) = (images.start as i64, images.len() as i64);
+                let labels = labels.map(|labels| &labels[images]);
+                let latents = latents.narrow(0, first, count).to_device(self.device);
+                (
+                    latents,
+                    noise.of_images(first, count),
+                    self.conditioning(labels),
+                )
+            });
+            let options = &self.options;
+            let drawn =
+                self.shared_out(parts.collect(), |denoiser, (latents, mut noise, given)| {
+                    sample(denoiser, &latents, &mut noise, &given, options)
+                });
+            Tensor::cat(&drawn, 0)
         });
-        check_finite(seeds, &images)?;
+        check_finite(&seeds, &images)?;
         let pixels = match &self.decoder {
             Some(decoder) => decoder.images(&images),
             None => to_pixels(&images),
@@ -198,24 +241,48 @@ impl ImageSampler {
     }
 
     /// Has the network look at `images` images of nothing, once: what that takes of memory, a step takes.
-    pub(super) fn try_out(&self, images: u32) {
-        tch::no_grad(|| {
-            let config = self.denoiser.network.config();
-            let images = i64::from(images);
-            let noisy = Tensor::zeros(
-                [
-                    images,
-                    config.img_channels,
-                    self.part.height,
-                    self.part.width,
-                ],
-                (Kind::Double, self.device),
-            );
-            let sigma = Tensor::ones([images], (Kind::Double, self.device));
-            let labels = (config.label_dim > 0).then(|| vec![0; images as usize]);
-            let conditioning = self.conditioning(labels.as_deref());
-            let _ = self.denoiser.denoise(&noisy, &sigma, &conditioning);
+    pub(crate) fn try_out(&self, images: u32) {
+        let config = self.denoiser.network.config();
+        let (channels, label_dim) = (config.img_channels, config.label_dim);
+        let (Part { height, width, .. }, device) = (self.part, self.device);
+        let parts = self.parts(images as usize).into_iter().map(|part| {
+            let labels = (label_dim > 0).then(|| vec![0; part.len()]);
+            (part.len() as i64, self.conditioning(labels.as_deref()))
         });
+        let looked = self.shared_out(parts.collect(), |denoiser, (images, given)| {
+            let shape = [images, channels, height, width];
+            let noisy = Tensor::zeros(shape, (Kind::Double, device));
+            let sigma = Tensor::ones([images], (Kind::Double, device));
+            denoiser.denoise(&noisy, &sigma, &given)
+        });
+        drop(looked);
+    }
+
+    /// The images of a batch in parts that threads take one after another, each of as many images as the network looks at;
+    /// twice as many as threads, so that one that is delayed leaves some to the others.
+    fn parts(&self, images: usize) -> Vec<Range<usize>> {
+        let multiple = self.images_multiple() as usize;
+        let groups = images.div_ceil(multiple);
+        let takers = usize::min(self.threads, MOST_TAKERS);
+        let count = match takers {
+            1 => 1,
+            takers => usize::clamp(2 * takers, 1, usize::max(1, groups)),
+        };
+        let end = |part: usize| usize::min(images, part * groups / count * multiple);
+        (0..count).map(|part| end(part)..end(part + 1)).collect()
+    }
+
+    /// Has the copies of the network work on some parts.
+    fn shared_out<P: Send>(
+        &self,
+        parts: Vec<P>,
+        work: impl Fn(&NetworkDenoiser, P) -> Tensor + Sync,
+    ) -> Vec<Tensor> {
+        let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whether gradients are kept is each thread's own affair.
+        shared_out(&mut copies, self.threads, parts, |denoiser, part| {
+            tch::no_grad(|| work(denoiser, part))
+        })
     }
 
     fn conditioning(&self, labels: Option<&[i64]>) -> Conditioning {
@@ -259,7 +326,80 @@ fn check_finite(seeds: &[u64], images: &Tensor) -> Result<(), NotFinite> {
 
 #[cfg(test)]
 mod tests {
+    use patchwork_diffusion::sampler::{Churn, HeunOptions, NoiseLevels};
+    use patchwork_networks::NetworkConfig;
+
     use super::*;
+    use crate::train::GENERATOR;
+
+    /// Whoever takes which part, and in however many of them a batch is drawn.
+    #[test]
+    fn images_do_not_depend_on_how_a_batch_is_shared_out() {
+        let _guard = GENERATOR.lock().unwrap();
+        let config: NetworkConfig = serde_json::from_str(
+            r#"{"arch": "ddpmpp", "img_resolution": 16, "img_channels": 3, "in_channels": 5, "out_channels": 3,
+                "position_channels": true, "label_dim": 2, "augment_dim": 0, "model_channels": 16,
+                "channel_mult": [1, 2], "num_blocks": 1, "attn_resolutions": [8], "dropout": 0.0,
+                "sigma_data": 0.5}"#,
+        )
+        .unwrap();
+        let network = Network::new(&config, Device::Cpu, 3).unwrap();
+        let options = SamplerOptions::Heun(HeunOptions {
+            levels: NoiseLevels {
+                num_steps: 4,
+                ..NoiseLevels::default()
+            },
+            churn: Churn {
+                amount: 2.0,
+                ..Churn::NONE
+            },
+            ..HeunOptions::default()
+        });
+        let seeds: Vec<u64> = (0..14).collect();
+        let labels: Vec<i64> = seeds.iter().map(|seed| (seed % 2) as i64).collect();
+        let drawn = |threads: usize| {
+            let mut sampler =
+                ImageSampler::new(&network, Kind::Float, None, options.clone(), Device::Cpu);
+            let copies =
+                (0..threads).map(|_| NetworkDenoiser::new(network.to_kind_copy(Kind::Float)));
+            sampler.copies = Mutex::new(copies.collect());
+            sampler.threads = threads;
+            sampler.draw(&seeds, Some(&labels)).unwrap()
+        };
+        let alone = drawn(1);
+        assert_eq!(alone.size(), [14, 3, 16, 16]);
+        for threads in [2, 3, 4] {
+            assert!(drawn(threads).equal(&alone), "{threads}");
+        }
+    }
+
+    #[test]
+    fn a_batch_is_shared_out_whole() {
+        let _guard = GENERATOR.lock().unwrap();
+        let config: NetworkConfig = serde_json::from_str(
+            r#"{"arch": "ddpmpp", "img_resolution": 16, "img_channels": 3, "in_channels": 3, "out_channels": 3,
+                "position_channels": false, "label_dim": 0, "augment_dim": 0, "model_channels": 8,
+                "channel_mult": [1], "num_blocks": 1, "attn_resolutions": [], "dropout": 0.0,
+                "sigma_data": 0.5}"#,
+        )
+        .unwrap();
+        let network = Network::new(&config, Device::Cpu, 3).unwrap();
+        let options = SamplerOptions::Heun(HeunOptions::default());
+        let mut sampler = ImageSampler::new(&network, Kind::Float, None, options, Device::Cpu);
+        for (threads, images, expected) in [
+            (1, 64, vec![64]),
+            (2, 64, vec![16, 16, 16, 16]),
+            (2, 4, vec![4]),
+            (8, 12, vec![4, 4, 4]),
+            (3, 20, vec![4, 4, 4, 4, 4]),
+        ] {
+            sampler.threads = threads;
+            let parts = sampler.parts(images);
+            let sizes: Vec<usize> = parts.iter().map(Range::len).collect();
+            assert_eq!(sizes, expected, "{threads} {images}");
+            assert_eq!(parts.last().map(|part| part.end), Some(images));
+        }
+    }
 
     #[test]
     fn the_first_image_that_is_not_finite_is_named() {

@@ -5,6 +5,8 @@ mod draw;
 mod export;
 pub(crate) mod memory;
 mod options;
+mod path;
+mod starts;
 
 use std::collections::BTreeMap;
 
@@ -29,6 +31,8 @@ use crate::job::{input, summary_of};
 use crate::train::{BEST_FILE, NETWORK_FILE, snapshot_file};
 pub(crate) use classes::Classes;
 pub use draw::{ImageSampler, NotFinite};
+pub(crate) use options::sampler_options;
+use starts::Start;
 
 /// The error of an average's profile, as a share, above which a person is told.
 pub(crate) const WIDTH_ERROR: f64 = 0.1;
@@ -50,23 +54,24 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         &network,
         device::kind(settings.precision),
         settings.region,
-        options::sampler_options(&settings),
+        sampler_options(&settings),
         device,
     )
     .decoded_by(decoder);
     drop(network);
     draw_all(&sampler, &classes, &settings, &execution, context)?;
     write_grid(context, &settings)?;
+    path::write_pictures(&settings, context)?;
     export::write_export(settings.export, context)?;
     let images_seen = images_seen(trained, &settings)?;
     let mut summary = json!({
         "report": format!(
             "{} images of seeds {}, {} evaluations of the network each",
-            count(&settings.seeds),
+            settings.images(),
             seed_text(&settings.seeds),
             options::evaluations(&settings),
         ),
-        "images": count(&settings.seeds),
+        "images": settings.images(),
         "seeds": seed_text(&settings.seeds),
         "evaluations": options::evaluations(&settings),
         "images_seen": images_seen,
@@ -159,7 +164,7 @@ fn draw_all(
         spec.images_per_shard = images_per_shard;
     }
     let mut writer = ShardSetWriter::open(context.artifact(), spec)?;
-    let (resumed, total) = (writer.images(), count(&settings.seeds));
+    let (resumed, total) = (writer.images(), settings.images());
     let progress = |done: u64| {
         context.progress(Progress {
             done,
@@ -170,25 +175,21 @@ fn draw_all(
         });
     };
     progress(resumed);
-    let mut seeds = settings
-        .seeds
-        .iter()
-        .flat_map(|range| range.first..=range.last)
-        .skip(resumed as usize)
-        .peekable();
-    if seeds.peek().is_none() {
+    let mut starts = starts::starts(settings).skip(resumed as usize).peekable();
+    if starts.peek().is_none() {
         return Ok(writer.finish()?);
     }
     let batch_size = batch_size(sampler, settings, execution, context);
-    while seeds.peek().is_some() {
-        let shard: Vec<u64> = seeds.by_ref().take(images_per_shard).collect();
+    while starts.peek().is_some() {
+        let shard: Vec<Start> = starts.by_ref().take(images_per_shard).collect();
         let mut rows: Vec<Row> = Vec::with_capacity(shard.len());
         for batch in shard.chunks(batch_size) {
             if context.is_interrupted() {
                 return Err(StageError::Interrupted);
             }
-            let labels = classes.of(batch);
-            let images = sampler.draw(batch, labels.as_deref())?;
+            let seeds: Vec<u64> = batch.iter().map(Start::nearer_seed).collect();
+            let labels = classes.of(writer.images() + rows.len() as u64, &seeds);
+            let images = sampler.draw_from(batch, labels.as_deref())?;
             rows.extend(to_rows(batch, labels.as_deref(), &images));
             progress(writer.images() + rows.len() as u64);
         }
@@ -229,19 +230,19 @@ fn batch_size(
     fitting as usize
 }
 
-fn to_rows(seeds: &[u64], labels: Option<&[i64]>, images: &Tensor) -> Vec<Row> {
+fn to_rows(starts: &[Start], labels: Option<&[i64]>, images: &Tensor) -> Vec<Row> {
     let [height, width] = [2, 3].map(|dimension: usize| {
         u16::try_from(images.size()[dimension])
             .expect("a shard set's sides fit 16 bits, as its writer checked")
     });
     let pixels = images.permute([0, 2, 3, 1]).contiguous().flatten(0, -1);
     let bytes = Vec::<u8>::try_from(pixels).expect("a flat tensor of bytes is a vector of bytes");
-    seeds
+    starts
         .iter()
-        .zip(bytes.chunks_exact(bytes.len() / seeds.len()))
+        .zip(bytes.chunks_exact(bytes.len() / starts.len()))
         .enumerate()
-        .map(|(position, (seed, pixels))| Row {
-            key: seed.to_string(),
+        .map(|(position, (start, pixels))| Row {
+            key: start.to_string(),
             label: labels.map(|labels| labels[position] as u32),
             pixels: pixels.to_vec(),
             source_width: width,
@@ -256,10 +257,6 @@ fn write_grid(context: &Context, settings: &SampleSettings) -> Result<(), StageE
     let png = first_images_png(&set, columns * rows, columns)?;
     durable::write(&context.artifact().join("grid.png"), &png)?;
     Ok(())
-}
-
-fn count(seeds: &[SeedRange]) -> u64 {
-    seeds.iter().map(|range| range.count()).sum()
 }
 
 /// The seeds as they are typed: `0-9,100`.

@@ -7,7 +7,7 @@ use patchwork_diffusion::sampler::{
 use patchwork_recipes::SampleSettings;
 use patchwork_terms::Solver;
 
-pub(super) fn sampler_options(settings: &SampleSettings) -> SamplerOptions {
+pub(crate) fn sampler_options(settings: &SampleSettings) -> SamplerOptions {
     let guidance = settings.guidance.map(|scale| Guidance {
         scale,
         interval: settings.guidance_interval.map(|[low, high]| (low, high)),

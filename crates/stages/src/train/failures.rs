@@ -125,7 +125,7 @@ pub(super) fn is_of_files(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// The result of `work`, or what its panic said. The worker's own hook would report the panic as the failure of the stage.
-pub(super) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| ()));
     // A panic within `tch::no_grad` leaves gradients off for the thread; the guard remembers that they were on.

@@ -220,7 +220,7 @@ fn estimate(step: &mut TrainStep, side: Side) -> Option<Estimate> {
 }
 
 /// So many black images without noise.
-fn blank(step: &TrainStep, images: i64, side: Side) -> Round {
+pub(super) fn blank(step: &TrainStep, images: i64, side: Side) -> Round {
     let config = step.denoiser.network.config();
     let device = step.optimizer.values().device();
     let zeros = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, device));

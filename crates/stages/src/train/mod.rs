@@ -43,6 +43,7 @@ mod watchdog;
 
 mod failures;
 mod files;
+mod measure;
 mod memory;
 
 pub(crate) use augmentation::augment_options;
@@ -50,6 +51,8 @@ pub(crate) use batch::one_hot;
 #[cfg(test)]
 pub(crate) use batch::tests::GENERATOR;
 pub(crate) use cadence::Cadence;
+pub(crate) use failures::caught;
 pub(crate) use files::{BEST_FILE, NETWORK_FILE, snapshot_file};
 pub(crate) use kept::{KeptAverage, KeptAverages, RECORD_SUFFIX, record_file};
+pub(crate) use measure::{Pace, mean_seconds, pace};
 pub(crate) use stage::run;

@@ -274,7 +274,7 @@ impl Images for Samples<'_> {
 
     fn batch(&self, range: Range<usize>) -> Result<Tensor, StageError> {
         let seeds: Vec<u64> = (range.start as u64..range.end as u64).collect();
-        let labels = self.classes.of(&seeds);
+        let labels = self.classes.of(range.start as u64, &seeds);
         let images = self.sampler.draw(&seeds, labels.as_deref())?;
         Ok(in_color(&images))
     }

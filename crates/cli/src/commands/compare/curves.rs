@@ -6,14 +6,22 @@ use patchwork_core::durable;
 use patchwork_plot::{Labels, Line, line_plot};
 use patchwork_registry::{Registry, RunDetail, ScoreRow};
 
-use crate::error::CliError;
+use crate::error::{CliError, refuse_to_overwrite};
 
 /// Draws both plots of the distance that stands for the first run with scores, beside each other in files of this name.
 pub(super) async fn draw(
     registry: &Registry,
     runs: &[RunDetail],
     path: &Path,
+    force: bool,
 ) -> Result<[PathBuf; 2], CliError> {
+    let hours_path = path.with_file_name(format!(
+        "{}-hours.png",
+        path.file_stem().unwrap_or_default().to_string_lossy()
+    ));
+    for file in [path, &hours_path] {
+        refuse_to_overwrite(file, force)?;
+    }
     let metric = runs
         .iter()
         .find_map(|run| run.run.metric.clone())
@@ -47,10 +55,6 @@ pub(super) async fn draw(
                 .collect(),
         });
     }
-    let hours_path = path.with_file_name(format!(
-        "{}-hours.png",
-        path.file_stem().unwrap_or_default().to_string_lossy()
-    ));
     for (file, x, lines) in [
         (path, "training images seen", &by_images),
         (&hours_path, "hours of training", &by_hours),

@@ -61,7 +61,7 @@ pub(crate) async fn compare(home: &Path, arguments: &CompareArguments) -> Result
         remark(&warning);
     }
     if let Some(path) = &arguments.plot {
-        for path in curves::draw(&registry, &runs, path).await? {
+        for path in curves::draw(&registry, &runs, path, arguments.force).await? {
             let told = format!("picture: {}", path.display());
             match arguments.format {
                 Format::Table => line(&told)?,

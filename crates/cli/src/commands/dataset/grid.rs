@@ -5,10 +5,11 @@ use patchwork_dataset::ShardSet;
 use patchwork_dataset::grid::{Choice, images_png};
 
 use crate::arguments::GridArguments;
-use crate::error::CliError;
+use crate::error::{CliError, refuse_to_overwrite};
 use crate::output::line;
 
 pub(super) fn grid(arguments: &GridArguments) -> Result<(), CliError> {
+    refuse_to_overwrite(&arguments.output, arguments.force)?;
     let set = ShardSet::open(&arguments.folder)?;
     let choice = Choice {
         count: arguments.count as usize,

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use patchwork_config::Override;
 use patchwork_dataset::inspect::{Table, inspect, inspect_source, stats};
 use patchwork_dataset::shards::is_prepared;
 use patchwork_recipes::prepare::source::{Places, open_source};
@@ -32,10 +33,10 @@ pub(super) fn print_inspection(
 fn raw_tables(home: &Path, source: &str, set: &[String]) -> Result<Vec<Table>, CliError> {
     // A JSON string is a TOML string too. The images are not scaled: any resolution does.
     let mut settings = vec![
-        format!("source={}", json!(source)),
-        "resolution=64".to_owned(),
+        Override::option(format!("source={}", json!(source)), source.to_owned()),
+        Override::set("resolution=64"),
     ];
-    settings.extend(set.iter().cloned());
+    settings.extend(set.iter().map(|text| Override::set(text)));
     let single = load_stage(Kind::Prepare, Kind::Prepare.name(), None, &settings, &[])?;
     let StageSettings::Prepare(settings) = &single.stage.settings else {
         unreachable!("it was read as the settings of a prepare stage")

@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
+use patchwork_config::Override;
 use patchwork_recipes::load_stage;
 use patchwork_terms::Kind;
 use serde_json::json;
 
-use super::{Standalone, workplace};
+use super::{Standalone, option, workplace};
 use crate::arguments::{Arguments, BuildArguments};
 use crate::console::Console;
 use crate::error::CliError;
@@ -16,20 +17,11 @@ pub(crate) async fn build(
     build: &BuildArguments,
 ) -> Result<ExitCode, CliError> {
     // A JSON string is a TOML string too.
-    let mut set = vec![format!("source={}", json!(build.source))];
-    set.extend(
-        build
-            .resolution
-            .iter()
-            .map(|side| format!("resolution={side}")),
-    );
-    set.extend(
-        build
-            .channels
-            .iter()
-            .map(|count| format!("channels={count}")),
-    );
-    set.extend(build.set.iter().cloned());
+    let source = format!("source={}", json!(build.source));
+    let mut set = vec![Override::option(source, build.source.clone())];
+    set.extend(option("resolution", build.resolution));
+    set.extend(option("channels", build.channels));
+    set.extend(build.set.iter().map(|text| Override::set(text)));
     let single = load_stage(
         Kind::Prepare,
         &build.stage,

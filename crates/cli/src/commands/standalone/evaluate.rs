@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use patchwork_artifacts::{Manifest, Store};
+use patchwork_config::Override;
 use patchwork_core::{Fingerprint, durable};
 use patchwork_dataset::decode::first_readable;
 use patchwork_dataset::inspect::sizes_in_source;
@@ -13,7 +14,7 @@ use patchwork_terms::Kind;
 use serde_json::json;
 
 use super::given::Given;
-use super::{Standalone, workplace};
+use super::{Standalone, option, workplace};
 use crate::arguments::{Arguments, EvaluateArguments};
 use crate::commands::workplace::Workplace;
 use crate::console::Console;
@@ -131,14 +132,21 @@ fn images(
     }
     let prepare = |(width, height): (u32, u32)| {
         // A JSON string is a TOML string too. Every image counts: none may be left out.
+        let source = format!("source={}", json!(path));
+        let by_size = match evaluate.resolution {
+            Some(side) => format!("--resolution {side}"),
+            None => path.display().to_string(),
+        };
+        let sized =
+            |key: &str, pixels: u32| Override::option(format!("{key}={pixels}"), by_size.clone());
         let mut set = vec![
-            "kind=prepare".to_owned(),
-            format!("source={}", json!(path)),
-            format!("resolution={width}"),
-            "max_rejected=0".to_owned(),
+            Override::set("kind=prepare"),
+            Override::option(source, path.display().to_string()),
+            sized("resolution", width),
+            Override::set("max_rejected=0"),
         ];
         if height != width {
-            set.push(format!("height={height}"));
+            set.push(sized("height", height));
         }
         load_stage(Kind::Prepare, name, None, &set, &[])
     };
@@ -221,7 +229,7 @@ async fn prepare_first(
 
 /// The settings of the reference or of the evaluation: those of `--set` that are meant for it.
 fn stage(kind: Kind, name: &str, evaluate: &EvaluateArguments) -> Result<SingleStage, CliError> {
-    let mut set: Vec<String> = Vec::new();
+    let mut set: Vec<Override> = Vec::new();
     for text in &evaluate.set {
         match text.split_once('.') {
             Some((REFERENCE | EVALUATE, _)) => {}
@@ -232,18 +240,26 @@ fn stage(kind: Kind, name: &str, evaluate: &EvaluateArguments) -> Result<SingleS
             }
         }
         if let Some(own) = text.strip_prefix(&format!("{name}.")) {
-            set.push(own.to_owned());
+            set.push(Override::option(own.to_owned(), format!("--set {text}")));
         }
     }
     if kind == Kind::Reference {
         let extractor = evaluate.extractor.iter();
-        set.extend(extractor.map(|name| format!("extractor={}", json!(name))));
+        set.extend(extractor.map(|name| {
+            Override::option(
+                format!("extractor={}", json!(name)),
+                format!("--extractor {name}"),
+            )
+        }));
         if is_statistics(&evaluate.reference) {
-            set.push(format!("statistics={}", json!(evaluate.reference)));
+            let statistics = format!("statistics={}", json!(evaluate.reference));
+            set.push(Override::option(
+                statistics,
+                evaluate.reference.display().to_string(),
+            ));
         }
     } else {
-        let neighbours = evaluate.neighbours.iter();
-        set.extend(neighbours.map(|count| format!("neighbours={count}")));
+        set.extend(option("neighbours", evaluate.neighbours));
     }
     Ok(load_stage(kind, name, None, &set, &[])?)
 }

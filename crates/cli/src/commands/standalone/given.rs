@@ -111,6 +111,12 @@ impl Given {
         }
     }
 
+    /// The names of the classes that a training told its network; none where they are not known.
+    pub(super) fn class_names(&self) -> Option<Vec<String>> {
+        let names = self.manifest.outcome.summary.get("class_names")?;
+        serde_json::from_value(names.clone()).ok()
+    }
+
     /// The kind of stage that made it.
     pub(super) fn kind(&self) -> Option<Kind> {
         serde_json::from_value(json!(self.manifest.kind)).ok()

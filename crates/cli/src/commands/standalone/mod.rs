@@ -9,11 +9,13 @@ mod given;
 mod sample;
 mod train;
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use patchwork_artifacts::manifest::MANIFEST_FILE;
 use patchwork_artifacts::{Manifest, Outcome, PipelineSpec, StageSpec, Store};
+use patchwork_config::Override;
 use patchwork_core::{FileError, durable};
 use patchwork_recipes::{SingleStage, SpecifyOptions, specify_stage};
 use patchwork_supervisor::{RunOutcome, Scope, StageResult};
@@ -25,7 +27,7 @@ pub(crate) use evaluate::evaluate;
 pub(crate) use sample::sample;
 pub(crate) use train::train;
 
-use super::request::{Planned, exit_code, score_lines};
+use super::request::{Planned, exit_code, pictures_in, score_lines};
 use super::workplace::Workplace;
 use crate::arguments::Arguments;
 use crate::console::Console;
@@ -101,10 +103,8 @@ impl Standalone<'_> {
         if let Some(outcome) = &done.outcome {
             print_scores(outcome, console);
         }
-        for path in durable::list(self.out)? {
-            if path.extension().is_some_and(|extension| extension == "png") {
-                console.result(format!("picture: {}", path.display()));
-            }
+        for path in pictures_in(self.out)? {
+            console.result(format!("picture: {}", path.display()));
         }
         console.result(self.out.display().to_string());
         self.leave(console, code)
@@ -207,6 +207,13 @@ fn free_name(kept: &Path, run: &Path) -> PathBuf {
     let mut free = names.filter(|place| place.symlink_metadata().is_err());
     free.next()
         .expect("a folder has fewer entries than there are numbers")
+}
+
+/// What an option stands for that is called as the setting is.
+fn option(key: &str, value: Option<impl Display>) -> Option<Override> {
+    let value = value?;
+    let typed = format!("--{} {value}", key.replace('_', "-"));
+    Some(Override::option(format!("{key}={value}"), typed))
 }
 
 fn specify(

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use patchwork_config::Override;
 use patchwork_recipes::{Stage, load_stage};
 use patchwork_terms::Kind;
 
@@ -17,13 +18,8 @@ pub(crate) async fn train(
 ) -> Result<ExitCode, CliError> {
     let data = Given::open("data", &train.data, &[Kind::Prepare, Kind::Encode])?;
     let above: Vec<Stage> = data.stage().into_iter().collect();
-    let single = load_stage(
-        Kind::Train,
-        &train.stage,
-        Some(&train.config),
-        &train.set,
-        &above,
-    )?;
+    let set: Vec<Override> = train.set.iter().map(|text| Override::set(text)).collect();
+    let single = load_stage(Kind::Train, &train.stage, Some(&train.config), &set, &above)?;
     Standalone {
         arguments,
         given: vec![data],
