@@ -58,6 +58,25 @@ def test_workers_of_a_loader_read_the_same(tmp_path: Path) -> None:
         assert batches[0].positions.shape == (8, 2, 5, 8) and batches[0].label.shape == (8,)
 
 
+@pytest.mark.parametrize("schedule", ["stochastic", "progressive"])
+def test_steps_are_those_of_the_program(schedule: str) -> None:
+    data = ShardDataset(PATCHES / "pixels", seed=7)
+    batches = TrainingBatches(data, 10, 0.3, schedule=schedule, duration_images=700)
+    steps = json.loads((PATCHES / "steps.json").read_text())[schedule]
+    for number, (height, width, drawn, seen) in enumerate(steps):
+        batch = next(itertools.islice(batches, number, None)) if number < 3 else None
+        if batch is not None:
+            requests = data.stream.patches(range(drawn, drawn + len(batch.images)), (height, width))
+            torch.testing.assert_close(batch.images, data.gather(requests, (height, width))[0])
+            assert (batch.step, batch.images_seen) == (number, seen)
+    found = [(*batch.images.shape[2:], batch.images_seen) for batch in itertools.islice(batches, len(steps))]
+    assert found == [(height, width, seen) for height, width, _, seen in steps]
+    # Ranks share every batch without overlap.
+    parts = [TrainingBatches(data, 10, 0.3, schedule=schedule, duration_images=700, rank=rank, ranks=3) for rank in range(3)]
+    for whole, *shares in itertools.islice(zip(batches, *parts), 5):
+        torch.testing.assert_close(torch.cat([share.images for share in shares]), whole.images)
+
+
 def test_a_loader_takes_whole_batches() -> None:
     data = ShardDataset(PATCHES / "latents", seed=7, scaling="per-channel")
     loader = DataLoader(TrainingBatches(data, 8), batch_size=None)

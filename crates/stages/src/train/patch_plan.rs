@@ -23,3 +23,56 @@ impl PatchPlan {
         self.sides.plan(self.schedule, uniform, progress)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use patchwork_diffusion::ImageClock;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// Recorded once: a training that an earlier version began resumes with the same patch sizes, and
+    /// `python/patchwork_torch`, which reads the file too, has the same steps.
+    #[test]
+    fn recorded_steps_do_not_change() {
+        const BATCH: u64 = 10;
+        let recorded: Value = serde_json::from_str(include_str!(
+            "../../../../tests/fixtures/patches/steps.json"
+        ))
+        .unwrap();
+        for (name, schedule) in [
+            ("stochastic", PatchSchedule::Stochastic),
+            ("progressive", PatchSchedule::Progressive),
+        ] {
+            let plan = PatchPlan {
+                sides: PatchSides::pixel(12, 20, 0.3).unwrap(),
+                schedule,
+                seed: Seed::new(7).derive("train"),
+                duration_images: 700,
+            };
+            let mut position = Position::default();
+            let mut steps = Vec::new();
+            for _ in 0..40 {
+                let StepPlan {
+                    side,
+                    images_multiplier,
+                } = plan.at(&position);
+                steps.push(json!([
+                    side.height,
+                    side.width,
+                    position.images_drawn,
+                    position.images_seen
+                ]));
+                let mut clock = ImageClock {
+                    batch_size: BATCH,
+                    images_seen: position.images_seen,
+                };
+                clock.advance(images_multiplier);
+                position.images_seen = clock.images_seen;
+                position.images_drawn += BATCH * side.multiplier as u64;
+                position.step += 1;
+            }
+            assert_eq!(json!(steps), recorded[name], "{name}");
+        }
+    }
+}
