@@ -10,7 +10,7 @@ patchwork := env("CARGO_TARGET_DIR", "target") / "release/patchwork"
 default:
     @"{{ just_executable() }}" --justfile "{{ justfile() }}" --list --unsorted
 
-# fetch libtorch and the feature extractor's weights; costs nothing once they are there
+# fetch libtorch and the feature extractor's weights; costs nothing once they are installed
 setup:
     @scripts/setup.sh
 
@@ -28,7 +28,7 @@ init *ARGS: build
 pipeline NAME *ARGS: build
     @"{{ patchwork }}" run "pipelines/$1.toml" "${@:2}"
 
-# Python packages that read in the tests what we write; costs nothing once they are there
+# Python packages that read in the tests what we write; costs nothing once they are installed
 [private]
 readers:
     @scripts/readers.sh
@@ -82,7 +82,7 @@ bench NAME *ARGS: setup readers
     @if [[ $1 == evaluate ]]; then scripts/references.sh; fi
     cargo bench --locked --workspace --bench "$1" -- "${@:2}"
 
-# go on with what failed or was interrupted: `just retry`, `just retry celeba-3`
+# resume what failed or was interrupted: `just retry`, `just retry celeba-3`
 [no-exit-message]
 retry *ARGS: build
     @"{{ patchwork }}" retry "$@"
@@ -115,7 +115,7 @@ runs *ARGS: build
 query SQL *ARGS: build
     @"{{ patchwork }}" query "$@"
 
-# say what is there and what is missing, with the fix
+# check the installation and suggest fixes
 [no-exit-message]
 doctor *ARGS: build
     @"{{ patchwork }}" doctor "$@"

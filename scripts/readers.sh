@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes .tools/readers: Python packages that are not ours and read what we write, for the tests and benchmarks that
-# compare with them (pyarrow, Pillow, TensorBoard). Once they are there it costs a few milliseconds. Nothing that a
+# compare with them (pyarrow, Pillow, TensorBoard). Once they are installed it costs a few milliseconds. Nothing that a
 # pipeline runs needs them.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -4,7 +4,7 @@
 # there it costs a few milliseconds. Kill it at any moment and run it again: a folder appears whole or not at all.
 #
 # LIBTORCH           an existing libtorch 2.11.0 to use instead; it is checked, never changed
-# PATCHWORK_CUDA     1: the CUDA 13 build with its NVIDIA libraries; 0: the CPU build; unset: what is there, else CPU
+# PATCHWORK_CUDA     1: the CUDA 13 build with its NVIDIA libraries; 0: the CPU build; unset: what is installed, else CPU
 # PATCHWORK_PYTORCH  1: the libtorch of the PyTorch 2.11.0 that `python3` imports, or the program that PATCHWORK_PYTHON names;
 #                    it is checked and linked to, never changed
 # PATCHWORK_CACHE    an absolute path outside the checkout: everything is kept there, for many checkouts (see .ci/run)

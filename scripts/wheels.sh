@@ -60,7 +60,7 @@ explain_pip_failure() {
             ;;
     esac
     printf '%s\n' "$1" >&2
-    fail "pip's download failed; its messages are above" 'once the cause is mended, run this again'
+    fail "pip's download failed; its messages are above" 'once the cause is fixed, run this again'
 }
 
 # fetch_wheel FOLDER REQUIREMENT PLATFORM-TAG SHA256: downloads one wheel and prints its path.
@@ -102,7 +102,7 @@ PYTHON
 }
 
 # python_packages TOOLS NAME WHAT REQUIREMENT...: makes the folder TOOLS/NAME of Python packages, whole or not at all;
-# nothing is done where it holds the same ones already. WHAT is told to the person who waits.
+# nothing is done where it holds the same ones already. WHAT is printed for the person who waits.
 python_packages() {
     local tools=$1 name=$2 what=$3 folder=$1/$2 partial=$1/$2-partial stamp
     shift 3

@@ -18,7 +18,7 @@ def loading(check: Check, finding: Finding) -> None:
     libraries = check.run(["ldd", worker], 10)
     missing = [line.strip() for line in libraries.output.splitlines() if "not found" in line]
     if missing:
-        finding.fail("the worker lacks " + ", ".join(missing))
+        finding.fail("missing from the worker: " + ", ".join(missing))
     is_cuda_built = "libtorch_cuda.so" in libraries.output
     has_built_ins = "libnvrtc-builtins" in libraries.output
     finding.facts["ldd"] = {"cuda": is_cuda_built, "nvrtc_builtins": has_built_ins}

@@ -70,7 +70,7 @@ fn what_is_done_needs_neither_its_raw_data_nor_its_weights() {
     };
     let again = run_in(&program, &here, &weights, &run);
     assert!(is_all_cached(&again, "status"), "{}", said(&again));
-    let remark = "stage `prepare` is done, of what was read before: there is no source";
+    let remark = "stage `prepare` is finished, from an earlier read: source `";
     assert!(said(&again).contains(remark), "{}", said(&again));
     std::fs::rename(&here, &there).unwrap();
     let elsewhere = run_in(&program, &there, &none, &run);
@@ -87,12 +87,12 @@ fn what_is_done_needs_neither_its_raw_data_nor_its_weights() {
         (
             &grey,
             &weights,
-            &["`prepare`", "there is no source `raw`", "hint:"],
+            &["`prepare`", "source `raw` is missing", "hint:"],
         ),
         (
             &["--force", "prepare"],
             &weights,
-            &["there is no source `raw`"],
+            &["source `raw` is missing"],
         ),
         (
             &["--set", "stages.evaluate.baselines=[]"],

@@ -151,9 +151,9 @@ fn a_registry_that_is_locked_for_a_while_ends_no_training() {
     let messages = said(&output);
     assert_eq!(output.status.code(), Some(143), "{messages}");
     for words in [
-        "what happens cannot be recorded",
+        "events cannot be recorded",
         "database is locked",
-        "what happened meanwhile is recorded",
+        "the events since then are recorded",
     ] {
         assert!(messages.contains(words), "`{words}`: {messages}");
     }

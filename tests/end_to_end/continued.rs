@@ -179,7 +179,7 @@ fn a_run_says_which_unfinished_training_it_does_not_go_on_with() {
         .concat(),
     );
     for words in [
-        "unlike in the unfinished work",
+        "differs from the unfinished work",
         "learning_rate is 0.0005, was 0.001",
     ] {
         assert!(explained.contains(words), "{explained}");
@@ -187,7 +187,7 @@ fn a_run_says_which_unfinished_training_it_does_not_go_on_with() {
     let output = program.run(&with(TRAIN, &slower));
     let said = String::from_utf8(output.stderr).unwrap();
     for words in [
-        "stage `train` begins anew",
+        "stage `train` starts from scratch",
         "learning_rate is 0.0005, was 0.001",
         &format!("--set stages.train.resume_from={}", checkpoint.display()),
     ] {
@@ -220,7 +220,7 @@ fn a_run_says_which_unfinished_training_it_does_not_go_on_with() {
     let output = program.run(&with(TRAIN, &[LONG]));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(
-        output.status.success() && !said.contains("begins anew"),
+        output.status.success() && !said.contains("starts from scratch"),
         "{said}"
     );
 }
@@ -245,7 +245,11 @@ fn combinations_of_a_matrix_do_not_remind_of_each_other() {
         let output = program.run(&with(&train, &settings));
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(130), "{said}");
-        assert_eq!(said.matches("begins anew").count(), reminders, "{said}");
+        assert_eq!(
+            said.matches("starts from scratch").count(),
+            reminders,
+            "{said}"
+        );
         assert_eq!(
             said.matches("learning_rate is").count(),
             reminders,

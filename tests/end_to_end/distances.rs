@@ -203,14 +203,14 @@ fn missing_weights_are_told_before_anything_runs_and_can_be_fetched() {
         "--from",
         from,
     ];
-    assert!(program.succeed(&get).contains("is there, from"));
-    assert!(program.succeed(&get).contains("is there already"));
+    assert!(program.succeed(&get).contains("is installed, from"));
+    assert!(program.succeed(&get).contains("is installed already"));
     let list = program.succeed(&["weights", "list", "--weights", empty, "--format", "json"]);
     let list: Vec<Value> = serde_json::from_str(&list).unwrap();
     let states: Vec<&str> = list
         .iter()
         .map(|row| row["state"].as_str().unwrap())
         .collect();
-    assert_eq!((states.len(), states[0]), (5, "there"), "{states:?}");
+    assert_eq!((states.len(), states[0]), (5, "installed"), "{states:?}");
     assert!(states[1].starts_with("missing:"), "{states:?}");
 }

@@ -200,7 +200,10 @@ fn what_cannot_be_a_pipeline_is_refused_and_nothing_is_written() {
     for (arguments, words) in [
         (&["empty"][..], &["empty", "no images"][..]),
         (&["words"], &["words", "no images", "1 .txt"]),
-        (&["nowhere"], &["nowhere", "nothing is at that path"]),
+        (
+            &["nowhere"],
+            &["nowhere", "no file or folder has that path"],
+        ),
         (
             &[],
             &["no source was named", "`data/plain`", "hint: name a folder"],

@@ -119,7 +119,7 @@ fn a_run_whose_record_cannot_be_read_keeps_its_artifacts() {
     fs::write(&journal, &whole[..100]).unwrap();
     let listed = program.succeed(&["registry", "rebuild"]);
     assert!(
-        listed.contains("left out") && listed.contains("smoke-1/journal.jsonl"),
+        listed.contains("skipped") && listed.contains("smoke-1/journal.jsonl"),
         "{listed}"
     );
     let told = message(&program, &["gc", "--apply"], 1);

@@ -70,7 +70,7 @@ fn stages_say_what_they_did_and_raw_sources_are_looked_at() {
     assert!(said.contains(report), "{said}");
     // What was made inside of the source is no part of it: nothing is to be done again.
     let said = standard_error(&program, &build);
-    assert!(said.contains("done already"), "{said}");
+    assert!(said.contains("up to date"), "{said}");
 
     let inspect = |arguments: &[&str]| -> Value {
         let all = [

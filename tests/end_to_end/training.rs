@@ -238,7 +238,7 @@ fn a_retried_training_records_every_step_once() {
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        output.status.success() && said.contains("trying again"),
+        output.status.success() && said.contains("retrying"),
         "{said}"
     );
 

@@ -5,7 +5,7 @@ use std::io;
 
 use rustix::io::Errno;
 
-/// So many causes of an error are told, and so many characters of each.
+/// The number of causes of an error that are reported, and the number of characters of each.
 const MOST_CAUSES: usize = 32;
 const MOST_CHARACTERS: usize = 4000;
 

@@ -105,9 +105,9 @@ pub struct Score {
     pub resize: String,
     /// The reference's fingerprint.
     pub reference: Fingerprint,
-    /// How many images the reference holds; 0 for one made elsewhere that does not say.
+    /// How many images the reference holds; 0 for an external one that does not say.
     pub reference_images: u64,
-    /// Whether the reference was made elsewhere, so that only its file tells what it is of.
+    /// Whether the reference is external, so that only its file says what it is of.
     #[serde(default)]
     pub reference_foreign: bool,
     /// How many images were measured.
@@ -128,7 +128,7 @@ impl Score {
     }
 }
 
-/// What a score is of. An artifact does not know the names of stages, so inputs are told by their position.
+/// What a score is of. An artifact does not know the names of stages, so inputs are named by their position.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Subject {

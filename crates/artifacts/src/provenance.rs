@@ -84,7 +84,7 @@ fn git(folder: &Path, arguments: &[&str]) -> Option<String> {
         .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// What NVIDIA's driver tells of its devices: a folder each, with a file `information` (`Model: \t NVIDIA H100`).
+/// What NVIDIA's driver reports of its devices: a folder each, with a file `information` (`Model: \t NVIDIA H100`).
 fn gpu_names(folder: &Path) -> Option<String> {
     let mut names: Vec<(std::ffi::OsString, String)> = std::fs::read_dir(folder)
         .ok()?
@@ -102,7 +102,7 @@ fn gpu_names(folder: &Path) -> Option<String> {
     (!names.is_empty()).then(|| names.join(", "))
 }
 
-/// The processor's name as Linux tells it; elsewhere the architecture.
+/// The processor's name as Linux reports it; elsewhere the architecture.
 fn cpu_name() -> String {
     std::fs::read_to_string("/proc/cpuinfo")
         .ok()

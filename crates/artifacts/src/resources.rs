@@ -1,4 +1,4 @@
-//! What this process has taken of the machine, as Linux tells it; elsewhere nothing is told.
+//! What this process has used of the machine, as Linux reports it; elsewhere nothing is known.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::event::Event;
 /// The highest peak that [`peak_memory_bytes_of`] made the system forget.
 static EARLIER_PEAK: AtomicU64 = AtomicU64::new(0);
 
-/// How often a worker tells it.
+/// How often a worker reports it.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
 
 /// The report of this process, if the system gives one.
@@ -21,7 +21,7 @@ pub(crate) fn report() -> Option<Event> {
     })
 }
 
-/// The most memory of this process that is resident at once while `work` is done, in bytes, if the system tells it.
+/// The most memory of this process that is resident at once while `work` is done, in bytes, if the system reports it.
 pub fn peak_memory_bytes_of(work: impl FnOnce()) -> Option<u64> {
     const FORGET_THE_PEAK: &str = "5";
     let earlier = kibibytes(&status()?, "VmHWM:")?;
@@ -45,7 +45,7 @@ pub struct Memory {
     pub peak_bytes: u64,
 }
 
-/// The memory of this process, if the system tells.
+/// The memory of this process, if the system reports it.
 pub fn memory() -> Option<Memory> {
     let status = status()?;
     Some(Memory {

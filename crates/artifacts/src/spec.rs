@@ -73,7 +73,7 @@ pub struct Lack {
     pub problem: String,
     /// Whether all that the stage's fingerprint says of it is known, as it is of what was read before.
     pub is_known: bool,
-    /// Whether an attempt that goes on from an earlier one does without.
+    /// Whether an attempt that resumes an earlier one does without.
     pub is_for_beginning: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Where everything lies below the home folder (`runs/` unless told otherwise).
+//! Where everything lies below the home folder (`runs/` by default).
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -124,7 +124,7 @@ impl Store {
             .expect("a folder has fewer entries than there are numbers");
         durable::move_aside(&folder, &aside)?;
         Ok(Some(format!(
-            "`{}` was no whole artifact ({problem}); it is set aside as `{}`",
+            "`{}` was not a complete artifact ({problem}); it is set aside as `{}`",
             folder.display(),
             aside.display()
         )))

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// A moment, in milliseconds since 1970 in UTC.
 ///
 /// As text it is RFC 3339 with milliseconds, which sorts as it reads: `2026-01-31T12:00:00.000Z`. A moment outside of the
-/// years -9999 to 9999 is told as the beginning of 1970.
+/// years -9999 to 9999 is written as the beginning of 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 

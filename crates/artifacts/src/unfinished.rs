@@ -1,5 +1,5 @@
 //! What an unfinished stage is about, noted in its work folder: a later plan with other settings can then say why it does
-//! not go on with it.
+//! not resume it.
 
 use std::path::Path;
 
@@ -49,7 +49,7 @@ pub(crate) fn note(job: &Job, work: &Path) -> Result<(), FileError> {
     durable::write_json(&path, &note)
 }
 
-/// The unfinished stages of a kind that have something to go on from and that no process works on.
+/// The unfinished stages of a kind that have something to resume from and that no process works on.
 pub fn find(store: &Store, kind: &str) -> Result<Vec<Unfinished>, FileError> {
     let mut found = Vec::new();
     for work in durable::list(&store.home().join("work"))? {

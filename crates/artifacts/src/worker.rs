@@ -1,7 +1,7 @@
 //! The worker's side: one process that makes one artifact.
 //!
 //! The worker holds the lock of its fingerprint, fills `work/<fingerprint>/artifact/`, keeps what it needs to
-//! go on after a crash in `work/<fingerprint>/state/`, and publishes by one rename.
+//! resume after a crash in `work/<fingerprint>/state/`, and publishes by one rename.
 
 use std::error::Error;
 use std::io::{self, BufRead, Read, Write};
@@ -34,9 +34,9 @@ const EXIT_INTERRUPTED: u8 = 130;
 /// Why a stage gave nothing.
 #[derive(Debug)]
 pub enum StageError {
-    /// It was asked to stop and can go on from its last durable point.
+    /// It was asked to stop and can resume from its last durable point.
     Interrupted,
-    /// It stopped for a reason of its own, such as a limit that it was given, and can go on likewise.
+    /// It stopped for a reason of its own, such as a limit that it was given, and can resume likewise.
     Paused(String),
     /// It failed.
     Failed(Box<dyn Error + Send + Sync>),
@@ -113,7 +113,7 @@ impl Context {
         });
     }
 
-    /// Says from which step the stage goes on, so that measurements of later ones by an earlier attempt are dropped.
+    /// Says from which step the stage resumes, so that measurements of later ones by an earlier attempt are dropped.
     pub fn resumed(&self, step: u64) {
         self.events.send(&Event::Resumed { step });
     }
@@ -219,7 +219,9 @@ fn attempt(
     publish(&store, &job, &context.artifact, outcome.clone())?;
     if let Err(error) = durable::remove_dir_all(&work) {
         // The artifact is in place; `gc` finds what is left.
-        context.warn(format!("the stage is done, and its work is left: {error}"));
+        context.warn(format!(
+            "the stage is finished, and its work folder could not be removed: {error}"
+        ));
     }
     Ok(Event::Finished {
         cached: false,
@@ -237,7 +239,7 @@ fn make_room(store: &Store, job: &Job, context: &Context) -> Result<(), FileErro
 
 /// A score that JSON has no word for, so that a manifest with it could not be read again.
 #[derive(Debug, thiserror::Error)]
-#[error("the score `{metric}` is {value}, which is no finite number: nothing is published")]
+#[error("the score `{metric}` is {value}, which is non-finite: nothing is published")]
 struct NoNumber {
     metric: String,
     value: f64,

@@ -19,7 +19,7 @@ use crate::worker_program::LIBTORCH_VERSION;
 /// The exit code of a failed stage, an unreadable file and the like.
 pub(crate) const EXIT_FAILED: u8 = 1;
 
-/// Exit code: stopped at a limit that it was given; the same command goes on.
+/// Exit code: stopped at a limit that it was given; the same command resumes.
 pub(crate) const EXIT_PAUSED: u8 = 130;
 
 /// The exit code of a mistake in the command line or a pipeline file.
@@ -61,14 +61,14 @@ pub(crate) enum CliError {
     Checkpoint {
         message: String,
         hint: Option<String>,
-        /// Whether the user can mend it, by another file or other arguments.
+        /// Whether the user can fix it, by another file or other arguments.
         is_input: bool,
     },
-    #[error("`{}` is there already", path.display())]
+    #[error("`{}` exists already", path.display())]
     WouldOverwrite { path: PathBuf },
-    #[error("`{}` is there already, and is something else", path.display())]
+    #[error("`{}` exists and is something else", path.display())]
     OutputThere { path: PathBuf },
-    #[error("`{}` is there already and is no folder: the logs of the work go there", path.display())]
+    #[error("`{}` exists and is not a folder: the logs go there", path.display())]
     LogsThere { path: PathBuf },
     #[error("`{network}` is no file or folder, and {cause}")]
     NoNetwork { network: String, cause: String },
@@ -126,7 +126,7 @@ pub(crate) enum CliError {
         faults: usize,
         files: String,
     },
-    #[error("`{}` cannot be mended: {problem}", folder.display())]
+    #[error("`{}` cannot be repaired: {problem}", folder.display())]
     NotRepairable { folder: PathBuf, problem: String },
     #[error("there is no stage `{stage}` in `{pipeline}`; it has {known}")]
     NoSuchStage {
@@ -134,10 +134,10 @@ pub(crate) enum CliError {
         pipeline: String,
         known: String,
     },
-    #[error("run {run} has nothing to retry: all its stages are done")]
+    #[error("run {run} has nothing to retry: all its stages are finished")]
     NothingToRetry {
         run: String,
-        /// Runs that can be gone on with, with where they stand.
+        /// Runs that can be resumed, with their progress.
         others: Option<String>,
     },
     #[error("the pipeline that run {run} recorded cannot be read by this version: {source}")]
@@ -147,7 +147,7 @@ pub(crate) enum CliError {
         source: serde_json::Error,
     },
     #[error(
-        "the registry does not know {count} runs whose folders lie in `{}`, such as {names}: what they need is not known",
+        "the registry is missing {count} runs whose folders are in `{}`, such as {names}: what they need is not known",
         logs.display()
     )]
     UnknownRuns {
@@ -157,11 +157,11 @@ pub(crate) enum CliError {
     },
     #[error("what the run of `{}` needs is not known: {problem}", folder.display())]
     UnreadableRun { folder: PathBuf, problem: String },
-    #[error("process {pid} is at work in this home folder; wait for its end, or stop it")]
+    #[error("process {pid} is using this home folder; wait until it ends, or stop it")]
     AtWork { pid: u32 },
-    #[error("stopped by signal {signal} before the next run; the same command goes on")]
+    #[error("stopped by signal {signal} before the next run; the same command resumes")]
     Stopped { signal: i32 },
-    #[error("`compare` wants two or more different runs")]
+    #[error("`compare` needs two or more different runs")]
     TooFewRuns,
     #[error("no run has a score of `{metric}`{scope}; recorded are {known}")]
     NoScores {
@@ -186,7 +186,7 @@ pub(crate) enum CliError {
     NotText { text: String },
     #[error("cannot find this program's own file: {0}")]
     Program(#[source] io::Error),
-    #[error("there is no `{}`, which does the stages' work", path.display())]
+    #[error("`{}`, which runs the stages, is missing", path.display())]
     NoWorker { path: PathBuf },
     #[error("`{}` does not start: {cause}", path.display())]
     WorkerStart { path: PathBuf, cause: String },
@@ -235,7 +235,7 @@ impl CliError {
             Self::Config(error) => error.hint(),
             Self::Dashboard(error) => error.hint().map(str::to_owned),
             Self::NothingToRetry { others, .. } => others.as_ref().map(|others| {
-                format!("these have unfinished stages: {others}; go on with one by `patchwork retry RUN`")
+                format!("these have unfinished stages: {others}; resume one with `patchwork retry RUN`")
             }),
             Self::Incomparable { .. } => Some(
                 "choose scores of one kind by `--samples N`, `--stage NAME`, `--pipeline NAME` or by naming runs, \
@@ -246,14 +246,14 @@ impl CliError {
                 Some("`--timeout SECONDS` allows more".to_owned())
             }
             Self::Registry(RegistryError::Open { .. } | RegistryError::Migrate { .. }) => Some(
-                "if the file is damaged, `patchwork registry rebuild` makes it again from the runs' folders"
+                "if the file is damaged, `patchwork registry rebuild` rebuilds it from the runs' folders"
                     .to_owned(),
             ),
             Self::Registry(RegistryError::Missing(path) | RegistryError::Empty(path)) => {
                 let logs = path.with_file_name("logs");
                 let has_logs = durable::list(&logs).is_ok_and(|runs| !runs.is_empty());
                 has_logs.then(|| {
-                    "`patchwork registry rebuild` makes it again from the runs' folders in `logs/`"
+                    "`patchwork registry rebuild` rebuilds it from the runs' folders in `logs/`"
                         .to_owned()
                 })
             }
@@ -265,10 +265,10 @@ impl CliError {
                 "rename it, or make a link to it whose name is UTF-8 and give that".to_owned(),
             ),
             Self::UnknownRuns { .. } => Some(
-                "run `patchwork registry rebuild` first: it enters them from their folders".to_owned(),
+                "run `patchwork registry rebuild` first: it adds them from their folders".to_owned(),
             ),
             Self::UnreadableRun { .. } => {
-                Some("mend the file, or move the folder out of `logs/`".to_owned())
+                Some("fix the file, or move the folder out of `logs/`".to_owned())
             }
             Self::Checkpoint { hint, .. } => hint.clone(),
             Self::WouldOverwrite { .. } => {
@@ -303,7 +303,7 @@ impl CliError {
                 Some("give another name to `--out`, or remove the folder".to_owned())
             }
             Self::NoArtifact { .. } => Some(
-                "artifacts lie in runs/artifacts/KIND/; `patchwork show RUN` tells the folder of each stage"
+                "artifacts are in runs/artifacts/KIND/; `patchwork show RUN` lists the folder of each stage"
                     .to_owned(),
             ),
             Self::Sizes { .. } => Some(
@@ -315,7 +315,7 @@ impl CliError {
             ),
             Self::OneTable { .. } => Some("name one by `--table`".to_owned()),
             Self::Damaged { .. } => Some(
-                "`--repair --source SOURCE` makes the damaged files again from the raw images".to_owned(),
+                "`--repair --source SOURCE` rebuilds the damaged files from the raw images".to_owned(),
             ),
             Self::NoWorker { .. } => Some(
                 "build both programs: `./justw build`, or `cargo build --release --package patchwork`"

@@ -25,9 +25,9 @@ enum Told {
     Result,
 }
 
-/// Hands what a command tells on to the thread that prints it.
+/// Hands what a command reports to the thread that prints it.
 pub(crate) struct Printer {
-    /// None once all is told.
+    /// None once everything is handed over.
     told: Option<Sender<Told>>,
     waiting: Arc<AtomicUsize>,
     results: Arc<Results>,
@@ -95,7 +95,7 @@ impl Printer {
     fn tell(&self, told: Told) {
         if let Some(sender) = &self.told {
             self.waiting.fetch_add(1, Ordering::Relaxed);
-            // The thread takes what it is told as long as there is a printer.
+            // The thread takes what it is handed as long as there is a printer.
             let _ = sender.send(told);
         }
     }
@@ -109,7 +109,7 @@ impl Printer {
     }
 }
 
-/// A command that fails on its way has told something before.
+/// A command that fails on its way has reported something before.
 impl Drop for Printer {
     fn drop(&mut self) {
         self.end();

@@ -43,7 +43,7 @@ pub(crate) fn bar(unit: &'static str) -> Bar {
 }
 
 impl Bar {
-    /// Shows how far the work has come; it always goes on.
+    /// Shows how far the work has come; it always continues.
     pub(crate) fn show(&mut self, done: usize, total: usize) -> ControlFlow<()> {
         self.0.set_length(total as u64);
         self.0.set_position(done as u64);
@@ -132,11 +132,11 @@ fn remark_of(update: &Update) -> Option<String> {
     match update {
         Update::RunStarted { run } => Some(format!("run {run}")),
         Update::StageWaiting { stage } => Some(format!(
-            "{stage:<12} another process makes the same artifact: waiting for it"
+            "{stage:<12} another process computes the same artifact: waiting for it"
         )),
         Update::StageWarning { stage, message } => Some(format!("{stage:<12} warning: {message}")),
         Update::StageRetried { stage, cause } => {
-            Some(format!("{stage:<12} failed ({cause}): trying again"))
+            Some(format!("{stage:<12} failed ({cause}): retrying"))
         }
         Update::Recording(recording) => Some(recording_remark(recording)),
         Update::Stopping => Some(
@@ -151,15 +151,15 @@ fn remark_of(update: &Update) -> Option<String> {
 fn recording_remark(recording: &Recording) -> String {
     match recording {
         Recording::Fails { cause } => format!(
-            "warning: what happens cannot be recorded ({cause}); stages go on, and it is tried again every second"
+            "warning: events cannot be recorded ({cause}); stages continue, retrying every second"
         ),
-        Recording::Refuses { cause } => format!(
-            "warning: something that happened cannot be recorded, and is left out ({cause})"
-        ),
-        Recording::Works { lost: 0 } => "what happened meanwhile is recorded".to_owned(),
-        Recording::Works { lost } => format!(
-            "what happened is recorded, but for {lost} entries, too many to keep or refused"
-        ),
+        Recording::Refuses { cause } => {
+            format!("warning: an event cannot be recorded and is skipped ({cause})")
+        }
+        Recording::Works { lost: 0 } => "the events since then are recorded".to_owned(),
+        Recording::Works { lost } => {
+            format!("events are recorded, except {lost} that were too many to keep or refused")
+        }
     }
 }
 

@@ -55,7 +55,7 @@ pub(crate) fn own_programs() -> Result<BTreeMap<String, PathBuf>, CliError> {
     Ok(path.is_file().then_some((kind, path)).into_iter().collect())
 }
 
-/// Starts the worker once, to have what keeps it from starting told before any stage is tried.
+/// Starts the worker once, so that what keeps it from starting is reported before any stage is tried.
 pub(crate) fn probe(worker: &Path) -> Result<Probe, CliError> {
     ask(worker, "probe", b"")
 }

@@ -13,7 +13,7 @@ pub struct Membership {
     pub local_rank: u32,
 }
 
-/// A program that starts one process a rank and tells each by its environment.
+/// A program that starts one process a rank and configures each by its environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Launcher {
     /// PyTorch's `torchrun`.

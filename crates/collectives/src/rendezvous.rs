@@ -27,7 +27,7 @@ pub enum Hosts {
 pub enum Rendezvous {
     /// Rank 0 opens a free port and writes its address into a file that all ranks see.
     ///
-    /// The file's name is of this attempt alone: ranks of another one would be told an address where no one listens.
+    /// The file's name is of this attempt alone: ranks of another one would read an address where no one listens.
     File {
         /// The file, which no one has written yet.
         path: PathBuf,

@@ -36,7 +36,7 @@ impl fmt::Display for Location {
     }
 }
 
-/// A refused pipeline: something for its author to mend.
+/// A refused pipeline: something for its author to fix.
 ///
 /// Reads `pipelines/demo.toml:12:3: unknown key …`; [`ConfigError::hint`] says what to do.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! serde's view of the tree: a table is read as a struct, and what does not fit is told in words for people.
+//! serde's view of the tree: a table is read as a struct, and what does not fit is described for people.
 //!
 //! A deserializer of our own, since serde's crates for paths and ignored keys tell neither the type that was expected in
 //! words nor the words that were possible, and would need a third for the places.
@@ -40,7 +40,7 @@ pub(crate) enum Trouble {
 #[derive(Debug)]
 pub(crate) struct Wrong {
     pub(crate) expected: String,
-    /// The value, once the one that read it has told it.
+    /// The value, once the one that read it has said it.
     pub(crate) found: Option<String>,
     /// The word that was typed, where words were expected.
     pub(crate) typed: Option<String>,
@@ -48,7 +48,7 @@ pub(crate) struct Wrong {
 }
 
 impl Trouble {
-    /// How many keys at the end of the path are the problem's own: those of a table are told by its section.
+    /// How many keys at the end of the path are the problem's own: those of a table are reported by its section.
     pub(crate) fn depth(&self) -> usize {
         match self {
             Self::Unknown { .. } | Self::Missing { .. } => 0,
@@ -70,7 +70,7 @@ impl fmt::Display for Trouble {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown { key, .. } => write!(formatter, "has the unknown key `{key}`"),
-            Self::Missing { key } => write!(formatter, "lacks `{key}`"),
+            Self::Missing { key } => write!(formatter, "is missing `{key}`"),
             Self::Wrong(wrong) => write!(formatter, "must be {}", wrong.expected),
             Self::Invalid(problem) => formatter.write_str(problem),
         }

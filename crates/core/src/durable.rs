@@ -3,7 +3,7 @@
 //! A file is written beside its place as `.NAME.partial`, synced, renamed, and its folder synced: after a
 //! crash or a power cut a reader finds the old content or the new, never a part. A folder is published by
 //! syncing everything in it and renaming it. Leftovers of a killed writer are recognised by their name; a download
-//! goes on with them.
+//! resumes from them.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
@@ -95,7 +95,7 @@ pub struct DurableFile {
     writer: Option<BufWriter<File>>,
     partial: PathBuf,
     path: PathBuf,
-    /// Whether a later attempt may go on with what this one wrote.
+    /// Whether a later attempt may continue what this one wrote.
     kept: bool,
 }
 

@@ -37,7 +37,7 @@ pub enum ClaimError {
     File(#[from] FileError),
 }
 
-/// A marked folder, in which work may go on and which may be removed.
+/// A marked folder, in which work may be resumed and which may be removed.
 #[derive(Debug)]
 pub struct WorkFolder {
     path: PathBuf,
@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(folder.remove().unwrap(), [path.join("notes")]);
         assert!(!path.join("ours").exists() && path.join("notes").exists());
         assert!(outside.join("file").exists());
-        // Work can go on there.
+        // Work can be resumed there.
         assert!(WorkFolder::claim(&path, is_entry).is_ok());
     }
 }

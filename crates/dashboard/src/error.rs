@@ -1,4 +1,4 @@
-//! What can go wrong, and as which answer it is told.
+//! What can go wrong, and which answer reports it.
 
 use std::path::PathBuf;
 

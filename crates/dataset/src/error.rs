@@ -35,7 +35,7 @@ pub enum DatasetError {
     },
     /// A file of a prepared data set does not hold what it must.
     #[error(
-        "`{}` is no sound part of a prepared data set: {problem}\nhint: prepare the data set again",
+        "`{}` is a corrupt shard set: {problem}\nhint: prepare the data set again",
         path.display()
     )]
     Malformed {
@@ -81,7 +81,7 @@ pub enum DatasetError {
         hint: String,
     },
     /// Nothing is where the source should be.
-    #[error("there is no source `{}`: nothing is at that path", path.display())]
+    #[error("source `{}` is missing: no file or folder has that path", path.display())]
     MissingSource {
         /// The path as it was typed.
         path: PathBuf,
@@ -97,7 +97,7 @@ pub enum DatasetError {
         folder: PathBuf,
     },
     /// The source does not exist or is of no known kind.
-    #[error("there is no source `{source_name}`: {problem}")]
+    #[error("source `{source_name}` is missing or unusable: {problem}")]
     NoSuchSource {
         /// The source as it was typed.
         source_name: String,
@@ -185,7 +185,7 @@ pub enum DatasetError {
     },
     /// The file or folder to make is there.
     #[error(
-        "`{}` is there already\nhint: give another name to `--out`, or remove it",
+        "`{}` exists already\nhint: give another name to `--out`, or remove it",
         path.display()
     )]
     OutputThere {

@@ -193,7 +193,7 @@ fn class_counts(source: &dyn Source, rejected: &[Rejected]) -> Vec<u64> {
     counts
 }
 
-/// Makes the shards that `writer` lacks, each while the one before it is written by a thread of its own.
+/// Writes the shards that are missing from `writer`, each while the one before it is written by a thread of its own.
 fn make_shards<'scope>(
     settings: &PrepareSettings,
     source: &dyn Source,

@@ -410,7 +410,10 @@ fn damaged_sets_and_wrong_sources_are_refused() {
     };
     assert!(refused(&raw, Labels::None).contains("holds no images"));
     assert!(refused(Path::new("builtin:emoji"), Labels::None).contains("`builtin:twemoji`"));
-    assert!(refused(&root.path().join("absent"), Labels::None).contains("nothing is at that path"));
+    assert!(
+        refused(&root.path().join("absent"), Labels::None)
+            .contains("no file or folder has that path")
+    );
     fs::write(raw.join("a.png"), png(8, 0)).unwrap();
     assert!(refused(&raw, Labels::Group).contains("`labels` cannot be \"group\""));
     assert!(refused(&raw, Labels::Folder).contains("lies in no class folder"));

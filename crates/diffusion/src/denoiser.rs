@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-/// Everything that a denoiser is told beside the noisy image and its noise level.
+/// Everything that a denoiser is conditioned on beside the noise level.
 #[derive(Debug, Default)]
 pub struct Conditioning {
     /// Coordinates of every pixel in the whole image, `[n, 2, h, w]` or `[1, 2, h, w]`; absent for a model without.

@@ -10,7 +10,7 @@ pub enum DiffusionError {
     FullImageRatio(f64),
     /// The resolution cannot be divided into the patch sides.
     #[error(
-        "resolution `{resolution}` is not a positive multiple of `{divisor}`: patch sides must be whole pixels"
+        "resolution `{resolution}` is not a positive multiple of `{divisor}`: patch sizes must be whole pixels"
     )]
     Resolution {
         /// Side of the full image in pixels.
@@ -19,11 +19,11 @@ pub enum DiffusionError {
         divisor: i64,
     },
     /// The patch sides given by hand make no distribution.
-    #[error("patch sides are invalid: {0}")]
+    #[error("patch sizes are invalid: {0}")]
     Sides(&'static str),
     /// A saved state has no such tensor.
     #[error(
-        "saved state lacks the tensor `{0}`: it was written for another network or another format"
+        "saved state is missing the tensor `{0}`: it was written for another network or another format"
     )]
     MissingState(String),
     /// A saved tensor has another shape than the parameter that it belongs to.

@@ -34,7 +34,7 @@ impl Side {
         }
     }
 
-    /// The side in pixels, of the whole of an image the shorter one: what tells the sizes of a training apart.
+    /// The side in pixels, of the whole of an image the shorter one: what distinguishes the patch sizes of a training.
     pub fn side(self) -> i64 {
         i64::min(self.height, self.width)
     }
@@ -78,11 +78,13 @@ impl PatchSides {
     /// Sides chosen by hand, from small to large; the probabilities sum to one.
     pub fn from_shares(shares: Vec<SideShare>) -> Result<Self, DiffusionError> {
         if shares.is_empty() {
-            return Err(DiffusionError::Sides("there is no side: give at least one"));
+            return Err(DiffusionError::Sides(
+                "no patch size is given: give at least one",
+            ));
         }
         if !shares.is_sorted_by(|smaller, larger| smaller.side.side() < larger.side.side()) {
             return Err(DiffusionError::Sides(
-                "sides are not in ascending order: sort them",
+                "patch sizes are not in ascending order: sort them",
             ));
         }
         if shares
@@ -90,7 +92,7 @@ impl PatchSides {
             .any(|share| share.side.side() < 1 || share.side.multiplier < 1)
         {
             return Err(DiffusionError::Sides(
-                "a side or a multiplier is below one: use positive numbers",
+                "a patch size or a multiplier is below one: use positive numbers",
             ));
         }
         let total: f64 = shares.iter().map(|share| share.probability).sum();
@@ -248,7 +250,7 @@ pub fn crop(images: &Tensor, rows: &[i64], cols: &[i64], side_h: i64, side_w: i6
     Tensor::stack(&patches, 0)
 }
 
-/// What [`crop`] gives, in the same few operations however many images there are: a GPU would wait to be told of each.
+/// What [`crop`] gives, in the same few operations however many images there are: a GPU would wait for the launch of each.
 fn crop_by_index(images: &Tensor, rows: &[i64], cols: &[i64], side_h: i64, side_w: i64) -> Tensor {
     let (size, device) = (images.size(), images.device());
     let (count, channels, width) = (size[0], size[1], size[3]);

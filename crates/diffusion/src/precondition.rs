@@ -35,7 +35,7 @@ pub struct Coefficients {
     pub c_out: Tensor,
     /// What the noisy image is multiplied by on its way into the network, `[n, 1, 1, 1]`.
     pub c_in: Tensor,
-    /// What the network is told of the noise level, `[n]`.
+    /// The network's conditioning on the noise level, `[n]`.
     pub c_noise: Tensor,
 }
 

@@ -26,7 +26,7 @@ pub struct Round {
     pub rnd_normal: Tensor,
     /// Standard normal draws like `patches`.
     pub noise: Tensor,
-    /// Seed of the dropout in the step; absent to go on with the draws of the last round.
+    /// Seed of the dropout in the step; absent to continue the random numbers of the last micro-batch.
     pub dropout_seed: Option<Seed>,
     /// The place of the first image among those of the whole step, of all ranks.
     pub first_image: u64,

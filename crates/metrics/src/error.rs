@@ -87,7 +87,7 @@ pub enum MetricsError {
     BrokenFeatures {
         /// The extractor.
         extractor: String,
-        /// What of the image it looked at.
+        /// Its view of the image.
         view: &'static str,
         /// The first such image's number in its set.
         image: u64,
@@ -131,7 +131,7 @@ pub enum MetricsError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A file of statistics made elsewhere is not one.
+    /// A file of external statistics is not one.
     #[error("`{}` holds no reference statistics: {reason}", path.display())]
     Statistics {
         /// The file.

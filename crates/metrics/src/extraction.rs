@@ -80,7 +80,7 @@ pub struct Extraction {
 impl Extraction {
     /// Every extractor with every view; extractors without spatial features leave that view out.
     ///
-    /// Whole images are always looked at.
+    /// Whole images are always included.
     pub fn new(extractors: Vec<OpenExtractor>, views: &[View]) -> Self {
         let views: Vec<View> = (View::ALL.into_iter())
             .filter(|view| *view == View::Whole || views.contains(view))

@@ -346,7 +346,7 @@ mod tests {
         check(&edited(b"sigma.npy", b"omega.npy"), "holds no `sigma`");
         check(&edited(b"'<f8'", b"'|O8'"), "its elements are '|O8'");
         check(&edited(b"(5, 5,), ", b"(9, 99999"), "its shape");
-        // More elements than there are: the archive's checksum tells first that its content was changed.
+        // More elements than there are: the archive's checksum shows first that its content was changed.
         check(&edited(b"(5, 5,)", b"(9,999)"), "`sigma` cannot be read");
         check(&edited(b"(5,)", b"(9,)"), "`mu` cannot be read");
     }

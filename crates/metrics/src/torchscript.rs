@@ -29,7 +29,7 @@ pub struct TorchScriptExtractor {
 }
 
 impl TorchScriptExtractor {
-    /// Loads a program and tries it on a black image, which tells the width of its features.
+    /// Loads a program and tries it on a black image, which gives the width of its features.
     pub fn read(
         path: &Path,
         settings: TorchScript,
@@ -152,7 +152,7 @@ fn wrong(what: &str) -> TchError {
     TchError::Kind(format!("its `forward` returned {what}"))
 }
 
-/// libtorch's messages go on with a trace of its own functions.
+/// libtorch's messages end with a trace of its own functions.
 fn first_line(error: &TchError) -> String {
     let text = error.to_string();
     let lines: Vec<&str> = (text.lines().map(str::trim))

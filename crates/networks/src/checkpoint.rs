@@ -43,7 +43,7 @@ struct Info {
 /// Equal tensors, names and metadata give equal bytes, in whatever order they are given.
 ///
 /// # Errors
-/// [`NetworkError::ElementType`] for a type that the format lacks.
+/// [`NetworkError::ElementType`] for a type that the format does not have.
 pub fn to_safetensors_bytes(
     tensors: &[(String, Tensor)],
     metadata: &BTreeMap<String, String>,
@@ -145,7 +145,7 @@ pub fn read_safetensors_under(
     parse_tensors(&map(path)?, path, |name| name.starts_with(prefix))
 }
 
-/// A file's bytes, of which none is in memory before it is looked at.
+/// A file's bytes, of which none is in memory before it is read.
 pub(crate) fn map(path: &Path) -> Result<Mmap, FileError> {
     let file = file_error::open(path)?;
     file_error::map(path, &file)
@@ -224,7 +224,7 @@ pub fn load_network(path: &Path, device: Device) -> Result<Network, NetworkError
 }
 
 /// The tensors of one set of weights, without its prefix: `entry` names it (`network`, `ema`, `ema.1` …), none stands for
-/// the average. What the set lacks because it is not trained is that of [`TRAINED_PREFIX`]. Files that are no training's
+/// the average. What is missing from the set because it is not trained is that of [`TRAINED_PREFIX`]. Files that are no training's
 /// checkpoint have one set and no entries.
 pub(crate) fn parse_weights(
     bytes: &[u8],

@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-/// What a network is told besides the image, in the mapping's element type.
+/// What a network is conditioned on, in the mapping's element type.
 #[derive(Debug)]
 pub(crate) struct Conditioning {
     /// `[n]`.

@@ -1,4 +1,4 @@
-//! Checkpoints of every known format: told apart by their content, looked into, and turned into one another.
+//! Checkpoints of every known format: recognised by their content, inspected, and converted into one another.
 //!
 //! Whatever is converted has been checked whole: the names and shapes of its tensors are those of the network that
 //! its settings describe. Writes no files: the caller makes the bytes durable.

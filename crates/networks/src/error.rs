@@ -54,7 +54,7 @@ pub enum NetworkError {
     Weights {
         /// Names that the network has and the weights lack.
         missing: Vec<String>,
-        /// Names that the weights have and the network lacks.
+        /// Names that the weights have and the network does not.
         unexpected: Vec<String>,
         /// Name, the network's shape, the weights' shape.
         misshapen: Vec<(String, Vec<i64>, Vec<i64>)>,
@@ -101,7 +101,7 @@ pub enum NetworkError {
         /// What is wrong.
         problem: String,
     },
-    /// A foreign checkpoint that cannot be read.
+    /// A checkpoint of another program that cannot be read.
     #[error(transparent)]
     Pickle(#[from] PickleError),
     /// A file of no known format.
@@ -171,7 +171,7 @@ impl NetworkError {
     }
 }
 
-/// Lists at most this many names of each sort, so that a wholly foreign file gives a readable message.
+/// Lists at most this many names of each sort, so that a file of something else gives a readable message.
 const LISTED: usize = 8;
 
 fn describe_mismatch(

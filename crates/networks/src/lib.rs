@@ -1,12 +1,12 @@
 //! The network architectures of Patch Diffusion by their published parameter names,
-//! safetensors in and out, and foreign checkpoints read as data.
+//! safetensors in and out, and checkpoints of other programs read as data.
 //!
 //! - [`NetworkConfig`] says which network; [`Network`] is one: DDPM++ and NCSN++ (Score-SDE, arXiv 2011.13456)
 //!   and ADM (arXiv 2105.05233), in the form given to them by EDM (arXiv 2206.00364, Appendix F).
 //! - [`autoencoder`] is the KL autoencoder of latent diffusion.
 //! - [`checkpoint`] turns tensors into safetensors bytes and back.
 //! - [`pickle`] reads PyTorch's and EDM's Python pickles without running anything in them.
-//! - [`conversion`] tells these formats apart, looks into them and turns one into another.
+//! - [`conversion`] recognises these formats, inspects them and converts between them.
 //!
 //! Knows nothing of noise levels, preconditioning, losses, optimisers, data sets or runs,
 //! and writes no files: whoever owns the bytes makes them durable.

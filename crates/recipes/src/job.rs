@@ -1,4 +1,4 @@
-//! What a worker is told of a stage: a typed value a kind, in two parts.
+//! The job of a worker: a typed value for each kind of stage, in two parts.
 //!
 //! The fingerprint covers [`Covered`]: the settings, but for where things lie, and what was resolved from them. It does
 //! not cover [`Uncovered`]: how the stage is run, and where what it reads lies. Each kind's folder says what the two
@@ -40,7 +40,7 @@ pub struct Covered<S, R = Nothing> {
 /// The part of a job that the fingerprint does not cover.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Uncovered<P = Nothing> {
-    /// How the stage is run; TF32 that is on is told by the other part.
+    /// How the stage is run; TF32 that is on belongs to the other part.
     #[serde(flatten)]
     pub execution: Execution,
     /// Where what the stage reads lies.
@@ -97,7 +97,7 @@ where
     Covered<S, R>: DeserializeOwned,
     Uncovered<P>: DeserializeOwned,
 {
-    /// What a worker was told, as its type.
+    /// A worker's job, as its type.
     pub fn read(job: &Job) -> Result<Self, serde_json::Error> {
         Ok(Self {
             covered: Covered::deserialize(&job.settings)?,

@@ -1,11 +1,11 @@
-//! What each kind of stage is: what it can be told, what it reads, what must hold, and what its worker is told.
+//! What each kind of stage is: its settings, what it reads, what must hold, and its worker's job.
 //!
 //! One folder a kind ([`prepare`], [`autoencoder`], [`encode`], [`mod@reference`], [`train`], [`sample`], [`reconstruct`], [`evaluate`]): `settings` is the table in a
 //! pipeline file, each setting a field with its default, its range and its documentation; `checks` is what must hold
 //! between the stage and those that it reads; `job` is the typed job in its two parts. `kinds` lists them.
 //!
 //! [`load()`] goes from a pipeline's files to a resolved [`Pipeline`], in which every setting that can change a result has
-//! its value. [`specify()`] goes on to the graph that the supervisor runs: it digests the raw data, checks the weights and
+//! its value. [`specify()`] gives the graph that the supervisor runs: it digests the raw data, checks the weights and
 //! resolves what depends on the machine, so that a fingerprint says all that a stage's output depends on. What is missing
 //! goes with the stage: the plan reports it before anything runs, if the stage is to run.
 //!

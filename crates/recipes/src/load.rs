@@ -57,7 +57,7 @@ const TOP_TABLES: [&str; 3] = ["extends", "stages", "matrix"];
 /// fastest; every other is one.
 ///
 /// # Errors
-/// The first thing that is wrong, with its place, in whichever combination. Nothing but these files is looked at:
+/// The first thing that is wrong, with its place, in whichever combination. Nothing but these files is read:
 /// whether the source of images exists is for the stage that reads it.
 pub fn load(path: &Path, overrides: &[String]) -> Result<Vec<Variant>, ConfigError> {
     let mut document = Document::read(path)?;

@@ -32,8 +32,9 @@ struct Key {
 /// It requires no key: what a file leaves out may stand in the preset that it extends.
 pub fn pipeline_schema() -> Value {
     let mut properties = properties(&[top()]);
-    let extends = "The file that this one is laid over, relative to it: tables merge key by key, and this file wins.";
-    let matrix = "One run for each combination of values: a dotted key in quotes, such as `\"stages.train.batch_size\"`, and \
+    let extends = "The file that this one extends, relative to it: tables merge key by key, and this file wins.";
+    let matrix = "One run for each combination of values: a dotted key in quotes, such as \
+                  `\"stages.train.batch_size\"`, and \
                   the list of its values.";
     properties.insert(
         "extends".to_owned(),
@@ -120,8 +121,8 @@ pub fn settings_page() -> String {
 # Settings of pipeline files
 
 Every key of a pipeline file or preset: its type, its default, its range, its meaning. `just settings` writes this page and
-`schemas/pipeline.json` from the program's own types. A file may begin with `extends = \"preset.toml\"`, which lays it over
-another, and have a table `[matrix]`, by which each combination of values is a run. An editor that knows TOML schemas
+`schemas/pipeline.json` from the program's own types. A file may begin with `extends = \"preset.toml\"`, which extends
+another file, and have a table `[matrix]`, by which each combination of values is a run. An editor that knows TOML schemas
 completes keys and words in a file whose first line is `#:schema` and the path of that JSON file.
 "
     .to_owned();

@@ -1,4 +1,4 @@
-//! What a stage reads from outside of the pipeline: raw data, weights, files that were made elsewhere.
+//! What a stage reads from outside of the pipeline: raw data, weights, files of other programs.
 //!
 //! What is not there is no error yet: a stage whose artifact is there does without, if the digest of what it was made
 //! from is remembered.
@@ -115,10 +115,10 @@ impl<'a> Outside<'a> {
         self.lacks.extend(missing);
     }
 
-    /// The digest of statistics that were made elsewhere.
+    /// The digest of external statistics.
     pub(crate) fn statistics(&mut self, path: &Path) -> Result<Option<Digest>, SpecifyError> {
         self.file("statistics", path, |error| {
-            format!("{error}; mend the path of `statistics`, or put the file there")
+            format!("{error}; fix the path of `statistics`, or put the file there")
         })
     }
 
@@ -191,7 +191,7 @@ impl<'a> Outside<'a> {
         self.file(NETWORK, path, |error| format!("`init_from`: {error}"))
     }
 
-    /// The digest of the checkpoint that a training goes on from.
+    /// The digest of the checkpoint that a training resumes from.
     pub(crate) fn checkpoint(&mut self, path: &Path) -> Result<Option<Digest>, SpecifyError> {
         self.file(CHECKPOINT, path, |error| format!("`resume_from`: {error}"))
     }

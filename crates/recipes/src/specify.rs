@@ -33,7 +33,7 @@ pub enum SpecifyError {
         #[source]
         source: ForeignNetwork,
     },
-    /// A file that was made elsewhere, a network or statistics, cannot be read.
+    /// A file of another program, a network or statistics, cannot be read.
     #[error("stage `{stage}`: {problem}")]
     File {
         /// The stage.
@@ -58,8 +58,8 @@ pub enum SpecifyError {
     Remember(#[from] FileError),
     /// A snapshot that no training makes.
     #[error(
-        "stage `{stage}`: `at_images` is {images}, but training goes on by `resume_from` from {seen} images, and has \
-         no snapshots before; draw those of the training that the checkpoint is of"
+        "stage `{stage}`: `at_images` is {images}, but training resumes by `resume_from` from {seen} images, and has \
+         no snapshots before; sample those of the training that the checkpoint is of"
     )]
     EarlierSnapshot {
         /// The stage that samples.

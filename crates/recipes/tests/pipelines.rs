@@ -397,7 +397,8 @@ fn refusals_say_where_and_what() {
     check(
         "[stages.sample]",
         "[stages.sampel]",
-        "p.toml:18:9: `sampel` in [stages] is no kind of stage, so it needs a `kind`: prepare, reference, train, sample, evaluate; did you mean `sample`?",
+        "p.toml:18:9: `sampel` in [stages] is no kind of stage, so it needs a `kind`: prepare, reference, train, \
+         sample, evaluate; did you mean `sample`?",
     );
     check(
         "[stages.sample]",
@@ -568,7 +569,7 @@ fn refusals_say_where_and_what() {
     check(
         "[stages.reference]",
         "[stages.reference]\nstatistics = \"ffhq.npz\"\ncrops = [\"half\"]",
-        "is not possible with `statistics` made elsewhere",
+        "is not possible with external `statistics`",
     );
 }
 
@@ -584,7 +585,8 @@ fn rules_between_settings_name_both() {
     check(
         "resolution = 32",
         "resolution = 40",
-        "p.toml:15:16: `channel_mult` in [stages.train.network] has 3 levels, which need sides divisible by 4, but with `resolution` = 40 and `full_image_ratio` = 0.5 training uses patches of side 10",
+        "p.toml:15:16: `channel_mult` in [stages.train.network] has 3 levels, which need sides divisible by 4, but \
+         with `resolution` = 40 and `full_image_ratio` = 0.5 training uses patches of side 10",
     );
     for (size, expected) in [
         (
@@ -629,7 +631,8 @@ fn rules_between_settings_name_both() {
     check(
         "[8]",
         "[10]",
-        "`attn_resolutions` in [stages.train.network] has 10, but with `resolution` = 32 the levels of the network have the sides [32, 16, 8]",
+        "`attn_resolutions` in [stages.train.network] has 10, but with `resolution` = 32 the levels of the network \
+         have the sides [32, 16, 8]",
     );
     check(
         "model_channels = 32",

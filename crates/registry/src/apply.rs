@@ -333,7 +333,7 @@ impl Place<'_> {
                     .map(|_| ())
                     .map_err(failed("record a run's end"))
             }
-            // What becomes of an attempt is told by its end; the rest is news of the moment.
+            // An attempt's end records what becomes of it; the rest is transient.
             Event::Waiting
             | Event::Progress(_)
             | Event::Finished { .. }

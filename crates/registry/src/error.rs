@@ -8,10 +8,10 @@ use patchwork_core::FileError;
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// There is no database to read.
-    #[error("there is no registry at `{}`; the first `patchwork run` makes it", .0.display())]
+    #[error("there is no registry at `{}`; the first `patchwork run` creates it", .0.display())]
     Missing(PathBuf),
     /// The database has no tables.
-    #[error("the registry `{}` is empty; the next `patchwork run` makes its tables", .0.display())]
+    #[error("the registry `{}` is empty; the next `patchwork run` creates its tables", .0.display())]
     Empty(PathBuf),
     /// The folder or the lock beside the database cannot be had.
     #[error(transparent)]
@@ -38,7 +38,7 @@ pub enum RegistryError {
     /// A newer program wrote this database.
     #[error(
         "the registry `{}` has schema version {found}, but this program knows versions up to \
-         {known}; use the program that made it, or a newer one",
+         {known}; use the program that wrote it, or a newer one",
         path.display()
     )]
     NewerSchema {

@@ -7,7 +7,7 @@
 //! immediately (a read that turns into a write cannot wait for another writer), wait up to ten seconds for others, and are
 //! on the disk when they return.
 //!
-//! Must not know: stages, settings' meanings, artifacts' contents. It stores what it is told and is the index, not the
+//! Must not know: stages, settings' meanings, artifacts' contents. It stores what is recorded and is the index, not the
 //! only copy.
 
 mod apply;

@@ -21,7 +21,7 @@ use serde::Serialize;
 use crate::database::Registry;
 use crate::error::RegistryError;
 
-/// How long a question may compute unless it is told otherwise.
+/// The default time limit of a query.
 pub const USUAL_QUERY_TIME: Duration = Duration::from_mins(1);
 
 /// What all of SQLite may take in memory while it answers.
@@ -110,7 +110,7 @@ impl fmt::Display for SqlValue {
 }
 
 impl Registry {
-    /// Answers one statement, `SELECT`, `WITH`, `EXPLAIN` or a `PRAGMA` that tells, through a connection of its own that
+    /// Answers one statement, `SELECT`, `WITH`, `EXPLAIN` or a `PRAGMA` that reads, through a connection of its own that
     /// cannot write, however the registry itself was opened. `take` is given the answer part by part, and may end it.
     ///
     /// `time` is what SQLite may take for it, not counting what `take` takes.
@@ -293,7 +293,7 @@ fn immutable_address(path: &Path) -> String {
     address
 }
 
-/// What a statement may do: what writes is found out by other means, and told better.
+/// What a statement may do: what writes is found out by other means, with a better message.
 fn authorize(context: AuthContext<'_>) -> Authorization {
     let is_allowed = match context.action {
         AuthAction::Attach { .. }

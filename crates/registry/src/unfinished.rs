@@ -16,7 +16,7 @@ pub struct UnfinishedRun {
 }
 
 impl Registry {
-    /// The runs that can be gone on with, newest first: each has a stage whose artifact neither it nor any other run
+    /// The runs that can be resumed, newest first: each has a stage whose artifact neither it nor any other run
     /// made, and that no later run took up. Runs at work are left out.
     pub async fn unfinished_runs(&self) -> Result<Vec<UnfinishedRun>, RegistryError> {
         sqlx::query_as(

@@ -190,7 +190,7 @@ pub struct ScoreRow {
     pub reference: String,
     /// Images behind these; 0 where nobody knows.
     pub reference_images: i64,
-    /// Whether these were made elsewhere.
+    /// Whether these are external.
     pub reference_foreign: bool,
     /// Images that were measured.
     pub samples: i64,

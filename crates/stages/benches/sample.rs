@@ -12,7 +12,7 @@
 
 #![expect(
     clippy::unwrap_used,
-    reason = "a benchmark that cannot go on ends with the reason"
+    reason = "a benchmark that fails ends with the reason"
 )]
 
 #[path = "support/networks.rs"]

@@ -15,7 +15,7 @@ pub(crate) enum DeviceError {
     #[error("device `{0}` is neither `cpu` nor `cuda` nor `cuda:N`")]
     Unknown(String),
     #[error(
-        "device `{wished}` is not there: libtorch sees {found} CUDA devices; choose `device = \"cpu\"`, or {remedy}"
+        "device `{wished}` is not available: libtorch sees {found} CUDA devices; choose `device = \"cpu\"`, or {remedy}"
     )]
     Missing {
         wished: String,
@@ -23,7 +23,7 @@ pub(crate) enum DeviceError {
         remedy: &'static str,
     },
     #[error(
-        "device `{0}` is not there, although the driver lists it: it was lost, or `CUDA_VISIBLE_DEVICES` hides it"
+        "device `{0}` is not available, although the driver lists it: it was lost, or `CUDA_VISIBLE_DEVICES` hides it"
     )]
     Lost(String),
 }
@@ -72,7 +72,7 @@ fn find(name: &str) -> Result<Device, DeviceError> {
     if found == 0 && has_runtime && index < listed {
         return Err(DeviceError::Lost(name.to_owned()));
     }
-    // Where the others are hidden from the worker, the driver tells of them.
+    // Where the others are hidden from the worker, the driver lists them.
     let found = if is_narrowed { listed as i64 } else { found };
     Err(DeviceError::Missing {
         wished: name.to_owned(),

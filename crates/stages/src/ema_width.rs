@@ -139,7 +139,7 @@ mod tests {
         }
         let (_, error) =
             network_of_width(folder, "network.safetensors", 0.02, Device::Cpu).unwrap();
-        // Two moments are too few for so narrow an average, and it is told.
+        // Two moments are too few for so narrow an average: a warning says so.
         assert!(error > WIDTH_ERROR, "{error}");
     }
 }

@@ -33,7 +33,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let reference = input(job, Kind::Reference)?;
     let opened = OpenReference::open(job, &uncovered.places.weights, &settings, device)?;
     let measured = measured(job, &settings)?;
-    // What the search for neighbours lacks is told before anything is measured.
+    // What is missing for the search for neighbours is reported before anything is evaluated.
     let looked_at = if settings.neighbours > 0 {
         let samples = ShardSet::open(&first_images(job)?.folder)?;
         let training = ShardSet::open(&images_of_reference(job, reference)?)?;
@@ -160,7 +160,7 @@ fn check_weights(extraction: &Extraction, reference: &Manifest) -> Result<(), St
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the weights of {extractors} are not those that the reference was made with: run the pipeline again, \
-     which makes the reference anew"
+     which computes the reference again"
 )]
 struct OtherWeights {
     extractors: String,
@@ -327,7 +327,8 @@ impl Evaluation<'_> {
             && (shape[2] as u64, shape[3] as u64) != (height, width)
         {
             self.context.warn(format!(
-                "the reference's images have {height} × {width} pixels and those of `{}` {} × {}: the distance measures that too",
+                "the reference's images have {height} × {width} pixels and those of `{}` {} × {}: the distance \
+                 measures that too",
                 measured.name,
                 shape[2],
                 shape[3]

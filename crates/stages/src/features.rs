@@ -129,7 +129,7 @@ pub(crate) struct FeatureStore {
 
 /// A file of features is not what this stage wrote.
 #[derive(Debug, thiserror::Error)]
-#[error("`{}` holds no features `{stream}` of {images} images: delete the folder that it lies in and run this again", path.display())]
+#[error("`{}` holds no features `{stream}` of {images} images: delete its folder and run this again", path.display())]
 struct Damaged {
     path: PathBuf,
     stream: String,
@@ -139,7 +139,7 @@ struct Damaged {
 impl FeatureStore {
     /// Takes the features of all images, going on where an earlier attempt stopped.
     ///
-    /// `folder` is this set's own; `report` is told how many images are done and how many were done already, and
+    /// `folder` is this set's own; `report` gets the number of finished images and of those resumed, and
     /// says whether to stop.
     pub(crate) fn fill(
         images: &dyn Images,

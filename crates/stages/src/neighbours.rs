@@ -51,7 +51,7 @@ pub(crate) fn write_neighbours(
     if own != theirs {
         context.warn(format!(
             "the samples have {} x {} pixels and the images among which their neighbours are looked for {} x {}: \
-             `neighbours.json` tells them, and there is no picture",
+             `neighbours.json` lists them, and there is no picture",
             own.0, own.1, theirs.0, theirs.1
         ));
     }

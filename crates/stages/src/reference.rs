@@ -93,7 +93,7 @@ fn import(
 #[derive(Debug, thiserror::Error)]
 #[error(
     "`{}` holds statistics of features with {actual} dimensions, but `{extractor}` has {expected}: \
-     they were made with another extractor",
+     they are of another extractor",
     path.display()
 )]
 struct WrongWidth {
@@ -131,8 +131,8 @@ pub(crate) fn open_extraction(
 /// NVIDIA's program shows no inner maps.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "`spatial` needs the inner maps of `{extractor}`, which its TorchScript program does not give: \
-     run `patchwork weights get inception`"
+    "`spatial` needs the inner maps of `{extractor}`, which its TorchScript program does not return: run `patchwork \
+     weights get inception`"
 )]
 struct NoSpatialFeatures {
     extractor: String,

@@ -1,6 +1,6 @@
-//! What tells sets of samples apart that networks of equally many images drew: other steps, another guidance.
+//! What distinguishes sets of samples of networks of equally many images: other steps, another guidance.
 //!
-//! An artifact does not know the names of stages, so they are told apart by the settings in which they differ. Where
+//! An artifact does not know the names of stages, so they are distinguished by the settings in which they differ. Where
 //! each set is of another moment of training, as on a curve, there is nothing to tell.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use patchwork_recipes::sample::tells_samples_apart;
 use patchwork_terms::Kind;
 use serde_json::Value;
 
-/// What each input of a stage is told apart by.
+/// What distinguishes each input of a stage.
 pub(crate) struct Variants {
     /// A text an input, empty where the moment of training says enough.
     by_input: Vec<String>,
@@ -31,7 +31,7 @@ impl Variants {
         })
     }
 
-    /// What a subject is told apart by, such as `steps=18`; may be empty.
+    /// What distinguishes a subject, such as `steps=18`; may be empty.
     pub(crate) fn of(&self, subject: &Subject) -> &str {
         match subject {
             Subject::Input(position) => self.by_input.get(*position).map_or("", String::as_str),
@@ -111,7 +111,7 @@ mod tests {
 
     type Fact<'a> = (&'a str, &'a str);
 
-    /// Inputs, by their images seen and how they were drawn, and what each is told apart by.
+    /// Inputs, by their images seen and how they were generated, and what distinguishes each.
     fn check(inputs: &[Option<(u64, &[Fact<'_>])>], expected: &[&str]) {
         let drawn = |&(images_seen, facts): &(u64, &[Fact<'_>])| Drawn {
             images_seen,

@@ -1,4 +1,4 @@
-//! Run folders of earlier versions: `run.json` (`patchwork.run/1`) tells where a run stands instead of what happened.
+//! Run folders of earlier versions: `run.json` (`patchwork.run/1`) records where a run stands instead of what happened.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use crate::run_folder::RunRecords;
 /// The file's name in a run's folder.
 pub(crate) const RUN_FILE: &str = "run.json";
 
-/// A run, told in full but for its measurements and scores.
+/// A run, whole but for its series and scores.
 #[derive(Debug, Deserialize)]
 pub(crate) struct EarlierRun {
     run: String,

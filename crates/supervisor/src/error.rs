@@ -24,8 +24,7 @@ pub enum PipelineError {
     },
     /// A stage is to run alone and an input of it is not there.
     #[error(
-        "stage `{stage}` alone was asked for, and its input `{input}` is not done; \
-         run `--until {stage}` instead"
+        "stage `{stage}` alone was asked for, and its input `{input}` is not finished; run `--until {stage}` instead"
     )]
     InputMissing {
         /// The stage that was asked for.
@@ -42,7 +41,7 @@ pub enum PipelineError {
         plan: Plan,
     },
     /// An artifact that was put in place is gone.
-    #[error("the artifact of `{stage}` is not at `{}` any more", folder.display())]
+    #[error("the artifact of `{stage}` is missing from `{}`", folder.display())]
     GivenMissing {
         /// The stage.
         stage: String,
@@ -51,7 +50,7 @@ pub enum PipelineError {
     },
     /// Finished work cannot be renamed to its place.
     #[error(
-        "`{}` and `{}` lie on different disks: a finished stage could not be published",
+        "`{}` and `{}` are on different disks: a finished stage could not be published",
         folder.display(),
         work.display()
     )]
@@ -63,8 +62,8 @@ pub enum PipelineError {
     },
     /// A stage wants more memory than there is.
     #[error(
-        "stage `{stage}` wants `memory_gib` = {wanted_gib:.1}, and this machine has {available_gib:.1} GiB; \
-         lower it if the stage takes less, or run it elsewhere"
+        "stage `{stage}` asks for `memory_gib` = {wanted_gib:.1}, and this machine has {available_gib:.1} GiB; lower \
+         it if the stage needs less, or use another machine"
     )]
     TooLittleMemory {
         /// The stage.

@@ -47,7 +47,7 @@ pub struct ExecuteOptions {
 /// recorded.
 ///
 /// # Errors
-/// What keeps the run from its start; what goes wrong later is told in its outcome.
+/// What keeps the run from its start; what goes wrong later is part of its outcome.
 pub async fn execute(
     spec: &PipelineSpec,
     plan: &Plan,
@@ -226,7 +226,7 @@ impl Run<'_> {
             Ok(worker) => worker,
             Err(error) => {
                 let error = chain(&error);
-                // What lacks now, a process or a file, may be had later.
+                // What is missing now, a process or a file, may be available later.
                 if let Some(next) = attempt.next(planned.spec.retries) {
                     self.try_again(index, next, error);
                 } else {
@@ -284,7 +284,7 @@ impl Run<'_> {
                 });
                 self.recorder.tell_of_stage(stage, event);
             }
-            // How a worker ends is told by whoever follows it; the rest is not for a worker to say.
+            // Whoever follows a worker reports its end; the rest is not for a worker to say.
             Event::Finished { .. }
             | Event::Interrupted { .. }
             | Event::Failed { .. }

@@ -21,8 +21,10 @@ use crate::plan::{Plan, PlannedStage};
 pub enum Fate {
     /// Its artifact is there.
     Cached,
-    /// It goes on from where an earlier attempt was stopped.
-    GoOn,
+    /// It resumes an earlier attempt.
+    // Scripts know it by this name.
+    #[serde(rename = "go_on")]
+    Resume,
     /// It runs from its beginning.
     Run,
 }
@@ -44,11 +46,11 @@ pub struct Explanation {
     pub nearest: Option<Fingerprint>,
     /// What differs from it.
     pub changes: Vec<Change>,
-    /// Unfinished work that a stage which runs from its beginning might be expected to go on with.
+    /// Unfinished work that a stage which runs from its beginning might be expected to resume.
     pub unfinished: Option<UnfinishedWork>,
 }
 
-/// Unfinished work that a stage does not go on with.
+/// Unfinished work that a stage does not resume.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct UnfinishedWork {
     /// What its artifact would be called.
@@ -78,7 +80,7 @@ pub fn explain(plan: &Plan, store: &Store, varied: &[&str]) -> Result<Vec<Explan
             let (fate, nearest) = if planned.cached.is_some() {
                 (Fate::Cached, None)
             } else if store.work(planned.fingerprint).is_dir() {
-                (Fate::GoOn, None)
+                (Fate::Resume, None)
             } else {
                 (Fate::Run, nearest(planned, store)?)
             };
@@ -126,7 +128,7 @@ fn nearest(
     Ok(best.map(|(_, fingerprint, changes)| (fingerprint, changes)))
 }
 
-/// The unfinished work of a stage's kind with the fewest differences, for a stage that begins anew. What differs from it by
+/// The unfinished work of a stage's kind with the fewest differences, for a stage that starts from scratch. What differs from it by
 /// `varied` settings alone does not count: that is another combination of the matrix.
 pub fn unfinished_beside(
     planned: &PlannedStage,

@@ -17,7 +17,7 @@ use serde::Serialize;
 pub struct Needed {
     /// Artifacts of their stages.
     pub artifacts: BTreeSet<Fingerprint>,
-    /// Stages that were interrupted or failed, whose work is gone on with.
+    /// Stages that were interrupted or failed, whose work can be resumed.
     pub unfinished: BTreeSet<Fingerprint>,
     /// Kinds of stages whose artifacts stay whether or not a run needs them.
     pub kept_kinds: BTreeSet<String>,

@@ -40,7 +40,7 @@ const MOST_BYTES: usize = 16 << 20;
 /// Records in one write to the registry.
 const AT_ONCE: usize = 10_000;
 
-/// Refusals of the registry that the journal tells; the others are counted.
+/// Refusals of the registry that the journal lists; the others are counted.
 const MOST_REFUSALS: usize = 100;
 
 /// The way to a journal at work. When `records` is dropped, it ends with what waits.
@@ -66,7 +66,7 @@ struct Journal {
     last_resources: Instant,
     /// Measurements among `records`.
     points: usize,
-    /// What was too much to keep or was refused, since it was last told.
+    /// What was too much to keep or was refused, since the last report.
     lost: u64,
     refusals: usize,
     last_heartbeat: Instant,
@@ -121,7 +121,7 @@ impl Journal {
                 _ = pause.tick() => true,
             };
             if is_due {
-                // What failed is told, and tried again at the next tick.
+                // A failure is reported, and retried at the next tick.
                 let _ = self.write().await;
             }
         }
@@ -139,7 +139,7 @@ impl Journal {
         written
     }
 
-    /// Keeps what is told until it is written; says whether that is to be at once.
+    /// Keeps records until they are written; says whether that is to be at once.
     fn take(&mut self, record: Record) -> bool {
         let attempt = (record.stage.clone(), record.attempt);
         match &record.event {
@@ -186,7 +186,7 @@ impl Journal {
     async fn write(&mut self) -> Result<(), PipelineError> {
         let series = self.write_series();
         let records = self.write_records().await.map_err(PipelineError::from);
-        // After the records: it tells of those that were refused.
+        // After the records: it reports those that were refused.
         let lines = self.write_lines();
         let written = series.and(records).and(lines);
         match &written {
@@ -246,7 +246,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Goes on without records that the registry refuses, and tells so: in the journal each time, to whoever watches once.
+    /// Skips records that the registry refuses, and reports them: in the journal each time, to the observer once.
     fn leave_out(&mut self, refusal: &Refusal) {
         self.lost += refusal.records.len() as u64;
         self.refusals += 1;

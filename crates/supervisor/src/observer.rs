@@ -1,4 +1,4 @@
-//! What a run tells whoever watches it.
+//! What a run reports to its observer.
 
 use patchwork_artifacts::event::Progress;
 

@@ -184,7 +184,7 @@ impl Plan {
 }
 
 impl PlannedStage {
-    /// What a worker is told of the stage in a run.
+    /// The job of the stage's worker in a run.
     pub(crate) fn job(&self, store: &Store, run: &str) -> Job {
         let inputs = self.spec.needs.iter().zip(&self.inputs);
         let inputs = inputs
@@ -209,7 +209,7 @@ impl PlannedStage {
     }
 }
 
-/// Whether an earlier attempt has left something to go on from.
+/// Whether an earlier attempt has left something to resume from.
 fn has_begun(store: &Store, fingerprint: Fingerprint) -> bool {
     let state = std::fs::read_dir(store.work(fingerprint).join("state"));
     state.is_ok_and(|mut files| files.next().is_some())

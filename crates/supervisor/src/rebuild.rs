@@ -36,7 +36,7 @@ pub struct LeftOut {
     pub problem: String,
 }
 
-/// Enters everything that the home folder tells into an empty registry. What cannot be read is left out and listed.
+/// Enters everything that the home folder records into an empty registry. What cannot be read is skipped and listed.
 pub async fn rebuild(store: &Store, registry: &Registry) -> Result<Entered, PipelineError> {
     let mut entered = Entered::default();
     for kind in durable::list(&store.home().join("artifacts"))? {
@@ -161,7 +161,7 @@ async fn enter_run(
     Ok(true)
 }
 
-/// Adds to the end of a stage, as earlier versions recorded it, what the manifest of its artifact tells. The artifact
+/// Adds to the end of a stage, as earlier versions recorded it, what the manifest of its artifact says. The artifact
 /// may have been deleted since.
 fn complete(record: &mut Record, stages: &[StageStart], store: &Store) {
     let Event::StageEnded {

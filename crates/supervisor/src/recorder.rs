@@ -80,7 +80,7 @@ impl<'a> Recorder<'a> {
         self.folder.join(format!("{stage}.log"))
     }
 
-    /// Waits until what is told cannot be written down, or can be again.
+    /// Waits until records cannot be written, or can be again.
     pub(crate) async fn recording_changed(&mut self) -> Option<Recording> {
         let recording = &mut self.journal.recording;
         recording.changed().await.ok()?;

@@ -1,4 +1,4 @@
-//! What a run's folder tells of the run without the registry: its records in `journal.jsonl`, its measurements in
+//! What a run's folder records of the run without the registry: its records in `journal.jsonl`, its measurements in
 //! `series.jsonl`.
 //!
 //! The registry is the index; it can be made again from these files. Both are JSON, a line each, and only grow. A crash
@@ -40,7 +40,7 @@ struct Resumption {
     resumed_at: u64,
 }
 
-/// A run as its folder tells it, without its measurements.
+/// A run as its folder records it, without its series.
 #[derive(Debug)]
 pub struct RunRecords {
     /// When it started.

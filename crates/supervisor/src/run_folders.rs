@@ -25,7 +25,7 @@ pub struct RunFolders {
 pub struct RunFolder {
     /// The folder.
     pub path: PathBuf,
-    /// What it tells.
+    /// What it records.
     pub run: RunRecords,
 }
 

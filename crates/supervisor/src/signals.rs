@@ -36,7 +36,7 @@ impl Signals {
         })
     }
 
-    /// The number of a signal that has come and that nobody was told of yet.
+    /// The number of a signal that has come and was not handed on yet.
     pub async fn heard(&mut self) -> Option<i32> {
         tokio::select! {
             biased;

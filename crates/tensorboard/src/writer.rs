@@ -22,7 +22,7 @@ pub struct EventWriter {
 impl EventWriter {
     /// Starts a new file after those that are in the folder, which is made if it is missing.
     ///
-    /// What they say of steps from `first_step` on no longer holds: an attempt that goes on from a checkpoint does
+    /// What they say of steps from `first_step` on no longer holds: an attempt that resumes from a checkpoint does
     /// those steps again. The torn end of the last one is cut off.
     pub fn open(folder: &Path, first_step: u64) -> Result<Self, FileError> {
         durable::create_dir_all(folder)?;
@@ -83,7 +83,7 @@ fn number(path: &Path) -> Option<u64> {
 }
 
 fn cut_torn_end(path: &Path) -> Result<(), FileError> {
-    let failed = |source| FileError::new("mend", path, source);
+    let failed = |source| FileError::new("repair", path, source);
     let file = File::options()
         .read(true)
         .write(true)

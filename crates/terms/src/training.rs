@@ -77,7 +77,7 @@ words! {
 }
 
 words! {
-    /// A transformation of a training image that the network is told about (EDM, Table 6; StyleGAN2-ADA, Appendix B).
+    /// A transformation of a training image that the network is conditioned on (EDM, Table 6; StyleGAN2-ADA, Appendix B).
     pub enum AugmentOperation {
         /// Mirroring left to right, a coin's toss whatever the probability is.
         XFlip = "xflip",

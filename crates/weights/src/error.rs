@@ -53,8 +53,8 @@ pub enum WeightsError {
     },
     /// What came is not the published file.
     #[error(
-        "what came from `{from}` is not `{file}`: its SHA-256 is {actual}, expected {expected}; nothing was kept, \
-         fetch the file from another place"
+        "the file from `{from}` is not `{file}`: its SHA-256 is {actual}, expected {expected}; nothing was kept; \
+         fetch the file from another address"
     )]
     Fetched {
         /// Where it came from.
@@ -68,8 +68,8 @@ pub enum WeightsError {
     },
     /// The transfer failed.
     #[error(
-        "`{address}` cannot be fetched: {cause}; what has come is kept ({have} bytes): run this again to go on, or \
-         fetch the file by other means and name it with --from"
+        "`{address}` cannot be fetched: {cause}; the part received is kept ({have} bytes): run this again to resume, \
+         or download the file by other means and name it with --from"
     )]
     Transfer {
         /// The address.

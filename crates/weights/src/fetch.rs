@@ -1,6 +1,6 @@
 //! Puts a published file of weights in place: from its makers, from another address, or from a file.
 //!
-//! A transfer that breaks off goes on where it stopped, in the same call while there is progress, and in the next call
+//! An interrupted download resumes where it stopped, in the same call while there is progress, and in the next call
 //! after that. Nothing appears under the file's name before its hash is right.
 
 use std::io::{Read, Write};
@@ -251,7 +251,7 @@ impl Transfer<'_> {
             if self.have > LARGEST_BYTES {
                 self.restart()?;
                 return Err(Failure::Lasting(
-                    "what comes is larger than any file of weights".to_owned(),
+                    "the download is larger than any file of weights".to_owned(),
                 ));
             }
         }
@@ -288,7 +288,7 @@ impl Transfer<'_> {
                     _ => {
                         self.restart()?;
                         Err(Failure::Passing(
-                            "the server sent another part than was asked for".to_owned(),
+                            "the server sent another range than was requested".to_owned(),
                         ))
                     }
                 }
@@ -296,7 +296,7 @@ impl Transfer<'_> {
             StatusCode::RANGE_NOT_SATISFIABLE if self.have > 0 => {
                 self.restart()?;
                 Err(Failure::Passing(
-                    "what was there is no beginning of the server's file".to_owned(),
+                    "the kept part is not the beginning of the server's file".to_owned(),
                 ))
             }
             status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {

@@ -22,7 +22,7 @@ enum Answer {
     },
 }
 
-/// What the worker tells of a checkpoint.
+/// What the worker reports of a checkpoint.
 #[derive(Debug, Deserialize)]
 struct Summary {
     description: String,

@@ -1,4 +1,4 @@
-//! `patchwork doctor`: what is there, what is missing, and how to mend it.
+//! `patchwork doctor`: checks the installation and suggests fixes.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -28,7 +28,7 @@ const CELEBA_BYTES: u64 = 8_000_000_000;
 
 struct Finding {
     what: &'static str,
-    /// What was found, or what is wrong and how to mend it.
+    /// What was found, or what is wrong and how to fix it.
     state: Result<String, String>,
     needed: bool,
 }
@@ -173,10 +173,10 @@ async fn registry(home: &Path) -> Result<String, String> {
         let logs = durable::list(&home.join("logs")).unwrap_or_default();
         if logs.iter().any(|run| has_records(run)) {
             return Err(
-                "it is gone; `patchwork registry rebuild` makes it again from `logs/`".to_owned(),
+                "missing; `patchwork registry rebuild` rebuilds it from `logs/`".to_owned(),
             );
         }
-        return Ok("none yet: the first run makes it".to_owned());
+        return Ok("none yet: the first run creates it".to_owned());
     }
     let registry = Registry::open_read_only(&path)
         .await
@@ -222,7 +222,7 @@ async fn unknown_runs(home: &Path, registry: &Registry) -> Result<(), String> {
     match folders.readable.as_slice() {
         [] => Ok(()),
         [first, ..] => Err(format!(
-            "it does not know {} runs of `logs/`, such as {}; `patchwork registry rebuild` enters them",
+            "{} runs in `logs/` are missing from it, such as {}; `patchwork registry rebuild` adds them",
             folders.readable.len(),
             first.run.start.run
         )),

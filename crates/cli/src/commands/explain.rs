@@ -44,7 +44,7 @@ pub(crate) fn explain_pipeline(
             for explanation in &explanations {
                 let fate = match explanation.fate {
                     Fate::Cached => "cached",
-                    Fate::GoOn => "gone on with",
+                    Fate::Resume => "resumed",
                     Fate::Run => "run",
                 };
                 rows.push(vec![
@@ -62,12 +62,12 @@ fn because(explanation: &Explanation) -> String {
     let mut because = of_artifacts(explanation);
     if let Some(problem) = &explanation.unusable {
         because = format!(
-            "what lies in its place is no whole artifact and will be set aside: {problem}\n{because}"
+            "the folder in its place is not a complete artifact and will be set aside: {problem}\n{because}"
         );
     }
     match &explanation.unfinished {
         Some(work) => format!(
-            "{because}\nunlike in the unfinished work in `{}`:\n{}",
+            "{because}\ndiffers from the unfinished work in `{}`:\n{}",
             work.folder.display(),
             sentences(&work.changes)
         ),
@@ -75,7 +75,7 @@ fn because(explanation: &Explanation) -> String {
     }
 }
 
-/// Tells of unfinished trainings that trainings of a plan might be expected to go on with, and do not: nobody is to learn
+/// Reports unfinished trainings that trainings of a plan might be expected to resume, and do not: nobody is to learn
 /// in the morning that the night was spent on what was there already.
 pub(crate) fn tell_unfinished(
     plan: &Plan,
@@ -91,13 +91,13 @@ pub(crate) fn tell_unfinished(
         let stage = &planned.spec.name;
         let resume = newest_checkpoint(&work.folder).map_or(String::new(), |path| {
             format!(
-                "; from its last checkpoint under the new ones: --set stages.{stage}.resume_from={}",
+                "; from its last checkpoint with the new ones: --set stages.{stage}.resume_from={}",
                 path.display()
             )
         });
         console.remark(format!(
-            "stage `{stage}` begins anew: the unfinished work in `{}` is of other settings:\n{}\n\
-             hint: under its own settings that goes on where it was{resume}",
+            "stage `{stage}` starts from scratch: the unfinished work in `{}` has other settings:\n{}\n\
+             hint: with its own settings it resumes{resume}",
             work.folder.display(),
             sentences(&work.changes)
         ));
@@ -118,12 +118,12 @@ fn newest_checkpoint(work: &Path) -> Option<PathBuf> {
 
 fn of_artifacts(explanation: &Explanation) -> String {
     match (explanation.fate, explanation.nearest) {
-        (Fate::Cached, _) => format!("its artifact {} is there", explanation.fingerprint.short()),
-        (Fate::GoOn, _) => "an earlier attempt was stopped on the way".to_owned(),
+        (Fate::Cached, _) => format!("artifact {} is up to date", explanation.fingerprint.short()),
+        (Fate::Resume, _) => "an earlier attempt is unfinished".to_owned(),
         (Fate::Run, None) => format!("there is no {} artifact yet", explanation.kind),
         (Fate::Run, Some(nearest)) => {
             format!(
-                "unlike in artifact {}:\n{}",
+                "differs from artifact {}:\n{}",
                 nearest.short(),
                 sentences(&explanation.changes)
             )

@@ -46,7 +46,7 @@ pub(crate) async fn collect_garbage(
         let deleted = if options.apply {
             match gc::delete(&store, garbage) {
                 Ok(deleted) => deleted,
-                // What went before it is told first.
+                // What went before it is printed first.
                 Err(error) => {
                     failed = Some(error);
                     break;
@@ -83,7 +83,7 @@ pub(crate) async fn collect_garbage(
     }
     rows.print(options.format)?;
     for (path, reason) in &left_alone {
-        remark(&format!("left alone: `{}`: {reason}", path.display()));
+        remark(&format!("skipped: `{}`: {reason}", path.display()));
     }
     if let Some(error) = failed {
         return Err(error.into());
@@ -93,7 +93,7 @@ pub(crate) async fn collect_garbage(
         remark(&match (options.apply, busy) {
             (false, _) => format!("{size:.1} MiB; `--apply` deletes it"),
             (true, 0) => format!("{size:.1} MiB deleted"),
-            (true, busy) => format!("{busy} are being worked on and were left"),
+            (true, busy) => format!("{busy} are in use and were skipped"),
         });
     }
     Ok(())

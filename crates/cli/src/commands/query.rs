@@ -57,7 +57,7 @@ fn print_table(registry: &Registry, sql: &str, time: Duration) -> Result<(), Cli
     Ok(())
 }
 
-/// Prints each row when it comes. What goes wrong after the first of them is told after them.
+/// Prints each row when it comes. What goes wrong after the first of them is reported after them.
 fn print_streamed(
     registry: &Registry,
     sql: &str,

@@ -23,7 +23,7 @@ pub(super) async fn enter_unknown(home: &Path) -> Result<(), CliError> {
     let registry = Registry::open(&store.registry()).await?;
     let mut entered = enter_unknown_runs(&store, &registry).await?;
     registry.close().await;
-    // What could not be entered is told when the run begins.
+    // What could not be entered is reported when the run begins.
     entered.left_out.clear();
     tell_entered(&entered, |text| remark(&text));
     Ok(())
@@ -36,8 +36,8 @@ pub(super) fn tell_entered(entered: &Entered, tell: impl Fn(String)) {
         let more = if count > MOST_NAMED { ", …" } else { "" };
         let named = &entered.runs[..usize::min(count, MOST_NAMED)];
         tell(format!(
-            "warning: the registry did not know {count} runs whose folders lie in `logs/` ({}{more}); they are entered \
-             again",
+            "warning: {count} runs whose folders are in `logs/` were missing from the registry ({}{more}); they are \
+             added again",
             named.join(", ")
         ));
     }

@@ -34,14 +34,14 @@ async fn rebuild_registry(home: &Path) -> Result<(), CliError> {
     let time = Timestamp::now().to_string().replace([':', '.'], "-");
     replace_registry(&store, &path, &time)?;
     line(&format!(
-        "{} runs, {} points of series, {} artifacts; the registry that was there is kept as registry-{time}.db",
+        "{} runs, {} points of series, {} artifacts; the previous registry is kept as registry-{time}.db",
         rebuilt.runs.len(),
         rebuilt.points,
         rebuilt.artifacts
     ))?;
     for left_out in &rebuilt.left_out {
         line(&format!(
-            "left out: `{}`: {}",
+            "skipped: `{}`: {}",
             left_out.path.display(),
             left_out.problem
         ))?;

@@ -175,7 +175,7 @@ impl Planned {
             .await?
         {
             console.remark(format!(
-                "run {} ended without a word in stage {} (last seen {}); recorded as interrupted",
+                "run {} crashed in stage {} (last heartbeat {}); recorded as interrupted",
                 stale.run, stale.stage, stale.heartbeat
             ));
         }
@@ -200,8 +200,8 @@ impl Planned {
         registry.close().await;
         if !outcome.is_recorded() {
             console.remark(format!(
-                "error: run {} is over, and not all of it could be recorded: {}\n\
-                 hint: finished artifacts and checkpoints are in place: mend the cause, and give the same command again",
+                "error: run {} ended, and not all of it could be recorded: {}\n\
+                 hint: finished artifacts and checkpoints are in place: fix the cause, and run the same command again",
                 outcome.run,
                 outcome.unrecorded.join(": ")
             ));
@@ -218,7 +218,7 @@ fn done_without(plan: &Plan) -> Vec<String> {
         sources.map(|lack| {
             let problem = lack.problem.lines().next().unwrap_or_default();
             format!(
-                "stage `{}` is done, of what was read before: {problem}",
+                "stage `{}` is finished, from an earlier read: {problem}",
                 stage.spec.name
             )
         })
@@ -281,7 +281,7 @@ fn report_outcome(outcome: &RunOutcome, report: &mut Report) {
     ));
 }
 
-/// The scores that an outcome's summary tells, a line each.
+/// The scores of an outcome's summary, a line each.
 pub(crate) fn score_lines(outcome: &Outcome) -> Vec<String> {
     let distances = outcome.summary.get("distances").and_then(Value::as_array);
     let line = |distance: &Value| {

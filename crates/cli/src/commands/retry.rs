@@ -70,7 +70,7 @@ pub(crate) async fn retry(
     report.conclude(Ok(exit_code(&outcome)))
 }
 
-/// Which runs, other than the one that was just carried out, can be gone on with too; none where nobody can say.
+/// Which runs, other than the one that was just carried out, can be resumed too; none where nobody can say.
 async fn others(registry: &Path, run: &str) -> Option<String> {
     let registry = Registry::open_read_only(registry).await.ok()?;
     let unfinished = registry.unfinished_runs().await;
@@ -79,7 +79,7 @@ async fn others(registry: &Path, run: &str) -> Option<String> {
     others.retain(|other| other.run != run);
     let others = named(&others)?;
     Some(format!(
-        "other runs have unfinished stages: {others}; `patchwork retry RUN` goes on with one"
+        "other runs have unfinished stages: {others}; `patchwork retry RUN` resumes one"
     ))
 }
 

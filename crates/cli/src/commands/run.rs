@@ -22,12 +22,12 @@ pub(crate) async fn run(arguments: &Arguments, run: &RunArguments) -> Result<Exi
     let variants = patchwork_recipes::load(&run.pipeline.file, &run.pipeline.overrides())?;
     let mut report = Report::new(run.format);
     if has_nvidia_gpu(Path::new("/")) && computes_on_cpu_alone(&variants, scope(&run.pipeline)) {
-        let idle = "warning: this machine has an NVIDIA GPU, and all that this run computes it computes on the CPU; \
-                    `--device cuda:0` gives the GPU to the stages";
+        let idle = "warning: this machine has an NVIDIA GPU, and every stage of this run computes on the CPU; \
+                    `--device cuda:0` uses the GPU";
         report.console().remark(idle.to_owned());
     }
     let end = run_all(arguments, run, &variants, &mut report).await;
-    // What was done is told whatever came after it.
+    // What was done is reported whatever came after it.
     report.conclude(end)
 }
 
@@ -102,7 +102,7 @@ impl Tally {
         let told = [
             (
                 self.paused,
-                "stopped at a limit; the same command goes on with them",
+                "stopped at a limit; the same command resumes them",
             ),
             (self.failed, "failed"),
             (self.unrecorded, "could not be recorded in full"),
@@ -156,7 +156,7 @@ pub(crate) fn scope(arguments: &PipelineArguments) -> Scope<'_> {
     }
 }
 
-/// What would be done. A pipeline that lacks what it reads is sound all the same: it is said what to get, and what would
+/// What would be done. A pipeline whose input is missing is valid all the same: it is said what to get, and what would
 /// wait for it.
 fn dry_run(
     arguments: &Arguments,
@@ -168,7 +168,7 @@ fn dry_run(
             for stage in &planned.plan.stages {
                 if let Some(problem) = &stage.unusable {
                     console.remark(format!(
-                        "stage `{}`: what lies in its place is no whole artifact and will be set aside: {problem}",
+                        "stage `{}`: the folder in its place is not a complete artifact and will be set aside: {problem}",
                         stage.spec.name
                     ));
                 }

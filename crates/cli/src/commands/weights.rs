@@ -23,18 +23,19 @@ pub(crate) fn weights(arguments: &Arguments, command: &WeightsCommand) -> Result
             watch.end();
             match fetched? {
                 Fetched::AlreadyThere(found) => {
-                    line(&format!("{} is there already", found.path.display()))
+                    line(&format!("{} is installed already", found.path.display()))
                 }
-                Fetched::Placed { found, from } => {
-                    line(&format!("{} is there, from {from}", found.path.display()))
-                }
+                Fetched::Placed { found, from } => line(&format!(
+                    "{} is installed, from {from}",
+                    found.path.display()
+                )),
             }
         }
         WeightsCommand::List { format } => {
             let mut rows = Rows::new(&["name", "for", "file", "state"]);
             for file in WeightsFile::all() {
                 let state = match file.check(&folder) {
-                    Ok(_) => "there".to_owned(),
+                    Ok(_) => "installed".to_owned(),
                     Err(WeightsError::Missing { remedy, .. }) => format!("missing: {remedy}"),
                     Err(error) => error.to_string(),
                 };

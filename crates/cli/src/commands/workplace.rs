@@ -46,7 +46,7 @@ impl Workplace {
         let others = folder.remove()?;
         Ok(others.first().map(|first| {
             format!(
-                "`{}` stays: {} in it are not patchwork's, such as `{}`",
+                "`{}` is kept: {} files in it are not patchwork's, such as `{}`",
                 home.display(),
                 others.len(),
                 first.display()

@@ -1,4 +1,4 @@
-//! Image files to 8-bit pixels, refusing what is broken, foreign or a decompression bomb.
+//! Image files to 8-bit pixels, refusing what is broken, of another format or a decompression bomb.
 //!
 //! The format is found from the content, never from the name: JPEG ([`jpeg`](self), by libjpeg-turbo), and PNG, WebP,
 //! BMP, GIF, TIFF, Netpbm and TGA (by the crate `image`). Memory is asked for at a [`MemoryGate`] before it is taken.

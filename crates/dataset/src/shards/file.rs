@@ -122,7 +122,7 @@ impl ShardFile {
 
     fn append(&mut self, batch: &RecordBatch) -> Result<(), DatasetError> {
         let lacking = |column: &str| {
-            DatasetError::malformed(&self.path, format!("it lacks the column `{column}`"))
+            DatasetError::malformed(&self.path, format!("it is missing the column `{column}`"))
         };
         let ids = batch
             .column_by_name("id")
@@ -153,7 +153,7 @@ impl ShardFile {
 /// The names of a shard's images in their source.
 pub(super) fn read_keys(path: &Path) -> Result<Vec<String>, DatasetError> {
     let failed = |error| DatasetError::parquet("read", path, error);
-    let lacking = || DatasetError::malformed(path, "it lacks the column `key`");
+    let lacking = || DatasetError::malformed(path, "it is missing the column `key`");
     let builder =
         ParquetRecordBatchReaderBuilder::try_new(file_error::open(path)?).map_err(failed)?;
     let columns = ProjectionMask::columns(builder.parquet_schema(), ["key"]);
@@ -187,7 +187,8 @@ fn pixel_range(
         .columns()
         .iter()
         .position(|column| column.column_path().string() == record.column);
-    let position = position.ok_or_else(|| format!("it lacks the column `{}`", record.column))?;
+    let position =
+        position.ok_or_else(|| format!("it is missing the column `{}`", record.column))?;
     let column = group.column(position);
     if column.compression() != Compression::UNCOMPRESSED
         || column.dictionary_page_offset().is_some()

@@ -150,7 +150,7 @@ pub(crate) fn read_index<S: SetSpec>(path: &Path) -> Result<Index<S>, DatasetErr
     let (mut labels, mut places, mut digests) = (Vec::new(), Vec::new(), Vec::new());
     for batch in builder.with_projection(columns).build().map_err(failed)? {
         let batch = batch.map_err(|error| DatasetError::parquet("read", path, error))?;
-        let lacking = |name: &str| malformed(format!("it lacks the column `{name}`"));
+        let lacking = |name: &str| malformed(format!("it is missing the column `{name}`"));
         let column = |name: &'static str| batch.column_by_name(name).ok_or_else(|| lacking(name));
         let ids = column("id")?
             .as_primitive_opt::<UInt64Type>()

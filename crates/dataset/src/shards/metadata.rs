@@ -43,7 +43,7 @@ pub(crate) fn check_format(
         Some(format) => Err(wrong_entry(path, FORMAT_KEY, format)),
         None => Err(DatasetError::malformed(
             path,
-            format!("its metadata lacks `{FORMAT_KEY}`"),
+            format!("its metadata is missing `{FORMAT_KEY}`"),
         )),
     }
 }
@@ -56,7 +56,7 @@ pub(crate) fn take_entry(
 ) -> Result<String, DatasetError> {
     metadata
         .remove(key)
-        .ok_or_else(|| DatasetError::malformed(path, format!("its metadata lacks `{key}`")))
+        .ok_or_else(|| DatasetError::malformed(path, format!("its metadata is missing `{key}`")))
 }
 
 /// An entry of a file's metadata with an impossible value.

@@ -17,7 +17,7 @@ use super::write::image_digest;
 use crate::error::DatasetError;
 use crate::latents::LatentSpec;
 
-/// Numbers without a file are told one by one, up to so many: a stray file's name must not make an endless list.
+/// The maximum number of missing files that are listed one by one: a stray file's name must not make an endless list.
 const MOST_MISSING: usize = 10_000;
 
 /// Something that is wrong with a set.
@@ -70,7 +70,7 @@ impl Verified {
 /// Reads every byte of a set's images and says what is wrong, shard by shard and image by image.
 ///
 /// Each image's pixels must have the digest that its shard and the index record, and the index must say of it what
-/// its shard does. `progress` is told how many shards of how many are done, and may break the check off.
+/// its shard does. `progress` gets the number of checked shards and of all, and may stop the check.
 ///
 /// # Errors
 /// [`DatasetError::EmptySet`] if the folder holds nothing of a set; [`DatasetError::Interrupted`]. What is wrong with

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-/// The most reasons that are told apart; names can end in as many ways as there are files.
+/// The maximum number of reasons; names can end in as many ways as there are files.
 const MOST_REASONS: usize = 64;
 
 /// Reasons that a person is shown in one line.

@@ -26,7 +26,7 @@ pub(super) fn open_store(path: &Path, without: &[PathBuf]) -> Result<Box<dyn Sto
 pub(super) fn unknown_kind(path: &Path) -> DatasetError {
     DatasetError::NoSuchSource {
         source_name: path.display().to_string(),
-        problem: "the file is no zip archive, tar archive (plain, gzip, zstd) or Parquet file\n\
+        problem: "the file is not a zip archive, tar archive (plain, gzip, zstd) or Parquet file\n\
                   hint: a download that ended early or a page instead of a file looks like this; archives of other \
                   kinds have to be unpacked, and their folder named"
             .to_owned(),

@@ -17,7 +17,7 @@ use super::cache_file::{CacheFile, FileState, Known};
 use super::listing::digest_listing;
 use crate::error::DatasetError;
 
-/// How long hashing goes on before its results are saved: an interrupted one goes on from there.
+/// How long hashing runs before its results are saved: an interrupted one resumes from there.
 const SAVE_EVERY: Duration = Duration::from_mins(1);
 
 /// Where digests of source files are remembered, by path, size, inode and times.
@@ -159,7 +159,7 @@ impl<'a> Unsaved<'a> {
         }
         hashed.saved = Instant::now();
         let files = std::mem::take(&mut hashed.files);
-        // Other threads go on hashing while this one writes.
+        // Other threads keep hashing while this one writes.
         drop(hashed);
         self.file.change(files, &[])
     }

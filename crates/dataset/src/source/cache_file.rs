@@ -35,7 +35,7 @@ pub(super) struct FileState {
 /// Size, modification, inode, change, digest.
 type Written = (u64, i64, u64, i64, Digest);
 
-/// What tells one content at a path from another without reading it. Times are in nanoseconds since 1970, negative before.
+/// What distinguishes one content at a path from another without reading it. Times are in nanoseconds since 1970, negative before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Identity {
     modified_ns: i64,

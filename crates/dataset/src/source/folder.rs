@@ -170,7 +170,7 @@ impl Found<'_> {
         };
         if metadata.is_dir() {
             if name.starts_with(b".") || name == b"__MACOSX" {
-                // What lies in it is not looked at; it counts as one.
+                // Its content is not listed; it counts as one.
                 self.files.pass_over("hidden folders");
                 return Ok(());
             }
@@ -214,7 +214,7 @@ fn is_artifact(listed: &[PathBuf]) -> bool {
     })
 }
 
-/// A file's first bytes; none if it cannot be read, which is told of images and matters of no others.
+/// A file's first bytes; none if it cannot be read, which is reported of images and matters of no others.
 fn head(path: &Path) -> Vec<u8> {
     let mut head = Vec::with_capacity(HEAD_BYTES);
     let read =

@@ -54,7 +54,7 @@ impl<P> Default for Listing<P> {
 pub(super) const HEAD_BYTES: usize = 32;
 
 impl<P: Copy> Listing<P> {
-    /// Adds a file if it is an image, by its name or, where that tells nothing, by its first bytes; else it is counted.
+    /// Adds a file if it is an image, by its name or, where that says nothing, by its first bytes; else it is counted.
     pub(super) fn offer<E>(
         &mut self,
         name: &[u8],

@@ -1,13 +1,13 @@
-//! What the name of a file tells: that it is an image, that it is none, or nothing.
+//! What the name of a file says: that it is an image, that it is none, or nothing.
 
-/// What a name tells.
+/// What a name says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Told {
     /// It ends as images' names do.
     Image,
     /// It is no image, for this reason.
     PassedOver(String),
-    /// Only the content tells; if that is no image, this is the reason.
+    /// Only the content decides; if that is no image, this is the reason.
     Nothing(String),
 }
 
@@ -151,7 +151,7 @@ pub(super) fn told(name: &[u8]) -> Told {
     }
 }
 
-/// Whether a name tells that it is an image's.
+/// Whether a name is an image's.
 pub(super) fn is_image_name(name: &[u8]) -> bool {
     told(name) == Told::Image
 }

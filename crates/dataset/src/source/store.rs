@@ -75,7 +75,7 @@ pub(super) struct Json {
     pub(super) folder: String,
 }
 
-/// The most classes that are told apart; a larger number is no class but something else, such as an identity or a date.
+/// The maximum number of classes; a larger number is no class but something else, such as an identity or a date.
 pub(super) const MOST_CLASSES: i64 = 1 << 20;
 
 /// The largest `dataset.json` that is read: several million images.

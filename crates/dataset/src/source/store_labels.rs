@@ -90,7 +90,7 @@ fn by_json(store: &dyn Store, json: &Json) -> Result<Selection, String> {
     let mut warnings = Vec::new();
     if named < classes.len() {
         warnings.push(format!(
-            "{} of the {} names in `{}{DATASET_JSON}` are of no image",
+            "{} of the {} names in `{}{DATASET_JSON}` match no image",
             classes.len() - named,
             classes.len(),
             json.folder

@@ -247,7 +247,7 @@ fn take_members<R: Read>(
         while let Some(rest) = plain.strip_prefix(b"./") {
             plain = rest;
         }
-        // Before POSIX a folder was told by its name alone.
+        // Before POSIX a folder was known by its name alone.
         if plain.ends_with(b"/") {
             continue;
         }

@@ -254,7 +254,7 @@ fn follow(
     Ok(())
 }
 
-/// The first bytes of a file of an archive; none if it cannot be unpacked, which is told of images and matters of no
+/// The first bytes of a file of an archive; none if it cannot be unpacked, which is reported of images and matters of no
 /// others.
 fn head(
     path: &Path,

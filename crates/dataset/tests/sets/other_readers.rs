@@ -117,7 +117,7 @@ fn check(channels: Channels) {
         let mut go_on = |_, _| ControlFlow::Continue(());
         let exported = export(&options, &mut go_on).unwrap();
         let again = export(&options, &mut go_on).unwrap_err().to_string();
-        assert!(again.contains("is there already"), "{again}");
+        assert!(again.contains("exists already"), "{again}");
         exported
     };
     let whole = Exported {

@@ -192,7 +192,7 @@ impl Labels {
         self.columns.push(column.to_vec());
     }
 
-    /// An angle is told as cos - 1 and sin: both zero where nothing turns, and no jump at π.
+    /// An angle is given as cos - 1 and sin: both zero where nothing turns, and no jump at π.
     pub(super) fn push_angle(&mut self, angles: &[f64]) {
         self.columns
             .push(angles.iter().map(|angle| angle.cos() - 1.0).collect());

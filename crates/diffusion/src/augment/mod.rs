@@ -1,4 +1,4 @@
-//! Non-leaking augmentation: transformations of the training images that the network is told about.
+//! Non-leaking augmentation: transformations of the training images that the network is conditioned on.
 //!
 //! Each transformation of an image is drawn, applied with probability `probability × multiplier`, and its numbers
 //! become the image's `augment_labels`; at sampling no labels are given and samples show no transformation.

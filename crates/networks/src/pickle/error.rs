@@ -1,4 +1,4 @@
-//! Why a foreign checkpoint cannot be read.
+//! Why a checkpoint of another program cannot be read.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use patchwork_core::FileError;
 
 use crate::error::NetworkError;
 
-/// A foreign checkpoint that cannot be read, with its path.
+/// A checkpoint of another program that cannot be read, with its path.
 #[derive(Debug, thiserror::Error)]
 pub enum PickleError {
     /// The file itself cannot be read.
@@ -23,7 +23,7 @@ pub enum PickleError {
     },
 }
 
-/// What is wrong with the bytes of a foreign checkpoint.
+/// What is wrong with the bytes of a checkpoint of another program.
 #[derive(Debug, thiserror::Error)]
 pub enum PickleProblem {
     /// The bytes end too early.

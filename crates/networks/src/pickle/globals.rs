@@ -17,7 +17,7 @@ pub(crate) enum Global {
     Storage(Kind),
     /// A storage from the bytes of PyTorch's older format.
     LoadFromBytes,
-    /// EDM's persistent objects: a class name and a state, besides source text that is not looked at.
+    /// EDM's persistent objects: a class name and a state, besides source text that is ignored.
     PersistentObject,
     /// A numpy number from (dtype, bytes).
     NumpyScalar,

@@ -49,8 +49,12 @@ impl<'a> TensorReader<'a> {
             .bytes
             .clone()
             .or_else(|| self.places.get(&storage.key).cloned());
-        let place = place
-            .ok_or_else(|| problem(&format!("the file lacks its storage `{}`", storage.key)))?;
+        let place = place.ok_or_else(|| {
+            problem(&format!(
+                "its storage `{}` is missing from the file",
+                storage.key
+            ))
+        })?;
         let bytes = self
             .data
             .get(place)

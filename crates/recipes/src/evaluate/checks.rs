@@ -38,7 +38,8 @@ pub(super) fn features(
         }
     }
     if reference.statistics.is_some() && evaluate.baselines.contains(&Baseline::RealHalves) {
-        let problem = "has `real-halves`, but the reference's `statistics` were made elsewhere and have no halves";
+        let problem =
+            "has `real-halves`, but the reference's `statistics` are external and have no halves";
         return Err(section.invalid("baselines", problem));
     }
     Ok(())

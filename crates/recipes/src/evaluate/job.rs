@@ -12,10 +12,10 @@ use crate::kinds::Described;
 use crate::outside::Outside;
 use crate::pipeline::Stage;
 
-/// Samples of one network are told apart by their settings.
+/// Samples of one network are distinguished by their settings.
 const FORMAT_VERSION: u32 = 3;
 
-/// What a worker that evaluates is told.
+/// The job of an evaluate stage.
 pub type EvaluateJob = TypedJob<EvaluateSettings, Nothing, Places>;
 
 /// Where what it reads lies.

@@ -1,4 +1,4 @@
-//! What a stage that evaluates can be told.
+//! The settings of a `evaluate` stage.
 
 use patchwork_config::{ConfigError, Section};
 use patchwork_terms::{Baseline, Kind, Metric};

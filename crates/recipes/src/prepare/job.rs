@@ -11,13 +11,13 @@ use crate::outside::Outside;
 use crate::pipeline::Stage;
 use crate::specify::SpecifyError;
 
-/// What a worker that prepares a data set is told.
+/// The job of a prepare stage.
 pub type PrepareJob = TypedJob<PrepareSettings, Nothing, Places>;
 
 /// Where the raw images lie.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Places {
-    /// The source as it was typed; what it holds is told by its digest.
+    /// The source as it was typed; its digest covers what it holds.
     pub source: String,
 }
 

@@ -1,4 +1,4 @@
-//! What a stage that prepares a data set can be told.
+//! The settings of a `prepare` stage.
 
 use std::path::Path;
 
@@ -178,7 +178,7 @@ impl PrepareSettings {
                 Err(section.invalid("labels", problem))
             }
             (Labels::SkinTone, Some(emoji)) if emoji.skin_tones == SkinTones::None => {
-                let problem = "`skin-tone` tells one class only while `emoji.skin_tones` is `none`";
+                let problem = "`skin-tone` gives one class only while `emoji.skin_tones` is `none`";
                 Err(section.invalid("labels", problem))
             }
             (Labels::Attributes, None) if self.attributes.is_empty() => {

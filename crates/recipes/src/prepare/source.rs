@@ -91,7 +91,7 @@ pub(crate) fn read_as(settings: &PrepareSettings) -> Value {
 
 /// Why a source is not there, and where it comes from; none if something is at its path.
 pub(crate) fn missing(settings: &PrepareSettings) -> Option<String> {
-    // One that cannot be looked at is not missing, and says why when it is opened.
+    // One that cannot be read is not missing, and says why when it is opened.
     let is_missing = matches!(Path::new(&settings.source).try_exists(), Ok(false));
     if settings.emoji.is_some() || !is_missing {
         return None;
@@ -101,7 +101,7 @@ pub(crate) fn missing(settings: &PrepareSettings) -> Option<String> {
         None => "put the images there, or set `source` to where they are or to \"builtin:twemoji\"",
     };
     Some(format!(
-        "there is no source `{}`: nothing is at that path\nhint: {hint}",
+        "source `{}` is missing: no file or folder has that path\nhint: {hint}",
         settings.source
     ))
 }

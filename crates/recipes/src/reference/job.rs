@@ -15,7 +15,7 @@ use crate::outside::Outside;
 use crate::pipeline::Stage;
 use crate::specify::SpecifyError;
 
-/// What a worker that measures a data set is told.
+/// The job of a reference stage.
 pub type ReferenceJob = TypedJob<ReferenceSettings, Resolved, Places>;
 
 /// What is resolved from the settings.

@@ -1,4 +1,4 @@
-//! What a stage that measures a data set can be told.
+//! The settings of a `reference` stage.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -145,7 +145,7 @@ impl ReferenceSettings {
         }
         if self.statistics.is_none() {
             if self.images.is_some() {
-                return Err(section.invalid("images", "is only for `statistics` made elsewhere"));
+                return Err(section.invalid("images", "is only for external `statistics`"));
             }
             return Ok(());
         }
@@ -153,7 +153,7 @@ impl ReferenceSettings {
             let problem = "names several networks, but `statistics` are of one";
             return Err(section.invalid("extractor", problem));
         }
-        let foreign = "is not possible with `statistics` made elsewhere, which hold whole images' mean and covariance";
+        let foreign = "is not possible with external `statistics`, which hold whole images' mean and covariance";
         if !self.crops.is_empty() {
             return Err(section.invalid("crops", foreign));
         }

@@ -91,7 +91,7 @@ pub(super) fn fits(
         }
         // Either would do; which one is meant decides what a distance is of.
         (true, SampleLabels::None) if !section.has("labels") => {
-            let problem = "must be chosen, since the network draws with a class and, by `label_dropout`, without: \
+            let problem = "must be chosen, since the network samples with a class and, by `label_dropout`, without: \
                            `dataset` (as often as the data set has them), `balanced` (each as often as any other) or \
                            `none` (no class, as an unconditional model)";
             Err(section.invalid("labels", problem))

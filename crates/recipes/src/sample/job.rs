@@ -15,7 +15,7 @@ use crate::pipeline::Stage;
 use crate::precision::resolved_precision;
 use crate::specify::SpecifyError;
 
-/// What a worker that samples is told.
+/// The job of a sample stage.
 pub type SampleJob = TypedJob<SampleSettings, Nothing, Places>;
 
 /// Where what it reads lies.

@@ -1,4 +1,4 @@
-//! What a stage that samples can be told.
+//! The settings of a `sample` stage.
 
 use std::path::Path;
 
@@ -25,7 +25,7 @@ use crate::specify::SpecifyError;
 
 /// The keyword by which the schema of a key says that the setting changes no image, or only which moment of training is
 /// sampled, which the images seen tell.
-const TELLS_NOTHING: &str = "x-tells-nothing";
+const CHANGES_NO_SAMPLE: &str = "x-changes-no-sample";
 
 /// Seeds that nobody goes through one after another.
 const MANY_SEEDS: u64 = 10_000;
@@ -33,7 +33,7 @@ const MANY_SEEDS: u64 = 10_000;
 /// Whether sets of samples that differ in the setting of that name differ in how they were made.
 pub fn tells_samples_apart(key: &str) -> bool {
     let schema = shape::<SampleSettings>().key(key);
-    schema.is_none_or(|schema| schema.get(TELLS_NOTHING).is_none())
+    schema.is_none_or(|schema| schema.get(CHANGES_NO_SAMPLE).is_none())
 }
 
 /// Settings of a stage that samples. Defaults are those of EDM, Table 1, deterministic.
@@ -115,21 +115,21 @@ pub struct SampleSettings {
     pub autoencoder: Option<String>,
     /// Images at once; fewer where memory does not suffice, which changes no image.
     #[default = 64]
-    #[schemars(range(min = 1, max = 65_536), extend("x-tells-nothing" = true))]
+    #[schemars(range(min = 1, max = 65_536), extend("x-changes-no-sample" = true))]
     pub batch_size: u32,
     /// Maximum number of images in one shard file; the default is less for large images.
     #[default = 1000]
-    #[schemars(range(min = 1, max = 1_000_000), extend("x-tells-nothing" = true))]
+    #[schemars(range(min = 1, max = 1_000_000), extend("x-changes-no-sample" = true))]
     pub images_per_shard: u32,
     /// Compute precision of the network.
     #[default(Precision::Auto)]
     pub precision: Precision,
     /// The snapshot of training that is sampled, by its images seen; none = the final network.
-    #[schemars(extend("x-tells-nothing" = true))]
+    #[schemars(extend("x-changes-no-sample" = true))]
     pub at_images: Option<u64>,
     /// Whether the best network that training evaluated is sampled, rather than the final one.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    #[schemars(!skip_serializing_if, extend("x-tells-nothing" = true))]
+    #[schemars(!skip_serializing_if, extend("x-changes-no-sample" = true))]
     pub best_snapshot: bool,
     /// Relative width of the average that is sampled, between 0 and 0.28, made of those that training retained; none = the
     /// wider one (0.10).
@@ -137,11 +137,11 @@ pub struct SampleSettings {
     pub ema_width: Option<f64>,
     /// Columns and rows of the picture that shows the first images, such as `10x10`.
     #[default(Grid { columns: 10, rows: 10 })]
-    #[schemars(extend("x-tells-nothing" = true))]
+    #[schemars(extend("x-changes-no-sample" = true))]
     pub grid: Grid,
     /// What the images are written as besides the shards.
     #[serde(skip_serializing_if = "is_none")]
-    #[schemars(!skip_serializing_if, extend("x-tells-nothing" = true))]
+    #[schemars(!skip_serializing_if, extend("x-changes-no-sample" = true))]
     pub export: Export,
 }
 

@@ -17,7 +17,7 @@ use crate::pipeline::Stage;
 use crate::precision::resolved_precision;
 use crate::specify::SpecifyError;
 
-/// What a worker that trains is told. Of the files that training starts from, the settings hold the digests.
+/// The job of a train stage. Of the files that training starts from, the settings hold the digests.
 pub type TrainJob = TypedJob<TrainSettings, Resolved, Places>;
 
 /// What is resolved from the settings.

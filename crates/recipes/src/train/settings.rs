@@ -1,4 +1,4 @@
-//! What a stage that trains can be told.
+//! The settings of a `train` stage.
 
 use std::path::Path;
 
@@ -64,19 +64,19 @@ pub struct TrainSettings {
     /// From raw latents to what the network sees; none where it sees pixels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scaling: Option<LatentScaling>,
-    /// Whether the network is told where in the image a patch lies.
+    /// Whether the network reads the position of a patch in its image.
     #[default = true]
     pub position_channels: bool,
     /// Probability that an image is mirrored left to right when it is loaded.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub mirror_probability: f64,
-    /// Probability of each augmentation that the network is told about; 0 = none. EDM uses 0.12 to 0.15.
+    /// Probability of each augmentation, which the network is conditioned on; 0 = none. EDM uses 0.12 to 0.15.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub augment_probability: f64,
     /// Which augmentations, where their probability is above 0; where it is left out, EDM's.
     // In the order in which they are made; empty exactly when their probability is 0.
     pub augment_operations: Vec<AugmentOperation>,
-    /// Whether the network is told the class.
+    /// Whether the network is conditional on the class.
     pub class_conditional: bool,
     /// Probability that a class is withheld in training (for guidance).
     #[schemars(range(min = 0.0, max = 1.0))]
@@ -262,7 +262,7 @@ impl TrainSettings {
     fn check_start(&self, section: &Section<'_>) -> Result<(), ConfigError> {
         if self.resume_from.is_some() && self.init_from.is_some() {
             let problem =
-                "has training go on from a checkpoint, weights and all; leave out `init_from`";
+                "resumes training from a checkpoint, weights included; leave out `init_from`";
             return Err(section.invalid("resume_from", problem));
         }
         Ok(())

@@ -89,7 +89,7 @@ impl Classes {
         })
     }
 
-    /// The classes of a data set, each as often as it is there; none for a network that is told no class.
+    /// The classes of a data set, each as often as it occurs; none for an unconditional network.
     pub(crate) fn of_data(data: &TrainingData, class_conditional: bool) -> Self {
         Self {
             names: data.class_names().to_vec(),

@@ -35,7 +35,7 @@ pub struct ImageSampler {
 /// An image that came out as something else than numbers.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the image of seed {seed} has values that are no finite numbers: use `precision = \"float32\"`, whose numbers are \
+    "the image of seed {seed} has non-finite values (NaN or infinity): use `precision = \"float32\"`, whose numbers are \
      large enough for any sound network; where it changes nothing, the network itself is broken"
 )]
 pub struct NotFinite {
@@ -150,7 +150,7 @@ impl ImageSampler {
         if self.device == Device::Cpu { 4 } else { 1 }
     }
 
-    /// Draws the images of some seeds; `labels` are their classes, for a network that is told them.
+    /// Draws the images of some seeds; `labels` are their classes, for a class-conditional network.
     ///
     /// # Shapes
     /// - returns: `[seeds, channels, height, width]`, u8, on the CPU

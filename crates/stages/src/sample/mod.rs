@@ -34,7 +34,7 @@ pub use draw::{ImageSampler, NotFinite};
 pub(crate) use options::sampler_options;
 use starts::Start;
 
-/// The error of an average's profile, as a share, above which a person is told.
+/// The error of an average's profile, as a share, above which a warning is logged.
 pub(crate) const WIDTH_ERROR: f64 = 0.1;
 
 const GIBIBYTE: f64 = (1_u64 << 30) as f64;
@@ -222,7 +222,7 @@ fn batch_size(
     });
     if fitting < wished {
         context.warn(format!(
-            "`batch_size` = {wished} does not fit into {:.1} GiB of free memory: drawing {fitting} images at once; \
+            "`batch_size` = {wished} does not fit into {:.1} GiB of free memory: sampling {fitting} images at once; \
              the images are the same",
             free as f64 / GIBIBYTE
         ));

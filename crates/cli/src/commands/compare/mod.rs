@@ -2,7 +2,7 @@
 //!
 //! - `side_by_side`: what differs between some runs, as tables joined by polars;
 //! - `ranking`: the scores of a metric, refused where they do not compare;
-//! - `settings`: the settings by which ranked runs can be told apart;
+//! - `settings`: the settings that distinguish ranked runs;
 //! - `curves`: distance against training images and against hours, as pictures.
 
 mod curves;

@@ -1,4 +1,4 @@
-//! The settings by which ranked runs can be told apart: of those that can change what comes out, the ones that differ.
+//! The settings that distinguish ranked runs: of those that can change what comes out, the ones that differ.
 
 use std::collections::BTreeMap;
 

@@ -23,7 +23,7 @@ pub(super) fn export(arguments: &ExportDatasetArguments) -> Result<(), CliError>
     bar.clear();
     let left_out = match exported.duplicates {
         0 => String::new(),
-        duplicates => format!("; {duplicates} left out, as earlier ones have the same pixels"),
+        duplicates => format!("; {duplicates} skipped: duplicates of earlier ones"),
     };
     remark(&format!("{} images{left_out}", exported.images));
     line(&arguments.out.display().to_string())

@@ -40,7 +40,7 @@ pub(super) async fn repair(
     };
     let manifest = Manifest::read(folder).map_err(|error| {
         refuse(format!(
-            "what it was made of is not known without its manifest ({error})"
+            "its source is not known without its manifest ({error})"
         ))
     })?;
     if manifest.kind != Kind::Prepare.name() {
@@ -72,7 +72,7 @@ pub(super) async fn repair(
         .expect("the plan has the stage that it is made for");
     if planned_stage.fingerprint != manifest.fingerprint {
         let problem = if planned_stage.spec.source == manifest.source {
-            "this version of patchwork makes other shards from the same source; prepare the data set again"
+            "this version of patchwork writes different shards from the same source; prepare the data set again"
         } else {
             "the source is not what the data set was made from: names or contents of its images differ"
         };
@@ -88,13 +88,13 @@ pub(super) async fn repair(
     console.finish()?;
     if !outcome.is_success() {
         remark(&format!(
-            "the same command goes on from there; the work so far lies in `{}`",
+            "the same command resumes from there; unfinished work is in `{}`",
             place.home().display()
         ));
         return Ok(exit_code(&outcome));
     }
     if Manifest::read(&made)?.files != manifest.files {
-        let problem = "what the source gives now is not what `manifest.json` records".to_owned();
+        let problem = "the source differs from what `manifest.json` records".to_owned();
         leave(place)?;
         return Err(refuse(problem));
     }
@@ -119,14 +119,14 @@ fn home(folder: &Path) -> PathBuf {
     folder.with_file_name(format!(".{name}.repair"))
 }
 
-/// The stage that made the set, told where its source lies.
+/// The stage that made the set, with the place of its source.
 fn stage(manifest: &Manifest, source: Option<&str>) -> Result<Stage, String> {
     let mut settings = PrepareSettings::deserialize(&manifest.settings)
         .map_err(|error| format!("its manifest is of another version of patchwork ({error})"))?;
     settings.source = match source {
         Some(source) => source.to_owned(),
         None if settings.emoji.is_some() => BUILTIN_SOURCE.to_owned(),
-        None => return Err("where its source lies is not known: name it by `--source`".to_owned()),
+        None => return Err("its source is not known: name it with `--source`".to_owned()),
     };
     Ok(Stage {
         name: Kind::Prepare.name().to_owned(),

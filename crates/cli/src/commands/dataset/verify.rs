@@ -37,11 +37,11 @@ pub(super) async fn verify(
     }
     let left = check(&verify.folder)?;
     if left.faults.is_empty() {
-        remark(&format!("mended: `{}`", files.join("`, `")));
+        remark(&format!("repaired: `{}`", files.join("`, `")));
         return Ok(ExitCode::SUCCESS);
     }
     print(&left, verify.format)?;
-    remark("error: these are not mended");
+    remark("error: these are not repaired");
     Ok(ExitCode::from(EXIT_FAILED))
 }
 
@@ -59,7 +59,7 @@ fn check(folder: &Path) -> Result<Verified, CliError> {
     Ok(found)
 }
 
-/// What only the manifest tells: a changed byte outside of the images, a file that is missing or does not belong.
+/// What only the manifest shows: a changed byte outside of the images, a file that is missing or does not belong.
 fn compare_files(folder: &Path, manifest: &Manifest, found: &mut Verified) -> Result<(), CliError> {
     let known: Vec<String> = found.bad_files().into_iter().map(str::to_owned).collect();
     let present = list_files(folder)?;
@@ -70,7 +70,7 @@ fn compare_files(folder: &Path, manifest: &Manifest, found: &mut Verified) -> Re
         match present.iter().find(|other| other.path == file.path) {
             None => found.faults.push(fault(&file.path, "it is missing")),
             Some(other) if other != file => {
-                let problem = "its bytes are not those that `manifest.json` records";
+                let problem = "its bytes differ from those that `manifest.json` records";
                 found.faults.push(fault(&file.path, problem));
             }
             Some(_) => {}
@@ -96,7 +96,7 @@ fn fault(file: &str, problem: &str) -> Fault {
 fn print(found: &Verified, format: Format) -> Result<(), CliError> {
     if found.faults.is_empty() && format == Format::Table {
         return line(&format!(
-            "{} images in {} shards: all sound",
+            "{} images in {} shards: no damage found",
             found.images, found.shards
         ));
     }

@@ -94,7 +94,7 @@ impl Standalone<'_> {
         let code = exit_code(&outcome);
         if !outcome.is_success() {
             console.remark(format!(
-                "the same command goes on from there; the work so far lies in `{}`",
+                "the same command resumes from there; unfinished work is in `{}`",
                 self.place.home().display()
             ));
             return Ok(code);
@@ -118,7 +118,7 @@ impl Standalone<'_> {
         Ok(code)
     }
 
-    /// What there is to do; none if it is done already, which is told.
+    /// What is to be done; none if it is up to date, which is reported.
     fn plan(&self, name: &str, console: &Console) -> Result<Option<Planned>, CliError> {
         let store = Store::open(self.place.home())?;
         let planned = Planned::new(store.clone(), self.spec(&store)?, Scope::All)?;
@@ -129,7 +129,7 @@ impl Standalone<'_> {
         if self.out.exists() {
             match Manifest::read(self.out) {
                 Ok(made) if made.fingerprint == stage.fingerprint => {
-                    console.remark(format!("`{}` is done already", self.out.display()));
+                    console.remark(format!("`{}` is up to date", self.out.display()));
                     print_scores(&made.outcome, console);
                     return Ok(None);
                 }

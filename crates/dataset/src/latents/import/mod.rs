@@ -191,7 +191,7 @@ fn check_rejected(
     }
 }
 
-/// The files of a source, told apart by their endings.
+/// The files of a source, sorted by their endings.
 fn open(path: &Path) -> Result<Box<dyn LatentSource>, DatasetError> {
     if !path.exists() {
         return Err(DatasetError::MissingSource {

@@ -178,7 +178,7 @@ fn parse_header(text: &str) -> Result<Header, String> {
         let (_, rest) = text.split_once(&format!("'{key}'"))?;
         Some(rest.trim_start().strip_prefix(':')?.trim_start())
     };
-    let missing = |key: &str| format!("its header lacks `{key}`");
+    let missing = |key: &str| format!("its header is missing `{key}`");
     let descr = after("descr")
         .and_then(|rest| rest.strip_prefix('\'')?.split_once('\''))
         .ok_or_else(|| missing("descr"))?

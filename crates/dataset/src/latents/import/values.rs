@@ -30,7 +30,7 @@ pub(super) fn moments(
             Spread::LogVariance => f64::from(second),
         };
         if raw.is_nan() {
-            return Err("it has a variance that is no number".to_owned());
+            return Err("it has a non-finite variance".to_owned());
         }
         Ok(((raw - log_scale) as f32).clamp(LOG_VARIANCE[0], LOG_VARIANCE[1]))
     };
