@@ -281,7 +281,7 @@ fn overrides_are_toml_values_or_bare_words() {
             "stages.train.batch_size=64",
             "stages.sample.solver=euler",
             "stages.sample.seeds=0-99",
-            "stages.train.network.channel_mult=[1, 2, 4]",
+            "stages.train.network.channel_mult=[1, 2]",
             "stages.train.network.attn_resolutions=[16]",
             "seed=7",
         ],
@@ -397,8 +397,8 @@ fn refusals_say_where_and_what() {
     check(
         "[stages.sample]",
         "[stages.sampel]",
-        "p.toml:18:9: `sampel` in [stages] is no kind of stage, so it needs a `kind`: prepare, reference, train, \
-         sample, evaluate; did you mean `sample`?",
+        "p.toml:18:9: `sampel` in [stages] is no kind of stage, so it needs a `kind`: prepare, autoencoder, encode, \
+         reference, train, sample, reconstruct, evaluate; did you mean `sample`?",
     );
     check(
         "[stages.sample]",
