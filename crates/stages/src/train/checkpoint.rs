@@ -21,6 +21,9 @@ const FORMAT: &str = "patchwork.checkpoint/2";
 
 /// The extension of a record, and of that of an unusable checkpoint.
 const RECORD: &str = "json";
+
+/// What names of checkpoints begin with.
+const PREFIX: &str = "checkpoint-";
 const SET_ASIDE: &str = "unusable";
 
 #[derive(Serialize, Deserialize)]
@@ -115,7 +118,7 @@ impl Checkpoints {
         config: &NetworkConfig,
         state: &State,
     ) -> Result<(), NetworkError> {
-        let step = format!("checkpoint-{:09}", state.position.step);
+        let step = format!("{PREFIX}{:09}", state.position.step);
         let of_step: Vec<PathBuf> = durable::list(&self.folder)?
             .into_iter()
             .filter(|path| name(path).starts_with(&step))
@@ -159,9 +162,12 @@ impl Checkpoints {
     }
 }
 
+/// Other notes of the stage lie in the folder as well, such as how latents are decoded.
 fn is_record(path: &Path) -> bool {
-    path.extension()
-        .is_some_and(|extension| extension == RECORD)
+    name(path).starts_with(PREFIX)
+        && path
+            .extension()
+            .is_some_and(|extension| extension == RECORD)
 }
 
 fn name(path: &Path) -> Cow<'_, str> {
@@ -273,7 +279,10 @@ mod tests {
     fn those_of_the_newest_two_steps_are_kept_and_unusable_ones_do_not_count() {
         let folder = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::open(folder.path()).unwrap();
+        let note = folder.path().join("decoding.json");
+        std::fs::write(&note, "{}").unwrap();
         assert!(!checkpoints.is_any().unwrap());
+        std::fs::remove_file(note).unwrap();
         for (step, value) in [(5, 1.0), (6, 2.0), (6, 3.0), (7, 4.0), (7, 5.0)] {
             save(&checkpoints, step, value);
             assert_eq!(newest(&checkpoints), (step, value));
