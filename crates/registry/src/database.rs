@@ -14,6 +14,7 @@ use sqlx::sqlite::{
 use sqlx::{Connection, Sqlite, Transaction};
 
 use crate::error::RegistryError;
+use crate::older;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 
@@ -73,6 +74,12 @@ impl Registry {
         let registry = Self::connect(path, read_only(path)).await?;
         match registry.schema_version().await? {
             0 => Err(RegistryError::Empty(path.to_owned())),
+            older::WITHOUT_QUANTITY => {
+                registry.close().await;
+                let pool = pool()
+                    .after_connect(|connection, _| Box::pin(older::show_quantities(connection)));
+                Self::connect_by(pool, path, read_only(path)).await
+            }
             _ => Ok(registry),
         }
     }
@@ -84,16 +91,16 @@ impl Registry {
     }
 
     async fn connect(path: &Path, options: SqliteConnectOptions) -> Result<Self, RegistryError> {
-        let options = options.foreign_keys(true).busy_timeout(BUSY_TIMEOUT);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(1)
-            // SQLite ends a transaction by itself when the disk is full; sqlx takes it for open from then on, and
-            // begins no other on that connection.
-            .before_acquire(|connection, _| {
-                let is_free = !connection.is_in_transaction();
-                Box::pin(async move { Ok(is_free) })
-            })
-            .connect_with(options)
+        Self::connect_by(pool(), path, options).await
+    }
+
+    async fn connect_by(
+        pool: SqlitePoolOptions,
+        path: &Path,
+        options: SqliteConnectOptions,
+    ) -> Result<Self, RegistryError> {
+        let pool = pool
+            .connect_with(options.foreign_keys(true).busy_timeout(BUSY_TIMEOUT))
             .await
             .map_err(|source| RegistryError::Open {
                 path: path.to_owned(),
@@ -229,6 +236,18 @@ fn newest_schema() -> i64 {
         .map(|migration| migration.version)
         .max()
         .unwrap_or(0)
+}
+
+/// One connection at a time.
+fn pool() -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(1)
+        // SQLite ends a transaction by itself when the disk is full; sqlx takes it for open from then on, and begins no
+        // other on that connection.
+        .before_acquire(|connection, _| {
+            let is_free = !connection.is_in_transaction();
+            Box::pin(async move { Ok(is_free) })
+        })
 }
 
 /// The way in for readers.

@@ -18,6 +18,7 @@ mod gone;
 mod history;
 mod needs;
 mod object;
+mod older;
 mod query;
 mod runs;
 mod series;
