@@ -14,30 +14,28 @@ pub const MOST_TAKERS: usize = 16;
 
 /// Does `work` on each of `parts` and gives the results in their order.
 ///
-/// As many threads as there are models and parts take the parts one after another, each with a model of its own, whose
-/// tensors may share their memory with the others'. `threads` of libtorch are split among them evenly. With one model or one
-/// part the calling thread does it all, with the threads that libtorch has.
+/// As many threads as there are models take the parts one after another, each with a model of its own, whose tensors may
+/// share their memory with the others', and with its share of `threads` of libtorch. With one model the calling thread does
+/// it all, with the threads that libtorch has.
 ///
 /// # Panics
 /// With the panic of a part, once every thread has ended.
 ///
 /// # Determinism
-/// What a part gives depends on the part, and on `threads` and the number of parts as far as the operations of libtorch
-/// depend on their number of threads; not on which thread takes it.
+/// What a part gives depends on the part, and on `threads` and the number of models as far as the operations of libtorch
+/// depend on their number of threads; not on the other parts, nor on which thread takes it.
 pub fn shared_out<M: Send, P: Send, R: Send>(
     models: &mut [M],
     threads: usize,
     parts: Vec<P>,
     work: impl Fn(&M, P) -> R + Sync,
 ) -> Vec<R> {
-    let takers = usize::min(models.len(), parts.len());
-    if takers < 2 {
-        let model = models.first().filter(|_| !parts.is_empty());
-        return model.map_or_else(Vec::new, |model| {
-            parts.into_iter().map(|part| work(model, part)).collect()
-        });
+    if let [model] = models {
+        return parts.into_iter().map(|part| work(model, part)).collect();
     }
-    let each = i32::try_from(usize::max(1, threads / takers)).unwrap_or(i32::MAX);
+    let takers = usize::min(models.len(), parts.len());
+    let each = usize::max(1, threads / usize::max(1, models.len()));
+    let each = i32::try_from(each).unwrap_or(i32::MAX);
     let before = tch::get_num_threads();
     let count = parts.len();
     let queue = Mutex::new(parts.into_iter().enumerate());
@@ -117,11 +115,6 @@ mod tests {
             })
         }));
         let panic = result.unwrap_err();
-        assert!(
-            panic
-                .downcast_ref::<String>()
-                .unwrap()
-                .contains("the second part")
-        );
+        assert_eq!(panic.downcast_ref(), Some(&"the second part"));
     }
 }

@@ -279,10 +279,15 @@ impl ImageSampler {
         work: impl Fn(&NetworkDenoiser, P) -> Tensor + Sync,
     ) -> Vec<Tensor> {
         let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
+        // A few images have all threads.
+        let takers = usize::clamp(parts.len(), 1, copies.len());
         // Whether gradients are kept is each thread's own affair.
-        shared_out(&mut copies, self.threads, parts, |denoiser, part| {
-            tch::no_grad(|| work(denoiser, part))
-        })
+        shared_out(
+            &mut copies[..takers],
+            self.threads,
+            parts,
+            |denoiser, part| tch::no_grad(|| work(denoiser, part)),
+        )
     }
 
     fn conditioning(&self, labels: Option<&[i64]>) -> Conditioning {
