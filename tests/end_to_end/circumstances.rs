@@ -76,7 +76,7 @@ fn a_full_disk_and_a_home_that_cannot_be_written_are_told_and_made_up_for() {
          wait $run; echo waited $?
          mount -o remount,ro \"$HOME_FOLDER\"
          eval $RUN; echo read-only $?
-         program=${{RUN%% \'run\'*}}
+         program=${{RUN%% \\'run\\'*}}
          for command in runs 'show latest' status 'query \"SELECT count(*) FROM runs\"'; do
              eval $program $command > '{copy}/listed' && grep -q 1 '{copy}/listed' && echo read \"$command\"
          done

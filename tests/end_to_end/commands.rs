@@ -40,7 +40,7 @@ fn one_stage_alone_wants_its_inputs_and_then_runs() {
     let refused = program.run(&["run", SMOKE, "--only", "reference"]);
     assert_eq!(refused.status.code(), Some(2));
     assert!(
-        text(&refused).contains("`prepare` is not done"),
+        text(&refused).contains("`prepare` is not finished"),
         "{}",
         text(&refused)
     );
@@ -170,7 +170,7 @@ fn runs_are_compared_and_scores_that_do_not_compare_are_not_ranked() {
         assert!(bytes.starts_with(b"\x89PNG"), "{file}");
     }
     let plot = plot.to_str().unwrap();
-    let compare = ["compare", "smoke-1", "smoke-2", "--plot", plot];
+    let compare = ["compare", "smoke-1", "smoke-2", "--plot", plot, "--force"];
     let object = program.succeed(&[&compare[..], &["--format", "json"]].concat());
     serde_json::from_str::<serde_json::Value>(&object).unwrap();
     let rank = ["compare", "--metric", "fd_efficientnet_lite0"];
@@ -408,7 +408,7 @@ fn a_combination_that_cannot_be_recorded_keeps_no_other_back() {
     let said = text(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     for words in [
-        "run sweep-1 is over, and not all of it could be recorded",
+        "run sweep-1 ended, and not all of it could be recorded",
         "1 of 2 combinations could not be recorded in full",
     ] {
         assert!(said.contains(words), "`{words}`: {said}");

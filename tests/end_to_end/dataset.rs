@@ -111,7 +111,7 @@ fn a_set_on_files_is_built_exported_damaged_and_mended() {
     assert!(
         message(
             &program,
-            &[&grid[..], &["--class", "activites"]].concat(),
+            &[&grid[..], &["--class", "activites", "--force"]].concat(),
             1
         )
         .contains("did you mean `activities`?")

@@ -145,7 +145,8 @@ fn every_distance_is_recorded_and_compares_only_with_its_like() {
     // The picture is of the distance, whatever else was measured.
     let picture = || {
         let path = program.home().join("curves.png");
-        program.succeed(&["compare", "own-1", "own-2", "--plot", text(&path)]);
+        let plot = ["--plot", text(&path), "--force"];
+        program.succeed(&[&["compare", "own-1", "own-2"], &plot[..]].concat());
         std::fs::read(path).unwrap()
     };
     let before = picture();

@@ -105,7 +105,7 @@ fn mistakes_are_told(program: &Program, samples: &Path, files: &Path) {
         (vec![text(samples), text(&network)], ["train", "sample"]),
         (
             vec![text(samples), "no-such-folder"],
-            ["no-such-folder", "nothing"],
+            ["no-such-folder", "no file or folder"],
         ),
         (
             vec![text(samples), text(samples), "--set", "batch_size=3"],

@@ -121,7 +121,6 @@ fn a_folder_of_classes_becomes_a_pipeline_that_runs() {
             "class_conditional = true",
             "on this machine: an estimate, from",
             "batch_size = 8",
-            "augment_probability = 0.12",
         ],
     );
     assert!(place.path("configs/cpu-32.toml").is_file());

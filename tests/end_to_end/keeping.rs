@@ -168,7 +168,8 @@ fn folders_that_are_called_as_work_folders_are_stay() {
     let program = Program::new();
     let outside = tempfile::tempdir().unwrap();
     let place = |name: &str| outside.path().join(name);
-    let (data, out) = (place("data"), place("out"));
+    let (data, out, none) = (place("data"), place("out"), place("none.safetensors"));
+    std::fs::write(&none, "").unwrap();
     let build = |out: &'_ Path| -> Vec<String> {
         [
             "dataset",
@@ -190,7 +191,7 @@ fn folders_that_are_called_as_work_folders_are_stay() {
 
     let commands = [
         build(&out),
-        ["sample", "docs/none.safetensors", "--out", text(&out)]
+        ["sample", text(&none), "--out", text(&out)]
             .map(str::to_owned)
             .to_vec(),
         ["train", SMOKE, "--data", text(&data), "--out", text(&out)]

@@ -80,7 +80,7 @@ fn stages_on_files_make_what_a_pipeline_makes() {
         ),
         (
             vec!["train", PIPELINE, "--data", text(&data), "--out", "docs"],
-            ["docs", "already"],
+            ["docs", "exists"],
         ),
         (
             vec!["sample", text(&out), "--seeds", "5-1", "--out", "/tmp/x"],

@@ -365,7 +365,7 @@ fn a_divergence_is_dealt_with_as_wished() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
     for words in [
-        "drawing a network's images failed (the image of seed 0 has values that are no finite numbers",
+        "drawing a network's images failed (the image of seed 0 has non-finite values",
         "measuring a network failed (the image of seed 0 has",
         "no network could be measured",
     ] {

@@ -58,9 +58,7 @@ fn every_command_of_the_tutorial_works() {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
-    for words in ["2 classes", "layers that read labels start anew"] {
-        assert!(said.contains(words), "`{words}` is missing in: {said}");
-    }
+    assert!(said.contains("2 classes"), "{said}");
     let printed = String::from_utf8_lossy(&output.stdout);
     for words in [
         "train.full_image_ratio",

@@ -86,6 +86,7 @@ impl Standalone<'_> {
     async fn work(mut self, console: &mut Console) -> Result<ExitCode, CliError> {
         let name = self.single.stage.name.clone();
         let Some(planned) = self.plan(&name, console)? else {
+            self.say_where(console)?;
             return self.leave(console, ExitCode::SUCCESS);
         };
         self.place.begin();
@@ -103,11 +104,16 @@ impl Standalone<'_> {
         if let Some(outcome) = &done.outcome {
             print_scores(outcome, console);
         }
+        self.say_where(console)?;
+        self.leave(console, code)
+    }
+
+    fn say_where(&self, console: &Console) -> Result<(), CliError> {
         for path in pictures_in(self.out)? {
             console.result(format!("picture: {}", path.display()));
         }
         console.result(self.out.display().to_string());
-        self.leave(console, code)
+        Ok(())
     }
 
     /// Removes the home folder of the work, which is done.
