@@ -24,10 +24,12 @@ mod init;
 mod keeping;
 mod killed;
 mod latents;
+mod launched;
 mod mistakes;
 mod notice;
 mod pages;
 mod program;
+mod ranks;
 #[path = "../support/readers.rs"]
 mod readers;
 mod resume;
