@@ -18,7 +18,7 @@ setup:
 build: setup
     @cargo build --release --locked --package patchwork
 
-# run pipelines/NAME.toml: `just pipeline demo`, `just pipeline emoji --dry-run`
+# run pipelines/NAME.toml: `just pipeline demo`, `just pipeline experiments/p-ratio --dry-run`
 [no-exit-message]
 pipeline NAME *ARGS: build
     @"{{ patchwork }}" run "pipelines/$1.toml" "${@:2}"
@@ -58,6 +58,11 @@ parity DIR="": setup
 # write docs/reference/settings.md and schemas/pipeline.json anew, from the settings' types
 settings:
     PATCHWORK_WRITE_SETTINGS=1 cargo test --release --locked --workspace --test manual
+
+# write the tables and plots of docs/experiments.md anew; with HOME its scores too, from that home's registry
+experiments HOME="":
+    @if [[ -n $1 ]]; then "{{ just_executable() }}" --justfile "{{ justfile() }}" build; scripts/experiments.sh "{{ patchwork }}" "$1"; fi
+    PATCHWORK_WRITE_EXPERIMENTS=1 cargo test --release --locked --package patchwork --test experiments_page
 
 # kill the smoke pipeline at random moments, N times to its end, and compare every byte with an undisturbed run
 crash N="100": setup

@@ -17,6 +17,7 @@ mod documented;
 mod earlier;
 mod endurance;
 mod evaluation;
+mod experiments;
 mod faults;
 mod gpu_check;
 mod keeping;

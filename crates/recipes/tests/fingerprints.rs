@@ -178,6 +178,58 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// A sweep goes on for days, and what two of them have in common is computed once: of each experiment the fingerprints of
+/// its trainings and evaluations.
+#[test]
+fn experiments_keep_and_share_their_fingerprints() {
+    let mut trainings = std::collections::BTreeMap::new();
+    let mut text = String::new();
+    for path in files(&folder("../../pipelines/experiments")) {
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let variants = load(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
+        let seeds = variants.iter().map(|variant| variant.pipeline.seed);
+        assert_eq!(
+            seeds.collect::<std::collections::BTreeSet<_>>().len(),
+            3,
+            "{name}"
+        );
+        let own: &mut Vec<String> = trainings.entry(name.clone()).or_default();
+        writeln!(text, "{name}").unwrap();
+        for Variant { values, pipeline } in variants {
+            assert_eq!(pipeline.name, name);
+            let values: Vec<String> = (values.iter())
+                .map(|(key, value)| format!("{}={value}", key.rsplit('.').next().unwrap()))
+                .collect();
+            let plan = plan(&pipeline);
+            let of = |stage: &str| {
+                let planned = plan.stages.iter().find(|known| known.spec.name == stage);
+                planned.unwrap().fingerprint.short()
+            };
+            let (train, evaluate) = (of("train"), of("evaluate"));
+            writeln!(text, "  {}: {train} {evaluate}", values.join(" ")).unwrap();
+            own.push(train.to_string());
+        }
+        // Values that come to the same training would be the same run twice.
+        let different: std::collections::BTreeSet<&String> = own.iter().collect();
+        assert_eq!(different.len(), own.len(), "{name}");
+    }
+    let shared = |one: &str, other: &str| {
+        let own = trainings[one].iter();
+        own.filter(|training| trainings[other].contains(training))
+            .count()
+    };
+    assert_eq!(shared("first-3-p", "p-ratio"), 9);
+    assert_eq!(shared("first-1-patches", "p-ratio"), 3);
+    assert_eq!(shared("first-1-patches", "first-2-sizes"), 3);
+    assert_eq!(shared("first-2-sizes", "p-ratio"), 6);
+    assert_eq!(shared("coordinates", "p-ratio"), 6);
+    assert_eq!(shared("schedule", "p-ratio"), 3);
+    assert_eq!(shared("small-data", "p-ratio"), 6);
+    insta::with_settings!({omit_expression => true, prepend_module_to_snapshot => false}, {
+        insta::assert_snapshot!("experiments", text);
+    });
+}
+
 #[test]
 fn fingerprints_and_jobs_stay_as_they_are() {
     let files = [

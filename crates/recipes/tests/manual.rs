@@ -40,17 +40,24 @@ fn the_schema_of_pipeline_files_is_current() {
 /// A first line by which editors find the schema, in every file that ships.
 #[test]
 fn files_that_ship_name_the_schema() {
-    for folder in ["pipelines", "configs"] {
+    let mut files = 0;
+    for (folder, schema) in [
+        ("pipelines", "../schemas/pipeline.json"),
+        ("pipelines/experiments", "../../schemas/pipeline.json"),
+        ("configs", "../schemas/pipeline.json"),
+    ] {
         for entry in std::fs::read_dir(workspace().join(folder)).unwrap() {
             let path = entry.unwrap().path();
+            if path.is_dir() {
+                continue;
+            }
             let text = std::fs::read_to_string(&path).unwrap();
-            assert!(
-                text.starts_with("#:schema ../schemas/pipeline.json\n"),
-                "{}",
-                path.display()
-            );
+            let first = format!("#:schema {schema}\n");
+            assert!(text.starts_with(&first), "{}", path.display());
+            files += 1;
         }
     }
+    assert!(files >= 28, "{files}");
 }
 
 /// Every key has its meaning, in the page and in the editor.

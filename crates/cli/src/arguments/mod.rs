@@ -20,8 +20,8 @@ pub(crate) use dataset::{
 };
 pub(crate) use pipeline::{ExplainArguments, PipelineArguments, RetryArguments, RunArguments};
 pub(crate) use records::{
-    CompareArguments, GcArguments, ListArguments, LogsArguments, QueryArguments, RegistryCommand,
-    ShowArguments, StatusArguments,
+    CompareArguments, GcArguments, ListArguments, LogsArguments, Over, QueryArguments,
+    RegistryCommand, ShowArguments, StatusArguments,
 };
 pub(crate) use standalone::{EvaluateArguments, SampleArguments, TrainArguments};
 pub(crate) use weights::WeightsCommand;

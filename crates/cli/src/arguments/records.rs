@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 
 use super::Format;
 
@@ -38,12 +38,22 @@ pub(crate) struct CompareArguments {
     /// With `--metric`: rank scores even if they do not compare.
     #[arg(long, requires = "metric")]
     pub(crate) incomparable: bool,
+    /// Take runs together that differ in nothing else: mean, deviation, number, and whether a difference is beyond them.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(crate) over: Option<Over>,
     /// Draw the distance against training images and against hours into two PNG files of this name.
     #[arg(long, value_name = "FILE.png", conflicts_with = "metric")]
     pub(crate) plot: Option<PathBuf>,
     /// How it is printed.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
+}
+
+/// What runs that are taken together may differ in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Over {
+    /// The pipeline's seed.
+    Seed,
 }
 
 #[derive(Debug, clap::Args)]

@@ -9,14 +9,15 @@ use patchwork_supervisor::explain::{Change, Explanation, Fate, explain, unfinish
 use patchwork_terms::Kind;
 use serde_json::json;
 
+use super::expected::{self, Expected};
 use super::request::Request;
 use super::run::scope;
 use crate::arguments::{Arguments, ExplainArguments, Format};
 use crate::console::Console;
 use crate::error::CliError;
-use crate::output::{Rows, exact_line};
+use crate::output::{Rows, duration, exact_line, line};
 
-pub(crate) fn explain_pipeline(
+pub(crate) async fn explain_pipeline(
     arguments: &Arguments,
     options: &ExplainArguments,
 ) -> Result<(), CliError> {
@@ -34,13 +35,18 @@ pub(crate) fn explain_pipeline(
         let planned = request.plan(arguments)?;
         explanations.extend(explain(&planned.plan, &planned.store, &request.varied)?);
     }
+    let explanations = expected::with_times(&arguments.home, explanations).await?;
     match options.format {
         Format::Json => exact_line(
             &serde_json::to_string_pretty(&explanations).expect("explanations are plain data"),
         ),
         Format::Table | Format::Csv => {
-            let mut rows = Rows::new(&["stage", "would be", "because"]);
-            for explanation in &explanations {
+            let mut rows = Rows::new(&["stage", "would be", "expected time", "because"]);
+            for Expected {
+                explanation,
+                expected_seconds,
+            } in &explanations
+            {
                 let fate = match explanation.fate {
                     Fate::Cached => "cached",
                     Fate::GoOn => "gone on with",
@@ -49,10 +55,15 @@ pub(crate) fn explain_pipeline(
                 rows.push(vec![
                     json!(explanation.stage),
                     json!(fate),
+                    duration(*expected_seconds, options.format),
                     json!(because(explanation)),
                 ]);
             }
-            rows.print(options.format)
+            rows.print(options.format)?;
+            match options.format {
+                Format::Table => line(&expected::in_all(&explanations)),
+                _ => Ok(()),
+            }
         }
     }
 }

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use patchwork_config::{ConfigError, Section};
 use patchwork_terms::{
-    AugmentOperation, EmaKind, Kind, LatentScaling, PatchSchedule, Precision, Preconditioning,
+    AugmentOperation, EmaKind, Kind, LatentScaling, PatchPart, PatchSchedule, Precision,
+    Preconditioning,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,12 @@ pub struct TrainSettings {
     #[default = 0.5]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub full_image_ratio: f64,
+    /// The patch sizes of the other steps, in the paper's proportion of 2 quarters to 3 halves where both are used.
+    // From small to large; both where no step uses them.
+    #[default(PatchPart::ALL.to_vec())]
+    #[serde(skip_serializing_if = "are_all_sizes")]
+    #[schemars(!skip_serializing_if)]
+    pub patch_sizes: Vec<PatchPart>,
     /// In what order the patch sizes come.
     #[default(PatchSchedule::Stochastic)]
     pub patch_schedule: PatchSchedule,
@@ -141,6 +148,10 @@ pub struct TrainSettings {
     pub network: NetworkSettings,
 }
 
+fn are_all_sizes(sizes: &[PatchPart]) -> bool {
+    sizes == PatchPart::ALL
+}
+
 impl TrainSettings {
     /// Images seen at which the network is retained next, after `last`; none = before the final one there is no other.
     pub fn next_snapshot(&self, last: Option<u64>) -> Option<u64> {
@@ -173,6 +184,22 @@ impl TrainSettings {
                 && (1..=newest).contains(&number)
                 && (self.snapshots_kept == 0 || newest - number < self.snapshots_kept.into())
         })
+    }
+
+    /// The same sizes in another order are the same settings, and so are any that no step uses.
+    fn settle_patch_sizes(&mut self, section: &Section<'_>) -> Result<(), ConfigError> {
+        if self.full_image_ratio >= 1.0 {
+            self.patch_sizes = PatchPart::ALL.to_vec();
+        }
+        if self.patch_sizes.is_empty() {
+            let problem = format!(
+                "is empty, but `full_image_ratio` = {} leaves steps to patches; for full images alone set that to 1",
+                self.full_image_ratio
+            );
+            return Err(section.invalid("patch_sizes", problem));
+        }
+        self.patch_sizes = in_order(&self.patch_sizes);
+        Ok(())
     }
 
     /// The augmentations in the order in which they are made: the same ones in another order are the same settings.
@@ -275,6 +302,7 @@ impl Recipe for TrainSettings {
     }
 
     fn settle(&mut self, section: &Section<'_>) -> Result<(), ConfigError> {
+        self.settle_patch_sizes(section)?;
         self.settle_augmentation(section)?;
         if let Some(evaluation) = &mut self.snapshot_evaluation {
             let table = section.table("snapshot_evaluation")?;
