@@ -23,21 +23,12 @@ struct SourceChanged {
     path: String,
 }
 
-/// Does a prepare stage's job.
-pub fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
-    let told = PrepareJob::read(job)?;
-    let settings = told.settings();
-    let source = open_source(&settings, &Places::of_home(&job.home), false)?;
-    let source = match settings.max_images {
-        Some(most) => limited(source, most as usize),
-        None => source,
-    };
-    if job.source.is_some_and(|planned| planned != source.digest()) {
-        let path = settings.source;
-        return Err(SourceChanged { path }.into());
-    }
+/// Passes on how far a set of images is, and ends the work on it where the stage is interrupted.
+pub fn reporter(
+    context: &Context,
+) -> impl FnMut(patchwork_dataset::Progress) -> ControlFlow<()> + '_ {
     let mut resumed = None;
-    let mut report = |progress: patchwork_dataset::Progress| {
+    move |progress| {
         context.progress(Progress {
             done: progress.done,
             total: progress.total,
@@ -53,7 +44,23 @@ pub fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         } else {
             ControlFlow::Continue(())
         }
+    }
+}
+
+/// Does a prepare stage's job.
+pub fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
+    let told = PrepareJob::read(job)?;
+    let settings = told.settings();
+    let source = open_source(&settings, &Places::of_home(&job.home), false)?;
+    let source = match settings.max_images {
+        Some(most) => limited(source, most as usize),
+        None => source,
     };
+    if job.source.is_some_and(|planned| planned != source.digest()) {
+        let path = settings.source;
+        return Err(SourceChanged { path }.into());
+    }
+    let mut report = reporter(context);
     let summary = match patchwork_dataset::prepare(
         &dataset_settings(&settings),
         source.as_ref(),

@@ -3,17 +3,16 @@
 //! The artifact also holds the autoencoder, as a diffusers folder: whatever is made of the latents is decoded by what
 //! encoded them, wherever its files have gone.
 
-use std::ops::ControlFlow;
 use std::path::Path;
 
 use patchwork_artifacts::Outcome;
-use patchwork_artifacts::event::Progress;
 use patchwork_artifacts::protocol::Job;
 use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_core::durable;
 use patchwork_dataset::latents::{self, ImportSettings, StoredScale};
 use patchwork_dataset::{DatasetError, LatentSet, ShardSet};
 use patchwork_networks::autoencoder::{Autoencoder, AutoencoderConfig, AutoencoderFile, Part};
+use patchwork_preparation::reporter;
 use patchwork_recipes::encode::{Places, autoencoder_digest};
 use patchwork_recipes::{EncodeJob, EncodeSettings, Execution};
 use patchwork_terms::Kind;
@@ -59,24 +58,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         let found = factor;
         return Err(RefusedEncoding::Factor { typed, found }.into());
     }
-    let mut resumed = None;
-    let mut report = |progress: patchwork_dataset::Progress| {
-        context.progress(Progress {
-            done: progress.done,
-            total: progress.total,
-            resumed: *resumed.get_or_insert(progress.done),
-            unit: "images".to_owned(),
-            note: match progress.rejected {
-                0 => String::new(),
-                rejected => format!("{rejected} rejected"),
-            },
-        });
-        if context.is_interrupted() {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
-    };
+    let mut report = reporter(context);
     let import = settings
         .import
         .as_ref()
