@@ -151,6 +151,24 @@ impl Browser {
         }
     }
 
+    /// Presses a key, such as `Tab`.
+    pub(crate) fn press(&mut self, key: &str) {
+        let code = match key {
+            "Tab" => 9,
+            "Enter" => 13,
+            "ArrowLeft" => 37,
+            _ => 32,
+        };
+        let text = if key == "Enter" { "\r" } else { "" };
+        for kind in ["rawKeyDown", "char", "keyUp"] {
+            if kind == "char" && text.is_empty() {
+                continue;
+            }
+            let event = json!({ "type": kind, "key": key, "code": key, "text": text, "windowsVirtualKeyCode": code });
+            self.call("Input.dispatchKeyEvent", &event);
+        }
+    }
+
     /// A picture of the page from top to bottom.
     pub(crate) fn screenshot(&mut self, path: &Path) {
         let parameters = json!({ "format": "png", "captureBeyondViewport": true });

@@ -26,6 +26,7 @@ mod killed;
 mod latents;
 mod mistakes;
 mod notice;
+mod open_page;
 mod pages;
 mod program;
 #[path = "../support/readers.rs"]

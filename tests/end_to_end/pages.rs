@@ -11,11 +11,11 @@ use crate::program::{Program, text};
 use crate::serve::{Server, fingerprint};
 
 /// Where pictures go: a folder that one wants to look at, or nowhere.
-fn kept() -> Option<PathBuf> {
+pub(crate) fn kept() -> Option<PathBuf> {
     std::env::var_os("PATCHWORK_SCREENSHOTS").map(PathBuf::from)
 }
 
-fn browser() -> Option<Browser> {
+pub(crate) fn browser() -> Option<Browser> {
     let browser = Browser::start();
     if browser.is_none() {
         eprintln!("skipped: no Chromium is installed");
@@ -225,4 +225,57 @@ fn a_browser_draws_the_pages() {
     browser.value("document.querySelector('[data-chart=lines]').scrollIntoView()");
     browser.wait_for("Number(document.querySelector('[data-chart=lines]').dataset.points) > 1");
     browser.screenshot(&folder.join("report-at-work.png"));
+}
+
+#[test]
+fn pages_are_usable_by_keyboard() {
+    let Some(mut browser) = browser() else {
+        return;
+    };
+    let program = crate::earlier::home();
+    let server = Server::start(&program, &[]);
+    let address = |path: &str| format!("{}{path}", server.url.trim_end_matches('/'));
+    browser.resize(1400, 1000, false);
+    browser.open(&address("/"));
+    browser.press("Tab");
+    let focused = "document.activeElement.textContent";
+    assert_eq!(browser.value(focused), Value::from("Skip to content"));
+    assert_eq!(
+        browser.value("document.activeElement.getBoundingClientRect().left >= 0 && getComputedStyle(document.activeElement).outlineStyle"),
+        Value::from("solid"),
+        "what has the focus is seen"
+    );
+    browser.press("Enter");
+    browser.wait_for("document.activeElement.id === 'content'");
+    // Every control of the list can be reached, in the order of the page.
+    let mut reached = Vec::new();
+    for _ in 0..40 {
+        browser.press("Tab");
+        let name =
+            browser.value("document.activeElement.name || document.activeElement.textContent");
+        reached.push(name.as_str().unwrap_or_default().to_owned());
+    }
+    let mut places = [
+        "q",
+        "status",
+        "group",
+        "columns",
+        "Apply",
+        "Compare selected",
+        "Run",
+        "run",
+        "small-3",
+    ]
+    .map(|wanted| reached.iter().position(|name| name == wanted));
+    assert!(places.iter().all(Option::is_some), "{reached:?}");
+    let in_order = places;
+    places.sort_unstable();
+    assert_eq!(places, in_order, "{reached:?}");
+
+    browser.open(&address("/runs/small-1/samples"));
+    let output = "document.querySelector('.slider output').textContent";
+    let last = browser.value(output);
+    browser.value("document.querySelector('.slider input').focus()");
+    browser.press("ArrowLeft");
+    assert_ne!(browser.value(output), last);
 }

@@ -174,6 +174,31 @@ fn pages_show_what_the_registry_holds() {
     assert_eq!(extreme(&thin, f64::min), extreme(&all, f64::min));
     assert_eq!(extreme(&thin, f64::max), extreme(&all, f64::max));
 
+    // What has come since a point, for all series of the stage at once; and by a name that is not the whole one.
+    let last = all["steps"].as_array().unwrap().len() - 1;
+    let since = format!(
+        "/api/runs/small-1/series?stage=train&from={}",
+        all["steps"][last]
+    );
+    let since = server.get(&since).json();
+    for column in ["steps", "times", "values"] {
+        let expected = Value::from(vec![all[column][last].clone()]);
+        assert_eq!(since["loss"][column], expected, "{column}");
+    }
+    assert!(since.as_object().unwrap().len() > 5, "{since}");
+    let newest = server.get("/api/runs/latest").json()["run"]["name"].clone();
+    for (run, expected) in [
+        ("small-1", 200),
+        ("latest", 200),
+        ("small-9", 404),
+        ("small", 400),
+    ] {
+        let answer = server.get(&format!("/api/runs/{run}/series?stage=train"));
+        assert_eq!(answer.status, expected, "{run}, newest {newest}");
+    }
+    let none = server.get("/api/runs/small-1/series?stage=nothing");
+    assert_eq!(none.status, 404);
+
     let data = format!("/data/{}", fingerprint(&program, "small-1", "prepare"));
     assert!(server.get(&data).text().contains("images.png"));
     assert!(
@@ -275,6 +300,68 @@ fn only_files_of_artifacts_are_served_and_only_to_this_machine() {
 }
 
 #[test]
+fn pages_load_nothing_from_elsewhere() {
+    let program = crate::earlier::home();
+    let server = Server::start(&program, &[]);
+    let data = format!("/data/{}", fingerprint(&program, "small-1", "prepare"));
+    for path in [
+        "/",
+        "/runs/small-1",
+        "/runs/small-1/samples",
+        "/compare?runs=small-1,small-3",
+        &data,
+        "/nothing",
+    ] {
+        let html = server.get(path).text();
+        let mut loaded = 0;
+        for attribute in ["src=\"", "href=\"", "action=\""] {
+            for (at, _) in html.match_indices(attribute) {
+                let address = html[at + attribute.len()..].split('"').next().unwrap();
+                let is_own = address.starts_with('/') && !address.starts_with("//");
+                let is_here = address.starts_with('#') || address == "data:,";
+                assert!(is_own || is_here, "{path}: {address}");
+                if let Some(name) = address.strip_prefix("/assets/") {
+                    loaded += 1;
+                    let asset = server.get(address);
+                    assert_eq!(asset.status, 200, "{name}");
+                    assert!(!asset.text().contains("@import"), "{name}");
+                }
+            }
+        }
+        assert_eq!(loaded, 6, "{path}");
+        assert!(
+            !html.contains(" style=\"") && !html.contains(" onclick="),
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn it_ends_with_the_keys_that_end_a_program() {
+    for signal in ["-INT", "-TERM"] {
+        let program = crate::earlier::home();
+        let mut server = Server::start(&program, &[]);
+        // A page that is open does not keep it.
+        let mut stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+        stream
+            .write_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .unwrap();
+        let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
+        let data = lines.find_map(|line| line.strip_prefix("data: ").map(str::to_owned));
+        let data: Value = serde_json::from_str(&data.unwrap()).unwrap();
+        // What was killed is running as far as anybody knows.
+        assert_eq!(data["running"], serde_json::json!(["small-5"]));
+        assert!(data["newest"].is_string(), "{data}");
+        let process = server.child.id().to_string();
+        let sent = std::process::Command::new("kill")
+            .args([signal, &process])
+            .status();
+        assert!(sent.unwrap().success());
+        assert!(server.child.wait().unwrap().success(), "{signal}");
+    }
+}
+
+#[test]
 fn beyond_loopback_a_token_is_wanted() {
     let program = crate::earlier::home();
     let server = Server::start(&program, &["--host", "0.0.0.0"]);
@@ -337,6 +424,15 @@ fn a_home_without_runs_and_one_with_oddities_have_pages() {
         let _ = std::fs::remove_file(program.home().join(file));
     }
     assert!(server.get("/").text().contains("No runs yet"));
+    // One that is about to be made, and one that is none.
+    let registry = program.home().join("registry.db");
+    for content in [&b""[..], b"this is no database, but a text of some length"] {
+        std::fs::write(&registry, content).unwrap();
+        let page = server.get("/");
+        assert_eq!(page.status, 503, "{}", page.head);
+        assert!(page.text().contains("Not available"));
+        std::fs::remove_file(&registry).unwrap();
+    }
 }
 
 #[test]

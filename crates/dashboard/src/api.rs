@@ -5,19 +5,20 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
-use patchwork_registry::{Points, Window};
+use patchwork_registry::Window;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::error::DashboardError;
 use crate::files;
 use crate::home::Home;
-use crate::listing::Wanted;
-use crate::pages;
-use crate::pictures;
+use crate::listing::{Listed, Wanted};
+use crate::{comparison, data, listing, pictures};
 
 /// Bytes of a log that one answer has at most.
 const LOG_BYTES: u64 = 64 << 10;
+/// Intervals that a series is thinned to where nothing else is asked for.
+pub(crate) const INTERVALS: i64 = 600;
 /// Maximum number of intervals that a series is thinned to.
 const MOST_INTERVALS: i64 = 4096;
 
@@ -44,11 +45,11 @@ impl IntoResponse for Failure {
 
 /// `/api/runs`: the runs that match, as `patchwork runs --format json`.
 pub(crate) async fn runs(State(home): State<Arc<Home>>, Query(wanted): Query<Wanted>) -> Answer {
-    let chosen = pages::runs::choose(&home, &wanted).await?;
+    let chosen = listing::choose(&home.registry().await?, &home.listing, &wanted).await?;
     let rows: Vec<Value> = chosen
         .rows
         .iter()
-        .map(|row| {
+        .map(|Listed { run: row, .. }| {
             json!({
                 "run": row.name, "status": row.status, "started": row.started, "time": row.seconds,
                 "stages": row.stages, "cached": row.cached, "metric": row.metric, "value": row.value,
@@ -78,53 +79,42 @@ pub(crate) async fn run_pictures(
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct SeriesQuery {
     stage: String,
-    name: String,
+    /// All of the stage without it.
+    name: Option<String>,
     from: Option<i64>,
     to: Option<i64>,
     intervals: Option<i64>,
 }
 
-/// `/api/runs/NAME/series?stage=…&name=…`: its points, thinned.
+/// `/api/runs/NAME/series?stage=…&name=…`: its points, thinned; without `name` those of every series of the stage.
 pub(crate) async fn series(
     State(home): State<Arc<Home>>,
     Path(run): Path<String>,
     Query(query): Query<SeriesQuery>,
 ) -> Answer {
-    let points = points(&home, &run, &query).await?;
-    Ok(Json(points).into_response())
-}
-
-async fn points(home: &Home, run: &str, query: &SeriesQuery) -> Result<Points, DashboardError> {
     let window = Window {
         from: query.from.unwrap_or(i64::MIN),
         to: query.to.unwrap_or(i64::MAX),
-        intervals: query.intervals.unwrap_or(600).clamp(1, MOST_INTERVALS),
+        intervals: query
+            .intervals
+            .unwrap_or(INTERVALS)
+            .clamp(1, MOST_INTERVALS),
     };
     let registry = home.registry().await?;
-    let points = registry
-        .points(run, &query.stage, &query.name, window)
-        .await?;
-    points.ok_or_else(|| {
-        let (name, stage) = (&query.name, &query.stage);
-        DashboardError::Absent(format!("series `{name}` of stage `{stage}` in run `{run}`"))
-    })
-}
-
-/// The series of a report, with as many points as a page shows at first.
-pub(crate) async fn series_for_report(
-    home: &Home,
-    run: &str,
-    stage: &str,
-    name: &str,
-) -> Result<Points, DashboardError> {
-    let query = SeriesQuery {
-        stage: stage.to_owned(),
-        name: name.to_owned(),
-        from: None,
-        to: None,
-        intervals: None,
+    let stage = &query.stage;
+    let Some(name) = &query.name else {
+        let series = registry.points_of_stage(&run, stage, window).await?;
+        if series.is_empty() {
+            let text = format!("series of stage `{stage}` in run `{run}`");
+            return Err(DashboardError::Absent(text).into());
+        }
+        return Ok(Json(series).into_response());
     };
-    points(home, run, &query).await
+    let points = registry.points(&run, stage, name, window).await?;
+    let points = points.ok_or_else(|| {
+        DashboardError::Absent(format!("series `{name}` of stage `{stage}` in run `{run}`"))
+    })?;
+    Ok(Json(points).into_response())
 }
 
 /// Which part of which log.
@@ -155,8 +145,8 @@ pub(crate) async fn compare(
     State(home): State<Arc<Home>>,
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Answer {
-    let asked = pages::compare::Asked::of(pairs);
-    let comparison = pages::compare::gather(&home, &asked).await?;
+    let asked = comparison::Asked::of(pairs);
+    let comparison = comparison::gather(&home, &asked).await?;
     Ok(Json(comparison.json()).into_response())
 }
 
@@ -164,8 +154,8 @@ pub(crate) async fn compare(
 pub(crate) async fn data(
     State(home): State<Arc<Home>>,
     Path(fingerprint): Path<String>,
-    Query(asked): Query<pages::data::Asked>,
+    Query(asked): Query<data::Asked>,
 ) -> Answer {
-    let data = pages::data::gather(&home, &fingerprint, &asked).await?;
+    let data = data::gather(&home, &fingerprint, &asked).await?;
     Ok(Json(data.json()).into_response())
 }

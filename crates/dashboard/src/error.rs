@@ -3,11 +3,8 @@
 use std::path::PathBuf;
 
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use patchwork_dataset::DatasetError;
 use patchwork_registry::RegistryError;
-
-use crate::pages;
 
 /// Why a page or a server cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -93,11 +90,5 @@ impl DashboardError {
             source = cause.source();
         }
         text
-    }
-}
-
-impl IntoResponse for DashboardError {
-    fn into_response(self) -> Response {
-        (self.status(), pages::error(&self)).into_response()
     }
 }

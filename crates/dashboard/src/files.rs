@@ -12,7 +12,6 @@ use rustix::fs::{Mode, OFlags};
 use serde_json::Value;
 
 use crate::error::DashboardError;
-use crate::home::is_plain_name;
 
 /// A manifest is a few kilobytes; one beyond this is not read.
 const LARGEST_MANIFEST: u64 = 64 << 20;
@@ -32,6 +31,14 @@ pub(crate) fn listed(manifest: &Value) -> Vec<&str> {
     let files = manifest["files"].as_array();
     let names = files.into_iter().flatten();
     names.filter_map(|file| file["path"].as_str()).collect()
+}
+
+/// Whether a name is one component of a path and nothing else.
+pub(crate) fn is_plain_name(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with('.')
+        && !name.contains(['/', '\\', '\0'])
+        && Path::new(name).components().count() == 1
 }
 
 /// Whether a file is a picture, by its name.
@@ -176,4 +183,21 @@ fn stream(file: std::fs::File, len: u64) -> Body {
             Ok(Some((chunk, (Some(file), left))))
         },
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_plain_name;
+
+    #[test]
+    fn a_name_leads_nowhere_else() {
+        for name in ["demo-1", "sample", "snapshot-000600.png", "a b", "ü"] {
+            assert!(is_plain_name(name), "{name}");
+        }
+        for name in [
+            "", ".", "..", "../x", "a/b", "/etc", "a\\b", ".hidden", "a\0b", "a/",
+        ] {
+            assert!(!is_plain_name(name), "{name}");
+        }
+    }
 }

@@ -7,6 +7,7 @@ use patchwork_registry::{ArtifactRow, Registry, RegistryError};
 use tokio::sync::Mutex;
 
 use crate::error::DashboardError;
+use crate::files::is_plain_name;
 use crate::listing::Listing;
 
 /// Device and inode: a registry that was rebuilt, restored or deleted is another file.
@@ -57,6 +58,14 @@ impl Home {
         Ok(registry)
     }
 
+    /// Reads the list of runs, so that it is there when it is asked for.
+    pub(crate) async fn read_ahead(&self) {
+        if let Ok(registry) = self.registry().await {
+            // Whoever asks for the list meets the same error.
+            let _ = self.listing.lock().await.refresh(&registry).await;
+        }
+    }
+
     /// The folder of an artifact that the registry names.
     ///
     /// # Errors
@@ -93,30 +102,5 @@ impl Home {
                 .join(run)
                 .join(format!("{stage}.log"))
         })
-    }
-}
-
-/// Whether a name is one component of a path and nothing else.
-pub(crate) fn is_plain_name(name: &str) -> bool {
-    !name.is_empty()
-        && !name.starts_with('.')
-        && !name.contains(['/', '\\', '\0'])
-        && Path::new(name).components().count() == 1
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_plain_name;
-
-    #[test]
-    fn a_name_leads_nowhere_else() {
-        for name in ["demo-1", "sample", "snapshot-000600.png", "a b", "ü"] {
-            assert!(is_plain_name(name), "{name}");
-        }
-        for name in [
-            "", ".", "..", "../x", "a/b", "/etc", "a\\b", ".hidden", "a\0b", "a/",
-        ] {
-            assert!(!is_plain_name(name), "{name}");
-        }
     }
 }

@@ -5,11 +5,16 @@
 //! (`assets/`), nothing from a network.
 //!
 //! The way of a request: [`guard`](mod@guard) (who may ask) → `routes` → a page of `pages`, or the same as JSON from
-//! `api` → `home` (the registry, kept open, and the files of artifacts that it names).
+//! `api` → what both say (`listing`, `comparison`, `data`, `pictures`, …) → `home` (the registry, kept open, and the files
+//! of artifacts that it names).
 //!
 //! Must not know: how stages run, what settings mean, how to write.
 
+mod address;
 mod api;
+mod assets;
+mod comparison;
+mod data;
 mod error;
 mod files;
 mod guard;

@@ -5,11 +5,28 @@ use std::collections::HashMap;
 use patchwork_artifacts::RunStatus;
 use patchwork_registry::{Registry, RegistryError, RunRow};
 use serde::Deserialize;
+use tokio::sync::Mutex;
 
-/// Rows of all runs, newest first.
+/// The series whose last value is the column "images/s".
+pub(crate) const SPEED: &str = "images_per_second";
+/// Rows a page.
+const PAGE: usize = 100;
+/// Points of a sparkline.
+const OUTLINE: i64 = 48;
+
+/// A run in the list.
+#[derive(Clone, Debug)]
+pub(crate) struct Listed {
+    /// What the registry says of it in short.
+    pub(crate) run: RunRow,
+    /// The last images/s.
+    pub(crate) speed: Option<f64>,
+}
+
+/// All runs, newest first.
 #[derive(Default)]
 pub(crate) struct Listing {
-    rows: Vec<RunRow>,
+    rows: Vec<Listed>,
 }
 
 impl Listing {
@@ -17,24 +34,29 @@ impl Listing {
     pub(crate) async fn refresh(
         &mut self,
         registry: &Registry,
-    ) -> Result<&[RunRow], RegistryError> {
-        let newest = self.rows.first().map_or(0, |row| row.id);
+    ) -> Result<&[Listed], RegistryError> {
+        let newest = self.rows.first().map_or(0, |row| row.run.id);
         let running: Vec<i64> = self
             .rows
             .iter()
-            .filter(|row| row.status == RunStatus::Running)
-            .map(|row| row.id)
+            .filter(|row| row.run.status == RunStatus::Running)
+            .map(|row| row.run.id)
             .collect();
         let changed = registry.runs_since(newest, &running).await?;
-        let mut known: HashMap<i64, RunRow> =
-            changed.into_iter().map(|row| (row.id, row)).collect();
+        let ids: Vec<i64> = changed.iter().map(|run| run.id).collect();
+        let speeds = registry.last_values(SPEED, &ids).await?;
+        let changed = changed.into_iter().map(|run| Listed {
+            speed: speeds.get(&run.id).copied(),
+            run,
+        });
+        let mut known: HashMap<i64, Listed> = changed.map(|row| (row.run.id, row)).collect();
         for row in &mut self.rows {
-            if let Some(now) = known.remove(&row.id) {
+            if let Some(now) = known.remove(&row.run.id) {
                 *row = now;
             }
         }
-        let mut fresh: Vec<RunRow> = known.into_values().collect();
-        fresh.sort_unstable_by_key(|row| -row.id);
+        let mut fresh: Vec<Listed> = known.into_values().collect();
+        fresh.sort_unstable_by_key(|row| -row.run.id);
         self.rows.splice(0..0, fresh);
         Ok(&self.rows)
     }
@@ -58,9 +80,6 @@ pub(crate) struct Wanted {
     pub(crate) page: usize,
 }
 
-/// Rows a page.
-pub(crate) const PAGE: usize = 100;
-
 impl Wanted {
     /// The settings shown as columns.
     pub(crate) fn settings(&self) -> Vec<&str> {
@@ -68,19 +87,14 @@ impl Wanted {
         columns.filter(|name| !name.is_empty()).take(12).collect()
     }
 
-    /// The rows that match, in order. `values` are those of the sorting column by a run's key, where that is a setting
-    /// or a series.
-    pub(crate) fn select<'a>(
-        &self,
-        rows: &'a [RunRow],
-        values: &HashMap<i64, Cell>,
-    ) -> Vec<&'a RunRow> {
+    /// The rows that match, in order. `values` are those of the sorting column by a run's key, where that is a setting.
+    fn select<'a>(&self, rows: &'a [Listed], values: &HashMap<i64, Cell>) -> Vec<&'a Listed> {
         let text = self.q.to_lowercase();
-        let mut found: Vec<&RunRow> = rows
+        let mut found: Vec<&Listed> = rows
             .iter()
-            .filter(|row| {
-                (text.is_empty() || row.name.to_lowercase().contains(&text))
-                    && (self.status.is_empty() || row.status.to_string() == self.status)
+            .filter(|Listed { run, .. }| {
+                (text.is_empty() || run.name.to_lowercase().contains(&text))
+                    && (self.status.is_empty() || run.status.to_string() == self.status)
             })
             .collect();
         let (column, descending) = match self.sort.strip_prefix('-') {
@@ -94,7 +108,7 @@ impl Wanted {
             });
         }
         if self.group == "pipeline" {
-            found.sort_by(|one, other| one.pipeline.cmp(&other.pipeline));
+            found.sort_by(|one, other| one.run.pipeline.cmp(&other.run.pipeline));
         }
         found
     }
@@ -102,7 +116,7 @@ impl Wanted {
 
 /// A value to sort by. What is absent comes last, either way round.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Cell {
+enum Cell {
     /// Nothing.
     Absent,
     /// A number, finite or not.
@@ -113,7 +127,7 @@ pub(crate) enum Cell {
 
 impl Cell {
     /// A number where the text is one.
-    pub(crate) fn of(text: &str) -> Self {
+    fn of(text: &str) -> Self {
         text.parse()
             .map_or_else(|_| Self::Text(text.to_owned()), Self::Number)
     }
@@ -133,25 +147,77 @@ impl Cell {
     }
 }
 
-fn cell(row: &RunRow, column: &str, values: &HashMap<i64, Cell>) -> Cell {
+fn cell(row: &Listed, column: &str, values: &HashMap<i64, Cell>) -> Cell {
     let number = |value: Option<f64>| value.map_or(Cell::Absent, Cell::Number);
+    let run = &row.run;
     match column {
-        "run" => Cell::Text(row.name.clone()),
-        "pipeline" => Cell::Text(row.pipeline.clone()),
-        "status" => Cell::Text(row.status.to_string()),
-        "started" => Cell::Number(row.id as f64),
-        "duration" => number(row.seconds),
-        "score" => number(row.value),
-        _ => values.get(&row.id).cloned().unwrap_or(Cell::Absent),
+        "run" => Cell::Text(run.name.clone()),
+        "pipeline" => Cell::Text(run.pipeline.clone()),
+        "status" => Cell::Text(run.status.to_string()),
+        "started" => Cell::Number(run.id as f64),
+        "duration" => number(run.seconds),
+        "score" => number(run.value),
+        SPEED => number(row.speed),
+        _ => values.get(&run.id).cloned().unwrap_or(Cell::Absent),
     }
+}
+
+/// One page of the list, and what is shown beside each run.
+pub(crate) struct Chosen {
+    /// Its rows.
+    pub(crate) rows: Vec<Listed>,
+    /// How many runs match.
+    pub(crate) found: usize,
+    /// Which page it is, from 1.
+    pub(crate) page: usize,
+    /// Of how many.
+    pub(crate) pages: usize,
+    /// The values of the settings that are columns, by a run's key.
+    pub(crate) settings: HashMap<String, HashMap<i64, String>>,
+    /// The losses in outline, by a run's key.
+    pub(crate) outlines: HashMap<i64, Vec<f64>>,
+}
+
+/// Finds the runs of a page.
+pub(crate) async fn choose(
+    registry: &Registry,
+    listing: &Mutex<Listing>,
+    wanted: &Wanted,
+) -> Result<Chosen, RegistryError> {
+    let mut settings = HashMap::new();
+    for key in wanted.settings() {
+        settings.insert(key.to_owned(), registry.setting_of_runs(key).await?);
+    }
+    let column = wanted.sort.trim_start_matches('-');
+    let values: HashMap<i64, Cell> = settings.get(column).map_or_else(HashMap::new, |setting| {
+        let values = setting.iter();
+        values.map(|(id, value)| (*id, Cell::of(value))).collect()
+    });
+    let mut listing = listing.lock().await;
+    let found = wanted.select(listing.refresh(registry).await?, &values);
+    let pages = found.len().div_ceil(PAGE).max(1);
+    let page = wanted.page.clamp(1, pages);
+    let count = found.len();
+    let of_page = found.into_iter().skip((page - 1) * PAGE).take(PAGE);
+    let rows: Vec<Listed> = of_page.cloned().collect();
+    drop(listing);
+    let ids: Vec<i64> = rows.iter().map(|row| row.run.id).collect();
+    Ok(Chosen {
+        rows,
+        found: count,
+        page,
+        pages,
+        settings,
+        outlines: registry.outlines("loss", &ids, OUTLINE).await?,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn row(id: i64, name: &str, value: Option<f64>) -> RunRow {
-        RunRow {
+    fn row(id: i64, name: &str, value: Option<f64>, speed: f64) -> Listed {
+        let run = RunRow {
             id,
             name: name.to_owned(),
             pipeline: name.split('-').next().unwrap_or_default().to_owned(),
@@ -167,20 +233,24 @@ mod tests {
             metric: None,
             value,
             samples: None,
+        };
+        Listed {
+            run,
+            speed: Some(speed).filter(|speed| *speed > 0.0),
         }
     }
 
     #[test]
     fn rows_are_found_sorted_and_grouped() {
         let rows = [
-            row(4, "cats-2", Some(30.0)),
-            row(3, "dogs-1", None),
-            row(2, "cats-1", Some(f64::NAN)),
-            row(1, "Birds-1", Some(9.0)),
+            row(4, "cats-2", Some(30.0), 7.0),
+            row(3, "dogs-1", None, 9.0),
+            row(2, "cats-1", Some(f64::NAN), 0.0),
+            row(1, "Birds-1", Some(9.0), 8.0),
         ];
         let names = |wanted: &Wanted, values: &HashMap<i64, Cell>| -> Vec<String> {
             let found = wanted.select(&rows, values);
-            found.iter().map(|row| row.name.clone()).collect()
+            found.iter().map(|row| row.run.name.clone()).collect()
         };
         let none = HashMap::new();
         let wanted = |q: &str, sort: &str, group: &str| Wanted {
@@ -201,6 +271,11 @@ mod tests {
         assert_eq!(
             names(&wanted("", "started", "pipeline"), &none),
             ["Birds-1", "cats-1", "cats-2", "dogs-1"]
+        );
+        assert_eq!(
+            names(&wanted("", "-images_per_second", ""), &none),
+            ["dogs-1", "Birds-1", "cats-2", "cats-1"],
+            "what has no value comes last"
         );
         let batch = HashMap::from([
             (4, Cell::of("64")),

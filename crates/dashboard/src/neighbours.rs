@@ -7,10 +7,10 @@ use patchwork_registry::RunDetail;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::address;
 use crate::error::DashboardError;
 use crate::files;
 use crate::home::Home;
-use crate::pictures;
 
 const TABLE: &str = "neighbours.json";
 const PICTURE: &str = "neighbours.png";
@@ -133,7 +133,7 @@ fn start_of_range(seeds: &str) -> Option<u64> {
 fn sheet(folder: &Path, fingerprint: &str) -> Option<Sheet> {
     let [width, height] = files::png_size(&folder.join(PICTURE))?;
     Some(Sheet {
-        address: pictures::address(fingerprint, PICTURE),
+        address: address::file(fingerprint, PICTURE),
         width,
         height,
     })

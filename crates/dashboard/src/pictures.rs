@@ -3,6 +3,7 @@
 use patchwork_registry::{RunDetail, StageRow};
 use serde::Serialize;
 
+use crate::address;
 use crate::error::DashboardError;
 use crate::files;
 use crate::home::Home;
@@ -88,7 +89,7 @@ async fn of_stage(home: &Home, stage: &StageRow) -> Result<Vec<Picture>, Dashboa
         .into_iter()
         .map(|file| Picture {
             stage: stage.name.clone(),
-            address: address(&stage.fingerprint, &file),
+            address: address::file(&stage.fingerprint, &file),
             images_seen: moment(&file, last),
             file,
         })
@@ -96,11 +97,6 @@ async fn of_stage(home: &Home, stage: &StageRow) -> Result<Vec<Picture>, Dashboa
     pictures
         .sort_by(|one, other| (one.images_seen, &one.file).cmp(&(other.images_seen, &other.file)));
     Ok(pictures)
-}
-
-/// `/files/FINGERPRINT/NAME`.
-pub(crate) fn address(fingerprint: &str, file: &str) -> String {
-    format!("/files/{fingerprint}/{}", crate::pages::encode(file))
 }
 
 /// Images seen, by the name of a snapshot's picture; `network.png` is the end of training.

@@ -5,13 +5,14 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use patchwork_registry::RunDetail;
-use serde_json::Value;
+use patchwork_registry::{Points, RunDetail, Window};
 
+use crate::api::INTERVALS;
+use crate::comparison::{Asked, gather};
 use crate::error::DashboardError;
-use crate::home::{Home, is_plain_name};
-use crate::pages::{self, compare, run};
-use crate::{api, files, routes};
+use crate::home::Home;
+use crate::pages::{compare, frame, run};
+use crate::{address, files};
 
 /// The page of one run, or of several beside each other, as HTML.
 ///
@@ -31,17 +32,16 @@ pub async fn report(home: &Path, runs: &[String]) -> Result<String, DashboardErr
             )
         }
         several => {
-            let asked = compare::Asked::runs(several);
-            let mut comparison = compare::gather(&home, &asked).await?;
+            let asked = Asked::runs(several);
+            let mut comparison = gather(&home, &asked).await?;
             comparison.shorten(shortened);
             let names = comparison.names().into_iter().map(str::to_owned).collect();
             ("Compare".to_owned(), compare::content(&comparison), names)
         }
     };
     let points = points(&home, &names).await?;
-    let scripts = ["uPlot.iife.min.js", "app.js"].map(routes::asset_text);
     let data = serde_json::to_string(&points).map_err(|_| DashboardError::Unfinished)?;
-    let html = pages::file(&title, &scripts, &data, &content).into_string();
+    let html = frame::file(&title, &data, &content).into_string();
     let html = without_addresses(&home, &html).await?;
     Ok(html)
 }
@@ -84,16 +84,19 @@ fn shortened(text: &str) -> String {
     result
 }
 
-/// Every series of the runs by the address at which the server has it.
-async fn points(home: &Home, names: &[String]) -> Result<BTreeMap<String, Value>, DashboardError> {
+/// Every series of the runs, with as many points as a page shows at first, by the address at which the server has it.
+async fn points(home: &Home, names: &[String]) -> Result<BTreeMap<String, Points>, DashboardError> {
+    let registry = home.registry().await?;
     let mut points = BTreeMap::new();
     for name in names {
-        let detail = home.registry().await?.run(name).await?;
-        for series in &detail.metrics {
-            let address = pages::series_address(name, &series.stage, &series.name);
-            let values = api::series_for_report(home, name, &series.stage, &series.name).await?;
-            let values = serde_json::to_value(values).map_err(|_| DashboardError::Unfinished)?;
-            points.insert(address, values);
+        for stage in registry.run(name).await?.stages {
+            let window = Window::all(INTERVALS);
+            let series = registry.points_of_stage(name, &stage.name, window).await?;
+            let series = series.into_iter();
+            points.extend(
+                series
+                    .map(|(series, points)| (address::series(name, &stage.name, &series), points)),
+            );
         }
     }
     Ok(points)
@@ -133,7 +136,7 @@ async fn inline(home: &Home, address: &str) -> Result<String, DashboardError> {
     let (Some(fingerprint), Some(name)) = (parts.next(), parts.next()) else {
         return Ok(nothing);
     };
-    if !is_plain_name(name) || !files::is_picture(name) {
+    if !files::is_plain_name(name) || !files::is_picture(name) {
         return Ok(nothing);
     }
     let folder = match home.artifact(fingerprint).await {

@@ -6,20 +6,20 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::HeaderMap;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use patchwork_core::Digest;
 use tokio::net::TcpListener;
 
 use crate::error::DashboardError;
 use crate::guard::{Access, guard};
-use crate::home::{Home, is_plain_name};
-use crate::{api, files, live, pages};
+use crate::home::Home;
+use crate::{api, assets, files, live, pages};
 
 /// A server that is bound to its address and not running yet.
 pub struct Server {
+    home: Arc<Home>,
     listener: TcpListener,
     address: SocketAddr,
     access: Access,
@@ -38,8 +38,10 @@ pub async fn bind(home: &FilePath, host: &str, port: u16) -> Result<Server, Dash
     let listener = TcpListener::bind((host, port)).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     let access = Access::for_address(address)?;
-    let router = router(home, access.clone());
+    let home = Arc::new(Home::new(home));
+    let router = router(home.clone(), access.clone());
     Ok(Server {
+        home,
         listener,
         address,
         access,
@@ -61,6 +63,8 @@ impl Server {
     /// # Errors
     /// [`DashboardError::Serve`] if the listener fails.
     pub async fn run(self, stop: impl Future<Output = ()> + Send) -> Result<(), DashboardError> {
+        // The first list of runs need not wait for all of them; what fails is told to the one who asks.
+        tokio::spawn(async move { self.home.read_ahead().await });
         // Pages that are open hold a connection for their events, which never ends by itself.
         let serve = axum::serve(self.listener, self.router);
         tokio::select! {
@@ -70,7 +74,7 @@ impl Server {
     }
 }
 
-fn router(home: &FilePath, access: Access) -> Router {
+fn router(home: Arc<Home>, access: Access) -> Router {
     Router::new()
         .route("/", get(pages::runs::page))
         .route("/runs", get(pages::runs::page))
@@ -92,10 +96,10 @@ fn router(home: &FilePath, access: Access) -> Router {
         .route("/api/runs/{name}/log", get(api::log))
         .route("/api/compare", get(api::compare))
         .route("/api/data/{fingerprint}", get(api::data))
-        .route("/assets/{name}", get(asset))
+        .route("/assets/{name}", get(assets::answer))
         .fallback(missing)
         .layer(from_fn_with_state(Arc::new(access), guard))
-        .with_state(Arc::new(Home::new(home)))
+        .with_state(home)
 }
 
 async fn missing() -> DashboardError {
@@ -119,7 +123,7 @@ async fn file(
             let listed = files::listed(&manifest);
             let known = listed.into_iter().find(|known| **known == name);
             let known = known
-                .filter(|known| is_plain_name(known))
+                .filter(|known| files::is_plain_name(known))
                 .ok_or_else(absent)?;
             files::answer(&folder.join(known), &headers, true)
         }
@@ -134,54 +138,4 @@ async fn file(
         }
         Err(error) => Err(error),
     }
-}
-
-/// What pages load beside images.
-const ASSETS: [(&str, &str, &str); 4] = [
-    (
-        "style.css",
-        "text/css; charset=utf-8",
-        include_str!("../assets/style.css"),
-    ),
-    (
-        "app.js",
-        "text/javascript; charset=utf-8",
-        include_str!("../assets/app.js"),
-    ),
-    (
-        "uPlot.iife.min.js",
-        "text/javascript; charset=utf-8",
-        include_str!("../assets/uPlot.iife.min.js"),
-    ),
-    (
-        "uPlot.min.css",
-        "text/css; charset=utf-8",
-        include_str!("../assets/uPlot.min.css"),
-    ),
-];
-
-/// The text of an asset.
-pub(crate) fn asset_text(name: &str) -> &'static str {
-    let found = ASSETS.iter().find(|asset| asset.0 == name);
-    found.map_or("", |asset| asset.2)
-}
-
-async fn asset(
-    Path(name): Path<String>,
-    request_headers: HeaderMap,
-) -> Result<Response, DashboardError> {
-    let found = ASSETS.iter().find(|asset| asset.0 == name);
-    let (_, kind, text) = found.ok_or_else(|| DashboardError::Absent(format!("asset `{name}`")))?;
-    let tag = format!("\"{}\"", Digest::of(text.as_bytes()));
-    let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
-        headers.insert(header::ETAG, tag);
-    }
-    let known = request_headers.get(header::IF_NONE_MATCH);
-    if known.is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
-        return Ok((axum::http::StatusCode::NOT_MODIFIED, headers).into_response());
-    }
-    Ok((headers, *text).into_response())
 }

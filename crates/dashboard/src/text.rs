@@ -103,6 +103,16 @@ pub(crate) fn plain(value: &Value) -> String {
     }
 }
 
+/// Names and values of an artifact's summary, JSON as text; without what is a list or an object.
+pub(crate) fn facts(summary: &str) -> Vec<(String, String)> {
+    let summary: Value = serde_json::from_str(summary).unwrap_or_default();
+    let facts = summary.as_object().into_iter().flatten();
+    facts
+        .filter(|(_, value)| !matches!(value, Value::Null | Value::Array(_) | Value::Object(_)))
+        .map(|(name, value)| (name.replace('_', " "), plain(value)))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,6 +146,15 @@ mod tests {
         }
         assert_eq!(duration(None), "–");
         assert_eq!(duration(Some(f64::NAN)), "–");
+    }
+
+    #[test]
+    fn facts_are_short() {
+        let summary = "{\"images\": 12000, \"seeds\": \"0-7\", \"sizes\": [1], \"class\": null}";
+        let expected = [("images", "12,000"), ("seeds", "0-7")];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(facts(summary), expected);
+        assert_eq!(facts("no JSON"), []);
     }
 
     #[test]

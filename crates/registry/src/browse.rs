@@ -1,7 +1,8 @@
 //! What a page about runs asks: series thinned to what a screen shows, one setting or series of many runs, artifacts.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
+use patchwork_artifacts::status::RunStatus;
 use serde::Serialize;
 
 use crate::database::Registry;
@@ -66,7 +67,17 @@ pub struct ArtifactRow {
     pub summary: String,
 }
 
+/// What is going on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Activity {
+    /// The name of the newest run; none where there is none.
+    pub newest: Option<String>,
+    /// The names of the runs that are running, the oldest first.
+    pub running: Vec<String>,
+}
+
 const ACTION: &str = "look up series";
+const LOOK_UP_RUNS: &str = "look up runs";
 
 /// Its number, first and last step, first and last time, lowest and highest value.
 type Interval = (i64, i64, i64, i64, i64, Option<f64>, Option<f64>);
@@ -78,6 +89,24 @@ impl Registry {
             .fetch_one(&self.pool)
             .await
             .map_err(RegistryError::during("look for changes"))
+    }
+
+    /// Which runs are running, and the newest of all.
+    pub async fn activity(&self) -> Result<Activity, RegistryError> {
+        let names: Vec<String> =
+            sqlx::query_scalar("SELECT name FROM runs WHERE status = ? ORDER BY id")
+                .bind(RunStatus::Running.name())
+                .fetch_all(&self.pool)
+                .await
+                .map_err(RegistryError::during(LOOK_UP_RUNS))?;
+        let newest = sqlx::query_scalar("SELECT name FROM runs ORDER BY id DESC LIMIT 1")
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(RegistryError::during(LOOK_UP_RUNS))?;
+        Ok(Activity {
+            newest,
+            running: names,
+        })
     }
 
     /// The runs with a key above `after`, and those of `running` whatever their keys, newest first: what may have
@@ -95,11 +124,11 @@ impl Registry {
         .bind(running)
         .fetch_all(&self.pool)
         .await
-        .map_err(RegistryError::during("look up runs"))
+        .map_err(RegistryError::during(LOOK_UP_RUNS))
     }
 
     /// The points of a series in a window, thinned to the lowest and the highest value of each interval where there are
-    /// more than two an interval. None where the run has no such series.
+    /// more than two an interval. None where the run, chosen as in [`Self::run`], has no such series.
     pub async fn points(
         &self,
         run: &str,
@@ -108,10 +137,9 @@ impl Registry {
         window: Window,
     ) -> Result<Option<Points>, RegistryError> {
         let series: Option<i64> = sqlx::query_scalar(
-            "SELECT metric_summary.id FROM metric_summary JOIN runs ON runs.id = run_id
-             WHERE runs.name = ? AND stage = ? AND metric_summary.name = ?",
+            "SELECT id FROM metric_summary WHERE run_id = ? AND stage = ? AND name = ?",
         )
-        .bind(run)
+        .bind(self.select(run).await?)
         .bind(stage)
         .bind(name)
         .fetch_optional(&self.pool)
@@ -121,6 +149,28 @@ impl Registry {
             Some(series) => self.points_of(series, window).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// The points of every series of a stage in a window, each as [`Self::points`] gives them, by the series' name. Empty
+    /// where the run has no such stage.
+    pub async fn points_of_stage(
+        &self,
+        run: &str,
+        stage: &str,
+        window: Window,
+    ) -> Result<BTreeMap<String, Points>, RegistryError> {
+        let series: Vec<(i64, String)> =
+            sqlx::query_as("SELECT id, name FROM metric_summary WHERE run_id = ? AND stage = ?")
+                .bind(self.select(run).await?)
+                .bind(stage)
+                .fetch_all(&self.pool)
+                .await
+                .map_err(RegistryError::during(ACTION))?;
+        let mut points = BTreeMap::new();
+        for (series, name) in series {
+            points.insert(name, self.points_of(series, window).await?);
+        }
+        Ok(points)
     }
 
     async fn points_of(&self, series: i64, window: Window) -> Result<Points, RegistryError> {
@@ -268,7 +318,7 @@ impl Registry {
         .bind(limit)
         .fetch_all(&self.pool)
         .await
-        .map_err(RegistryError::during("look up runs"))
+        .map_err(RegistryError::during(LOOK_UP_RUNS))
     }
 }
 

@@ -27,7 +27,7 @@ mod unfinished;
 mod view;
 
 pub use apply::Refusal;
-pub use browse::{ArtifactRow, Points, Window};
+pub use browse::{Activity, ArtifactRow, Points, Window};
 pub use database::Registry;
 pub use error::RegistryError;
 pub use history::{HistoryRow, TrainingTime};

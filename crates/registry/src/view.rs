@@ -254,11 +254,20 @@ impl Registry {
         self.detail(id).await.map_err(RegistryError::during(ACTION))
     }
 
-    async fn select(&self, selector: &str) -> Result<i64, RegistryError> {
+    /// The key of the run that a selector names.
+    pub(crate) async fn select(&self, selector: &str) -> Result<i64, RegistryError> {
+        let exact: Option<i64> = sqlx::query_scalar("SELECT id FROM runs WHERE name = ?")
+            .bind(selector)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(RegistryError::during(ACTION))?;
+        if let Some(id) = exact {
+            return Ok(id);
+        }
         let found: Vec<(i64, String, i64)> = sqlx::query_as(
             "SELECT id, name, count(*) OVER () FROM runs
              WHERE ?1 = 'latest' OR substr(name, 1, length(?1)) = ?1
-             ORDER BY name = ?1 DESC, id DESC LIMIT 10",
+             ORDER BY id DESC LIMIT 10",
         )
         .bind(selector)
         .fetch_all(&self.pool)
@@ -266,9 +275,7 @@ impl Registry {
         .map_err(RegistryError::during(ACTION))?;
         match found.first() {
             None => Err(RegistryError::NoRun(selector.to_owned())),
-            Some((id, name, _)) if found.len() == 1 || selector == "latest" || name == selector => {
-                Ok(*id)
-            }
+            Some((id, ..)) if found.len() == 1 || selector == "latest" => Ok(*id),
             Some((.., all)) => Err(RegistryError::AmbiguousRun {
                 selector: selector.to_owned(),
                 more: all - found.len() as i64,

@@ -32,6 +32,8 @@ struct Period {
     page: Page,
     from: u128,
     to: u128,
+    /// Processor time of the server, and of the browser, in seconds.
+    used: [f64; 2],
 }
 
 pub(crate) fn training(length: Duration) {
@@ -67,13 +69,7 @@ pub(crate) fn training(length: Duration) {
             if page == Page::Chromium && !has_browser {
                 continue;
             }
-            let from = now() + SETTLING.as_millis();
-            open(&server, page, length, &requests);
-            periods.push(Period {
-                page,
-                from,
-                to: now(),
-            });
+            periods.push(period(&server, page, length, &requests));
         }
     }
     let end = Command::new("kill")
@@ -88,28 +84,94 @@ pub(crate) fn training(length: Duration) {
     report(&points, &periods, requests.into_inner());
 }
 
-/// Keeps a page open for a while.
-fn open(server: &Server, page: Page, length: Duration, requests: &AtomicUsize) {
+/// Keeps a page open for a while. What opening it takes is not counted.
+fn period(server: &Server, page: Page, length: Duration, requests: &AtomicUsize) -> Period {
+    let counted = |browser: Option<u32>| {
+        let processes = [Some(server.process()), browser];
+        thread::sleep(SETTLING);
+        let from = now();
+        let before = processes.map(processor_time);
+        thread::sleep(length.saturating_sub(SETTLING));
+        let after = processes.map(processor_time);
+        Period {
+            page,
+            from,
+            to: now(),
+            used: [after[0] - before[0], after[1] - before[1]],
+        }
+    };
     match page {
-        Page::None => thread::sleep(length),
+        Page::None => counted(None),
         Page::Requests => {
             let ended = Arc::new(AtomicBool::new(false));
             let follower = follow(server.port(), ended.clone());
-            thread::sleep(length);
+            let period = counted(None);
             ended.store(true, Ordering::Relaxed);
             requests.fetch_add(follower.join().unwrap(), Ordering::Relaxed);
+            period
         }
         Page::Chromium => {
             let mut browser = Browser::start().unwrap();
             browser.resize(1400, 1000, false);
             browser.open(&server.address("/runs/latest"));
             browser.value("document.querySelector('[data-chart]').scrollIntoView()");
-            thread::sleep(length);
+            let children = processes().into_iter();
+            let own = children.filter(|process| process.parent == std::process::id());
+            counted(
+                own.filter(|process| process.name.contains("chrom"))
+                    .map(|process| process.id)
+                    .next(),
+            )
         }
     }
 }
 
-/// Asks for what a page asks for: its events, and at each of them itself and all its series. Returns how many requests
+/// A process, by Linux's account of it.
+struct Process {
+    id: u32,
+    parent: u32,
+    name: String,
+    /// Hundredths of a second of the processor, its ended children's included.
+    ticks: u64,
+}
+
+fn processes() -> Vec<Process> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten();
+    entries
+        .filter_map(|entry| {
+            let text = std::fs::read_to_string(entry.ok()?.path().join("stat")).ok()?;
+            // `ID (NAME) STATE PARENT …`; the name may hold anything.
+            let (id, rest) = text.split_once(" (")?;
+            let (name, rest) = rest.rsplit_once(") ")?;
+            let fields: Vec<&str> = rest.split(' ').collect();
+            let ticks = fields.get(11..15)?.iter().map(|field| field.parse::<u64>());
+            Some(Process {
+                id: id.parse().ok()?,
+                parent: fields.get(1)?.parse().ok()?,
+                name: name.to_owned(),
+                ticks: ticks.sum::<Result<u64, _>>().ok()?,
+            })
+        })
+        .collect()
+}
+
+/// What a process and those that it started have used, in seconds; 0 for none.
+fn processor_time(root: Option<u32>) -> f64 {
+    let Some(root) = root else {
+        return 0.0;
+    };
+    let processes = processes();
+    let (mut family, mut ticks) = (vec![root], 0);
+    while let Some(id) = family.pop() {
+        let own = processes.iter().filter(|process| process.id == id);
+        ticks += own.map(|process| process.ticks).sum::<u64>();
+        let children = processes.iter().filter(|process| process.parent == id);
+        family.extend(children.map(|process| process.id));
+    }
+    ticks as f64 / 100.0
+}
+
+/// Asks for more than a page asks for: its events, and at each of them itself and every series from its start. Returns how many requests
 /// that made.
 fn follow(port: u16, ended: Arc<AtomicBool>) -> thread::JoinHandle<usize> {
     thread::spawn(move || {
@@ -165,11 +227,21 @@ fn report(points: &[Value], periods: &[Period], requests: usize) {
         if page == Page::None {
             without = mean;
         }
+        let share = |which: usize| {
+            let of_page = periods.iter().filter(|period| period.page == page);
+            let (used, length) = of_page.fold((0.0, 0.0), |(used, length), period| {
+                let seconds = (period.to - period.from) as f64 / 1e3;
+                (used + period.used[which], length + seconds)
+            });
+            100.0 * used / length
+        };
         let each: Vec<String> = rates.iter().map(|rate| format!("{rate:.1}")).collect();
         println!(
-            "{what:<36} {mean:>7.1} images/s  {:>+6.2} %   ({})",
+            "{what:<36} {mean:>7.1} images/s  {:>+6.2} %   ({}); of a core: server {:.2} %, browser {:.2} %",
             100.0 * (mean / without - 1.0),
-            each.join(", ")
+            each.join(", "),
+            share(0),
+            share(1)
         );
     }
 }

@@ -39,6 +39,10 @@ impl Server {
         get(self.port, path)
     }
 
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.port
     }

@@ -1,220 +1,32 @@
 //! `/compare?runs=A,B`: runs side by side.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{Query, State};
 use maud::{Markup, html};
-use patchwork_comparison::{Facts, differences, differing, without_absent_stages};
-use patchwork_registry::{RunDetail, ScoreRow};
+use patchwork_registry::RunDetail;
 use serde_json::{Value, json};
 
-use super::parts::{Line, chart, encode, key, series_address, series_title, status, time};
-use super::run::controls;
+use super::charts::{Line, chart, controls, key, series_title};
+use super::frame::{Place, frame};
+use super::parts::{status, time};
 use super::samples::slider;
 use super::scatter::{Spot, scatter};
-use super::{Place, frame};
+use crate::address;
+use crate::comparison::{Asked, Comparison, gather};
 use crate::error::DashboardError;
 use crate::home::Home;
-use crate::pictures::{self, Pictures};
+use crate::pictures::Pictures;
 use crate::text;
-
-/// Maximum number of runs side by side.
-pub(super) const MOST: usize = 24;
-
-/// What the address of a comparison says.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Asked {
-    /// Names of runs.
-    pub(crate) runs: Vec<String>,
-    /// The ranking's metric; none is that of the first run with a score.
-    metric: Option<String>,
-    /// The setting along the scatter's axis.
-    setting: Option<String>,
-}
-
-impl Asked {
-    /// These runs, and nothing particular.
-    pub(crate) fn runs(names: &[String]) -> Self {
-        Self {
-            runs: names.to_vec(),
-            ..Self::default()
-        }
-    }
-
-    /// `run=A&run=B`, as the list of runs sends it, and `runs=A,B`.
-    pub(crate) fn of(pairs: Vec<(String, String)>) -> Self {
-        let mut asked = Self::default();
-        for (key, value) in pairs {
-            match key.as_str() {
-                "run" => asked.runs.push(value),
-                "runs" => {
-                    let names = value.split(',').filter(|name| !name.is_empty());
-                    asked.runs.extend(names.map(str::to_owned));
-                }
-                "metric" => asked.metric = Some(value).filter(|value| !value.is_empty()),
-                "setting" => asked.setting = Some(value).filter(|value| !value.is_empty()),
-                _ => {}
-            }
-        }
-        asked
-    }
-}
-
-/// Runs, and what is to be said of them together.
-pub(crate) struct Comparison {
-    runs: Vec<RunDetail>,
-    pictures: Vec<Pictures>,
-    settings: Vec<(String, Vec<Option<String>>)>,
-    metric: Option<String>,
-    metrics: BTreeSet<String>,
-    /// Scores of the metric, each with its run.
-    scores: Vec<(String, ScoreRow)>,
-    /// Why these cannot be ranked, a line each.
-    differences: Vec<String>,
-    setting: Option<String>,
-}
-
-/// Looks the runs up, and compares them.
-pub(crate) async fn gather(home: &Home, asked: &Asked) -> Result<Comparison, DashboardError> {
-    let registry = home.registry().await?;
-    if asked.runs.is_empty() {
-        let text =
-            "name the runs to compare: select them in the list of runs, or write /compare?runs=A,B";
-        return Err(DashboardError::Request(text.to_owned()));
-    }
-    if asked.runs.len() > MOST {
-        let text = format!(
-            "{} runs were asked for, and {MOST} fit on a page",
-            asked.runs.len()
-        );
-        return Err(DashboardError::Request(text));
-    }
-    let (mut runs, mut pictures): (Vec<RunDetail>, Vec<Pictures>) = (Vec::new(), Vec::new());
-    for name in &asked.runs {
-        let run = registry.run(name).await?;
-        if runs.iter().all(|known| known.run.id != run.run.id) {
-            pictures.push(pictures::of_run(home, &run).await?);
-            runs.push(run);
-        }
-    }
-    let mut facts: Vec<Facts> = runs
-        .iter()
-        .map(|run| run.params.iter().cloned().collect())
-        .collect();
-    without_absent_stages(&mut facts);
-    let settings: Vec<(String, Vec<Option<String>>)> = differing(&facts.iter().collect::<Vec<_>>())
-        .into_iter()
-        .map(|key| {
-            let values = facts.iter().map(|facts| facts.get(&key).cloned()).collect();
-            (key, values)
-        })
-        .collect();
-    let trained = |run: &RunDetail| -> Vec<ScoreRow> {
-        let scores = run
-            .scores
-            .iter()
-            .filter(|score| score.images_seen.is_some());
-        scores.cloned().collect()
-    };
-    let metrics: BTreeSet<String> = runs
-        .iter()
-        .flat_map(|run| trained(run).into_iter().map(|score| score.metric))
-        .collect();
-    let first = || runs.iter().find_map(|run| run.run.metric.clone());
-    let metric = asked.metric.clone().or_else(first);
-    let mut scores: Vec<(String, ScoreRow)> = Vec::new();
-    for run in &runs {
-        let scores_of_run = trained(run).into_iter();
-        let wanted = scores_of_run.filter(|score| Some(&score.metric) == metric.as_ref());
-        scores.extend(wanted.map(|score| (run.run.name.clone(), score)));
-    }
-    let setting = |run: &str, name: &str| {
-        let run = runs.iter().find(|known| known.run.name == run)?;
-        let mut params = run.params.iter();
-        let found = params.find(|(key, _)| key.strip_prefix("stages.") == Some(name));
-        found.map(|(_, value)| value.clone())
-    };
-    let borrowed: Vec<(&str, &ScoreRow)> = scores
-        .iter()
-        .map(|(run, score)| (run.as_str(), score))
-        .collect();
-    let differences = differences(&borrowed, setting);
-    if differences.is_empty() {
-        scores.sort_by(|(_, one), (_, other)| {
-            let rising = one.value.total_cmp(&other.value);
-            if one.higher_is_better {
-                rising.reverse()
-            } else {
-                rising
-            }
-        });
-    }
-    let setting = asked.setting.clone().or_else(|| first_setting(&settings));
-    Ok(Comparison {
-        runs,
-        pictures,
-        settings,
-        metric,
-        metrics,
-        scores,
-        differences,
-        setting,
-    })
-}
-
-impl Comparison {
-    pub(crate) fn names(&self) -> Vec<&str> {
-        self.runs.iter().map(|run| run.run.name.as_str()).collect()
-    }
-
-    /// Changes every text that may name a folder of the machine.
-    pub(crate) fn shorten(&mut self, shortened: impl Fn(&str) -> String) {
-        let values = self
-            .settings
-            .iter_mut()
-            .flat_map(|(_, values)| values)
-            .flatten();
-        for value in values {
-            *value = shortened(value);
-        }
-    }
-
-    /// As JSON: the names, the settings that differ, the scores of the metric, and why they cannot be ranked.
-    pub(crate) fn json(&self) -> Value {
-        let names = self.names();
-        let settings: Vec<Value> = self
-            .settings
-            .iter()
-            .map(|(key, values)| {
-                let mut row = serde_json::Map::from_iter([("what".to_owned(), json!(key))]);
-                row.extend(
-                    names
-                        .iter()
-                        .zip(values)
-                        .map(|(name, value)| ((*name).to_owned(), json!(value))),
-                );
-                row.into()
-            })
-            .collect();
-        let scores: Vec<Value> = self
-            .scores
-            .iter()
-            .map(|(run, score)| json!({ "run": run, "score": score }))
-            .collect();
-        json!({
-            "runs": names, "settings": settings, "metric": self.metric, "scores": scores,
-            "incomparable": self.differences,
-        })
-    }
-}
 
 pub(crate) async fn page(
     State(home): State<Arc<Home>>,
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Markup, DashboardError> {
     let comparison = gather(&home, &Asked::of(pairs)).await?;
-    Ok(frame("Compare", &Place::Other, &content(&comparison)))
+    let place = Place::Several(comparison.names());
+    Ok(frame("Compare", &place, &content(&comparison)))
 }
 
 /// Everything on the page.
@@ -226,15 +38,15 @@ pub(crate) fn content(comparison: &Comparison) -> Markup {
         (settings(comparison))
         (plotted(comparison))
         (grids(comparison))
-        section { h2 { "Series" } (controls()) (charts(comparison)) }
+        section #series { h2 { "Series" } (controls()) (charts(comparison)) }
     }
 }
 
 fn overview(comparison: &Comparison) -> Markup {
-    html! { section #overview data-live { div.scroll { table {
+    html! { section #overview { div.scroll { table {
         thead { tr { th { "Run" } th { "Status" } th { "Started" } th.number { "Duration" } th { "Score" } } }
         tbody { @for (number, run) in comparison.runs.iter().enumerate() { tr {
-            td { (key(number)) a href={ "/runs/" (encode(&run.run.name)) } { (run.run.name) } }
+            td { (key(number)) a href=(address::run(&run.run.name)) { (run.run.name) } }
             td { (status(&run.run.status.to_string())) }
             td { (time(&run.run.started)) }
             td.number { (text::duration(run.run.seconds)) }
@@ -247,7 +59,7 @@ fn ranking(comparison: &Comparison) -> Markup {
     let Some(metric) = &comparison.metric else {
         return html! { section { h2 { "Ranking" } p.muted { "None of these runs has a score yet." } } };
     };
-    html! { section #ranking data-live { h2 { "Ranking" }
+    html! { section #ranking { h2 { "Ranking" }
         (chooser(comparison))
         @if comparison.differences.is_empty() {
             div.scroll { table {
@@ -295,18 +107,6 @@ fn settings(comparison: &Comparison) -> Markup {
             } } }
         } } }
     } }
-}
-
-/// The setting that scores are plotted against where none is chosen: the first that is a number in all runs, or the first.
-fn first_setting(settings: &[(String, Vec<Option<String>>)]) -> Option<String> {
-    let is_number = |value: &Option<String>| {
-        let number = value.as_ref().and_then(|value| value.parse::<f64>().ok());
-        number.is_some_and(f64::is_finite)
-    };
-    let mut all = settings.iter();
-    let numeric = all.find(|(_, values)| values.iter().all(is_number));
-    let first = numeric.or(settings.first());
-    first.map(|(key, _)| key.clone())
 }
 
 /// Score against the chosen setting.
@@ -368,7 +168,7 @@ fn charts(comparison: &Comparison) -> Markup {
         for series in &run.metrics {
             let line = Line {
                 label: run.run.name.clone(),
-                address: series_address(&run.run.name, &series.stage, &series.name),
+                address: address::series(&run.run.name, &series.stage, &series.name),
                 key,
             };
             charts
@@ -378,30 +178,4 @@ fn charts(comparison: &Comparison) -> Markup {
         }
     }
     html! { div.charts { @for ((_, name), lines) in &charts { (chart(&series_title(name), lines, "lines")) } } }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Asked;
-
-    #[test]
-    fn runs_come_from_a_list_or_from_boxes() {
-        let pairs = |pairs: &[(&str, &str)]| {
-            let pairs = pairs
-                .iter()
-                .map(|&(key, value)| (key.to_owned(), value.to_owned()));
-            Asked::of(pairs.collect())
-        };
-        assert_eq!(
-            pairs(&[("runs", "a,b"), ("run", "c"), ("x", "y")]).runs,
-            ["a", "b", "c"]
-        );
-        assert_eq!(
-            pairs(&[("metric", ""), ("setting", "seed")])
-                .setting
-                .as_deref(),
-            Some("seed")
-        );
-        assert!(pairs(&[("runs", ",")]).runs.is_empty());
-    }
 }

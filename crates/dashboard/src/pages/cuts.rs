@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::parts::encode;
+use crate::address::{self, encode};
 use crate::patches::{Cut, Patch, Patches};
 use crate::text;
 
@@ -13,7 +13,7 @@ pub(super) fn cuts(
     asked: &str,
     patches: Option<&Patches>,
 ) -> Markup {
-    let address = format!("/data/{}", encode(fingerprint));
+    let address = address::data(fingerprint);
     let shown = patches.map_or(asked, |patches| patches.training.run.as_str());
     html! { section #patches { h2 { "Patches" }
         @if runs.len() > 1 {
@@ -36,7 +36,7 @@ fn drawn(address: &str, patches: &Patches) -> Markup {
     );
     html! {
         p { "Stage " code { (patches.training.stage) } " of "
-            a href={ "/runs/" (encode(&patches.training.run)) } { (patches.training.run) }
+            a href=(address::run(&patches.training.run)) { (patches.training.run) }
             ", seed " (patches.training.seed) ", uses one patch size a step:" }
         ul.keys { @for (number, size) in patches.sizes.iter().enumerate() {
             @let is_whole = (size.width, size.height) == (patches.width, patches.height);

@@ -7,20 +7,6 @@ use patchwork_registry::ScoreRow;
 
 use crate::text;
 
-/// Text as a component of an address.
-pub(crate) fn encode(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            // Writing to a string does not fail.
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
-}
-
 /// A status with a shape of its own, so that nobody has to tell colours apart.
 pub(super) fn status(status: &str) -> Markup {
     let mark = match status {
@@ -75,69 +61,6 @@ pub(super) fn sparkline(values: &[f64]) -> Markup {
     }
 }
 
-/// A series in a chart.
-pub(super) struct Line {
-    /// What the legend calls it.
-    pub(super) label: String,
-    /// Where its points are.
-    pub(super) address: String,
-    /// Its colour and dashes, those of [`key`].
-    pub(super) key: usize,
-}
-
-/// The colour and dashes of a line, before its name.
-pub(super) fn key(number: usize) -> Markup {
-    html! { span.key.{ "key-" (number % 8) }.{ "dash-" (number / 8 % 4) } aria-hidden="true" {} " " }
-}
-
-/// A chart that `app.js` draws; without script, a link to the numbers.
-///
-/// `lines` are its series.
-pub(super) fn chart(title: &str, lines: &[Line], kind: &str) -> Markup {
-    let series: Vec<_> = lines
-        .iter()
-        .map(|line| serde_json::json!({ "label": line.label, "address": line.address, "key": line.key }))
-        .collect();
-    let series = serde_json::Value::from(series).to_string();
-    html! {
-        figure.chart data-chart=(kind) data-title=(title) data-series=(series) {
-            figcaption { (title) }
-            div.plot { noscript {
-                @for line in lines { a href=(line.address) { (line.label) " as JSON" } " " }
-            } }
-        }
-    }
-}
-
-/// What a chart of a family of series, such as `loss_by_side/16`, or of one of its members, is called.
-pub(super) fn series_title(name: &str) -> String {
-    let (family, member) = name.split_once('/').unwrap_or((name, ""));
-    let title = match family {
-        "loss_by_side" => "loss by patch size".to_owned(),
-        "loss_by_noise" => "loss by noise level".to_owned(),
-        "images_per_second" => "images/s".to_owned(),
-        "memory_mib" => "memory, MiB".to_owned(),
-        "data_share" => "share of time waiting for data".to_owned(),
-        other => other.replace('_', " "),
-    };
-    match (family, member) {
-        (_, "") => title,
-        ("loss_by_side", side) => format!("{title}: {side} px"),
-        ("loss_by_noise", level) => format!("{title}: σ {level}"),
-        (_, member) => format!("{title}: {member}"),
-    }
-}
-
-/// The address of a series' points.
-pub(crate) fn series_address(run: &str, stage: &str, name: &str) -> String {
-    format!(
-        "/api/runs/{}/series?stage={}&name={}",
-        encode(run),
-        encode(stage),
-        encode(name)
-    )
-}
-
 /// A table of scores with what makes each comparable.
 pub(super) fn scores(scores: &[ScoreRow]) -> Markup {
     html! {
@@ -169,29 +92,6 @@ pub(super) fn scores(scores: &[ScoreRow]) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_carry_any_name() {
-        assert_eq!(encode("demo-1_x.~"), "demo-1_x.~");
-        assert_eq!(encode("a/b?c=<é>"), "a%2Fb%3Fc%3D%3C%C3%A9%3E");
-    }
-
-    #[test]
-    fn series_are_called_by_their_meaning() {
-        for (name, expected) in [
-            ("loss", "loss"),
-            ("images_per_second", "images/s"),
-            ("loss_by_side", "loss by patch size"),
-            ("loss_by_side/16", "loss by patch size: 16 px"),
-            (
-                "loss_by_noise/0.05-0.10",
-                "loss by noise level: σ 0.05-0.10",
-            ),
-            ("other_thing/a", "other thing: a"),
-        ] {
-            assert_eq!(series_title(name), expected);
-        }
-    }
 
     #[test]
     fn an_outline_leaves_out_what_is_not_finite() {

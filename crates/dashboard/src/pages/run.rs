@@ -8,8 +8,10 @@ use maud::{Markup, html};
 use patchwork_registry::{AttemptRow, RunDetail, StageRow};
 use serde_json::Value;
 
-use super::parts::{Line, chart, encode, scores, series_address, series_title, status, time};
-use super::{Place, frame};
+use super::charts::{Line, chart, controls, series_title};
+use super::frame::{Place, frame};
+use super::parts::{scores, status, time};
+use crate::address;
 use crate::error::DashboardError;
 use crate::files;
 use crate::home::Home;
@@ -35,17 +37,17 @@ pub(crate) async fn content(home: &Home, run: &RunDetail) -> Result<Markup, Dash
     }
     Ok(html! {
         (heading(run))
-        section #stages data-live aria-labelledby="stages-title" {
+        section #stages aria-labelledby="stages-title" {
             h2 #stages-title { "Stages" }
             (graph(run, &stages))
             (attempts(&run.attempts))
         }
         @if !run.scores.is_empty() {
-            section #scores data-live { h2 { "Scores" } (scores(&run.scores)) }
+            section #scores { h2 { "Scores" } (scores(&run.scores)) }
         }
         (events(run))
         (gallery(run, &pictures))
-        @if !run.metrics.is_empty() { section { h2 { "Series" } (controls()) (charts(run)) } }
+        @if !run.metrics.is_empty() { section #series { h2 { "Series" } (controls()) (charts(run)) (last_values(run)) } }
         (logs(run))
         (settings(run))
         (provenance(run))
@@ -54,7 +56,7 @@ pub(crate) async fn content(home: &Home, run: &RunDetail) -> Result<Markup, Dash
 
 fn heading(run: &RunDetail) -> Markup {
     html! {
-        section #head data-live {
+        section #head {
             h1 { (run.run.name) " " (status(&run.run.status.to_string())) }
             p.muted {
                 "pipeline " (run.run.pipeline) ", started " (time(&run.run.started))
@@ -109,12 +111,6 @@ async fn made(home: &Home, stage: &StageRow) -> Result<Option<Made>, DashboardEr
         Err(DashboardError::Absent(_)) => return Ok(None),
         Err(error) => return Err(error),
     };
-    let summary: Value = serde_json::from_str(&artifact.summary).unwrap_or_default();
-    let facts = summary.as_object().into_iter().flatten();
-    let summary = facts
-        .filter(|(_, value)| !matches!(value, Value::Null | Value::Array(_) | Value::Object(_)))
-        .map(|(name, value)| (name.replace('_', " "), text::plain(value)))
-        .collect();
     let manifest = files::manifest(&folder);
     let is_deleted = manifest.is_none();
     let listed = manifest
@@ -128,7 +124,7 @@ async fn made(home: &Home, stage: &StageRow) -> Result<Option<Made>, DashboardEr
         .filter(|(name, _)| !name.starts_with("shard-"))
         .collect();
     Ok(Some(Made {
-        summary,
+        summary: text::facts(&artifact.summary),
         files,
         bytes: artifact.bytes,
         is_deleted,
@@ -155,10 +151,10 @@ fn graph(run: &RunDetail, stages: &[(&StageRow, Option<Made>)]) -> Markup {
                 @if made.is_deleted { p.muted { "The artifact was deleted." } } @else {
                     details { summary { "Files, " (text::bytes(made.bytes)) }
                         ul { @for (name, bytes) in &made.files {
-                            li { a href=(pictures::address(&stage.fingerprint, name)) download=(name) { (name) } " " span.muted { (text::bytes(*bytes)) } }
+                            li { a href=(address::file(&stage.fingerprint, name)) download=(name) { (name) } " " span.muted { (text::bytes(*bytes)) } }
                         } }
                         @if stage.kind == "prepare" || stage.kind == "sample" {
-                            p { a href={ "/data/" (stage.fingerprint) } { "Look at the images" } }
+                            p { a href=(address::data(&stage.fingerprint)) { "Look at the images" } }
                         }
                     }
                 }
@@ -177,7 +173,7 @@ fn attempts(attempts: &[AttemptRow]) -> Markup {
 }
 
 fn events(run: &RunDetail) -> Markup {
-    html! { @if !run.events.is_empty() { section #events data-live {
+    html! { @if !run.events.is_empty() { section #events {
         h2 { "Events" }
         ul.events { @for event in &run.events {
             li.{ "is-" (event.level) } {
@@ -194,7 +190,7 @@ fn gallery(run: &RunDetail, pictures: &Pictures) -> Markup {
         section #pictures {
             h2 { "Pictures" }
             @if pictures.sliders.iter().any(|frames| frames.frames.len() > 1) {
-                p { a href={ "/runs/" (encode(&run.run.name)) "/samples" } { "Snapshots under one slider" } }
+                p { a href={ (address::run(&run.run.name)) "/samples" } { "Snapshots under one slider" } }
             }
             div.gallery {
                 @for frames in &pictures.sliders { @if let Some(last) = frames.frames.last() { (picture(last)) } }
@@ -212,20 +208,6 @@ fn picture(picture: &pictures::Picture) -> Markup {
     } }
 }
 
-/// What all charts of a page obey.
-pub(super) fn controls() -> Markup {
-    html! { form.controls data-controls {
-        label { "x axis " select name="axis" {
-            option value="steps" { "images seen" }
-            option value="relative" { "time since the first point" }
-            option value="time" { "wall time" }
-        } }
-        label { "Smoothing " input type="range" name="smoothing" min="0" max="0.99" step="0.01" value="0"; }
-        label { input type="checkbox" name="log"; " log scale" }
-        span.muted { "Drag in a chart to zoom, double click to see all." }
-    } }
-}
-
 fn charts(run: &RunDetail) -> Markup {
     let name = &run.run.name;
     let line = |stage: &str, series: &str, key: usize| Line {
@@ -233,7 +215,7 @@ fn charts(run: &RunDetail) -> Markup {
             .split_once('/')
             .map_or(series, |(_, rest)| rest)
             .to_owned(),
-        address: series_address(name, stage, series),
+        address: address::series(name, stage, series),
         key,
     };
     // Series of one family share a chart: `loss_by_side/16`, `loss_by_side/32`, …
@@ -270,6 +252,22 @@ fn charts(run: &RunDetail) -> Markup {
     } } }
 }
 
+/// Every series in short. What was recorded and is no number is said to be none.
+fn last_values(run: &RunDetail) -> Markup {
+    let value =
+        |value: Option<f64>| value.map_or("NaN".to_owned(), |value| text::number(Some(value)));
+    html! { details #last-values { summary { "Last values of " (run.metrics.len()) " series" }
+        div.scroll { table {
+            thead { tr { th { "Stage" } th { "Series" } th.number { "Points" } th.number { "Last step" } th.number { "Last" } th.number { "Lowest" } th.number { "Highest" } } }
+            tbody { @for series in &run.metrics { tr {
+                td { (series.stage) } td.mono { (series.name) }
+                td.number { (text::grouped(series.count)) } td.number { (text::grouped(series.last_step)) }
+                td.number { (value(series.last)) } td.number { (value(series.min)) } td.number { (value(series.max)) }
+            } } }
+        } }
+    } }
+}
+
 /// The number that a member of a family begins with, for the order of noise levels and patch sizes, in thousandths.
 fn leading_number(name: &str) -> i64 {
     let rest = name.split_once('/').map_or("", |(_, rest)| rest);
@@ -286,9 +284,10 @@ fn logs(run: &RunDetail) -> Markup {
     let started = run.stages.iter().filter(|stage| stage.started.is_some());
     html! { section #logs { h2 { "Logs" }
         @for stage in started {
-            details data-log={ "/api/runs/" (encode(&run.run.name)) "/log?stage=" (encode(&stage.name)) } {
+            @let log = address::log(&run.run.name, &stage.name);
+            details id={ "log-" (stage.name) } data-log=(log) {
                 summary { (stage.name) }
-                pre tabindex="0" { noscript { a href={ "/api/runs/" (encode(&run.run.name)) "/log?stage=" (encode(&stage.name)) } { "as JSON" } } }
+                pre tabindex="0" { noscript { a href=(log) { "as JSON" } } }
             }
         }
     } }

@@ -1,90 +1,28 @@
 //! `/`: all runs.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::extract::{Query, State};
 use maud::{Markup, html};
-use patchwork_registry::RunRow;
 
-use super::compare::MOST;
-use super::parts::{encode, sparkline, status, time};
-use super::{Place, frame};
+use super::frame::{Place, frame};
+use super::parts::{sparkline, status, time};
+use crate::address::{self, encode};
+use crate::comparison::MOST;
 use crate::error::DashboardError;
 use crate::home::Home;
-use crate::listing::{Cell, PAGE, Wanted};
+use crate::listing::{Chosen, Listed, SPEED, Wanted, choose};
 use crate::text;
-
-/// Points of a sparkline.
-const OUTLINE: i64 = 48;
-/// The series whose last value is the column "images/s".
-const SPEED: &str = "images_per_second";
-
-/// One page of the list.
-pub(crate) struct Chosen {
-    pub(crate) rows: Vec<RunRow>,
-    found: usize,
-    page: usize,
-    pages: usize,
-    settings: HashMap<String, HashMap<i64, String>>,
-    speeds: HashMap<i64, f64>,
-    outlines: HashMap<i64, Vec<f64>>,
-}
-
-/// Finds the rows of a page, and what is shown beside each.
-pub(crate) async fn choose(home: &Home, wanted: &Wanted) -> Result<Chosen, DashboardError> {
-    let registry = home.registry().await?;
-    let mut settings = HashMap::new();
-    for key in wanted.settings() {
-        settings.insert(key.to_owned(), registry.setting_of_runs(key).await?);
-    }
-    let mut listing = home.listing.lock().await;
-    let rows = listing.refresh(&registry).await?;
-    let column = wanted.sort.trim_start_matches('-');
-    let mut values: HashMap<i64, Cell> = HashMap::new();
-    if column == SPEED {
-        let all: Vec<i64> = rows.iter().map(|row| row.id).collect();
-        let speeds = registry.last_values(SPEED, &all).await?;
-        values.extend(
-            speeds
-                .into_iter()
-                .map(|(id, speed)| (id, Cell::Number(speed))),
-        );
-    } else if let Some(setting) = settings.get(column) {
-        values.extend(setting.iter().map(|(id, value)| (*id, Cell::of(value))));
-    }
-    let found = wanted.select(rows, &values);
-    let pages = found.len().div_ceil(PAGE).max(1);
-    let page = wanted.page.clamp(1, pages);
-    let count = found.len();
-    let rows: Vec<RunRow> = found
-        .into_iter()
-        .skip((page - 1) * PAGE)
-        .take(PAGE)
-        .cloned()
-        .collect();
-    drop(listing);
-    let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
-    Ok(Chosen {
-        found: count,
-        page,
-        pages,
-        settings,
-        speeds: registry.last_values(SPEED, &ids).await?,
-        outlines: registry.outlines("loss", &ids, OUTLINE).await?,
-        rows,
-    })
-}
 
 pub(crate) async fn page(
     State(home): State<Arc<Home>>,
     Query(wanted): Query<Wanted>,
 ) -> Result<Markup, DashboardError> {
-    let chosen = choose(&home, &wanted).await?;
+    let chosen = choose(&home.registry().await?, &home.listing, &wanted).await?;
     let content = html! {
         h1 { "Runs" }
         (filters(&wanted))
-        form action="/compare" method="get" #runs data-live {
+        form action="/compare" method="get" #runs {
             div.actions {
                 button type="submit" { "Compare selected" }
                 span.muted { (text::grouped(chosen.found as i64)) @if chosen.found == 1 { " run" } @else { " runs" } }
@@ -122,7 +60,7 @@ fn filters(wanted: &Wanted) -> Markup {
     }
 }
 
-fn address(wanted: &Wanted, sort: &str, page: usize) -> String {
+fn list_address(wanted: &Wanted, sort: &str, page: usize) -> String {
     format!(
         "/?q={}&status={}&group={}&columns={}&sort={}&page={page}",
         encode(&wanted.q),
@@ -135,18 +73,21 @@ fn address(wanted: &Wanted, sort: &str, page: usize) -> String {
 
 fn pager(wanted: &Wanted, chosen: &Chosen) -> Markup {
     html! { @if chosen.pages > 1 { nav.pager aria-label="Pages" {
-        @if chosen.page > 1 { a href=(address(wanted, &wanted.sort, chosen.page - 1)) rel="prev" { "‹ previous" } }
+        @if chosen.page > 1 { a href=(list_address(wanted, &wanted.sort, chosen.page - 1)) rel="prev" { "‹ previous" } }
         span { "page " (chosen.page) " of " (chosen.pages) }
-        @if chosen.page < chosen.pages { a href=(address(wanted, &wanted.sort, chosen.page + 1)) rel="next" { "next ›" } }
+        @if chosen.page < chosen.pages { a href=(list_address(wanted, &wanted.sort, chosen.page + 1)) rel="next" { "next ›" } }
     } } }
 }
 
 /// The comparison of the first runs of a pipeline on the page: of a matrix, its combinations.
 fn together(chosen: &Chosen, pipeline: &str) -> String {
-    let of_pipeline = chosen.rows.iter().filter(|row| row.pipeline == pipeline);
+    let of_pipeline = chosen
+        .rows
+        .iter()
+        .filter(|row| row.run.pipeline == pipeline);
     let names: Vec<String> = of_pipeline
         .take(MOST)
-        .map(|row| encode(&row.name))
+        .map(|row| encode(&row.run.name))
         .collect();
     format!("/compare?runs={}", names.join(","))
 }
@@ -163,7 +104,7 @@ fn table(wanted: &Wanted, chosen: &Chosen) -> Markup {
             (column.to_owned(), "", None)
         };
         html! {
-            th.number[is_number] aria-sort=[order] { a href=(address(wanted, &sort, 1)) { (title) (arrow) } }
+            th.number[is_number] aria-sort=[order] { a href=(list_address(wanted, &sort, 1)) { (title) (arrow) } }
         }
     };
     let mut group = None;
@@ -181,20 +122,20 @@ fn table(wanted: &Wanted, chosen: &Chosen) -> Markup {
             @for setting in &settings { (heading(setting.trim_start_matches("stages."), setting, false)) }
         } }
         tbody {
-            @for row in &chosen.rows {
+            @for Listed { run: row, speed } in &chosen.rows {
                 @if wanted.group == "pipeline" && group.replace(&row.pipeline) != Some(&row.pipeline) {
                     tr.group { th colspan=(columns) scope="rowgroup" { (row.pipeline) " " a href=(together(chosen, &row.pipeline)) { "compare" } } }
                 }
-                tr {
+                tr id={ "row-" (row.name) } {
                     td { input type="checkbox" name="run" value=(row.name) aria-label={ "Select " (row.name) }; }
-                    td { a href={ "/runs/" (encode(&row.name)) } { (row.name) } }
+                    td { a href=(address::run(&row.name)) { (row.name) } }
                     td { (status(&row.status.to_string())) }
                     td { (time(&row.started)) }
                     td.number { (text::duration(row.seconds)) }
                     td.number title={ (row.succeeded) " made, " (row.cached) " cached, " (row.failed) " failed" } {
                         (row.succeeded + row.cached) "/" (row.stages)
                     }
-                    td.number { (text::number(chosen.speeds.get(&row.id).copied())) }
+                    td.number { (text::number(*speed)) }
                     td { @if let Some(values) = chosen.outlines.get(&row.id) { (sparkline(values)) } }
                     td.number {
                         @if let Some(metric) = &row.metric {

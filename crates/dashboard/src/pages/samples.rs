@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use maud::{Markup, html};
 
-use super::{Place, frame};
+use super::frame::{Place, frame};
 use crate::error::DashboardError;
 use crate::home::Home;
 use crate::neighbours::{self, Neighbours};

@@ -32,7 +32,7 @@ pub(super) fn scatter(setting: &str, metric: &str, spots: &[Spot<'_>]) -> Markup
         .collect();
     html! {
         figure.chart.scatter data-chart="scatter" data-title=(setting) data-metric=(metric)
-            data-points=(Value::from(points)) data-names=(Value::from(names)) {
+            data-spots=(Value::from(points)) data-names=(Value::from(names)) {
             figcaption { (metric) " against " (setting) }
             div.plot {}
         }
