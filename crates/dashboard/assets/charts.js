@@ -10,14 +10,23 @@ const charts = (() => {
   // Of a whole series; more points than twice that are thinned by the server.
   const intervals = 700;
 
-  const short = (value) => {
+  const short = (value, digits = 4) => {
     if (value == null || !Number.isFinite(value)) return "–";
     const size = Math.abs(value);
-    if (size >= 1e9) return `${+(value / 1e9).toPrecision(3)}G`;
-    if (size >= 1e6) return `${+(value / 1e6).toPrecision(3)}M`;
-    if (size >= 1e4) return `${+(value / 1e3).toPrecision(3)}k`;
-    return String(+value.toPrecision(4));
+    if (size >= 1e9) return `${+(value / 1e9).toPrecision(digits)}G`;
+    if (size >= 1e6) return `${+(value / 1e6).toPrecision(digits)}M`;
+    if (size >= 1e4) return `${+(value / 1e3).toPrecision(digits)}k`;
+    return String(+value.toPrecision(digits));
   };
+  // Labels of an axis: with as many digits as tell them apart.
+  const labels = (_, ticks) => {
+    const finite = ticks.filter((tick) => tick != null);
+    let digits = 3;
+    while (digits < 9 && new Set(finite.map((tick) => short(tick, digits))).size < finite.length) digits++;
+    return ticks.map((tick) => (tick == null ? "" : short(tick, digits)));
+  };
+  // What is zero throughout is drawn at the foot.
+  const range = (_, lowest, highest) => (lowest === 0 && highest === 0 ? [0, 1] : lowest == null ? [null, null] : uPlot.rangeNum(lowest, highest, 0.1, true));
   const clock = (seconds) => {
     const sign = seconds < 0 ? "-" : "";
     const whole = Math.round(Math.abs(seconds));
@@ -158,7 +167,7 @@ const charts = (() => {
       if (this.plot && (anew || !some || this.plot.series.length !== data.length)) { this.plot.destroy(); this.plot = null; }
       if (this.plot) { this.plot.setData(data); return; }
       this.held = false;
-      this.box.textContent = some ? "" : "no finite value";
+      this.box.textContent = some ? "" : controls.log ? "no value above zero" : "no finite value";
       if (some) this.plot = new uPlot(this.options(shown), data, this.box);
       this.box.querySelector(".u-over")?.addEventListener("dblclick", () => {
         this.held = false;
@@ -171,7 +180,7 @@ const charts = (() => {
       return {
         width: this.width,
         height: 230,
-        scales: { x: { time: controls.axis === "time" }, y: { distr: controls.log ? 3 : 1 } },
+        scales: { x: { time: controls.axis === "time" }, y: controls.log ? { distr: 3 } : { range } },
         cursor: { drag: { x: true, y: false } },
         series: [
           { label: steps ? "images seen" : "time", value: (_, x) => (x == null ? "–" : steps ? x.toLocaleString("en") : relative ? clock(x) : new Date(x * 1000).toLocaleString()) },
@@ -185,8 +194,8 @@ const charts = (() => {
           })),
         ],
         axes: [
-          { ...axis, size: 34, values: relative ? (_, ticks) => ticks.map(clock) : steps ? (_, ticks) => ticks.map(short) : undefined },
-          { ...axis, values: (_, ticks) => ticks.map((tick) => (tick == null ? "" : short(tick))) },
+          { ...axis, size: 34, values: relative ? (_, ticks) => ticks.map(clock) : steps ? labels : undefined },
+          { ...axis, values: labels },
         ],
         hooks: { setSelect: [(plot) => this.zoom(plot)] },
       };
@@ -340,7 +349,7 @@ const charts = (() => {
         ],
         axes: [
           { ...axis, size: 34, ...(named ? { splits: this.names.map((_, place) => place) } : {}), values: (_, ticks) => ticks.map((tick) => (tick == null ? "" : name(tick))) },
-          { ...axis, label: this.figure.dataset.metric, labelSize: 20, values: (_, ticks) => ticks.map((tick) => (tick == null ? "" : short(tick))) },
+          { ...axis, label: this.figure.dataset.metric, labelSize: 20, values: labels },
         ],
       }, [xs, ...runs.map(([key]) => this.spots.map((spot, place) => (spot.key === key ? ys[place] : null)))], this.box);
       this.figure.dataset.points = String(xs.length);

@@ -147,7 +147,12 @@ pub(crate) async fn gather(home: &Home, asked: &Asked) -> Result<Comparison, Das
             }
         });
     }
-    let setting = asked.setting.clone().or_else(|| first_setting(&settings));
+    let has_score: Vec<bool> = runs
+        .iter()
+        .map(|run| scores.iter().any(|(name, _)| *name == run.run.name))
+        .collect();
+    let setting = asked.setting.clone();
+    let setting = setting.or_else(|| first_setting(&settings, &has_score));
     Ok(Comparison {
         runs,
         pictures,
@@ -206,21 +211,57 @@ impl Comparison {
     }
 }
 
-/// The setting that scores are plotted against where none is chosen: the first that is a number in all runs, or the first.
-fn first_setting(settings: &[(String, Vec<Option<String>>)]) -> Option<String> {
+/// The setting that scores are plotted against where none is chosen: of those in which the runs with a score differ, the
+/// first that is a number in all of them, or the first.
+fn first_setting(settings: &[(String, Vec<Option<String>>)], has_score: &[bool]) -> Option<String> {
     let is_number = |value: &Option<String>| {
         let number = value.as_ref().and_then(|value| value.parse::<f64>().ok());
         number.is_some_and(f64::is_finite)
     };
-    let mut all = settings.iter();
+    let of_scores = |values: &[Option<String>]| -> Vec<Option<String>> {
+        let values = values.iter().zip(has_score);
+        let scored = values.filter(|(_, has_score)| **has_score);
+        scored.map(|(value, _)| value.clone()).collect()
+    };
+    let differing: Vec<(&String, Vec<Option<String>>)> = settings
+        .iter()
+        .map(|(key, values)| (key, of_scores(values)))
+        .filter(|(_, values)| values.iter().any(|value| *value != values[0]))
+        .collect();
+    let mut all = differing.iter();
     let numeric = all.find(|(_, values)| values.iter().all(is_number));
-    let first = numeric.or(settings.first());
-    first.map(|(key, _)| key.clone())
+    let first = numeric.or(differing.first());
+    first.map(|(key, _)| (*key).clone())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Asked;
+    use super::{Asked, first_setting};
+
+    #[test]
+    fn scores_are_plotted_against_what_their_runs_differ_in() {
+        let row = |key: &str, values: [&str; 3]| {
+            let values = values.map(|value| Some(value.to_owned()).filter(|text| text != "-"));
+            (key.to_owned(), values.to_vec())
+        };
+        let settings = [
+            row("images_per_shard", ["64", "64", "1024"]),
+            row("solver", ["heun", "dpmpp", "-"]),
+            row("batch_size", ["8", "16", "-"]),
+        ];
+        for (has_score, expected) in [
+            ([true, true, false], Some("batch_size")),
+            ([true, true, true], Some("images_per_shard")),
+            ([true, false, false], None),
+            ([false, false, false], None),
+        ] {
+            assert_eq!(first_setting(&settings, &has_score).as_deref(), expected);
+        }
+        assert_eq!(
+            first_setting(&settings[1..2], &[true, true, false]).as_deref(),
+            Some("solver")
+        );
+    }
 
     #[test]
     fn runs_come_from_a_list_or_from_boxes() {

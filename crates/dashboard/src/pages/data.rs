@@ -60,6 +60,10 @@ fn section(table: &Table) -> Markup {
     };
     let most = table.rows.iter().map(|row| count(row)).fold(0.0, f64::max);
     let is_overview = table.title == "overview";
+    let is_numeric = |place: usize| {
+        let first = table.rows.first().and_then(|row| row.get(place));
+        !is_overview && first.is_some_and(Value::is_number)
+    };
     let cell = |column: &str, value: &Value| match value.as_f64() {
         _ if value.is_null() => "–".to_owned(),
         Some(share) if column == "share" => text::percent(share),
@@ -67,7 +71,7 @@ fn section(table: &Table) -> Markup {
     };
     html! { section { h2.title { (table.title) }
         div.scroll { table {
-            thead { tr { @for column in &table.columns { th { (column) } } @if histogram { th { span.hidden { "share" } } } } }
+            thead { tr { @for (place, column) in table.columns.iter().enumerate() { th.number[is_numeric(place)] { (column) } } @if histogram { th { span.hidden { "share" } } } } }
             tbody { @for row in table.rows.iter().take(ROWS) { tr {
                 @for (column, value) in table.columns.iter().zip(row) {
                     td.number[value.is_number() && !is_overview] { (cell(column, value)) }

@@ -147,7 +147,11 @@ fn graph(run: &RunDetail, stages: &[(&StageRow, Option<Made>)]) -> Markup {
                 }
             }
             @if let Some(made) = made {
-                @if !made.summary.is_empty() { dl { @for (name, value) in &made.summary { dt { (name) } dd { (value) } } } }
+                @if !made.summary.is_empty() { dl { @for (name, value) in &made.summary {
+                    // A sentence takes the whole width.
+                    @let is_long = value.len() > 40;
+                    dt.long[is_long] { (name) } dd.long[is_long] { (value) }
+                } } }
                 @if made.is_deleted { p.muted { "The artifact was deleted." } } @else {
                     details { summary { "Files, " (text::bytes(made.bytes)) }
                         ul { @for (name, bytes) in &made.files {
