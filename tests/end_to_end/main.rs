@@ -24,11 +24,13 @@ mod init;
 mod keeping;
 mod killed;
 mod latents;
+mod launched;
 mod mistakes;
 mod notice;
 mod open_page;
 mod pages;
 mod program;
+mod ranks;
 #[path = "../support/readers.rs"]
 mod readers;
 mod resume;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -141,10 +142,71 @@ pub(crate) fn children(process: u32) -> Vec<String> {
         .collect()
 }
 
+/// The processes that work in a home folder, by the name of their program, or of the command of `patchwork` that they are;
+/// `patchwork` for all of them. By Linux's account of them; elsewhere none are found.
+pub(crate) fn processes(home: &Path, name: &str) -> Vec<String> {
+    let variable = format!("PATCHWORK_HOME={}", home.display());
+    let works_there = |process: &Path| {
+        let environment = std::fs::read(process.join("environ")).unwrap_or_default();
+        environment
+            .split(|&byte| byte == 0)
+            .any(|entry| entry == variable.as_bytes())
+    };
+    let is_named = |process: &Path| {
+        let line = std::fs::read(process.join("cmdline")).unwrap_or_default();
+        let mut words = line.split(|&byte| byte == 0).map(String::from_utf8_lossy);
+        let program = words.next().unwrap_or_default().into_owned();
+        let program = program.rsplit('/').next().unwrap_or_default();
+        let command = words.next().unwrap_or_default();
+        program == name
+            || (name == "patchwork" && program.starts_with(name))
+            || (program == "patchwork" && command == name)
+    };
+    let mut found: Vec<u32> = std::fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|process| works_there(&process.path()) && is_named(&process.path()))
+        .filter_map(|process| process.file_name().to_str()?.parse().ok())
+        .collect();
+    found.sort_unstable();
+    found.iter().map(u32::to_string).collect()
+}
+
+/// Whether an unfinished training in a home folder has a checkpoint.
+pub(crate) fn has_checkpoint(home: &Path) -> bool {
+    std::fs::read_dir(home.join("work"))
+        .into_iter()
+        .flatten()
+        .filter_map(|folder| std::fs::read_dir(folder.ok()?.path().join("state")).ok())
+        .flatten()
+        .flatten()
+        .any(|file| {
+            let name = file.file_name().to_string_lossy().into_owned();
+            name.starts_with("checkpoint-")
+                && file.path().extension().is_some_and(|end| end == "json")
+        })
+}
+
+/// Waits until a training has a checkpoint.
+pub(crate) fn wait_for_checkpoint(child: &mut Child, program: &Program) {
+    let begin = Instant::now();
+    while !has_checkpoint(program.home()) {
+        assert!(child.try_wait().unwrap().is_none(), "it ended too soon");
+        assert!(begin.elapsed() < Duration::from_mins(2), "nothing happens");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
 /// Kills a process that may be over already.
 pub(crate) fn kill(process: &str) {
+    send("KILL", process);
+}
+
+/// Sends a signal to a process that may be over already.
+pub(crate) fn send(signal: &str, process: &str) {
     let _ = Command::new("kill")
-        .args(["-KILL", process])
+        .args([&format!("-{signal}"), process])
         .stderr(Stdio::null())
         .status();
 }

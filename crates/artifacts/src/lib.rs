@@ -12,6 +12,7 @@ pub mod event;
 mod event_pipe;
 pub mod failure;
 pub mod manifest;
+pub mod presence;
 pub mod protocol;
 pub mod provenance;
 pub mod resources;

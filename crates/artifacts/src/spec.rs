@@ -84,6 +84,6 @@ pub struct Demand {
     pub cpus: Option<usize>,
     /// Memory; none = not said, and not counted.
     pub memory_bytes: Option<u64>,
-    /// An accelerator, which it has for itself.
-    pub device: Option<String>,
+    /// Accelerators, which it has for itself.
+    pub devices: Vec<String>,
 }

@@ -19,6 +19,7 @@ use crate::event::{Event, Progress};
 use crate::event_pipe::EventPipe;
 use crate::failure::{chain, may_pass, says_it_may_pass};
 use crate::manifest::{MANIFEST_FORMAT, Manifest, Outcome, list_files};
+use crate::presence::Presence;
 use crate::protocol::Job;
 use crate::resources;
 use crate::signals::is_hangup_ignored;
@@ -191,6 +192,10 @@ fn attempt(
     }
     let store = Store::open(&job.home)?;
     let _alive = store.announce_process()?;
+    if !job.is_first() {
+        return beside_rank_0(stage, &job, &store, events, interrupted);
+    }
+    let _present = job.place.as_ref().map(Presence::show);
     let _lock = wait_for_lock(&store.lock(job.fingerprint), &interrupted, events)?;
     if let Some(manifest) = store.find(&job.kind, job.fingerprint)? {
         return Ok(Event::Finished {
@@ -235,6 +240,30 @@ fn make_room(store: &Store, job: &Job, context: &Context) -> Result<(), FileErro
         context.warn(told);
     }
     Ok(())
+}
+
+/// What a rank beside rank 0 does: its part of the work. The lock, the folders and the artifact are rank 0's, which has to
+/// be waited for ([`crate::presence`]) before anything is written there.
+fn beside_rank_0(
+    stage: impl Fn(&Job, &Context) -> Result<Outcome, StageError>,
+    job: &Job,
+    store: &Store,
+    events: &EventPipe,
+    interrupted: Arc<AtomicBool>,
+) -> Result<Event, StageError> {
+    let work = store.work(job.fingerprint);
+    let context = Context {
+        artifact: work.join("artifact"),
+        state: work.join("state"),
+        events: events.clone(),
+        interrupted,
+        last_progress: Mutex::new(None),
+        last_resources: Mutex::new(Instant::now()),
+    };
+    stage(job, &context).map(|outcome| Event::Finished {
+        cached: false,
+        outcome,
+    })
 }
 
 /// A score that JSON has no word for, so that a manifest with it could not be read again.

@@ -11,7 +11,7 @@ use patchwork_dataset::DatasetError;
 use patchwork_recipes::SpecifyError;
 use patchwork_recipes::train::start::ForeignNetwork;
 use patchwork_registry::RegistryError;
-use patchwork_supervisor::PipelineError;
+use patchwork_supervisor::{PipelineError, RankError};
 use patchwork_weights::WeightsError;
 
 use crate::worker_program::LIBTORCH_VERSION;
@@ -40,6 +40,8 @@ pub(crate) enum CliError {
     Specify(#[from] SpecifyError),
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
+    #[error(transparent)]
+    Rank(#[from] RankError),
     #[error(transparent)]
     Registry(#[from] RegistryError),
     #[error(transparent)]

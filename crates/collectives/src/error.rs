@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use patchwork_core::FileError;
+use patchwork_core::membership::LauncherError;
 use patchwork_libtorch::LibtorchError;
 
 /// A collective operation.
@@ -37,24 +38,9 @@ impl fmt::Display for Operation {
 /// Why a group cannot be joined, or is at its end.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectiveError {
-    /// The launcher's variables make no sense.
-    #[error("`{variable}` is `{value}`, not a number below {limit}")]
-    Variable {
-        /// The variable.
-        variable: &'static str,
-        /// Its value.
-        value: String,
-        /// What it has to be below.
-        limit: u64,
-    },
-    /// Only a part of what a launcher sets is set.
-    #[error("`{present}` is set and `{missing}` is not; start all ranks with one launcher")]
-    HalfSet {
-        /// A variable that is set.
-        present: &'static str,
-        /// One that has to be set with it.
-        missing: &'static str,
-    },
+    /// What the launcher says makes no sense.
+    #[error(transparent)]
+    Launcher(#[from] LauncherError),
     /// The rendezvous file cannot be written or read.
     #[error(transparent)]
     File(#[from] FileError),

@@ -10,6 +10,7 @@ use patchwork_libtorch::LibtorchError;
 use patchwork_libtorch::distributed::{Backend, ProcessGroup, Reduction, Store};
 use tch::{Device, Tensor};
 
+use crate::connections::{Sockets, interfaces, own_sockets};
 use crate::error::Ranks;
 use crate::rendezvous::{Met, not_joined};
 use crate::{CollectiveError, Identity, Membership, Operation, Rendezvous, solo};
@@ -43,6 +44,8 @@ pub struct Group {
     /// Where numbers have to lie for an operation.
     device: Device,
     timeout: Duration,
+    /// The sockets of this process before the group had its own.
+    other_sockets: Sockets,
     /// Calls of [`Group::on_first`] so far.
     solos: Cell<u64>,
 }
@@ -77,6 +80,7 @@ impl Group {
             chosen => chosen.clone(),
         };
         let Membership { rank, ranks, .. } = membership;
+        let other_sockets = own_sockets();
         let processes = store
             .under("group")
             .and_then(|store| ProcessGroup::join(&store, &backend, rank, ranks, options.timeout))
@@ -97,8 +101,21 @@ impl Group {
                 Backend::Nccl { device } => Device::Cuda(device as usize),
             },
             timeout: options.timeout,
+            other_sockets,
             solos: Cell::new(0),
         })
+    }
+
+    /// Where tensors of the group lie.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// Over which network interfaces this rank is connected with the others, each with its address; none where the system
+    /// does not tell, or the ranks need no network.
+    pub fn interfaces(&self) -> Vec<String> {
+        let own = own_sockets();
+        interfaces(&own.difference(&self.other_sockets).copied().collect())
     }
 
     /// Which rank of how many this process is.
@@ -141,11 +158,14 @@ impl Group {
         self.after(Operation::Barrier, self.processes.barrier())
     }
 
-    /// Whether any rank says yes.
-    pub fn any(&self, yes: bool) -> Result<bool, CollectiveError> {
-        let mut count = Tensor::from_slice(&[i64::from(yes)]).to_device(self.device);
-        self.all_reduce(&mut [&mut count], Reduction::Sum)?;
-        Ok(count.int64_value(&[0]) > 0)
+    /// Whether any rank says yes, to each of some questions.
+    pub fn any<const N: usize>(&self, yes: [bool; N]) -> Result<[bool; N], CollectiveError> {
+        let mut counts = Tensor::from_slice(&yes.map(i64::from)).to_device(self.device);
+        self.all_reduce(&mut [&mut counts], Reduction::Sum)?;
+        let counts = counts.to_device(Device::Cpu);
+        Ok(std::array::from_fn(|index| {
+            counts.int64_value(&[index as i64]) > 0
+        }))
     }
 
     /// Has rank 0 do what it alone does, such as writing a checkpoint; gives what came of it, on rank 0.

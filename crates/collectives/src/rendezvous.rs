@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use patchwork_core::membership::{LauncherError, host_name};
 use patchwork_core::{FileError, durable};
 use patchwork_libtorch::LibtorchError;
 use patchwork_libtorch::distributed::Store;
@@ -65,22 +66,22 @@ impl Rendezvous {
     /// What `torchrun` says; none where it gives no address.
     ///
     /// # Errors
-    /// [`CollectiveError::Variable`] and [`CollectiveError::HalfSet`].
+    /// [`LauncherError`].
     pub fn of_torchrun(
         variable: impl Fn(&str) -> Option<String>,
-    ) -> Result<Option<Self>, CollectiveError> {
+    ) -> Result<Option<Self>, LauncherError> {
         let Some(host) = variable("MASTER_ADDR") else {
             return Ok(None);
         };
         let Some(port) = variable("MASTER_PORT") else {
-            return Err(CollectiveError::HalfSet {
+            return Err(LauncherError::HalfSet {
                 present: "MASTER_ADDR",
                 missing: "MASTER_PORT",
             });
         };
         Ok(Some(Self::Address {
             host,
-            port: port.trim().parse().map_err(|_| CollectiveError::Variable {
+            port: port.trim().parse().map_err(|_| LauncherError::Variable {
                 variable: "MASTER_PORT",
                 value: port,
                 limit: 1 << 16,
@@ -198,13 +199,6 @@ fn read(path: &Path, deadline: Instant) -> Result<Option<Published>, CollectiveE
         }
         std::thread::sleep(PAUSE);
     }
-}
-
-fn host_name() -> String {
-    rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned()
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ impl Home {
     /// The registry as it is now.
     ///
     /// # Errors
-    /// [`DashboardError::NoRegistry`] while there is none.
+    /// [`DashboardError::NoRegistry`] while there is none; where another machine uses it.
     pub(crate) async fn registry(&self) -> Result<Registry, DashboardError> {
         let path = self.folder.join("registry.db");
         let mut open = self.open.lock().await;
@@ -45,6 +45,7 @@ impl Home {
         if let Some((known, registry)) = &*open
             && *known == identity
         {
+            registry.check_machine()?;
             return Ok(registry.clone());
         }
         let registry = Registry::open_read_only(&path)

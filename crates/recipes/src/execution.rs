@@ -18,10 +18,26 @@ pub const ONLY_OF_KIND: &str = "x-kind";
 #[derive(Clone, Debug, PartialEq, SmartDefault, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Execution {
-    /// Threads of the worker; none = all cores.
+    /// Threads of the worker, of each rank where there are several; none = all cores, shared out among the ranks
+    /// unless `launch` binds them.
     #[schemars(range(min = 1, max = 4096))]
     pub threads: Option<usize>,
-    /// Processor cores that the stage takes while it runs; none = as many as `threads`.
+    /// Processes that share the work, the ranks; each has `threads` threads, and a GPU of its own where `device` is `cuda`.
+    #[default = 1]
+    #[serde(skip_serializing_if = "is_one")]
+    #[schemars(range(min = 1, max = 4096), extend("x-kind" = ["reference", "train", "sample", "evaluate"]), !skip_serializing_if)]
+    pub ranks: u32,
+    /// The command that starts the ranks, on other machines too, such as `srun --ntasks=16 --gpus-per-task=1`; none = the
+    /// ranks are started on this machine. It says how many they are, and binds them to cores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kind" = ["reference", "train", "sample", "evaluate"]))]
+    pub launch: Option<String>,
+    /// How long one of the ranks waits for the others, at the start and in a step, in minutes.
+    #[default(COLLECTIVE_TIMEOUT_MINUTES)]
+    #[serde(skip_serializing_if = "is_default_timeout")]
+    #[schemars(range(min = 0.01, max = 1e6), extend("x-kind" = ["reference", "train", "sample", "evaluate"]), !skip_serializing_if)]
+    pub collective_timeout_minutes: f64,
+    /// Processor cores that the stage takes while it runs; none = as many as the threads of all ranks.
     #[schemars(range(min = 1, max = 4096))]
     pub cpus: Option<usize>,
     /// Memory that the stage takes while it runs, in GiB; none = not counted.
@@ -74,6 +90,32 @@ pub struct Execution {
     pub log_every_seconds: f64,
 }
 
+impl Execution {
+    /// How many of the ranks share this machine's cores and memory, as far as is known: a launcher binds each to its own.
+    pub fn ranks_here(&self) -> u32 {
+        if self.launch.is_some() { 1 } else { self.ranks }
+    }
+}
+
+/// Long enough for the slowest step.
+const COLLECTIVE_TIMEOUT_MINUTES: f64 = 10.0;
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
+fn is_one(ranks: &u32) -> bool {
+    *ranks == 1
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
+fn is_default_timeout(minutes: &f64) -> bool {
+    minutes.to_bits() == COLLECTIVE_TIMEOUT_MINUTES.to_bits()
+}
+
 /// Whether the kinds that alone have a key include one.
 pub(crate) fn is_listed(only: &Value, kind: Kind) -> bool {
     let mut kinds = only.as_array().into_iter().flatten();
@@ -107,6 +149,28 @@ pub(crate) fn read(
     if execution.tf32 == Some(true) && execution.device == CPU {
         let problem = "is for `device = \"cuda\"`, and the device is `cpu`";
         return Err(section.invalid("tf32", problem));
+    }
+    if execution
+        .launch
+        .as_deref()
+        .is_some_and(|command| command.trim().is_empty())
+    {
+        let problem = "is empty; leave it out to start the ranks on this machine";
+        return Err(section.invalid("launch", problem));
+    }
+    if execution.launch.is_some() && execution.device.contains(':') {
+        let problem = format!(
+            "is `{}`, one GPU, and each of the ranks that `launch` starts needs its own; use `cuda`",
+            execution.device
+        );
+        return Err(section.invalid("device", problem));
+    }
+    if execution.ranks > 1 && execution.device.contains(':') {
+        let problem = format!(
+            "is `{}`, one GPU, and each of the {} ranks needs its own; `cuda` gives rank N the GPU `cuda:N`",
+            execution.device, execution.ranks
+        );
+        return Err(section.invalid("device", problem));
     }
     Ok(execution)
 }

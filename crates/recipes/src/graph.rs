@@ -93,20 +93,24 @@ impl Needed {
 
 /// The stages that a stage reads, as far as they are known.
 pub(crate) struct Inputs<'a> {
-    needs: &'a [String],
+    reader: &'a Stage,
     stages: &'a [Stage],
 }
 
 impl<'a> Inputs<'a> {
     /// Those of a stage among `stages`.
-    pub(crate) fn of(stage: &'a Stage, stages: &'a [Stage]) -> Self {
-        let needs = &stage.needs;
-        Self { needs, stages }
+    pub(crate) fn of(reader: &'a Stage, stages: &'a [Stage]) -> Self {
+        Self { reader, stages }
+    }
+
+    /// The stage that reads them.
+    pub(crate) fn reader(&self) -> &'a Stage {
+        self.reader
     }
 
     /// Those of `kind`, in the order of `stages`.
     pub(crate) fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &'a Stage> + use<'a> {
-        let needs = self.needs;
+        let needs = &self.reader.needs;
         (self.stages.iter())
             .filter(move |stage| stage.kind() == kind && needs.contains(&stage.name))
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use patchwork_artifacts::{Demand, PipelineSpec, StageSpec};
 use patchwork_core::FileError;
 
-use crate::execution::Execution;
+use crate::execution::{CPU, Execution};
 use crate::graph::Inputs;
 use crate::outside::Outside;
 use crate::pipeline::{Pipeline, Stage};
@@ -165,17 +165,18 @@ fn describe(
 
 fn demand(execution: &Execution) -> Demand {
     const GIBIBYTE: f64 = (1_u64 << 30) as f64;
-    let device = execution.device.as_str();
     Demand {
-        cpus: execution.cpus.or(execution.threads),
+        cpus: (execution.cpus).or_else(|| Some(execution.threads? * execution.ranks as usize)),
         memory_bytes: execution
             .memory_gib
             .map(|gibibytes| (gibibytes * GIBIBYTE) as u64),
-        // `cuda` is the first of them.
-        device: match device {
-            "cpu" => None,
-            "cuda" => Some("cuda:0".to_owned()),
-            other => Some(other.to_owned()),
+        // `cuda` is the first of them, and of each rank the next.
+        devices: match execution.device.as_str() {
+            CPU => Vec::new(),
+            "cuda" => (0..execution.ranks)
+                .map(|rank| format!("cuda:{rank}"))
+                .collect(),
+            other => vec![other.to_owned()],
         },
     }
 }

@@ -1,6 +1,7 @@
 //! Opening the database: settings of each connection, migrations, versions.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use patchwork_core::lock::FileLock;
@@ -14,6 +15,7 @@ use sqlx::sqlite::{
 use sqlx::{Connection, Sqlite, Transaction};
 
 use crate::error::RegistryError;
+use crate::machine::{Mark, refuse_another, seen_lately};
 use crate::older;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
@@ -26,6 +28,8 @@ pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Registry {
     pub(crate) path: PathBuf,
     pub(crate) pool: SqlitePool,
+    /// Shows other machines that it is open for writing.
+    mark: Option<Arc<Mark>>,
 }
 
 impl Registry {
@@ -43,12 +47,15 @@ impl Registry {
         let path = &check_place(path)?;
         // Neither the change to WAL nor a migration can wait for another process inside of SQLite.
         let _alone = FileLock::acquire(&path.with_extension("db.lock"))?;
+        refuse_another(path)?;
+        let mark = Mark::set(path)?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full);
-        let registry = Self::connect(path, options).await?;
+        let mut registry = Self::connect(path, options).await?;
+        registry.mark = Some(Arc::new(mark));
         if registry.schema_version().await? > 0 {
             registry.back_up_older_schema().await?;
         }
@@ -71,6 +78,7 @@ impl Registry {
             return Err(RegistryError::Missing(path.to_owned()));
         }
         let path = &check_place(path)?;
+        refuse_another(path)?;
         let registry = Self::connect(path, read_only(path)).await?;
         match registry.schema_version().await? {
             0 => Err(RegistryError::Empty(path.to_owned())),
@@ -81,6 +89,17 @@ impl Registry {
                 Self::connect_by(pool, path, read_only(path)).await
             }
             _ => Ok(registry),
+        }
+    }
+
+    /// Refuses to go on where another machine has opened the database for writing since this one was opened for questions.
+    pub fn check_machine(&self) -> Result<(), RegistryError> {
+        match seen_lately(&self.path) {
+            Some(machine) if self.mark.is_none() => Err(RegistryError::OtherMachine {
+                path: self.path.clone(),
+                machine,
+            }),
+            _ => Ok(()),
         }
     }
 
@@ -109,6 +128,7 @@ impl Registry {
         Ok(Self {
             path: path.to_owned(),
             pool,
+            mark: None,
         })
     }
 

@@ -16,6 +16,18 @@ pub enum RegistryError {
     /// The folder or the lock beside the database cannot be had.
     #[error(transparent)]
     File(#[from] FileError),
+    /// Another machine has the database open.
+    #[error(
+        "the registry `{}` is in use on `{machine}`, and SQLite serves one machine at a time; run this there, or wait until \
+         what runs there has ended",
+        path.display()
+    )]
+    OtherMachine {
+        /// The database.
+        path: PathBuf,
+        /// The machine's name.
+        machine: String,
+    },
     /// What lies in the database's place is no file.
     #[error("cannot open the registry `{}`: it is not a regular file", .0.display())]
     NotAFile(PathBuf),

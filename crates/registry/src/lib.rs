@@ -16,6 +16,7 @@ mod database;
 mod error;
 mod gone;
 mod history;
+mod machine;
 mod needs;
 mod object;
 mod older;

@@ -44,11 +44,12 @@ pub(crate) fn configure(execution: &Execution) -> Result<Device, StageError> {
     }
 }
 
-/// How many threads a stage uses.
+/// How many threads a process of a stage uses.
 pub(crate) fn threads(execution: &Execution) -> usize {
-    execution
-        .threads
-        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+    execution.threads.unwrap_or_else(|| {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        usize::max(cores / execution.ranks_here() as usize, 1)
+    })
 }
 
 fn find(name: &str) -> Result<Device, DeviceError> {

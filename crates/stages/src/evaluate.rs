@@ -23,6 +23,7 @@ use crate::neighbours::{self, write_neighbours};
 use crate::reconstruct::SCORES_FILE;
 use crate::reference::{names, open_extraction};
 use crate::scores::{Comparison, RAW, ReferenceIdentity};
+use crate::shares::{Shares, no_outcome};
 use crate::statistics::{Reference, Statistics};
 use crate::variants::Variants;
 
@@ -41,8 +42,10 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     } else {
         None
     };
+    let shares = Shares::begin(job, context, &uncovered.execution)?;
     let mut evaluation = Evaluation {
         context,
+        shares,
         batch_size: opened.batch_size,
         total: measured
             .iter()
@@ -57,6 +60,9 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     evaluation.comparison.check()?;
     for (number, measured) in measured.iter().enumerate() {
         evaluation.measure(number, measured)?;
+    }
+    if !shares.is_first() {
+        return Ok(no_outcome());
     }
     for warning in std::mem::take(&mut evaluation.warnings).told(measured.len()) {
         context.warn(warning);
@@ -245,6 +251,7 @@ impl Images for Noise {
 
 struct Evaluation<'a> {
     context: &'a Context,
+    shares: Shares<'a>,
     batch_size: usize,
     total: usize,
     sides: Option<(u64, u64)>,
@@ -285,7 +292,9 @@ impl Warnings {
 
 impl Evaluation<'_> {
     fn measure(&mut self, number: usize, measured: &Measured) -> Result<(), StageError> {
-        self.check_sides(measured)?;
+        if self.shares.is_first() {
+            self.check_sides(measured)?;
+        }
         let before = self.done;
         let note = names(&self.comparison.extraction).join(", ");
         let mut report = |done: usize, resumed: usize| {
@@ -304,9 +313,13 @@ impl Evaluation<'_> {
             &self.comparison.extraction,
             self.batch_size,
             &folder,
+            self.shares,
             &mut report,
         )?;
         self.done += measured.images.count();
+        if !self.shares.is_first() {
+            return Ok(());
+        }
         let is_baseline = matches!(measured.subject, Subject::Baseline(_));
         let mut compared = self.comparison.scores(&store, is_baseline)?;
         self.warnings.add(&measured.name, compared.warnings);

@@ -14,6 +14,8 @@ use patchwork_metrics::{Extraction, Gaussian, Moments};
 use patchwork_networks::checkpoint::{read_safetensors, to_safetensors_bytes};
 use tch::Tensor;
 
+use crate::shares::Shares;
+
 /// Rows that are summed at once: enough to keep the processor busy with one product of matrices.
 const ROWS_AT_ONCE: usize = 2048;
 
@@ -137,7 +139,8 @@ struct Damaged {
 }
 
 impl FeatureStore {
-    /// Takes the features of all images, going on where an earlier attempt stopped.
+    /// Takes the features of all images, going on where an earlier attempt stopped; beside rank 0 those of a share, so that
+    /// the rest need not be there yet.
     ///
     /// `folder` is this set's own; `report` gets the number of finished images and of those resumed, and
     /// says whether to stop.
@@ -146,10 +149,14 @@ impl FeatureStore {
         extraction: &Extraction,
         batch_size: usize,
         folder: &Path,
+        shares: Shares<'_>,
         report: &mut dyn FnMut(usize, usize) -> bool,
     ) -> Result<Self, StageError> {
         durable::create_dir_all(folder)?;
-        durable::remove_partials(folder)?;
+        // Of ranks, another may be writing one.
+        if shares.ranks() == 1 {
+            durable::remove_partials(folder)?;
+        }
         let store = Self {
             folder: folder.to_owned(),
             batch_size,
@@ -159,14 +166,18 @@ impl FeatureStore {
                 .collect(),
         };
         let batches = store.batches();
-        let done = (0..batches)
-            .take_while(|number| store.path(*number).is_file())
-            .count();
-        let resumed = store.range(0..done).len();
+        let is_there = |number: usize| store.path(number).is_file();
+        let of_batch = |number: usize| store.range(number..number + 1);
+        let there = (0..batches).filter(|&number| is_there(number));
+        let resumed = there.map(|number| of_batch(number).len()).sum();
         report(resumed, resumed);
-        for number in done..batches {
-            let range = store.range(number..number + 1);
-            let end = range.end;
+        let mut own = 0;
+        for number in (0..batches).filter(|&number| shares.has(number)) {
+            if is_there(number) {
+                continue;
+            }
+            let range = of_batch(number);
+            own += range.len();
             let images = images.batch(range.clone())?;
             let features = extraction.features(&images, range.start as u64)?;
             let named: Vec<(String, Tensor)> = (store.streams.iter())
@@ -177,9 +188,19 @@ impl FeatureStore {
                 &store.path(number),
                 &to_safetensors_bytes(&named, &BTreeMap::new())?,
             )?;
-            if report(end, resumed) && end < store.count {
+            let done = shares.done_in_all(own, resumed, store.count);
+            if report(done, resumed) && done < store.count {
                 return Err(StageError::Interrupted);
             }
+        }
+        if shares.is_first() {
+            let mut next = 0;
+            shares.wait_until(|| {
+                while next < batches && is_there(next) {
+                    next += 1;
+                }
+                next == batches
+            })?;
         }
         Ok(store)
     }

@@ -13,6 +13,7 @@ mod ema_width;
 mod encode;
 mod evaluate;
 mod features;
+mod group;
 mod job;
 pub mod latents;
 pub mod measure;
@@ -23,6 +24,7 @@ mod reconstructions;
 mod reference;
 mod sample;
 mod scores;
+mod shares;
 mod statistics;
 mod train;
 mod variants;
@@ -36,12 +38,16 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 use patchwork_artifacts::Outcome;
 use patchwork_artifacts::protocol::Job;
 use patchwork_artifacts::worker::{Context, StageError};
+use patchwork_recipes::GroupProbe;
 use patchwork_terms::Kind;
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
 /// Does a job of any kind.
 pub fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
+    if job.kind == GroupProbe::KIND {
+        return group::try_out(job, context);
+    }
     let kind: Kind = serde_json::from_value(job.kind.as_str().into())?;
     match kind {
         Kind::Prepare => patchwork_preparation::run(job, context),

@@ -20,6 +20,7 @@ use crate::features::{Evenly, FeatureStore, Images};
 use crate::job::{input, inputs};
 use crate::reconstructions::Reconstructions;
 use crate::reference::names;
+use crate::shares::Shares;
 
 /// The scores, which evaluations record.
 pub(crate) const SCORES_FILE: &str = "scores.json";
@@ -68,6 +69,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         &reference.comparison.extraction,
         reference.batch_size,
         &context.state().join("features"),
+        Shares::whole(context),
         &mut report,
     )?;
     let compared = reference.comparison.scores(&store, true)?;

@@ -16,6 +16,7 @@ use tch::Device;
 use crate::device;
 use crate::features::FeatureStore;
 use crate::job::first_images;
+use crate::shares::{Shares, no_outcome};
 use crate::statistics::{write_external, write_own};
 
 pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
@@ -24,8 +25,12 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let device = device::configure(&uncovered.execution)?;
     let extraction = open_extraction(&settings, &places.weights, device)?;
     if let Some(statistics) = &places.statistics {
+        if !job.is_first() {
+            return Ok(no_outcome());
+        }
         return import(&settings, statistics, &extraction, context);
     }
+    let shares = Shares::begin(job, context, &uncovered.execution)?;
     let data = ShardSet::open(&first_images(job)?.folder)?;
     let mut report = |done: usize, resumed: usize| {
         context.progress(Progress {
@@ -39,7 +44,10 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     };
     let folder = context.state().join("features");
     let batch_size = settings.batch_size as usize;
-    let store = FeatureStore::fill(&data, &extraction, batch_size, &folder, &mut report)?;
+    let store = FeatureStore::fill(&data, &extraction, batch_size, &folder, shares, &mut report)?;
+    if !shares.is_first() {
+        return Ok(no_outcome());
+    }
     let keep_features = settings.keep_features as usize;
     write_own(context.artifact(), &extraction, &store, keep_features)?;
     let mut summary = summary(&extraction);

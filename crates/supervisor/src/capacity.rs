@@ -51,13 +51,15 @@ impl Capacity {
             .filter_map(|demand| demand.memory_bytes)
             .chain(next.memory_bytes)
             .sum();
-        let shares_a_device =
-            |other: &&&Demand| next.device.is_some() && other.device == next.device;
+        let shares_a_device = |other: &&Demand| {
+            let mut devices = next.devices.iter();
+            devices.any(|device| other.devices.contains(device))
+        };
         taken + cpus(next) <= self.cpus
             && self
                 .memory_bytes
                 .is_none_or(|available| memory <= available)
-            && !at_work.iter().any(|other| shares_a_device(&other))
+            && !at_work.iter().any(shares_a_device)
     }
 }
 
@@ -79,11 +81,11 @@ mod tests {
 
     const GIB: u64 = 1 << 30;
 
-    fn demand(cpus: usize, memory: u64, device: Option<&str>) -> Demand {
+    fn demand(cpus: usize, memory: u64, devices: &[&str]) -> Demand {
         Demand {
             cpus: Some(cpus),
             memory_bytes: Some(memory * GIB),
-            device: device.map(str::to_owned),
+            devices: devices.iter().map(|&name| name.to_owned()).collect(),
         }
     }
 
@@ -93,14 +95,14 @@ mod tests {
             cpus: 8,
             memory_bytes: Some(16 * GIB),
         };
-        let at_work = [&demand(4, 8, Some("cuda:0"))];
-        assert!(machine.has_room(&at_work, &demand(4, 8, Some("cuda:1"))));
-        assert!(machine.has_room(&at_work, &demand(4, 8, None)));
-        assert!(!machine.has_room(&at_work, &demand(5, 1, None)));
-        assert!(!machine.has_room(&at_work, &demand(1, 9, None)));
-        assert!(!machine.has_room(&at_work, &demand(1, 1, Some("cuda:0"))));
+        let at_work = [&demand(4, 8, &["cuda:0", "cuda:1"])];
+        assert!(machine.has_room(&at_work, &demand(4, 8, &["cuda:2"])));
+        assert!(machine.has_room(&at_work, &demand(4, 8, &[])));
+        assert!(!machine.has_room(&at_work, &demand(5, 1, &[])));
+        assert!(!machine.has_room(&at_work, &demand(1, 9, &[])));
+        assert!(!machine.has_room(&at_work, &demand(1, 1, &["cuda:1"])));
         // Nothing said is the whole machine's cores, and more than there is waits for all others.
         assert!(!machine.has_room(&at_work, &Demand::default()));
-        assert!(machine.has_room(&[], &demand(64, 1, None)));
+        assert!(machine.has_room(&[], &demand(64, 1, &[])));
     }
 }

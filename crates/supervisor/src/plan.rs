@@ -205,6 +205,7 @@ impl PlannedStage {
             inputs,
             home: store.home().to_owned(),
             logs: store.logs(run),
+            place: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 mod checkpoint;
 mod dashboard;
 mod dataset;
+mod doctor;
 mod init;
 mod pipeline;
 mod records;
@@ -19,6 +20,7 @@ pub(crate) use dataset::{
     BuildArguments, DatasetCommand, ExportAs, ExportDatasetArguments, GridArguments,
     InspectDatasetArguments, TablesArguments, VerifyArguments,
 };
+pub(crate) use doctor::DoctorArguments;
 pub(crate) use init::InitArguments;
 pub(crate) use pipeline::{ExplainArguments, PipelineArguments, RetryArguments, RunArguments};
 pub(crate) use records::{
@@ -166,7 +168,17 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Weights(WeightsCommand),
     /// Say what is there, what is missing, and how to mend it.
-    Doctor,
+    #[command(
+        after_help = "Examples:\n  patchwork doctor\n  patchwork doctor --ranks 8 --device cuda\n  \
+        patchwork doctor --launch 'srun --nodes=2 --ntasks=16 --gpus-per-task=1' --device cuda"
+    )]
+    Doctor(DoctorArguments),
+    /// Work as one rank of a training: what `launch` starts.
+    #[command(hide = true)]
+    Rank {
+        /// The folder in which the supervisor says what is to be done.
+        folder: PathBuf,
+    },
     /// Print the completions of a shell.
     #[command(
         after_help = "Example:\n  patchwork completions bash > ~/.local/share/bash-completion/completions/patchwork"

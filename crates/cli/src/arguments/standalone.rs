@@ -18,6 +18,9 @@ pub(crate) struct TrainArguments {
     /// The stage in the file whose settings are meant.
     #[arg(long, default_value = "train", value_name = "NAME")]
     pub(crate) stage: String,
+    /// Train with so many processes of this machine; the same as `--set ranks=N`.
+    #[arg(long, value_name = "N")]
+    pub(crate) ranks: Option<u32>,
     /// Override a setting of the stage, such as `batch_size=64`; may be given often.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,

@@ -15,7 +15,8 @@ use patchwork_weights::{
 };
 use serde_json::json;
 
-use crate::arguments::{Arguments, Format};
+use super::ranks;
+use crate::arguments::{Arguments, DoctorArguments, Format};
 use crate::error::{CliError, EXIT_FAILED};
 use crate::output::Rows;
 use crate::worker_program::{self, LIBTORCH_VERSION, Probe};
@@ -33,14 +34,17 @@ struct Finding {
     needed: bool,
 }
 
-pub(crate) async fn doctor(arguments: &Arguments) -> Result<ExitCode, CliError> {
+pub(crate) async fn doctor(
+    arguments: &Arguments,
+    asked: &DoctorArguments,
+) -> Result<ExitCode, CliError> {
     let probe = worker_program::path()
         .and_then(|worker| worker_program::probe(&worker))
         .map_err(|error| match error.hint() {
             Some(hint) => format!("{error}; {hint}"),
             None => error.to_string(),
         });
-    let findings = [
+    let mut findings = vec![
         Finding {
             what: "libtorch",
             state: probe.as_ref().map(libtorch).map_err(String::clone),
@@ -87,6 +91,13 @@ pub(crate) async fn doctor(arguments: &Arguments) -> Result<ExitCode, CliError> 
             needed: true,
         },
     ];
+    if asked.ranks.is_some() || asked.launch.is_some() {
+        findings.push(Finding {
+            what: "ranks",
+            state: ranks::check(&arguments.home, asked).await,
+            needed: true,
+        });
+    }
     let mut rows = Rows::new(&["", "what", "state"]);
     for finding in &findings {
         let (mark, state) = match &finding.state {

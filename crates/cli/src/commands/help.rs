@@ -54,7 +54,7 @@ mod tests {
     fn helps(mut command: clap::Command, name: &str) -> String {
         let below: String = command
             .get_subcommands()
-            .filter(|below| below.get_name() != "help")
+            .filter(|below| !below.is_hide_set() && below.get_name() != "help")
             .map(|below| helps(below.clone(), &format!("{name} {}", below.get_name())))
             .collect();
         let help = command.render_long_help();

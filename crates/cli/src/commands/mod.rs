@@ -11,6 +11,7 @@ mod init;
 mod logs;
 mod notify;
 mod query;
+mod ranks;
 mod recovery;
 mod registry;
 mod request;
@@ -25,6 +26,8 @@ mod weights;
 mod workplace;
 
 use std::process::ExitCode;
+
+use patchwork_supervisor::work_as_rank;
 
 use crate::arguments::{Arguments, Command};
 use crate::error::CliError;
@@ -54,7 +57,8 @@ pub(crate) async fn dispatch(arguments: &Arguments) -> Result<ExitCode, CliError
         Command::Registry(command) => done(registry::registry(&arguments.home, command).await),
         Command::Checkpoint(command) => done(checkpoint::checkpoint(command)),
         Command::Weights(command) => done(weights::weights(arguments, command)),
-        Command::Doctor => doctor::doctor(arguments).await,
+        Command::Rank { folder } => done(work_as_rank(folder).await.map_err(CliError::from)),
+        Command::Doctor(doctor) => doctor::doctor(arguments, doctor).await,
     }
 }
 

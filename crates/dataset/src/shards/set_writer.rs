@@ -47,10 +47,23 @@ impl<S: SetSpec> ShardSetWriter<S> {
         Ok(writer)
     }
 
+    /// Opens a folder that another process has opened for a set whose shards several processes write, each some of them, with
+    /// [`write_full`](Self::write_full). Finds no shards, and leaves what is there.
+    pub fn beside(folder: &Path, spec: S) -> Result<Self, DatasetError> {
+        spec.check()?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            spec,
+            shards: 0,
+            images: 0,
+            rejected: Vec::new(),
+        })
+    }
+
     /// Takes over the complete shards of this very spec that follow the last one, as after a damaged shard was written
     /// anew: the next to write is the first that is missing.
     pub fn take_over(&mut self) {
-        while let Some((images, rejected)) = self.complete_shard() {
+        while let Some((images, rejected)) = self.complete_shard(self.shards, self.images) {
             self.shards += 1;
             self.images += images;
             self.rejected.extend(rejected);
@@ -80,17 +93,44 @@ impl<S: SetSpec> ShardSetWriter<S> {
     ) -> Result<(), DatasetError> {
         self.check_rows(&rows)?;
         let images = rows.len() as u64;
-        let mut metadata = self.spec.to_metadata();
-        let list = serde_json::to_string(&rejected).expect("pairs of strings are valid JSON");
-        metadata.insert(FIRST_ID_KEY.to_owned(), self.images.to_string());
-        metadata.insert(REJECTED_KEY.to_owned(), list);
-        let path = self.shard_path(self.shards);
-        let record = self.record();
-        write_shard_file(&path, rows, self.images, record, to_key_values(metadata))?;
-        ShardFile::open(&path, record)?;
+        self.write(self.shards, self.images, rows, &rejected)?;
         self.shards += 1;
         self.images += images;
         self.rejected.extend(rejected);
+        Ok(())
+    }
+
+    /// Writes the shard of this number in a set without rejected images, in which all shards before it are full; it counts
+    /// once it is [taken over](Self::take_over).
+    pub fn write_full(&self, number: usize, rows: Vec<Row>) -> Result<(), DatasetError> {
+        self.check_rows(&rows)?;
+        self.write(number, self.first_id(number), rows, &[])
+    }
+
+    /// Whether the shard of this number is there and a part of this set, in which all shards before it are full.
+    pub fn has_full(&self, number: usize) -> bool {
+        self.complete_shard(number, self.first_id(number)).is_some()
+    }
+
+    fn first_id(&self, number: usize) -> u64 {
+        number as u64 * self.spec.images_per_shard() as u64
+    }
+
+    fn write(
+        &self,
+        number: usize,
+        first_id: u64,
+        rows: Vec<Row>,
+        rejected: &[Rejected],
+    ) -> Result<(), DatasetError> {
+        let mut metadata = self.spec.to_metadata();
+        let list = serde_json::to_string(rejected).expect("pairs of strings are valid JSON");
+        metadata.insert(FIRST_ID_KEY.to_owned(), first_id.to_string());
+        metadata.insert(REJECTED_KEY.to_owned(), list);
+        let path = self.shard_path(number);
+        let record = self.record();
+        write_shard_file(&path, rows, first_id, record, to_key_values(metadata))?;
+        ShardFile::open(&path, record)?;
         Ok(())
     }
 
@@ -121,10 +161,10 @@ impl<S: SetSpec> ShardSetWriter<S> {
         write_index(&self.folder.join(INDEX_FILE), &self.spec, &rows)
     }
 
-    /// Images and rejections of the next shard, if it is there and a part of this set.
-    fn complete_shard(&self) -> Option<(u64, Vec<Rejected>)> {
+    /// Images and rejections of a shard, if it is there and the part of this set that begins with this image.
+    fn complete_shard(&self, number: usize, first: u64) -> Option<(u64, Vec<Rejected>)> {
         // Whatever is wrong with it, the remedy is to make it again.
-        let shard = ShardFile::open(&self.shard_path(self.shards), self.record()).ok()?;
+        let shard = ShardFile::open(&self.shard_path(number), self.record()).ok()?;
         let mut metadata = shard.metadata;
         let first_id: u64 = metadata.remove(FIRST_ID_KEY)?.parse().ok()?;
         let rejected = serde_json::from_str(&metadata.remove(REJECTED_KEY)?).ok()?;
@@ -133,7 +173,7 @@ impl<S: SetSpec> ShardSetWriter<S> {
             .iter()
             .copied()
             .eq((first_id..).take(shard.ids.len()));
-        let same = metadata == self.spec.to_metadata() && first_id == self.images && dense;
+        let same = metadata == self.spec.to_metadata() && first_id == first && dense;
         same.then_some((shard.ids.len() as u64, rejected))
     }
 

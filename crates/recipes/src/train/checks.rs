@@ -115,6 +115,24 @@ fn check_sizes(
     Ok(())
 }
 
+/// Checks that each of the processes that train has an image of its own in every micro-batch.
+pub(super) fn has_images_for_each_rank(
+    train: &TrainSettings,
+    section: &Section<'_>,
+    ranks: u32,
+) -> Result<(), ConfigError> {
+    let (batch, rounds) = (train.batch_size, train.gradient_accumulation);
+    let images = batch / rounds;
+    if ranks <= images {
+        return Ok(());
+    }
+    let problem = format!(
+        "is {ranks}, more than the {images} images of a micro-batch (`batch_size` = {batch}, `gradient_accumulation` = \
+         {rounds})"
+    );
+    Err(section.invalid("ranks", problem))
+}
+
 /// Some transformations are not defined on every image.
 fn check_augmentation(
     section: &Section<'_>,

@@ -316,6 +316,7 @@ impl Recipe for TrainSettings {
     }
 
     fn check(&self, section: &Section<'_>, inputs: &Inputs<'_>) -> Result<(), ConfigError> {
+        checks::has_images_for_each_rank(self, section, inputs.reader().execution.ranks)?;
         match TrainingData::of(inputs) {
             Some(data) => checks::fits(self, section, data),
             None => Ok(()),

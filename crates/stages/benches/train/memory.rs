@@ -36,6 +36,7 @@ pub(crate) fn measure_memory(subject: &Subject, batch: i64, arguments: &Argument
                 step,
                 side,
                 batch as u64,
+                patchwork_dataset::Share::WHOLE,
                 arguments.device,
             ))
         });

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use patchwork_dataset::ShardSet;
+use patchwork_dataset::{ShardSet, Share};
 use patchwork_diffusion::{PatchSides, Round, Side, StepPlan, TrainStep};
 use patchwork_networks::Network;
 use serde_json::{Value, json};
@@ -369,14 +369,14 @@ fn measure(
         training
             .run(plan, 1, |_, side| {
                 let start = Instant::now();
-                let round = round(data, step, side, images as u64, device);
+                let round = round(data, step, side, images as u64, Share::WHOLE, device);
                 waited = start.elapsed().as_secs_f64();
                 Ok::<_, std::convert::Infallible>(round)
             })
             .unwrap();
         wait(device);
         let seconds = start.elapsed().as_secs_f64();
-        let round = round(data, step, side, images as u64, device);
+        let round = round(data, step, side, images as u64, Share::WHOLE, device);
         let in_parts = in_parts(training, &round, plan, device);
         if step >= warm_up {
             whole.push(seconds);

@@ -110,21 +110,33 @@ pub(crate) fn training(
     TrainStep::new(denoiser, options, &[average], clock)
 }
 
-/// A batch as a training stage makes it on a CPU, without augmentation.
-pub(crate) fn round(data: &ShardSet, step: u64, side: Side, images: u64, device: Device) -> Round {
+/// What one process computes of a batch as a training stage makes it on a CPU, without augmentation.
+pub(crate) fn round(
+    data: &ShardSet,
+    step: u64,
+    side: Side,
+    images: u64,
+    share: Share,
+    device: Device,
+) -> Round {
     let size = PatchSize::square(side.side() as usize);
     let requests = PatchStream::new(data, Seed::new(1), 0.5).patches(
         step * images..(step + 1) * images,
-        Share::WHOLE,
+        share,
         size,
     );
     let mut values = vec![0.0_f32; requests.len() * size.values(data.channels())];
     data.gather(&requests, size, &mut values).unwrap();
-    let shape = [images as i64, 3, side.side(), side.side()];
+    // Drawn for all images of the step.
+    let part = share.of(0..images);
+    let of_part = |all: Tensor| all.narrow(0, part.start as i64, (part.end - part.start) as i64);
+    let shape = |images: usize| [images as i64, 3, side.side(), side.side()];
     tch::manual_seed(step as i64);
     let float = (Kind::Float, Device::Cpu);
     Round {
-        patches: Tensor::from_slice(&values).reshape(shape).to_device(device),
+        patches: Tensor::from_slice(&values)
+            .reshape(shape(requests.len()))
+            .to_device(device),
         rows: requests.iter().map(|request| request.row as i64).collect(),
         cols: requests
             .iter()
@@ -132,9 +144,9 @@ pub(crate) fn round(data: &ShardSet, step: u64, side: Side, images: u64, device:
             .collect(),
         class_labels: None,
         augment_labels: None,
-        rnd_normal: Tensor::randn([images as i64], float).to_device(device),
-        noise: Tensor::randn(shape, (Kind::Float, device)),
+        rnd_normal: of_part(Tensor::randn([images as i64], float)).to_device(device),
+        noise: of_part(Tensor::randn(shape(images as usize), (Kind::Float, device))),
         dropout_seed: Some(Seed::new(step)),
-        first_image: 0,
+        first_image: part.start,
     }
 }

@@ -28,6 +28,7 @@ use crate::decoder::{Decoder, DecoderPlace};
 use crate::device;
 use crate::ema_width::network_of_width;
 use crate::job::{input, summary_of};
+use crate::shares::{Shares, no_outcome};
 use crate::train::{BEST_FILE, NETWORK_FILE, snapshot_file};
 pub(crate) use classes::Classes;
 pub use draw::{ImageSampler, NotFinite};
@@ -59,7 +60,15 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     )
     .decoded_by(decoder);
     drop(network);
-    draw_all(&sampler, &classes, &settings, &execution, context)?;
+    let images = Images {
+        sampler: &sampler,
+        classes: &classes,
+        settings: &settings,
+    };
+    draw_all(&images, job, &execution, context)?;
+    if !job.is_first() {
+        return Ok(no_outcome());
+    }
     write_grid(context, &settings)?;
     path::write_pictures(&settings, context)?;
     export::write_export(settings.export, context)?;
@@ -138,14 +147,100 @@ fn images_seen(trained: &JobInput, settings: &SampleSettings) -> Result<Option<u
     }
 }
 
-/// Draws every seed's image into the shards, from the first shard that is not there yet.
+/// The images that are drawn.
+struct Images<'a> {
+    sampler: &'a ImageSampler,
+    classes: &'a Classes,
+    settings: &'a SampleSettings,
+}
+
+/// Draws every seed's image into the shards that are not there yet; beside rank 0 into those of a share.
 fn draw_all(
-    sampler: &ImageSampler,
-    classes: &Classes,
-    settings: &SampleSettings,
+    images: &Images<'_>,
+    job: &Job,
     execution: &Execution,
     context: &Context,
 ) -> Result<(), StageError> {
+    let Images {
+        sampler,
+        classes,
+        settings,
+    } = *images;
+    let spec = shard_spec(images, job, context)?;
+    let images_per_shard = spec.images_per_shard;
+    // Rank 0 clears up before the others write.
+    let (mut writer, shares) = if job.is_first() {
+        let writer = ShardSetWriter::open(context.artifact(), spec)?;
+        (writer, Shares::begin(job, context, execution)?)
+    } else {
+        let shares = Shares::begin(job, context, execution)?;
+        (ShardSetWriter::beside(context.artifact(), spec)?, shares)
+    };
+    let total = settings.images() as usize;
+    let shards = total.div_ceil(images_per_shard);
+    let place = |shard: usize| usize::min(shard * images_per_shard, total);
+    let missing: Vec<usize> = (0..shards)
+        .filter(|&shard| !writer.has_full(shard))
+        .collect();
+    let lacking: usize = missing
+        .iter()
+        .map(|&shard| place(shard + 1) - place(shard))
+        .sum();
+    let resumed = total - lacking;
+    let progress = |own: usize| {
+        context.progress(Progress {
+            done: shares.done_in_all(own, resumed, total) as u64,
+            total: total as u64,
+            resumed: resumed as u64,
+            unit: "images".to_owned(),
+            note: String::new(),
+        });
+    };
+    progress(0);
+    let own: Vec<usize> = missing
+        .into_iter()
+        .filter(|&shard| shares.has(shard))
+        .collect();
+    if !own.is_empty() {
+        let batch_size = batch_size(sampler, settings, execution, context);
+        let mut drawn = 0;
+        for shard in own {
+            let starts: Vec<Start> = starts::starts(settings)
+                .skip(place(shard))
+                .take(images_per_shard)
+                .collect();
+            let mut rows: Vec<Row> = Vec::with_capacity(starts.len());
+            for batch in starts.chunks(batch_size) {
+                if context.is_interrupted() {
+                    return Err(StageError::Interrupted);
+                }
+                let seeds: Vec<u64> = batch.iter().map(Start::nearer_seed).collect();
+                let labels = classes.of((place(shard) + rows.len()) as u64, &seeds);
+                let images = sampler.draw_from(batch, labels.as_deref())?;
+                rows.extend(to_rows(batch, labels.as_deref(), &images));
+                drawn += batch.len();
+                progress(drawn);
+            }
+            writer.write_full(shard, rows)?;
+        }
+    }
+    if !shares.is_first() {
+        return Ok(());
+    }
+    shares.wait_until(|| {
+        writer.take_over();
+        writer.complete_shards() == shards
+    })?;
+    Ok(writer.finish()?)
+}
+
+/// The shards that the images are written into.
+fn shard_spec(images: &Images<'_>, job: &Job, context: &Context) -> Result<ShardSpec, StageError> {
+    let Images {
+        sampler,
+        classes,
+        settings,
+    } = *images;
     let mut spec = ShardSpec {
         width: sampler.width(),
         height: sampler.height(),
@@ -156,46 +251,14 @@ fn draw_all(
     };
     // Planning sees to it, but for a network that was not trained here.
     let images_per_shard = usize::min(spec.images_per_shard, spec.most_images_per_shard());
-    if images_per_shard < spec.images_per_shard {
+    if images_per_shard < spec.images_per_shard && job.is_first() {
         context.warn(format!(
             "`images_per_shard` = {} is more than a shard holds of images of {} x {} pixels: it is {images_per_shard}",
             spec.images_per_shard, spec.width, spec.height
         ));
-        spec.images_per_shard = images_per_shard;
     }
-    let mut writer = ShardSetWriter::open(context.artifact(), spec)?;
-    let (resumed, total) = (writer.images(), settings.images());
-    let progress = |done: u64| {
-        context.progress(Progress {
-            done,
-            total,
-            resumed,
-            unit: "images".to_owned(),
-            note: String::new(),
-        });
-    };
-    progress(resumed);
-    let mut starts = starts::starts(settings).skip(resumed as usize).peekable();
-    if starts.peek().is_none() {
-        return Ok(writer.finish()?);
-    }
-    let batch_size = batch_size(sampler, settings, execution, context);
-    while starts.peek().is_some() {
-        let shard: Vec<Start> = starts.by_ref().take(images_per_shard).collect();
-        let mut rows: Vec<Row> = Vec::with_capacity(shard.len());
-        for batch in shard.chunks(batch_size) {
-            if context.is_interrupted() {
-                return Err(StageError::Interrupted);
-            }
-            let seeds: Vec<u64> = batch.iter().map(Start::nearer_seed).collect();
-            let labels = classes.of(writer.images() + rows.len() as u64, &seeds);
-            let images = sampler.draw_from(batch, labels.as_deref())?;
-            rows.extend(to_rows(batch, labels.as_deref(), &images));
-            progress(writer.images() + rows.len() as u64);
-        }
-        writer.write_shard(rows, Vec::new())?;
-    }
-    Ok(writer.finish()?)
+    spec.images_per_shard = images_per_shard;
+    Ok(spec)
 }
 
 /// The batch that was asked for, or what fits into memory of it.
@@ -215,6 +278,7 @@ fn batch_size(
     let Some(free) = memory::free_bytes(limit) else {
         return wished as usize;
     };
+    let free = free / u64::from(execution.ranks_here());
     let multiple = sampler.images_multiple();
     let noise = sampler.noise_bytes();
     let fitting = memory::fitting_batch(wished, multiple, free, noise, |images| {

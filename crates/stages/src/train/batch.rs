@@ -220,7 +220,7 @@ impl<'a> Batches<'a> {
     }
 
     /// Images of a step, all processes together.
-    fn step_images(&self, side: Side) -> u64 {
+    pub(crate) fn step_images(&self, side: Side) -> u64 {
         self.batch_size * side.multiplier as u64
     }
 

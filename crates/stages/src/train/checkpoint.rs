@@ -53,6 +53,13 @@ impl Checkpoints {
         })
     }
 
+    /// Those that another process writes: this one does not look at them.
+    pub(crate) fn of_another_process(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+        }
+    }
+
     /// The newest whole checkpoint, and a message for each newer one that is not. The latter are set aside, so that they
     /// do not count among those that are kept.
     ///

@@ -67,17 +67,16 @@ impl<'a> CheckpointKeeper<'a> {
         self.checkpoints.newest_file()
     }
 
-    /// Writes the regular checkpoint, if one is due.
-    pub(super) fn save_if_due(&mut self, learner: &Learner) -> Result<(), StageError> {
-        let images_seen = learner.images_seen();
-        if !self
-            .cadence
-            .is_due(images_seen, learner.state.range.is_nearly_left())
-        {
-            return Ok(());
-        }
+    /// Whether the regular checkpoint is due.
+    pub(super) fn is_due(&mut self, learner: &Learner) -> bool {
+        let is_doubtful = learner.state.range.is_nearly_left();
+        self.cadence.is_due(learner.images_seen(), is_doubtful)
+    }
+
+    /// Writes the regular checkpoint.
+    pub(super) fn save_regular(&mut self, learner: &Learner) -> Result<(), StageError> {
         if self.try_save(learner)? {
-            self.cadence.restart(images_seen);
+            self.cadence.restart(learner.images_seen());
         } else {
             self.cadence.pause();
         }

@@ -60,27 +60,33 @@ impl<'a> DivergenceGuard<'a> {
         self.policy == OnDivergence::Rollback
     }
 
-    /// Deals with a divergence, if the step that was just done is one; says whether training rolled back.
+    /// In what the step that was just done is a divergence, if it is one.
+    pub(super) fn problem(report: &StepReport, learner: &Learner) -> Option<String> {
+        let range = &learner.state.range;
+        if !report.loss.is_finite() {
+            Some(format!("the loss is {}", report.loss))
+        } else if range.is_left() {
+            let ratio = range.ratio();
+            Some(format!(
+                "the loss is about {ratio:.1} times as high as it had been"
+            ))
+        } else {
+            None
+        }
+    }
+
+    /// Deals with a divergence; says whether training rolled back.
     pub(super) fn rolls_back(
         &mut self,
-        report: &StepReport,
+        problem: &str,
         learner: &mut Learner,
         checkpoints: &mut CheckpointKeeper<'_>,
         telemetry: &mut Telemetry<'_>,
     ) -> Result<bool, StageError> {
-        let range = &learner.state.range;
-        let problem = if !report.loss.is_finite() {
-            format!("the loss is {}", report.loss)
-        } else if range.is_left() {
-            let ratio = range.ratio();
-            format!("the loss is about {ratio:.1} times as high as it had been")
-        } else {
-            return Ok(false);
-        };
         let images_seen = learner.images_seen();
         match self.policy {
             OnDivergence::Stop => Err(Divergence::Stops {
-                problem,
+                problem: problem.to_owned(),
                 images_seen,
                 remedy: remedy(checkpoints)?,
             }
@@ -96,7 +102,7 @@ impl<'a> DivergenceGuard<'a> {
                 Ok(false)
             }
             OnDivergence::Rollback => {
-                let to_images = self.roll_back(&problem, learner, checkpoints)?;
+                let to_images = self.roll_back(problem, learner, checkpoints)?;
                 telemetry.resume_from(to_images);
                 self.context.warn(format!(
                     "{problem} after {images_seen} images; back to the checkpoint at {to_images} images, \

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use patchwork_artifacts::worker::StageError;
-use patchwork_diffusion::{StepReport, TrainStep};
+use patchwork_diffusion::{DiffusionError, StepReport, TrainStep};
 use patchwork_networks::checkpoint::{AVERAGE_PREFIX, TRAINED_PREFIX};
 use patchwork_networks::{Network, NetworkConfig, NetworkError};
 use tch::{Device, Tensor};
@@ -105,6 +105,20 @@ impl Learner {
         }
         let state = checkpoint.tensors_under(OPTIMIZER_PREFIX)?;
         self.step.optimizer.load_state(&state)?;
+        Ok(())
+    }
+
+    /// Takes in what another process has trained: the `tensors` that [`Learner::tensors`] gave, which have its values, and
+    /// its state.
+    pub(super) fn take_in(
+        &mut self,
+        tensors: Vec<(String, Tensor)>,
+        state: State,
+    ) -> Result<(), DiffusionError> {
+        let of_optimizer = tensors.into_iter();
+        let of_optimizer = of_optimizer.filter(|(name, _)| name.starts_with(OPTIMIZER_PREFIX));
+        self.step.optimizer.load_state(&of_optimizer.collect())?;
+        self.set_state(state);
         Ok(())
     }
 

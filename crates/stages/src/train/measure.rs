@@ -55,6 +55,7 @@ pub(crate) fn pace(
             &sides,
             batch,
             rounds.into(),
+            execution.ranks_here(),
             execution.memory_gib,
         );
         Ok(checked.map(|()| step))

@@ -59,7 +59,8 @@ impl Estimate {
     }
 }
 
-/// Refuses a training of `batch_size` images a step in `rounds` rounds whose step does not fit.
+/// Refuses a training of `batch_size` images a step in `rounds` rounds whose step does not fit, where as many `processes`
+/// of the machine train alike.
 ///
 /// Weights, averages and moments stay as they are.
 pub(super) fn check(
@@ -67,6 +68,7 @@ pub(super) fn check(
     sides: &PatchSides,
     batch_size: u64,
     rounds: u64,
+    processes: u32,
     memory_gib: Option<f64>,
 ) -> Result<(), TooLarge> {
     // They ascend, and as many pixels at a larger side take no less.
@@ -83,8 +85,9 @@ pub(super) fn check(
         return Ok(());
     };
     let resident = resources::memory().map_or(0, |memory| memory.resident_bytes);
-    let free = resources::free_memory_bytes().map(|free| free + resident);
-    let allowed = memory_gib.map(|gibibytes| (gibibytes * f64::from(1 << 30)) as u64);
+    let of_each = |bytes: u64| bytes / u64::from(processes);
+    let free = resources::free_memory_bytes().map(|free| of_each(free) + resident);
+    let allowed = memory_gib.map(|gibibytes| of_each((gibibytes * f64::from(1 << 30)) as u64));
     let limits = [
         free.map(|bytes| (bytes, "there are")),
         allowed.map(|bytes| (bytes, "`memory_gib` allows")),

@@ -10,6 +10,7 @@ mod stage;
 mod training;
 
 mod divergence_guard;
+mod ranks;
 mod resume_from;
 mod setup;
 mod snapshotter;

@@ -200,7 +200,7 @@ pub(super) fn train_step(
         adam: AdamOptions::default(),
         lanes: Lanes::of(
             device::threads(execution),
-            (settings.batch_size / settings.gradient_accumulation) as usize,
+            (settings.batch_size / settings.gradient_accumulation / execution.ranks) as usize,
         ),
     };
     let averages = match settings.ema {

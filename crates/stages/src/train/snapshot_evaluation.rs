@@ -28,6 +28,7 @@ use crate::features::{Evenly, FeatureStore, Images, in_color};
 use crate::reconstructions::Reconstructions;
 use crate::reference::open_extraction;
 use crate::sample::{Classes, ImageSampler};
+use crate::shares::Shares;
 
 /// The measured snapshots' file in the artifact.
 const MEASURED_FILE: &str = "snapshots.json";
@@ -87,6 +88,7 @@ impl<'a> SnapshotEvaluation<'a> {
             &extraction,
             settings.batch_size as usize,
             &context.state().join("reference-features"),
+            Shares::whole(context),
             &mut report,
         )?;
         let path = context.artifact().join(MEASURED_FILE);
@@ -224,6 +226,7 @@ impl<'a> SnapshotEvaluation<'a> {
             &self.extraction,
             self.settings.batch_size as usize,
             &state,
+            Shares::whole(self.context),
             &mut report,
         );
         if let Err(StageError::Interrupted) = filled {

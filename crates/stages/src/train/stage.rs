@@ -6,7 +6,6 @@ use patchwork_artifacts::Outcome;
 use patchwork_artifacts::protocol::Job;
 use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_core::Seed;
-use patchwork_dataset::Share;
 use patchwork_diffusion::{DiffusionError, PatchSides};
 use patchwork_networks::{Network, NetworkConfig};
 use patchwork_recipes::TrainJob;
@@ -18,6 +17,7 @@ use super::divergence_guard::DivergenceGuard;
 use super::learner::Learner;
 use super::limits::{Limits, minutes};
 use super::patch_plan::PatchPlan;
+use super::ranks::Ranks;
 use super::resume_from::take_over;
 use super::snapshot_evaluation::SnapshotEvaluation;
 use super::snapshotter::Snapshotter;
@@ -47,6 +47,17 @@ fn sides(config: &NetworkConfig, full_image_ratio: f64) -> Result<PatchSides, Di
     }
 }
 
+/// Where a launcher says how many ranks there are.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "`launch` starts {ranks} ranks, more than the {images} images of a micro-batch (`batch_size` divided by \
+     `gradient_accumulation`): each needs one of its own"
+)]
+struct TooManyRanks {
+    ranks: u32,
+    images: u32,
+}
+
 pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let TrainJob { covered, uncovered } = TrainJob::read(job)?;
     let (settings, execution, places) = (covered.settings, uncovered.execution, uncovered.places);
@@ -59,8 +70,17 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let config = network_config(&settings, &data);
     let sides = sides(&config, settings.full_image_ratio)?;
     let network = Network::new(&config, device, seed.derive("initialisation").value())?;
-    let checkpoints = Checkpoints::open(context.state())?;
-    let begins = !checkpoints.is_any()?;
+    let (is_first, ranks) = (job.is_first(), job.ranks());
+    if ranks > settings.batch_size / settings.gradient_accumulation {
+        let images = settings.batch_size / settings.gradient_accumulation;
+        return Err(TooManyRanks { ranks, images }.into());
+    }
+    let checkpoints = if is_first {
+        Checkpoints::open(context.state())?
+    } else {
+        Checkpoints::of_another_process(context.state())
+    };
+    let begins = is_first && !checkpoints.is_any()?;
     if begins {
         setup::initialise(&network, &settings, &places, context)?;
     }
@@ -68,8 +88,9 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let checked = memory::check(
         &mut step,
         &sides,
-        settings.batch_size.into(),
+        u64::from(settings.batch_size).div_ceil(ranks.into()),
         settings.gradient_accumulation.into(),
+        execution.ranks_here(),
         execution.memory_gib,
     );
     match checked {
@@ -81,13 +102,27 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         }
         checked => checked?,
     }
+    let decoder = DecoderPlace::of(job, None, &execution);
+    let evaluation = if is_first {
+        SnapshotEvaluation::open(
+            &places.weights,
+            &settings,
+            &data,
+            context,
+            device,
+            decoder.clone(),
+        )?
+    } else {
+        None
+    };
+    // Late: what takes rank 0 its time alone is behind it, and the others have waited for it at leisure.
+    let ranks = Ranks::join(job, context, &execution, device)?;
     let folder = job.logs.join("tensorboard").join(&job.stage);
     let log_interval = Duration::from_secs_f64(execution.log_every_seconds);
     let heartbeat = Heartbeat::new();
     let batches = Batches::new(&data, &settings, seed, device)
-        .shared(Share::WHOLE)
+        .shared(ranks.share())
         .gathered_ahead_on_cuda(&execution)?;
-    let decoder = DecoderPlace::of(job, None, &execution);
     let mut training = Training {
         context,
         settings: &settings,
@@ -106,28 +141,26 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
             settings: &settings,
             device,
             heartbeat: &heartbeat,
-            decoder: decoder.clone(),
-            evaluation: SnapshotEvaluation::open(
-                &places.weights,
-                &settings,
-                &data,
-                context,
-                device,
-                decoder,
-            )?,
+            decoder,
+            evaluation,
         },
         guard: DivergenceGuard::new(context, execution.on_divergence),
         telemetry: Telemetry::new(context, folder, log_interval),
         heartbeat: &heartbeat,
+        is_first,
+        ranks,
     };
-    let is_resumed = training.checkpoints.restore(&mut training.learner)?;
-    if let (false, Some(digest)) = (is_resumed, &settings.resume_from) {
-        let path = places.resume_file.unwrap_or_default();
-        let (learner, total) = (&mut training.learner, settings.duration_images);
-        take_over(&path, digest.parse()?, total, learner)?;
-        // From here on the file is not needed.
-        training.checkpoints.save(learner)?;
+    if is_first {
+        let is_resumed = training.checkpoints.restore(&mut training.learner)?;
+        if let (false, Some(digest)) = (is_resumed, &settings.resume_from) {
+            let path = places.resume_file.unwrap_or_default();
+            let (learner, total) = (&mut training.learner, settings.duration_images);
+            take_over(&path, digest.parse()?, total, learner)?;
+            // From here on the file is not needed.
+            training.checkpoints.save(learner)?;
+        }
     }
+    training.ranks.share_learner(&mut training.learner)?;
     let limits = Limits::start(&execution);
     let stall_limit = execution.stall_minutes.map(minutes);
     watched(context, &heartbeat, stall_limit, || training.run(&limits))?;

@@ -4,9 +4,9 @@
 //! [`Snapshotter`] the networks that are kept, [`DivergenceGuard`] what becomes of a loss that leaves its range,
 //! [`Telemetry`] what is measured. A step depends on the seed and the learner's position alone.
 //!
-//! What the clock and signals decide is asked for in [`Training::stops`] alone, so that processes that train together
-//! can agree on it; what they compute comes together between [`TrainStep::accumulate`] and [`TrainStep::finish`], where
-//! the gradients are one flat buffer.
+//! What the clock and signals decide is asked for in [`Training::due`] alone, where processes that train together agree on
+//! it; what they compute comes together between [`TrainStep::accumulate`] and [`TrainStep::finish`], where the gradients
+//! are one flat buffer. All else is a function of what they have in common, so that [`Ranks`] stands in few places.
 //!
 //! [`TrainStep::accumulate`]: patchwork_diffusion::TrainStep::accumulate
 //! [`TrainStep::finish`]: patchwork_diffusion::TrainStep::finish
@@ -28,10 +28,12 @@ use super::limits::Limits;
 use super::patch_plan::PatchPlan;
 use super::position::Position;
 use super::progress::progress;
+use super::ranks::Ranks;
 use super::snapshotter::Snapshotter;
 use super::telemetry::Telemetry;
 use super::watchdog::{Activity, Heartbeat};
 use crate::data::TrainingData;
+use crate::shares::no_outcome;
 
 /// A run of training between two interruptions.
 pub(super) struct Training<'a> {
@@ -46,6 +48,9 @@ pub(super) struct Training<'a> {
     pub(super) guard: DivergenceGuard<'a>,
     pub(super) telemetry: Telemetry<'a>,
     pub(super) heartbeat: &'a Heartbeat,
+    pub(super) ranks: Ranks,
+    /// Whether this process makes the artifact.
+    pub(super) is_first: bool,
 }
 
 impl Training<'_> {
@@ -53,33 +58,73 @@ impl Training<'_> {
     pub(super) fn run(&mut self, limits: &Limits) -> Result<(), StageError> {
         let resumed = self.learner.images_seen();
         self.checkpoints.restart_cadence(resumed);
-        self.telemetry.resume_from(resumed);
+        if self.ranks.is_first() {
+            self.telemetry.resume_from(resumed);
+        }
         self.report_progress(resumed);
         if resumed == 0 && self.guard.needs_checkpoint() {
-            self.checkpoints.save(&self.learner)?;
+            self.ranks
+                .on_first(|| self.checkpoints.save(&self.learner))?;
         }
         while self.learner.images_seen() < self.settings.duration_images {
-            if let Some(stop) = self.stops(limits)? {
-                self.checkpoints.save_needed(&self.learner)?;
-                return Err(stop);
+            let [stops, snapshot, pauses, checkpoint] = self.due(limits)?;
+            // First, since a snapshot takes its time and is made when training goes on.
+            if stops {
+                return self.stop(StageError::Interrupted);
             }
-            self.checkpoints.save_if_due(&self.learner)?;
+            if snapshot {
+                self.heartbeat.rest();
+                let ranks = std::mem::take(&mut self.ranks);
+                let taken = ranks.on_first(|| self.take_due_snapshots());
+                self.ranks = ranks;
+                taken?;
+            }
+            if pauses {
+                let reached = self.limit(limits);
+                return self.stop(reached.map_or(StageError::Interrupted, StageError::Paused));
+            }
+            if checkpoint {
+                self.heartbeat.rest();
+                self.ranks
+                    .on_first(|| self.checkpoints.save_regular(&self.learner))?;
+            }
             self.train_one_step()?;
             self.report_progress(resumed);
         }
         self.heartbeat.rest();
+        self.ranks.leave()?;
         Ok(())
     }
 
-    /// Why training stops before its next step, if it does. Snapshots that are due are taken before a limit counts.
-    fn stops(&mut self, limits: &Limits) -> Result<Option<StageError>, StageError> {
-        // First, since a snapshot takes its time and is made when training goes on.
-        if self.context.is_interrupted() {
-            return Ok(Some(StageError::Interrupted));
-        }
-        self.take_due_snapshots()?;
-        let limit = limits.reached(self.learner.images_seen(), self.settings.duration_images);
-        Ok(limit.map(StageError::Paused))
+    /// Ends training before its end, with all that was trained.
+    fn stop(&mut self, why: StageError) -> Result<(), StageError> {
+        self.heartbeat.rest();
+        self.ranks
+            .on_first(|| self.checkpoints.save_needed(&self.learner))?;
+        self.ranks.leave()?;
+        Err(why)
+    }
+
+    /// What is due before the next step: to stop, as this or another process was asked to; to take snapshots; to pause at a
+    /// limit; to write a checkpoint. The same on all ranks, of which rank 0 decides all but the first.
+    fn due(&mut self, limits: &Limits) -> Result<[bool; 4], StageError> {
+        let is_interrupted = self.context.is_interrupted();
+        let own = if self.ranks.is_first() {
+            [
+                is_interrupted,
+                self.snapshots.due(&self.learner).is_some(),
+                self.limit(limits).is_some(),
+                self.checkpoints.is_due(&self.learner),
+            ]
+        } else {
+            [is_interrupted, false, false, false]
+        };
+        Ok(self.ranks.any(own)?)
+    }
+
+    /// The limit of this attempt that is reached, in words.
+    fn limit(&self, limits: &Limits) -> Option<String> {
+        limits.reached(self.learner.images_seen(), self.settings.duration_images)
     }
 
     fn take_due_snapshots(&mut self) -> Result<(), StageError> {
@@ -99,14 +144,15 @@ impl Training<'_> {
         let plan = self.plan.at(&position);
         let step_images = f64::from(self.settings.batch_size) * plan.images_multiplier;
         let images_seen = position.images_seen + step_images as u64;
-        let is_recorded = images_seen >= self.settings.duration_images || self.telemetry.is_due();
+        let is_last = images_seen >= self.settings.duration_images;
+        let is_recorded = self.ranks.is_first() && (is_last || self.telemetry.is_due());
         self.heartbeat.set(Activity::ReadingData);
         let begin = Instant::now();
         let images = self.batches.read(&position, plan.side)?;
         self.telemetry.waited_for_data(begin.elapsed());
         self.heartbeat.set(Activity::Computing);
         let round = self.batches.round(&position, images)?;
-        let images = round.rows.len() as u64;
+        let images = self.batches.step_images(plan.side);
         let next = Position {
             step: position.step + 1,
             images_seen,
@@ -121,6 +167,7 @@ impl Training<'_> {
         }
         // While a GPU works on what it has been told so far, and before the wait for its report.
         self.batches.expect(&next, self.plan.at(&next).side);
+        self.ranks.reduce(step, plan.side)?;
         let report = step.finish(plan);
         self.heartbeat.stepped(begin.elapsed());
         self.learner.advance(next, &report);
@@ -130,12 +177,22 @@ impl Training<'_> {
 
     /// Deals with what a step reports: a divergence, or a point of the curves.
     fn record(&mut self, report: &StepReport, is_recorded: bool) -> Result<(), StageError> {
-        let rolled_back = self.guard.rolls_back(
-            report,
-            &mut self.learner,
-            &mut self.checkpoints,
-            &mut self.telemetry,
-        )?;
+        let mut rolled_back = false;
+        // The same on all ranks, of which rank 0 has the checkpoints.
+        if let Some(problem) = DivergenceGuard::problem(report, &self.learner) {
+            let dealt = self.ranks.on_first(|| {
+                self.guard.rolls_back(
+                    &problem,
+                    &mut self.learner,
+                    &mut self.checkpoints,
+                    &mut self.telemetry,
+                )
+            })?;
+            [rolled_back] = self.ranks.any([dealt == Some(true)])?;
+            if rolled_back {
+                self.ranks.share_learner(&mut self.learner)?;
+            }
+        }
         if is_recorded && !rolled_back {
             let loss_ratio = self.learner.state.range.ratio();
             self.telemetry.record(report, loss_ratio);
@@ -155,8 +212,11 @@ impl Training<'_> {
             .progress(progress(self.settings, images_seen, resumed, note));
     }
 
-    /// Makes the artifact. Whatever fails in it, training is over by then: only this part is done again.
+    /// Makes the artifact, on rank 0. Whatever fails in it, training is over by then: only this part is done again.
     pub(super) fn finish(mut self) -> Result<Outcome, StageError> {
+        if !self.is_first {
+            return Ok(no_outcome());
+        }
         self.checkpoints.save_needed(&self.learner)?;
         self.take_due_snapshots()?;
         self.snapshots

@@ -18,7 +18,9 @@ pub(crate) async fn train(
 ) -> Result<ExitCode, CliError> {
     let data = Given::open("data", &train.data, &[Kind::Prepare, Kind::Encode])?;
     let above: Vec<Stage> = data.stage().into_iter().collect();
-    let set: Vec<Override> = train.set.iter().map(|text| Override::set(text)).collect();
+    let ranks = train.ranks.map(|ranks| format!("ranks={ranks}"));
+    let set = ranks.iter().chain(&train.set);
+    let set: Vec<Override> = set.map(|text| Override::set(text)).collect();
     let single = load_stage(Kind::Train, &train.stage, Some(&train.config), &set, &above)?;
     Standalone {
         arguments,

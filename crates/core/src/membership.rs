@@ -1,9 +1,32 @@
-//! Which rank a process is.
+//! Which rank a process is among several that work together, and how the programs that start them say so.
 
-use crate::CollectiveError;
+use serde::{Deserialize, Serialize};
+
+/// What a launcher says makes no sense.
+#[derive(Debug, thiserror::Error)]
+pub enum LauncherError {
+    /// A variable has no value that it could have.
+    #[error("`{variable}` is `{value}`, not a number below {limit}")]
+    Variable {
+        /// The variable.
+        variable: &'static str,
+        /// Its value.
+        value: String,
+        /// What it has to be below.
+        limit: u64,
+    },
+    /// Only a part of what a launcher sets is set.
+    #[error("`{present}` is set and `{missing}` is not; start all ranks with one launcher")]
+    HalfSet {
+        /// A variable that is set.
+        present: &'static str,
+        /// One that has to be set with it.
+        missing: &'static str,
+    },
+}
 
 /// Which rank of how many a process is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Membership {
     /// Its number, from 0.
     pub rank: u32,
@@ -57,15 +80,15 @@ impl Membership {
     /// What a launcher says, by the names of its variables; none where no launcher started this process.
     ///
     /// # Errors
-    /// [`CollectiveError::Variable`] and [`CollectiveError::HalfSet`].
+    /// [`LauncherError::Variable`] and [`LauncherError::HalfSet`].
     pub fn of_launcher(
         variable: impl Fn(&str) -> Option<String>,
-    ) -> Result<Option<(Launcher, Self)>, CollectiveError> {
+    ) -> Result<Option<(Launcher, Self)>, LauncherError> {
         for launcher in Launcher::ALL {
             let [rank, ranks, local] = launcher.variables();
             let Some(own) = variable(rank) else { continue };
             let Some(all) = variable(ranks) else {
-                return Err(CollectiveError::HalfSet {
+                return Err(LauncherError::HalfSet {
                     present: rank,
                     missing: ranks,
                 });
@@ -86,10 +109,16 @@ impl Membership {
     }
 }
 
-fn number(variable: &'static str, value: String, limit: u64) -> Result<u32, CollectiveError> {
+/// The name of this machine.
+pub fn host_name() -> String {
+    let system = rustix::system::uname();
+    system.nodename().to_string_lossy().into_owned()
+}
+
+fn number(variable: &'static str, value: String, limit: u64) -> Result<u32, LauncherError> {
     match value.trim().parse::<u32>() {
         Ok(number) if u64::from(number) < limit => Ok(number),
-        _ => Err(CollectiveError::Variable {
+        _ => Err(LauncherError::Variable {
             variable,
             value,
             limit,
@@ -103,9 +132,7 @@ mod tests {
 
     use super::*;
 
-    fn found(
-        variables: &[(&str, &str)],
-    ) -> Result<Option<(Launcher, Membership)>, CollectiveError> {
+    fn found(variables: &[(&str, &str)]) -> Result<Option<(Launcher, Membership)>, LauncherError> {
         let variables: BTreeMap<&str, &str> = variables.iter().copied().collect();
         Membership::of_launcher(|name| variables.get(name).map(|&value| value.to_owned()))
     }

@@ -1,14 +1,13 @@
-//! The one place that starts workers and follows them to their end. What a worker is started through, here a process of
-//! this machine, is known to nobody else.
+//! One process of a worker, at the other end of two pipes.
 
+use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
 
 use command_fds::CommandFdExt;
 use command_fds::FdMapping;
-use patchwork_artifacts::Outcome;
 use patchwork_artifacts::environment::{Environment, narrow};
 use patchwork_artifacts::event::Event;
 use patchwork_artifacts::protocol::Job;
@@ -19,71 +18,53 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{mpsc, watch};
 
+use super::ends::ProcessEnd;
+use super::{AttemptEnd, Stop};
 use crate::error::PipelineError;
 
-/// How hard the workers are asked to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Stop {
-    /// Not at all.
-    GoOn,
-    /// At their next durable point.
-    AtNextPoint,
-    /// At once.
-    AtOnce,
+/// Where what a process prints goes.
+#[derive(Clone, Copy)]
+pub(super) enum Output<'a> {
+    /// To the end of this file.
+    Log(&'a Path),
+    /// To where this process prints.
+    Own,
 }
 
-/// How an attempt ended.
-#[derive(Debug)]
-pub(crate) enum AttemptEnd {
-    Finished {
-        cached: bool,
-        outcome: Outcome,
-    },
-    Interrupted {
-        cause: Option<String>,
-    },
-    Failed {
-        chain: Vec<String>,
-        transient: bool,
-        exit: String,
-    },
-}
-
-/// A started worker.
-pub(crate) struct Worker {
+/// A started process.
+pub(super) struct Process {
+    rank: u32,
     child: Child,
     /// Held open: when it closes, the worker ends at its next durable point.
     _stdin: ChildStdin,
     events: tokio::net::unix::pipe::Receiver,
-    pub(crate) pid: u32,
+    pub(super) pid: u32,
 }
 
-impl Worker {
-    /// Starts a worker on a job. What it prints goes to the end of the log file.
-    pub(crate) async fn start(
+impl Process {
+    pub(super) async fn start(
         program: &Path,
         job: &Job,
-        log: &Path,
+        rank: u32,
+        output: Output<'_>,
     ) -> Result<Self, PipelineError> {
         let spawn_error = |source| PipelineError::Spawn {
             stage: job.stage.clone(),
             source,
         };
-        let log_file = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(log)
-            .map_err(|source| FileError::new("open the log", log, source))?;
         let (receiver, sender) = std::io::pipe().map_err(spawn_error)?;
         let events = tokio::net::unix::pipe::Receiver::from_owned_fd(OwnedFd::from(receiver))
             .map_err(spawn_error)?;
         let mut command = Command::new(program);
         command
             .stdin(Stdio::piped())
-            .stdout(log_file.try_clone().map_err(spawn_error)?)
-            .stderr(log_file)
             // A group of its own, so that Ctrl-C at a terminal reaches the supervisor alone.
             .process_group(0);
+        if let Output::Log(log) = output {
+            let log_file = open_log(log)?;
+            command.stdout(log_file.try_clone().map_err(spawn_error)?);
+            command.stderr(log_file);
+        }
         let variables = command.as_std_mut();
         Environment::of_job(&job.execution).apply(variables);
         if let Some(device) = job.execution["device"].as_str() {
@@ -116,6 +97,7 @@ impl Worker {
             _ => {}
         }
         Ok(Self {
+            rank,
             child,
             _stdin: stdin,
             events,
@@ -123,22 +105,22 @@ impl Worker {
         })
     }
 
-    /// Passes on what the worker of a stage says until it ends; gives the stage and how it ended.
-    ///
-    /// `stop` ends it earlier, as does `timeout`.
-    pub(crate) async fn follow(
+    /// Kills a process that nobody follows.
+    pub(super) fn kill(&self) {
+        send_signal(self.pid, Signal::KILL);
+    }
+
+    /// Passes on what the process says until it ends, and to it what is wished. Of a rank beside rank 0 only messages are
+    /// passed on: they report the same stage.
+    pub(super) async fn follow(
         mut self,
         stage: usize,
         messages: mpsc::Sender<(usize, Event)>,
         mut stop: watch::Receiver<Stop>,
-        timeout: Option<Duration>,
-    ) -> (usize, AttemptEnd) {
-        const GRACE: Duration = Duration::from_mins(1);
+    ) -> ProcessEnd {
+        let rank = self.rank;
         let mut last = None;
         let mut lines = BufReader::new(self.events).lines();
-        let deadline = timeout.map(|timeout| tokio::time::Instant::now() + timeout);
-        let mut timed_out = false;
-        let mut kill_at: Option<tokio::time::Instant> = None;
         let mut listening = true;
         let mut obeyed = Stop::GoOn;
         let status = loop {
@@ -158,7 +140,12 @@ impl Worker {
                 line = lines.next_line(), if listening => match line {
                     Ok(Some(line)) => match serde_json::from_str::<Event>(&line) {
                         Ok(event @ (Event::Finished { .. } | Event::Interrupted { .. } | Event::Failed { .. })) => last = Some(event),
-                        Ok(event) => { let _ = messages.send((stage, event)).await; }
+                        Ok(Event::Message { level, message }) if rank > 0 => {
+                            let message = format!("rank {rank}: {message}");
+                            let _ = messages.send((stage, Event::Message { level, message })).await;
+                        }
+                        Ok(event) if rank == 0 => { let _ = messages.send((stage, event)).await; }
+                        Ok(_) => {}
                         Err(error) => {
                             let message = format!("unreadable event from the worker: {error}");
                             let _ = messages.send((stage, Event::warning(message))).await;
@@ -166,35 +153,28 @@ impl Worker {
                     },
                     Ok(None) | Err(_) => listening = false,
                 },
-                _ = stop.changed() => {}
-                () = sleep_until(deadline), if !timed_out => {
-                    timed_out = true;
-                    kill_at = Some(tokio::time::Instant::now() + GRACE);
-                    send_signal(self.pid, Signal::TERM);
-                }
-                () = sleep_until(kill_at), if kill_at.is_some() => {
-                    kill_at = None;
-                    send_signal(self.pid, Signal::KILL);
-                }
+                Ok(()) = stop.changed() => {}
                 status = self.child.wait(), if !listening => break status,
             }
         };
-        let end = end_of_attempt(last, status, obeyed);
-        let end = match (timed_out, timeout, end) {
-            (true, Some(timeout), AttemptEnd::Interrupted { .. } | AttemptEnd::Failed { .. }) => {
-                AttemptEnd::Failed {
-                    chain: vec![format!(
-                        "stopped after its timeout of {:.1} minutes; it goes on from there when run again",
-                        timeout.as_secs_f64() / 60.0
-                    )],
-                    transient: false,
-                    exit: "timeout".to_owned(),
-                }
-            }
-            (_, _, end) => end,
-        };
-        (stage, end)
+        let was_killed = last.is_none()
+            && status
+                .as_ref()
+                .is_ok_and(|status| status.signal().is_some());
+        ProcessEnd {
+            rank,
+            end: end_of_attempt(last, status, obeyed),
+            was_killed,
+        }
     }
+}
+
+/// Opens a log to write to its end.
+pub(super) fn open_log(log: &Path) -> Result<File, FileError> {
+    let mut options = File::options();
+    options.create(true).append(true);
+    let opened = options.open(log);
+    opened.map_err(|source| FileError::new("open the log", log, source))
 }
 
 fn end_of_attempt(
@@ -202,7 +182,6 @@ fn end_of_attempt(
     status: std::io::Result<ExitStatus>,
     stop: Stop,
 ) -> AttemptEnd {
-    use std::os::unix::process::ExitStatusExt;
     let exit = status
         .as_ref()
         .map_or_else(ToString::to_string, ToString::to_string);
@@ -233,14 +212,7 @@ fn end_of_attempt(
     }
 }
 
-async fn sleep_until(moment: Option<tokio::time::Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment).await,
-        None => std::future::pending().await,
-    }
-}
-
-fn send_signal(pid: u32, signal: Signal) {
+pub(super) fn send_signal(pid: u32, signal: Signal) {
     // A worker that has ended already needs no signal.
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, signal);

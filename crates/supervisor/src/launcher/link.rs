@@ -1,0 +1,209 @@
+//! The folder by which a supervisor and the ranks that a launcher started, on whichever machines, are connected.
+//!
+//! The supervisor writes what is to be done, counts as long as it lives, and says when to stop. Each rank says that it is
+//! there, then what happens, then how it ended. All is read by being looked at: files are opened anew each time, which
+//! network file systems answer with what was written and closed elsewhere.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use patchwork_artifacts::event::Event;
+use patchwork_artifacts::protocol::Job;
+use patchwork_core::{FileError, durable, file_error};
+use serde::{Deserialize, Serialize};
+
+use super::Stop;
+use super::ends::ProcessEnd;
+
+/// What every rank is told.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Order {
+    /// What is to be done, without a place.
+    pub(super) job: Job,
+    /// The program that does it.
+    pub(super) program: PathBuf,
+    /// The supervisor's machine and process.
+    pub(super) host: String,
+    pub(super) pid: u32,
+}
+
+/// The folder.
+#[derive(Clone, Debug)]
+pub(super) struct Link(PathBuf);
+
+/// What a rank says, as far as it has been read.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    bytes: usize,
+}
+
+const EVENTS: &str = ".jsonl";
+
+impl Link {
+    /// A new folder, with the order in it.
+    pub(super) fn create(folder: PathBuf, order: &Order) -> Result<Self, FileError> {
+        durable::create_dir_all(&folder)?;
+        let link = Self(folder);
+        durable::write_json(&link.order(), order)?;
+        Ok(link)
+    }
+
+    /// The folder of a supervisor, with its order.
+    pub(super) fn open(folder: &Path) -> Result<(Self, Order), FileError> {
+        let link = Self(folder.to_owned());
+        let order = file_error::read_json(&link.order())?;
+        Ok((link, order))
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.0
+    }
+
+    fn order(&self) -> PathBuf {
+        self.0.join("order.json")
+    }
+
+    /// Where the ranks meet.
+    pub(super) fn rendezvous(&self) -> PathBuf {
+        self.0.join("rendezvous.json")
+    }
+
+    /// Shows that the supervisor lives.
+    pub(super) fn beat(&self, count: u64) {
+        // One that cannot be written is missed by those who wait.
+        let _ = fs::write(self.0.join("beat"), count.to_string());
+    }
+
+    /// What the supervisor has counted to.
+    pub(super) fn beaten(&self) -> Option<String> {
+        // Empty between the moment in which it is emptied and that in which it is written.
+        let beats = fs::read_to_string(self.0.join("beat")).ok();
+        beats.filter(|beats| !beats.is_empty())
+    }
+
+    /// Tells the ranks to stop.
+    pub(super) fn stop(&self, wish: Stop) -> Result<(), FileError> {
+        match wish {
+            Stop::GoOn => Ok(()),
+            wish => durable::write_json(&self.0.join("stop.json"), &wish),
+        }
+    }
+
+    /// What the ranks are told.
+    pub(super) fn wished(&self) -> Stop {
+        let told = fs::read(self.0.join("stop.json")).ok();
+        let told = told.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        told.unwrap_or(Stop::GoOn)
+    }
+
+    /// Says that a rank is there.
+    pub(super) fn appear(&self, rank: u32) -> Result<(), FileError> {
+        durable::write(&self.events(rank), b"")
+    }
+
+    /// Says what happened to a rank.
+    pub(super) fn tell(&self, rank: u32, events: &[Event]) -> Result<(), FileError> {
+        let path = self.events(rank);
+        let mut lines = Vec::new();
+        for event in events {
+            serde_json::to_writer(&mut lines, event).expect("an event is plain data");
+            lines.push(b'\n');
+        }
+        let failed = |source| FileError::new("append to", &path, source);
+        let mut file = durable::open_to_append(&path)?;
+        file.write_all(&lines).map_err(failed)
+    }
+
+    /// Says how a rank ended: nothing more is said of it.
+    pub(super) fn end(&self, end: &ProcessEnd) -> Result<(), FileError> {
+        durable::write_json(&self.end_of(end.rank), end)
+    }
+
+    /// The ranks that are there, or were.
+    pub(super) fn ranks(&self) -> BTreeSet<u32> {
+        let entries = fs::read_dir(&self.0).into_iter().flatten().flatten();
+        entries
+            .filter_map(|entry| {
+                let name = entry.file_name();
+                let rank = name.to_str()?.strip_prefix("rank-")?;
+                rank.strip_suffix(EVENTS)?.parse().ok()
+            })
+            .collect()
+    }
+
+    /// What has happened to a rank since `read`, in whole lines.
+    pub(super) fn told(&self, rank: u32, read: &mut Read) -> Vec<Result<Event, serde_json::Error>> {
+        let bytes = fs::read(self.events(rank)).unwrap_or_default();
+        let new = bytes.get(read.bytes..).unwrap_or_default();
+        let whole = new.iter().rposition(|&byte| byte == b'\n');
+        let new = whole.map_or(&[][..], |last| &new[..=last]);
+        read.bytes += new.len();
+        let lines = new.split(|&byte| byte == b'\n');
+        let lines = lines.filter(|line| !line.is_empty());
+        lines.map(serde_json::from_slice).collect()
+    }
+
+    /// How a rank ended, if it has.
+    pub(super) fn ended(&self, rank: u32) -> Option<ProcessEnd> {
+        let bytes = fs::read(self.end_of(rank)).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    fn events(&self, rank: u32) -> PathBuf {
+        self.0.join(format!("rank-{rank}{EVENTS}"))
+    }
+
+    fn end_of(&self, rank: u32) -> PathBuf {
+        self.0.join(format!("rank-{rank}.end.json"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::launcher::AttemptEnd;
+
+    #[test]
+    fn what_one_side_writes_the_other_reads() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = Link(folder.path().to_owned());
+        assert!(link.ranks().is_empty());
+        assert_eq!((link.wished(), link.beaten()), (Stop::GoOn, None));
+        link.beat(7);
+        link.stop(Stop::AtNextPoint).unwrap();
+        assert_eq!(link.beaten().as_deref(), Some("7"));
+        assert_eq!(link.wished(), Stop::AtNextPoint);
+
+        for rank in [11, 2] {
+            link.appear(rank).unwrap();
+        }
+        assert_eq!(link.ranks(), BTreeSet::from([2, 11]));
+        let mut read = Read::default();
+        assert!(link.told(2, &mut read).is_empty());
+        link.tell(2, &[Event::Waiting, Event::Resumed { step: 3 }])
+            .unwrap();
+        let mut file = durable::open_to_append(&link.events(2)).unwrap();
+        // A line that is on its way.
+        file.write_all(b"{\"event\":\"wai").unwrap();
+        let events: Vec<Event> = link
+            .told(2, &mut read)
+            .into_iter()
+            .map(Result::unwrap)
+            .collect();
+        assert_eq!(events, [Event::Waiting, Event::Resumed { step: 3 }]);
+        file.write_all(b"ting\"}\n").unwrap();
+        assert_eq!(link.told(2, &mut read).len(), 1);
+        assert!(link.told(2, &mut read).is_empty());
+
+        assert!(link.ended(2).is_none());
+        link.end(&ProcessEnd {
+            rank: 2,
+            end: AttemptEnd::Interrupted { cause: None },
+            was_killed: false,
+        })
+        .unwrap();
+        assert_eq!(link.ended(2).unwrap().rank, 2);
+    }
+}

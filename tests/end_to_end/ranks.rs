@@ -1,0 +1,322 @@
+//! Several processes that train one network: as one process does but for rounding, and as safe.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use patchwork_core::Seed;
+
+use crate::program::{Program, children, differences, send, wait_for_checkpoint, with};
+
+const TRAIN: &[&str] = &["run", "pipelines/smoke.toml", "--until", "train"];
+
+/// What makes sums comparable: one thread each, and numbers whose rounding is less than what is looked for.
+const PLAIN: &[&str] = &[
+    "stages.train.threads=1",
+    "stages.train.precision=float32",
+    // Several rounds, whose images the ranks share too.
+    "stages.train.gradient_accumulation=2",
+    "stages.train.learning_rate_rampup_images=40",
+    "stages.train.learning_rate_decay_images=0",
+    "stages.train.keep_checkpoint=true",
+    // Every step.
+    "stages.train.log_every_seconds=0",
+];
+
+/// Trains with so many processes.
+fn trained(ranks: &str, images: u32) -> Program {
+    let program = Program::new();
+    let (ranks, images) = (
+        format!("stages.train.ranks={ranks}"),
+        format!("stages.train.duration_images={images}"),
+    );
+    program.succeed(&with(TRAIN, &[PLAIN, &[&ranks, &images]].concat()));
+    program
+}
+
+/// The numbers of the tensors in a safetensors file whose names begin with `prefix`, in the file's order.
+fn numbers(path: &Path, prefix: &str) -> Vec<f64> {
+    let bytes = std::fs::read(path).unwrap();
+    let (length, rest) = bytes.split_at(8);
+    let length = u64::from_le_bytes(length.try_into().unwrap()) as usize;
+    let header: BTreeMap<String, serde_json::Value> =
+        serde_json::from_slice(&rest[..length]).unwrap();
+    let mut places: Vec<(usize, usize)> = header
+        .iter()
+        .filter(|(name, tensor)| name.starts_with(prefix) && tensor["dtype"] == "F32")
+        .map(|(_, tensor)| {
+            let place = |index: usize| tensor["data_offsets"][index].as_u64().unwrap() as usize;
+            (place(0), place(1))
+        })
+        .collect();
+    places.sort_unstable();
+    assert!(!places.is_empty(), "no tensor is called `{prefix}…`");
+    places
+        .into_iter()
+        .flat_map(|(begin, end)| rest[length..][begin..end].chunks_exact(4))
+        .map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()).into())
+        .collect()
+}
+
+/// The norm of a difference, in terms of the norm of what is expected.
+fn relative_error(found: &[f64], expected: &[f64]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    let norm =
+        |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>();
+    let pairs = found.iter().zip(expected);
+    let error = norm(&mut pairs.map(|(one, other)| one - other));
+    (error / norm(&mut expected.iter().copied())).sqrt()
+}
+
+/// The loss of each step.
+fn losses(program: &Program) -> Vec<(u64, f64)> {
+    let rows = program.rows(&[
+        "query",
+        "SELECT step, value FROM metrics WHERE name = 'loss' ORDER BY step",
+    ]);
+    rows.iter()
+        .map(|row| {
+            (
+                row["step"].as_u64().unwrap(),
+                row["value"].as_f64().unwrap(),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn ranks_train_the_network_of_one_process() {
+    const IMAGES: u32 = 320;
+    let alone = trained("1", IMAGES);
+    let network = |program: &Program| {
+        let path = program.artifact("train").join("network.safetensors");
+        numbers(&path, "")
+    };
+    let expected = (network(&alone), losses(&alone));
+    assert!(expected.1.len() >= 20, "{:?}", expected.1);
+    for ranks in ["2", "3"] {
+        let [first, second] = [trained(ranks, IMAGES), trained(ranks, IMAGES)];
+        assert_eq!(
+            differences(&first.artifacts(), &second.artifacts()),
+            Vec::<PathBuf>::new(),
+            "{ranks} ranks, twice"
+        );
+        let error = relative_error(&network(&first), &expected.0);
+        assert!(error < 1e-4, "{ranks} ranks: {error}");
+        let found = losses(&first);
+        assert_eq!(found.len(), expected.1.len());
+        for ((step, loss), (expected_step, expected)) in found.into_iter().zip(&expected.1) {
+            assert_eq!(step, *expected_step);
+            let error = (loss / expected - 1.0).abs();
+            assert!(error < 1e-4, "{ranks} ranks, after {step} images: {error}");
+        }
+    }
+}
+
+#[test]
+fn the_gradients_of_a_step_are_those_of_one_process() {
+    // After one step, Adam's first moment is the gradient but for a factor.
+    let gradients = |ranks| {
+        let program = trained(ranks, 8);
+        let path = program.artifact("train").join("checkpoint.safetensors");
+        numbers(&path, "optimizer.m/")
+    };
+    let expected = gradients("1");
+    for ranks in ["2", "3"] {
+        let error = relative_error(&gradients(ranks), &expected);
+        assert!(error < 1e-6, "{ranks} ranks: {error}");
+    }
+}
+
+/// A pipeline whose stages after a short training are done by so many processes.
+fn shared(ranks: &str) -> Vec<String> {
+    let mut settings = vec![
+        "stages.train.threads=1".to_owned(),
+        "stages.train.duration_images=160".to_owned(),
+        "stages.train.learning_rate_decay_images=0".to_owned(),
+        "stages.reference.batch_size=24".to_owned(),
+        "stages.sample.images_per_shard=6".to_owned(),
+    ];
+    for stage in ["reference", "sample", "evaluate"] {
+        settings.push(format!("stages.{stage}.threads=1"));
+        settings.push(format!("stages.{stage}.ranks={ranks}"));
+        settings.push(format!("stages.{stage}.retries=3"));
+    }
+    settings
+}
+
+fn pipeline(settings: &[String]) -> Vec<&str> {
+    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    with(&["run", "pipelines/smoke.toml"], &settings)
+}
+
+#[test]
+fn ranks_sample_and_measure_as_one_process() {
+    let [one, three] = ["1", "3"].map(shared);
+    let alone = Program::new();
+    alone.succeed(&pipeline(&one));
+    let program = Program::new();
+    program.succeed(&pipeline(&three));
+    assert_eq!(
+        differences(&alone.artifacts(), &program.artifacts()),
+        Vec::<PathBuf>::new()
+    );
+
+    // The same, with a rank killed that samples.
+    let program = Program::new();
+    program.succeed(&[&pipeline(&three)[..], &["--until", "train"]].concat());
+    let mut child = program.start(&pipeline(&three));
+    let begin = Instant::now();
+    let victim = loop {
+        let ranks = ranks(child.id());
+        let log = program.home().join("logs/smoke-2/sample.log");
+        if log.exists() && ranks.len() == 3 {
+            break ranks[1].clone();
+        }
+        assert!(child.try_wait().unwrap().is_none(), "it ended too soon");
+        assert!(begin.elapsed() < Duration::from_mins(2), "nothing happens");
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    send("KILL", &victim);
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    let failed = "SELECT error FROM attempts WHERE error IS NOT NULL";
+    assert_eq!(program.rows(&["query", failed]).len(), 1);
+    assert_eq!(
+        differences(&alone.artifacts(), &program.artifacts()),
+        Vec::<PathBuf>::new()
+    );
+}
+
+/// A training of two processes with many checkpoints, in which one is missed soon.
+const PAIR: &[&str] = &[
+    "stages.train.threads=1",
+    "stages.train.ranks=2",
+    "stages.train.retries=9",
+    "stages.train.checkpoint_kimg=0.1",
+    "stages.train.collective_timeout_minutes=0.2",
+];
+
+/// A killed rank, whichever it is, ends the attempt with that cause, and the next attempt ends with the same bytes.
+#[test]
+fn a_killed_rank_is_retried_from_the_checkpoint() {
+    let run = with(TRAIN, PAIR);
+    let undisturbed = Program::new();
+    undisturbed.succeed(&run);
+    for victim in 0..2 {
+        let program = Program::new();
+        let mut child = program.start(&run);
+        wait_for_checkpoint(&mut child, &program);
+        let ranks = ranks(child.id());
+        send("KILL", &ranks[victim]);
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        let attempts = program.rows(&[
+            "query",
+            "SELECT error FROM attempts WHERE error IS NOT NULL",
+        ]);
+        let cause = format!("rank {victim}: the worker was killed (signal 9)");
+        assert!(
+            attempts.len() == 1 && attempts[0]["error"].to_string().contains(&cause),
+            "{attempts:?}"
+        );
+        assert_eq!(
+            differences(&undisturbed.artifacts(), &program.artifacts()),
+            Vec::<PathBuf>::new(),
+            "rank {victim}"
+        );
+        assert!(ranks.iter().all(|rank| !is_alive(rank)), "{ranks:?}");
+    }
+}
+
+/// What happens to a training.
+#[derive(Clone, Copy, Debug)]
+enum Accident {
+    Supervisor(&'static str),
+    Rank(usize, &'static str),
+}
+
+#[test]
+fn a_killed_run_of_ranks_loses_nothing() {
+    use Accident::{Rank, Supervisor};
+    let run = with(TRAIN, PAIR);
+    let undisturbed = Program::new();
+    let begin = Instant::now();
+    undisturbed.succeed(&run);
+    let length = begin.elapsed();
+    let rounds =
+        std::env::var("PATCHWORK_CRASH_ROUNDS").map_or(1, |text| text.parse::<u64>().unwrap());
+    let accidents = [
+        Rank(0, "KILL"),
+        Rank(1, "KILL"),
+        Supervisor("KILL"),
+        Rank(0, "STOP"),
+        Rank(1, "STOP"),
+        Rank(0, "TERM"),
+        Rank(1, "TERM"),
+        Supervisor("TERM"),
+    ];
+    for round in 0..rounds {
+        let mut chance = Seed::new(round).derive("ranks").stream();
+        let program = Program::new();
+        let mut story = Vec::new();
+        let mut seen = Vec::new();
+        // One half of them in each round, in some order: each shortens what is left to the next.
+        let mut left = accidents.to_vec();
+        while left.len() > accidents.len() / 2 {
+            let accident = left.remove(chance.below(left.len() as u64) as usize);
+            let mut child = program.start(&run);
+            std::thread::sleep(length.mul_f64(0.2 + 0.6 * chance.uniform()));
+            let ranks = ranks(child.id());
+            match accident {
+                Supervisor(signal) => send(signal, &child.id().to_string()),
+                // It may not have started yet.
+                Rank(rank, signal) => {
+                    if let Some(process) = ranks.get(rank) {
+                        send(signal, process);
+                    }
+                }
+            }
+            seen.extend(ranks);
+            seen.push(child.id().to_string());
+            let status = child.wait().unwrap();
+            story.push(format!("{accident:?}: {status}"));
+        }
+        program.succeed(&run);
+        let story = format!("round {round}: {}", story.join(", "));
+        assert_eq!(
+            differences(&undisturbed.artifacts(), &program.artifacts()),
+            Vec::<PathBuf>::new(),
+            "{story}"
+        );
+        wait_for_the_end_of(&seen, &story);
+    }
+}
+
+/// The processes of a run's training, in the order of their ranks: they are started one after the other.
+fn ranks(supervisor: u32) -> Vec<String> {
+    let mut ranks = children(supervisor);
+    ranks.sort_by_key(|process| process.parse::<u32>().unwrap());
+    ranks
+}
+
+/// Waits until none of these processes is left: a worker whose supervisor is killed ends at its next durable point.
+fn wait_for_the_end_of(processes: &[String], story: &str) {
+    let begin = Instant::now();
+    while processes.iter().any(|process| is_alive(process)) {
+        let took = begin.elapsed();
+        assert!(took < Duration::from_mins(1), "{story}: {processes:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Whether a process is there and has not ended.
+fn is_alive(process: &str) -> bool {
+    let status = std::fs::read_to_string(Path::new("/proc").join(process).join("stat"));
+    status.is_ok_and(|status| {
+        let state = status.rsplit(") ").next().unwrap_or_default();
+        !state.starts_with(['Z', 'X'])
+    })
+}
