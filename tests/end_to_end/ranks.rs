@@ -141,6 +141,7 @@ fn shared(ranks: &str) -> Vec<String> {
         settings.push(format!("stages.{stage}.threads=1"));
         settings.push(format!("stages.{stage}.ranks={ranks}"));
         settings.push(format!("stages.{stage}.retries=3"));
+        settings.push(format!("stages.{stage}.collective_timeout_minutes=0.1"));
     }
     settings
 }
@@ -162,27 +163,75 @@ fn ranks_sample_and_measure_as_one_process() {
         Vec::<PathBuf>::new()
     );
 
-    // The same, with a rank killed that samples.
-    let program = Program::new();
-    program.succeed(&[&pipeline(&three)[..], &["--until", "train"]].concat());
-    let mut child = program.start(&pipeline(&three));
-    let begin = Instant::now();
-    let victim = loop {
-        let ranks = ranks(child.id());
-        let log = program.home().join("logs/smoke-2/sample.log");
-        if log.exists() && ranks.len() == 3 {
-            break ranks[1].clone();
-        }
-        assert!(child.try_wait().unwrap().is_none(), "it ended too soon");
-        assert!(begin.elapsed() < Duration::from_mins(2), "nothing happens");
-        std::thread::sleep(Duration::from_millis(2));
-    };
-    send("KILL", &victim);
-    let output = child.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{said}");
-    let failed = "SELECT error FROM attempts WHERE error IS NOT NULL";
-    assert_eq!(program.rows(&["query", failed]).len(), 1);
+    // The same, with a rank killed, or stopped for good, that samples.
+    for (signal, cause) in [
+        ("KILL", "was killed (signal 9)"),
+        ("STOP", "rank 1 has shown no sign of life"),
+    ] {
+        let program = Program::new();
+        program.succeed(&[&pipeline(&three)[..], &["--until", "train"]].concat());
+        let mut child = program.start(&pipeline(&three));
+        let begin = Instant::now();
+        let victim = loop {
+            let ranks = ranks(child.id());
+            let log = program.home().join("logs/smoke-2/sample.log");
+            if log.exists() && ranks.len() == 3 {
+                break ranks[1].clone();
+            }
+            assert!(child.try_wait().unwrap().is_none(), "it ended too soon");
+            assert!(begin.elapsed() < Duration::from_mins(2), "nothing happens");
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        send(signal, &victim);
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        let failed = "SELECT error FROM attempts WHERE error IS NOT NULL";
+        let failed = program.rows(&["query", failed]);
+        assert!(
+            failed.len() == 1 && failed[0]["error"].to_string().contains(cause),
+            "{failed:?}"
+        );
+        assert_eq!(
+            differences(&alone.artifacts(), &program.artifacts()),
+            Vec::<PathBuf>::new(),
+            "{signal}"
+        );
+        wait_for_the_end_of(&[victim], signal);
+    }
+}
+
+/// The latent pipeline, of which so many processes encode and reconstruct.
+fn latent(ranks: &str) -> Vec<String> {
+    let mut settings = vec!["stages.autoencoder.threads=1".to_owned()];
+    for stage in ["encode", "reconstruct"] {
+        settings.push(format!("stages.{stage}.threads=1"));
+        settings.push(format!("stages.{stage}.ranks={ranks}"));
+    }
+    settings
+}
+
+#[test]
+fn ranks_encode_and_reconstruct_as_one_process() {
+    let [alone, program] = ["1", "3"].map(|ranks| {
+        let program = Program::new();
+        let settings = latent(ranks);
+        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+        let run = [
+            "run",
+            "pipelines/smoke-latent.toml",
+            "--until",
+            "reconstruct",
+        ];
+        program.succeed(&with(&run, &settings));
+        program
+    });
+    let shards = std::fs::read_dir(program.artifact("encode")).unwrap();
+    let shards = shards.filter(|entry| {
+        let name = entry.as_ref().unwrap().file_name();
+        name.to_string_lossy().starts_with("shard-")
+    });
+    assert!(shards.count() >= 3);
     assert_eq!(
         differences(&alone.artifacts(), &program.artifacts()),
         Vec::<PathBuf>::new()

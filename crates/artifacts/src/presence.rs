@@ -1,8 +1,9 @@
-//! How the ranks of a job know that rank 0 is there while they wait for it, which may take any time: it waits for a lock, or
-//! has something to do alone.
+//! How the ranks of a job know of each other that they are there, while one waits for another for any time: the others for
+//! rank 0, which waits for a lock or has something to do alone; rank 0 for what the others write.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use patchwork_core::{FileError, durable};
@@ -11,24 +12,29 @@ use crate::failure::Passing;
 use crate::protocol::Place;
 use crate::worker::{Context, StageError};
 
-/// How often rank 0 shows that it is there.
+/// How often a rank shows that it is there.
 const BEAT: Duration = Duration::from_secs(1);
 
 /// How often the others look.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Rank 0's side: shows that it is there until the ranks meet, or until this is dropped.
+/// What a rank beside rank 0 leaves in its sign when it has ended.
+const ENDED: &[u8] = b"ended";
+
+/// Shows that a rank is there: rank 0 until the ranks meet, the others until this is dropped.
 pub(crate) struct Presence {
-    _shown: Sender<()>,
+    shown: Option<Sender<()>>,
+    beating: Option<JoinHandle<()>>,
 }
 
 impl Presence {
     pub(crate) fn show(place: &Place) -> Self {
         let (shown, over) = channel();
-        let (sign, meeting) = (sign(place), place.rendezvous.clone());
-        std::thread::spawn(move || {
+        let rank = place.membership.rank;
+        let (sign, meeting) = (sign(place, rank), place.rendezvous.clone());
+        let beating = std::thread::spawn(move || {
             let mut beats = 0_u64;
-            while !meeting.exists() {
+            while rank != 0 || !meeting.exists() {
                 // One that cannot be written is missed by those who wait.
                 let _ = std::fs::write(&sign, beats.to_string());
                 beats += 1;
@@ -36,9 +42,31 @@ impl Presence {
                     break;
                 }
             }
-            let _ = std::fs::remove_file(sign);
+            let _ = match rank {
+                0 => std::fs::remove_file(sign),
+                _ => std::fs::write(sign, ENDED),
+            };
         });
-        Self { _shown: shown }
+        Self {
+            shown: Some(shown),
+            beating: Some(beating),
+        }
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        drop(self.shown.take());
+        // The last sign has to be there before the process ends.
+        let _ = self.beating.take().map(JoinHandle::join);
+    }
+}
+
+/// Removes what the ranks of an attempt have shown, once all have ended.
+pub fn clear_up(rendezvous: &Path, ranks: u32) {
+    // What is left is read by no later attempt.
+    for rank in 0..ranks {
+        let _ = std::fs::remove_file(sign_of(rendezvous, rank));
     }
 }
 
@@ -47,10 +75,70 @@ pub fn announce(place: &Place) -> Result<(), FileError> {
     durable::write_json(&place.rendezvous, &place.membership)
 }
 
-/// Rank 0 is not there.
+/// A rank is not there.
 #[derive(Debug, thiserror::Error)]
-#[error("rank 0 has shown no sign of life for {:.0} s", .0.as_secs_f64())]
-struct Absent(Duration);
+#[error("rank {rank} has shown no sign of life for {:.0} s", timeout.as_secs_f64())]
+struct Absent {
+    rank: u32,
+    timeout: Duration,
+}
+
+/// A rank as another one sees it.
+struct Seen {
+    rank: u32,
+    sign: PathBuf,
+    beats: Option<Vec<u8>>,
+    since: Instant,
+}
+
+impl Seen {
+    fn new(place: &Place, rank: u32) -> Self {
+        Self {
+            rank,
+            sign: sign(place, rank),
+            beats: None,
+            since: Instant::now(),
+        }
+    }
+
+    /// Looks at its sign, which has to change within `timeout`, unless it has ended.
+    fn look(&mut self, timeout: Duration) -> Result<(), StageError> {
+        let beats = read(&self.sign);
+        if beats != self.beats {
+            (self.beats, self.since) = (beats, Instant::now());
+        } else if self.since.elapsed() > timeout && beats.as_deref() != Some(ENDED) {
+            let rank = self.rank;
+            return Err(Passing(Absent { rank, timeout }.into()).into());
+        }
+        Ok(())
+    }
+}
+
+/// Rank 0's side while it waits for what the others write.
+pub struct Others {
+    all: Vec<Seen>,
+    timeout: Duration,
+}
+
+impl Others {
+    /// All others, each of which has to show a sign of life within `timeout`, or some seconds if that is more.
+    pub fn of(place: &Place, timeout: Duration) -> Self {
+        let ranks = 1..place.membership.ranks;
+        Self {
+            all: ranks.map(|rank| Seen::new(place, rank)).collect(),
+            timeout: Duration::max(timeout, 5 * BEAT),
+        }
+    }
+
+    /// Looks at the signs of all.
+    ///
+    /// # Errors
+    /// When one has shown none for the time that it is given, which may pass.
+    pub fn look(&mut self) -> Result<(), StageError> {
+        let timeout = self.timeout;
+        self.all.iter_mut().try_for_each(|seen| seen.look(timeout))
+    }
+}
 
 /// The others' side: waits until rank 0 has written where it is met.
 ///
@@ -69,26 +157,24 @@ fn wait(
     timeout: Duration,
     is_interrupted: &dyn Fn() -> bool,
 ) -> Result<(), StageError> {
-    let sign = sign(place);
-    let mut last = (None, Instant::now());
+    let mut first = Seen::new(place, 0);
     while !place.rendezvous.exists() {
         if is_interrupted() {
             return Err(StageError::Interrupted);
         }
-        let seen = read(&sign);
-        if seen != last.0 {
-            last = (seen, Instant::now());
-        } else if last.1.elapsed() > timeout {
-            return Err(Passing(Absent(timeout).into()).into());
-        }
+        first.look(timeout)?;
         std::thread::sleep(PAUSE);
     }
     Ok(())
 }
 
-/// The file in which rank 0 counts.
-fn sign(place: &Place) -> PathBuf {
-    place.rendezvous.with_extension("waiting")
+/// The file in which a rank counts.
+fn sign(place: &Place, rank: u32) -> PathBuf {
+    sign_of(&place.rendezvous, rank)
+}
+
+fn sign_of(rendezvous: &Path, rank: u32) -> PathBuf {
+    rendezvous.with_extension(format!("rank-{rank}"))
 }
 
 fn read(sign: &Path) -> Option<Vec<u8>> {
@@ -102,20 +188,55 @@ mod tests {
 
     use super::*;
 
+    fn places(folder: &Path) -> [Place; 2] {
+        [0, 1].map(|rank| Place {
+            membership: Membership {
+                rank,
+                ranks: 2,
+                local_rank: rank,
+            },
+            across_machines: false,
+            rendezvous: folder.join("rendezvous.json"),
+        })
+    }
+
+    #[test]
+    fn the_others_are_waited_for_as_long_as_they_are_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let [first, other] = places(folder.path());
+        let mut others = Others::of(&first, Duration::ZERO);
+        let looks_until = |others: &mut Others, time: Duration| {
+            let begin = Instant::now();
+            while begin.elapsed() < time {
+                others.look()?;
+                std::thread::sleep(PAUSE);
+            }
+            Ok::<(), StageError>(())
+        };
+        let presence = Presence::show(&other);
+        looks_until(&mut others, 7 * BEAT).unwrap();
+        // One that has ended is not missed.
+        drop(presence);
+        looks_until(&mut others, 7 * BEAT).unwrap();
+        // One that stopped in the middle is.
+        std::fs::write(sign(&first, 1), "3").unwrap();
+        let Err(StageError::Failed(error)) = looks_until(&mut others, 7 * BEAT) else {
+            panic!("it is not missed");
+        };
+        assert_eq!(
+            error.to_string(),
+            "rank 1 has shown no sign of life for 5 s"
+        );
+        clear_up(&first.rendezvous, 2);
+        assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none());
+    }
+
     #[test]
     fn rank_0_is_waited_for_as_long_as_it_is_there() {
         let folder = tempfile::tempdir().unwrap();
-        let place = Place {
-            membership: Membership {
-                rank: 1,
-                ranks: 2,
-                local_rank: 1,
-            },
-            across_machines: false,
-            rendezvous: folder.path().join("rendezvous.json"),
-        };
+        let [first, place] = places(folder.path());
         let begin = Instant::now();
-        let presence = Presence::show(&place);
+        let presence = Presence::show(&first);
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 std::thread::sleep(3 * BEAT);

@@ -251,6 +251,7 @@ fn beside_rank_0(
     events: &EventPipe,
     interrupted: Arc<AtomicBool>,
 ) -> Result<Event, StageError> {
+    let _present = job.place.as_ref().map(Presence::show);
     let work = store.work(job.fingerprint);
     let context = Context {
         artifact: work.join("artifact"),

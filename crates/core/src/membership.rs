@@ -77,6 +77,11 @@ impl Membership {
         local_rank: 0,
     };
 
+    /// Whether a piece of work is this rank's, where the pieces go round.
+    pub const fn has(self, piece: usize) -> bool {
+        piece % self.ranks as usize == self.rank as usize
+    }
+
     /// What a launcher says, by the names of its variables; none where no launcher started this process.
     ///
     /// # Errors

@@ -25,17 +25,17 @@ pub struct Execution {
     /// Processes that share the work, the ranks; each has `threads` threads, and a GPU of its own where `device` is `cuda`.
     #[default = 1]
     #[serde(skip_serializing_if = "is_one")]
-    #[schemars(range(min = 1, max = 4096), extend("x-kind" = ["reference", "train", "sample", "evaluate"]), !skip_serializing_if)]
+    #[schemars(range(min = 1, max = 4096), extend("x-kind" = ["encode", "reference", "train", "sample", "reconstruct", "evaluate"]), !skip_serializing_if)]
     pub ranks: u32,
     /// The command that starts the ranks, on other machines too, such as `srun --ntasks=16 --gpus-per-task=1`; none = the
     /// ranks are started on this machine. It says how many they are, and binds them to cores.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-kind" = ["reference", "train", "sample", "evaluate"]))]
+    #[schemars(extend("x-kind" = ["encode", "reference", "train", "sample", "reconstruct", "evaluate"]))]
     pub launch: Option<String>,
     /// How long one of the ranks waits for the others, at the start and in a step, in minutes.
     #[default(COLLECTIVE_TIMEOUT_MINUTES)]
     #[serde(skip_serializing_if = "is_default_timeout")]
-    #[schemars(range(min = 0.01, max = 1e6), extend("x-kind" = ["reference", "train", "sample", "evaluate"]), !skip_serializing_if)]
+    #[schemars(range(min = 0.01, max = 1e6), extend("x-kind" = ["encode", "reference", "train", "sample", "reconstruct", "evaluate"]), !skip_serializing_if)]
     pub collective_timeout_minutes: f64,
     /// Processor cores that the stage takes while it runs; none = as many as the threads of all ranks.
     #[schemars(range(min = 1, max = 4096))]

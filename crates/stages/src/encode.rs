@@ -21,8 +21,9 @@ use tch::Device;
 
 use crate::device;
 use crate::job::input;
-use crate::latents::{EncodeError, EncodeOptions, encode_set};
+use crate::latents::{EncodeError, EncodeOptions, Encoding};
 use crate::sample::memory::free_bytes;
+use crate::shares::{Shares, no_outcome};
 
 /// The folder of the autoencoder in the artifact.
 pub(crate) const AUTOENCODER_FOLDER: &str = "autoencoder";
@@ -64,23 +65,28 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         .as_ref()
         .zip(uncovered.places.latents.as_ref());
     let rejected = if let Some((import, source)) = import {
+        if !job.is_first() {
+            return Ok(no_outcome());
+        }
         let settings = import_settings(&settings, import, source, &autoencoder);
         let imported = latents::import(&settings, context.artifact(), &mut report);
         imported.map_err(interrupted)?.rejected
     } else {
         let pixels = &input(job, Kind::Prepare)?.folder;
         let options = encode_options(&settings, &execution, pixels, &autoencoder)?;
-        let encoded = encode_set(
-            &autoencoder,
-            pixels,
-            context.artifact(),
-            &options,
-            &mut report,
-        );
-        encoded.map_err(|error| match error {
-            EncodeError::Dataset(error) => interrupted(error),
-            other => other.into(),
-        })?;
+        let is_first = job.is_first();
+        let mut set = Encoding::open(&autoencoder, pixels, context.artifact(), &options, is_first)?;
+        let shares = Shares::begin(job, context, &execution)?;
+        set.encode(shares.membership(), &mut report)
+            .map_err(|error| match error {
+                EncodeError::Dataset(error) => interrupted(error),
+                other => other.into(),
+            })?;
+        if !shares.is_first() {
+            return Ok(no_outcome());
+        }
+        shares.wait_until(|| set.is_complete())?;
+        set.finish()?;
         0
     };
     if rejected > 0 {
@@ -146,6 +152,7 @@ pub(crate) fn at_once(
         Device::Cpu => {
             let limit = execution.memory_gib;
             free_bytes(limit.map(|gibibytes| (gibibytes * f64::from(1 << 30)) as u64))
+                .map(|free| free / u64::from(execution.ranks_here()))
         }
         _ => Some(DEVICE_BYTES),
     };

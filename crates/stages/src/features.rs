@@ -14,7 +14,7 @@ use patchwork_metrics::{Extraction, Gaussian, Moments};
 use patchwork_networks::checkpoint::{read_safetensors, to_safetensors_bytes};
 use tch::Tensor;
 
-use crate::shares::Shares;
+use crate::shares::{Shares, done_in_all};
 
 /// Rows that are summed at once: enough to keep the processor busy with one product of matrices.
 const ROWS_AT_ONCE: usize = 2048;
@@ -172,7 +172,7 @@ impl FeatureStore {
         let resumed = there.map(|number| of_batch(number).len()).sum();
         report(resumed, resumed);
         let mut own = 0;
-        for number in (0..batches).filter(|&number| shares.has(number)) {
+        for number in (0..batches).filter(|&number| shares.membership().has(number)) {
             if is_there(number) {
                 continue;
             }
@@ -188,7 +188,7 @@ impl FeatureStore {
                 &store.path(number),
                 &to_safetensors_bytes(&named, &BTreeMap::new())?,
             )?;
-            let done = shares.done_in_all(own, resumed, store.count);
+            let done = done_in_all(shares.membership(), own, resumed, store.count);
             if report(done, resumed) && done < store.count {
                 return Err(StageError::Interrupted);
             }

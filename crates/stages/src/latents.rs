@@ -1,18 +1,21 @@
 //! Between sets of pixels and sets of latents.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
-use patchwork_core::Digest;
+use patchwork_core::{Digest, Membership};
 use patchwork_dataset::latents::LatentSpec;
-use patchwork_dataset::{DatasetError, KeyReader, Progress, Row, ShardSet, ShardSetWriter};
+use patchwork_dataset::{DatasetError, KeyReader, Progress, Row, ShardSet};
 use patchwork_diffusion::to_pixels;
 use patchwork_diffusion::transfer::bring;
 use patchwork_networks::NetworkError;
 use patchwork_networks::autoencoder::{Autoencoder, Part, Posterior, Tiling};
 use patchwork_terms::PixelRange;
 use tch::{Kind, Tensor};
+
+use crate::shared_set::SharedSet;
+use crate::shares::done_in_all;
 
 /// Why a set cannot be encoded.
 #[derive(Debug, thiserror::Error)]
@@ -56,40 +59,110 @@ pub fn encode_set(
     options: &EncodeOptions,
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<u64, EncodeError> {
-    let pixels = ShardSet::open(pixels_folder)?;
-    let spec = spec(autoencoder, pixels_folder, &pixels, options)?;
-    let per_shard = spec.images_per_shard;
-    let mut writer = ShardSetWriter::open(folder, spec.clone())?;
-    let mut keys = KeyReader::new(pixels_folder, &pixels);
-    let mut next = writer.images() as usize;
-    while next < pixels.len() {
-        let end = usize::min(next + per_shard, pixels.len());
-        let mut rows: Vec<Row> = Vec::with_capacity(end - next);
-        while next < end {
-            let done = Progress {
-                done: next as u64,
-                total: pixels.len() as u64,
-                rejected: 0,
-            };
-            if progress(done).is_break() {
-                return Err(DatasetError::Interrupted.into());
-            }
-            let count = usize::min(options.at_once as usize, end - next);
-            let images = pixel_values(&pixels, next..next + count, options.pixel_range);
-            let images = bring(&images, autoencoder.device());
-            let posterior = autoencoder.encode_batches(&images, options.at_once)?;
-            for (row, image) in (next..next + count).enumerate() {
-                let (mean, log_variance) = values(&posterior, row as i64);
-                let (key, label) = (keys.key(image)?, pixels.label(image));
-                rows.push(spec.row(key, label, &mean, &log_variance)?);
-            }
-            next += count;
-        }
-        writer.write_shard(rows, Vec::new())?;
+    let set = Encoding::open(autoencoder, pixels_folder, folder, options, true)?;
+    set.encode(Membership::ALONE, progress)?;
+    set.finish()
+}
+
+/// A set of latents while ranks encode it, each some shards.
+pub(crate) struct Encoding<'a> {
+    autoencoder: &'a Autoencoder,
+    options: &'a EncodeOptions,
+    pixels_folder: &'a Path,
+    pixels: ShardSet,
+    spec: LatentSpec,
+    set: SharedSet<LatentSpec>,
+}
+
+impl<'a> Encoding<'a> {
+    /// That of the images in `pixels_folder`, in `folder`, which rank 0 opens before the others look into it.
+    pub(crate) fn open(
+        autoencoder: &'a Autoencoder,
+        pixels_folder: &'a Path,
+        folder: &Path,
+        options: &'a EncodeOptions,
+        is_first: bool,
+    ) -> Result<Self, EncodeError> {
+        let pixels = ShardSet::open(pixels_folder)?;
+        let spec = spec(autoencoder, pixels_folder, &pixels, options)?;
+        Ok(Self {
+            autoencoder,
+            options,
+            pixels_folder,
+            set: SharedSet::open(folder, spec.clone(), pixels.len(), is_first)?,
+            pixels,
+            spec,
+        })
     }
-    let images = writer.images();
-    writer.finish()?;
-    Ok(images)
+
+    /// Writes a rank's share of the shards that are not there yet.
+    pub(crate) fn encode(
+        &self,
+        membership: Membership,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<(), EncodeError> {
+        let missing = self.set.missing();
+        let total = self.pixels.len();
+        let mut own = 0;
+        let mut report = |own: usize| {
+            let now = progress(Progress {
+                done: done_in_all(membership, own, missing.present, total) as u64,
+                total: total as u64,
+                rejected: 0,
+            });
+            match now {
+                ControlFlow::Continue(()) => Ok(()),
+                ControlFlow::Break(()) => Err(DatasetError::Interrupted),
+            }
+        };
+        let mut keys = KeyReader::new(self.pixels_folder, &self.pixels);
+        for shard in missing.of(membership) {
+            let Range {
+                start: mut next,
+                end,
+            } = self.set.rows(shard);
+            let mut rows: Vec<Row> = Vec::with_capacity(end - next);
+            while next < end {
+                report(own)?;
+                let batch = next..usize::min(next + self.options.at_once as usize, end);
+                rows.extend(self.rows(batch.clone(), &mut keys)?);
+                own += batch.len();
+                next = batch.end;
+            }
+            self.set.write(shard, rows)?;
+        }
+        Ok(())
+    }
+
+    /// The rows of some images, which are encoded at once.
+    fn rows(
+        &self,
+        images: Range<usize>,
+        keys: &mut KeyReader<'_>,
+    ) -> Result<Vec<Row>, EncodeError> {
+        let values_of = pixel_values(&self.pixels, images.clone(), self.options.pixel_range);
+        let on_device = bring(&values_of, self.autoencoder.device());
+        let posterior = (self.autoencoder).encode_batches(&on_device, self.options.at_once)?;
+        (images.enumerate())
+            .map(|(row, image)| {
+                let (mean, log_variance) = values(&posterior, row as i64);
+                let (key, label) = (keys.key(image)?, self.pixels.label(image));
+                Ok(self.spec.row(key, label, &mean, &log_variance)?)
+            })
+            .collect()
+    }
+
+    /// Whether all shards are there, whoever has written them.
+    pub(crate) fn is_complete(&mut self) -> bool {
+        self.set.is_complete()
+    }
+
+    /// Checks every row and writes the index. Returns the number of images.
+    pub(crate) fn finish(mut self) -> Result<u64, EncodeError> {
+        self.set.is_complete();
+        self.set.finish()?;
+        Ok(self.pixels.len() as u64)
+    }
 }
 
 fn spec(
@@ -136,11 +209,7 @@ fn spec(
 }
 
 /// Images as an autoencoder sees them: `[images, channels, height, width]`, f32 in the range that is asked for, on the CPU.
-pub fn pixel_values(
-    pixels: &ShardSet,
-    images: std::ops::Range<usize>,
-    range: PixelRange,
-) -> Tensor {
+pub fn pixel_values(pixels: &ShardSet, images: Range<usize>, range: PixelRange) -> Tensor {
     let shape = [
         images.len() as i64,
         pixels.height() as i64,
@@ -199,7 +268,7 @@ pub fn decode(autoencoder: &Autoencoder, latents: &Tensor, options: &DecodeOptio
 
 #[cfg(test)]
 mod tests {
-    use patchwork_dataset::{Channels, LatentSet, ShardSpec};
+    use patchwork_dataset::{Channels, LatentSet, ShardSetWriter, ShardSpec};
     use patchwork_diffusion::autoencoder::psnr;
     use patchwork_networks::autoencoder::AutoencoderConfig;
     use tch::Device;

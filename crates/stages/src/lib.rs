@@ -24,6 +24,7 @@ mod reconstructions;
 mod reference;
 mod sample;
 mod scores;
+mod shared_set;
 mod shares;
 mod statistics;
 mod train;

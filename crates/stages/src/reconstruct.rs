@@ -20,7 +20,7 @@ use crate::features::{Evenly, FeatureStore, Images};
 use crate::job::{input, inputs};
 use crate::reconstructions::Reconstructions;
 use crate::reference::names;
-use crate::shares::Shares;
+use crate::shares::{Shares, no_outcome};
 
 /// The scores, which evaluations record.
 pub(crate) const SCORES_FILE: &str = "scores.json";
@@ -54,6 +54,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let all = Reconstructions { set, decoder };
     let chosen = Evenly::of(&all, settings.images as usize);
     let note = names(&reference.comparison.extraction).join(", ");
+    let shares = Shares::begin(job, context, &execution)?;
     let mut report = |done: usize, resumed: usize| {
         context.progress(Progress {
             done: done as u64,
@@ -69,9 +70,12 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         &reference.comparison.extraction,
         reference.batch_size,
         &context.state().join("features"),
-        Shares::whole(context),
+        shares,
         &mut report,
     )?;
+    if !shares.is_first() {
+        return Ok(no_outcome());
+    }
     let compared = reference.comparison.scores(&store, true)?;
     for warning in compared.warnings {
         context.warn(warning);

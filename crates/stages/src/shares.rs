@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use patchwork_artifacts::Outcome;
-use patchwork_artifacts::presence::{announce, wait_for_rank_0};
-use patchwork_artifacts::protocol::Job;
+use patchwork_artifacts::presence::{Others, announce, wait_for_rank_0};
+use patchwork_artifacts::protocol::{Job, Place};
 use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_core::Membership;
 use patchwork_recipes::Execution;
@@ -18,6 +18,8 @@ use serde_json::json;
 pub(crate) struct Shares<'a> {
     context: &'a Context,
     membership: Membership,
+    /// Where the other ranks are, and how long one may show no sign of life.
+    meeting: Option<(&'a Place, Duration)>,
 }
 
 impl<'a> Shares<'a> {
@@ -26,27 +28,29 @@ impl<'a> Shares<'a> {
         Self {
             context,
             membership: Membership::ALONE,
+            meeting: None,
         }
     }
 
     /// Those of this rank, once rank 0 has come here too.
     pub(crate) fn begin(
-        job: &Job,
+        job: &'a Job,
         context: &'a Context,
         execution: &Execution,
     ) -> Result<Self, StageError> {
         let Some(place) = &job.place else {
             return Ok(Self::whole(context));
         };
+        let timeout = Duration::from_secs_f64(execution.collective_timeout_minutes * 60.0);
         if job.is_first() {
             announce(place)?;
         } else {
-            let timeout = Duration::from_secs_f64(execution.collective_timeout_minutes * 60.0);
             wait_for_rank_0(place, timeout, context)?;
         }
         Ok(Self {
             context,
             membership: place.membership,
+            meeting: Some((place, timeout)),
         })
     }
 
@@ -60,20 +64,20 @@ impl<'a> Shares<'a> {
         self.membership.rank == 0
     }
 
-    /// Whether a piece is this process's.
-    pub(crate) fn has(self, piece: usize) -> bool {
-        piece % self.ranks() == self.membership.rank as usize
+    /// Which rank this process is.
+    pub(crate) fn membership(self) -> Membership {
+        self.membership
     }
 
-    /// How much is done of `total`, by the pieces of this process, where `resumed` was done already.
-    pub(crate) fn done_in_all(self, own: usize, resumed: usize, total: usize) -> usize {
-        usize::min(resumed + own * self.ranks(), total)
-    }
-
-    /// Waits until `is_done`, which looks at what the other ranks do. One that fails ends all.
+    /// Waits until `is_done`, which looks at what the other ranks do. One that fails, or hangs, ends all.
     pub(crate) fn wait_until(self, mut is_done: impl FnMut() -> bool) -> Result<(), StageError> {
         const PAUSE: Duration = Duration::from_millis(100);
+        let meeting = self.meeting;
+        let mut others = meeting.map(|(place, timeout)| Others::of(place, timeout));
         while !is_done() {
+            if let Some(others) = &mut others {
+                others.look()?;
+            }
             if self.context.is_interrupted() {
                 return Err(StageError::Interrupted);
             }
@@ -81,6 +85,11 @@ impl<'a> Shares<'a> {
         }
         Ok(())
     }
+}
+
+/// How much is done of `total`, as far as a rank can tell by what it has done itself, where `resumed` was done already.
+pub(crate) fn done_in_all(ranks: Membership, own: usize, resumed: usize, total: usize) -> usize {
+    usize::min(resumed + own * ranks.ranks as usize, total)
 }
 
 /// What a rank beside rank 0 makes: nothing of its own.

@@ -16,7 +16,7 @@ use patchwork_artifacts::protocol::{Job, JobInput};
 use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_core::durable;
 use patchwork_dataset::grid::first_images_png;
-use patchwork_dataset::{Row, ShardSet, ShardSetWriter, ShardSpec};
+use patchwork_dataset::{Row, ShardSet, ShardSpec};
 use patchwork_networks::checkpoint::load_network;
 use patchwork_networks::{Network, NetworkConfig};
 use patchwork_recipes::{Execution, SampleJob, SampleSettings, SeedRange};
@@ -28,7 +28,8 @@ use crate::decoder::{Decoder, DecoderPlace};
 use crate::device;
 use crate::ema_width::network_of_width;
 use crate::job::{input, summary_of};
-use crate::shares::{Shares, no_outcome};
+use crate::shared_set::SharedSet;
+use crate::shares::{Shares, done_in_all, no_outcome};
 use crate::train::{BEST_FILE, NETWORK_FILE, snapshot_file};
 pub(crate) use classes::Classes;
 pub use draw::{ImageSampler, NotFinite};
@@ -167,29 +168,14 @@ fn draw_all(
         settings,
     } = *images;
     let spec = shard_spec(images, job, context)?;
-    let images_per_shard = spec.images_per_shard;
-    // Rank 0 clears up before the others write.
-    let (mut writer, shares) = if job.is_first() {
-        let writer = ShardSetWriter::open(context.artifact(), spec)?;
-        (writer, Shares::begin(job, context, execution)?)
-    } else {
-        let shares = Shares::begin(job, context, execution)?;
-        (ShardSetWriter::beside(context.artifact(), spec)?, shares)
-    };
     let total = settings.images() as usize;
-    let shards = total.div_ceil(images_per_shard);
-    let place = |shard: usize| usize::min(shard * images_per_shard, total);
-    let missing: Vec<usize> = (0..shards)
-        .filter(|&shard| !writer.has_full(shard))
-        .collect();
-    let lacking: usize = missing
-        .iter()
-        .map(|&shard| place(shard + 1) - place(shard))
-        .sum();
-    let resumed = total - lacking;
+    let mut set = SharedSet::open(context.artifact(), spec, total, job.is_first())?;
+    let shares = Shares::begin(job, context, execution)?;
+    let missing = set.missing();
+    let resumed = missing.present;
     let progress = |own: usize| {
         context.progress(Progress {
-            done: shares.done_in_all(own, resumed, total) as u64,
+            done: done_in_all(shares.membership(), own, resumed, total) as u64,
             total: total as u64,
             resumed: resumed as u64,
             unit: "images".to_owned(),
@@ -197,17 +183,15 @@ fn draw_all(
         });
     };
     progress(0);
-    let own: Vec<usize> = missing
-        .into_iter()
-        .filter(|&shard| shares.has(shard))
-        .collect();
+    let own = missing.of(shares.membership());
     if !own.is_empty() {
         let batch_size = batch_size(sampler, settings, execution, context);
         let mut drawn = 0;
         for shard in own {
+            let range = set.rows(shard);
             let starts: Vec<Start> = starts::starts(settings)
-                .skip(place(shard))
-                .take(images_per_shard)
+                .skip(range.start)
+                .take(range.len())
                 .collect();
             let mut rows: Vec<Row> = Vec::with_capacity(starts.len());
             for batch in starts.chunks(batch_size) {
@@ -215,23 +199,20 @@ fn draw_all(
                     return Err(StageError::Interrupted);
                 }
                 let seeds: Vec<u64> = batch.iter().map(Start::nearer_seed).collect();
-                let labels = classes.of((place(shard) + rows.len()) as u64, &seeds);
+                let labels = classes.of((range.start + rows.len()) as u64, &seeds);
                 let images = sampler.draw_from(batch, labels.as_deref())?;
                 rows.extend(to_rows(batch, labels.as_deref(), &images));
                 drawn += batch.len();
                 progress(drawn);
             }
-            writer.write_full(shard, rows)?;
+            set.write(shard, rows)?;
         }
     }
     if !shares.is_first() {
         return Ok(());
     }
-    shares.wait_until(|| {
-        writer.take_over();
-        writer.complete_shards() == shards
-    })?;
-    Ok(writer.finish()?)
+    shares.wait_until(|| set.is_complete())?;
+    Ok(set.finish()?)
 }
 
 /// The shards that the images are written into.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use patchwork_artifacts::event::Event;
+use patchwork_artifacts::presence::clear_up;
 use patchwork_artifacts::protocol::{Job, Place};
 use patchwork_core::Membership;
 use tokio::sync::{mpsc, watch};
@@ -21,13 +22,16 @@ pub(super) struct Local {
 }
 
 /// A file by which the ranks of one attempt find each other, and no others.
-struct Meeting(PathBuf);
+struct Meeting {
+    file: PathBuf,
+    ranks: u32,
+}
 
 impl Drop for Meeting {
     fn drop(&mut self) {
         // What is left is read by no later attempt.
-        let _ = std::fs::remove_file(&self.0);
-        let _ = std::fs::remove_file(self.0.with_extension("waiting"));
+        let _ = std::fs::remove_file(&self.file);
+        clear_up(&self.file, self.ranks);
     }
 }
 
@@ -40,7 +44,10 @@ impl Local {
         log: &Path,
     ) -> Result<Self, PipelineError> {
         let ranks = job.ranks();
-        let meeting = (ranks > 1).then(|| Meeting(job.logs.join(format!("{name}.json"))));
+        let meeting = (ranks > 1).then(|| Meeting {
+            file: job.logs.join(format!("{name}.json")),
+            ranks,
+        });
         let mut processes = Vec::new();
         for rank in 0..ranks {
             let place = meeting.as_ref().map(|meeting| Place {
@@ -49,7 +56,7 @@ impl Local {
                     ranks,
                     local_rank: rank,
                 },
-                rendezvous: meeting.0.clone(),
+                rendezvous: meeting.file.clone(),
                 across_machines: false,
             });
             let mut job = Job {
