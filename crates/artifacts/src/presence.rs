@@ -130,13 +130,15 @@ impl Others {
         }
     }
 
-    /// Looks at the signs of all.
+    /// Looks at the signs of all; says whether all have ended, so that nothing more comes of them.
     ///
     /// # Errors
     /// When one has shown none for the time that it is given, which may pass.
-    pub fn look(&mut self) -> Result<(), StageError> {
+    pub fn have_ended(&mut self) -> Result<bool, StageError> {
         let timeout = self.timeout;
-        self.all.iter_mut().try_for_each(|seen| seen.look(timeout))
+        (self.all.iter_mut()).try_for_each(|seen| seen.look(timeout))?;
+        let has_ended = |seen: &Seen| seen.beats.as_deref() == Some(ENDED);
+        Ok(self.all.iter().all(has_ended))
     }
 }
 
@@ -208,16 +210,16 @@ mod tests {
         let looks_until = |others: &mut Others, time: Duration| {
             let begin = Instant::now();
             while begin.elapsed() < time {
-                others.look()?;
+                others.have_ended()?;
                 std::thread::sleep(PAUSE);
             }
-            Ok::<(), StageError>(())
+            others.have_ended()
         };
         let presence = Presence::show(&other);
-        looks_until(&mut others, 7 * BEAT).unwrap();
+        assert!(!looks_until(&mut others, 7 * BEAT).unwrap());
         // One that has ended is not missed.
         drop(presence);
-        looks_until(&mut others, 7 * BEAT).unwrap();
+        assert!(looks_until(&mut others, 7 * BEAT).unwrap());
         // One that stopped in the middle is.
         std::fs::write(sign(&first, 1), "3").unwrap();
         let Err(StageError::Failed(error)) = looks_until(&mut others, 7 * BEAT) else {

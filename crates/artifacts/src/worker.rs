@@ -8,7 +8,7 @@ use std::io::{self, BufRead, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use patchwork_core::lock::FileLock;
@@ -57,6 +57,8 @@ pub struct Context {
     interrupted: Arc<AtomicBool>,
     last_progress: Mutex<Option<Instant>>,
     last_resources: Mutex<Instant>,
+    /// What a rank beside rank 0 holds while it writes.
+    share: OnceLock<FileLock>,
 }
 
 impl Context {
@@ -117,6 +119,39 @@ impl Context {
     /// Says from which step the stage resumes, so that measurements of later ones by an earlier attempt are dropped.
     pub fn resumed(&self, step: u64) {
         self.events.send(&Event::Resumed { step });
+    }
+
+    /// Of a rank beside rank 0: takes the share of a lock that says until its end that it writes.
+    pub fn begin_to_write(&self) -> Result<(), FileError> {
+        let share = FileLock::acquire_shared(&self.ranks_lock())?;
+        // It holds it already, otherwise.
+        let _ = self.share.set(share);
+        Ok(())
+    }
+
+    /// Of rank 0: waits for ranks of an earlier attempt that have not noticed its end, and could write what those of this
+    /// one do.
+    ///
+    /// # Errors
+    /// When this process is asked to stop.
+    pub fn wait_for_earlier_ranks(&self) -> Result<(), StageError> {
+        const PATIENCE: Duration = Duration::from_mins(1);
+        let begin = Instant::now();
+        while FileLock::try_acquire(&self.ranks_lock())?.is_none() {
+            if self.is_interrupted() {
+                return Err(StageError::Interrupted);
+            }
+            if begin.elapsed() > PATIENCE {
+                self.warn("a rank of an earlier attempt still seems to be there");
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    }
+
+    fn ranks_lock(&self) -> PathBuf {
+        self.artifact.with_file_name("ranks.lock")
     }
 
     /// Ends this process at once as a failure that may pass, from whatever thread: for work that hangs.
@@ -211,6 +246,7 @@ fn attempt(
         interrupted,
         last_progress: Mutex::new(None),
         last_resources: Mutex::new(Instant::now()),
+        share: OnceLock::new(),
     };
     make_room(&store, &job, &context)?;
     for folder in [&context.artifact, &context.state] {
@@ -260,6 +296,7 @@ fn beside_rank_0(
         interrupted,
         last_progress: Mutex::new(None),
         last_resources: Mutex::new(Instant::now()),
+        share: OnceLock::new(),
     };
     stage(job, &context).map(|outcome| Event::Finished {
         cached: false,

@@ -8,7 +8,7 @@ use rustix::fs::OFlags;
 
 use crate::file_error::{FileError, check_regular, flags};
 
-/// An exclusive lock on a file, held until it is dropped or its process ends.
+/// A lock on a file, held until it is dropped or its process ends.
 ///
 /// The file itself is left in place: removing it would let two processes lock two files of one name.
 #[derive(Debug)]
@@ -21,6 +21,14 @@ impl FileLock {
     pub fn acquire(path: &Path) -> Result<Self, FileError> {
         let file = open(path)?;
         file.lock()
+            .map_err(|source| FileError::new("lock", path, source))?;
+        Ok(Self { _file: file })
+    }
+
+    /// Waits for a share of the lock, which excludes those alone who take it for themselves.
+    pub fn acquire_shared(path: &Path) -> Result<Self, FileError> {
+        let file = open(path)?;
+        file.lock_shared()
             .map_err(|source| FileError::new("lock", path, source))?;
         Ok(Self { _file: file })
     }

@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::path::Path;
 
 use patchwork_core::Membership;
-use patchwork_dataset::{DatasetError, Row, SetSpec, ShardSetWriter};
+use patchwork_dataset::shards::SetSpec;
+use patchwork_dataset::{DatasetError, Row, ShardSetWriter};
 
 /// The set while it is written.
 pub(crate) struct SharedSet<S: SetSpec> {

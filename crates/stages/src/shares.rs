@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use patchwork_artifacts::Outcome;
+use patchwork_artifacts::failure::Passing;
 use patchwork_artifacts::presence::{Others, announce, wait_for_rank_0};
 use patchwork_artifacts::protocol::{Job, Place};
 use patchwork_artifacts::worker::{Context, StageError};
@@ -43,9 +44,11 @@ impl<'a> Shares<'a> {
         };
         let timeout = Duration::from_secs_f64(execution.collective_timeout_minutes * 60.0);
         if job.is_first() {
+            context.wait_for_earlier_ranks()?;
             announce(place)?;
         } else {
             wait_for_rank_0(place, timeout, context)?;
+            context.begin_to_write()?;
         }
         Ok(Self {
             context,
@@ -75,8 +78,11 @@ impl<'a> Shares<'a> {
         let meeting = self.meeting;
         let mut others = meeting.map(|(place, timeout)| Others::of(place, timeout));
         while !is_done() {
-            if let Some(others) = &mut others {
-                others.look()?;
+            if let Some(others) = &mut others
+                && others.have_ended()?
+                && !is_done()
+            {
+                return Err(Passing(LeftOut.into()).into());
             }
             if self.context.is_interrupted() {
                 return Err(StageError::Interrupted);
@@ -86,6 +92,11 @@ impl<'a> Shares<'a> {
         Ok(())
     }
 }
+
+/// The others have ended, and a piece of theirs is not there.
+#[derive(Debug, thiserror::Error)]
+#[error("the other ranks have ended, and not all that they had to write is there")]
+struct LeftOut;
 
 /// How much is done of `total`, as far as a rank can tell by what it has done itself, where `resumed` was done already.
 pub(crate) fn done_in_all(ranks: Membership, own: usize, resumed: usize, total: usize) -> usize {

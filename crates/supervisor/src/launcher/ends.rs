@@ -15,12 +15,18 @@ pub(super) struct ProcessEnd {
     pub(super) was_killed: bool,
 }
 
+/// An end, and whether it has a cause of its own: one that the supervisor kills has none.
+struct Seen {
+    end: ProcessEnd,
+    has_cause: bool,
+}
+
 /// How the processes of a worker have ended so far, in the order of their ends.
 pub(super) struct Ends {
-    all: Vec<ProcessEnd>,
+    all: Vec<Seen>,
     /// How long ranks are waited for that fail with another: what they say may be the cause.
     sight: Duration,
-    /// Whether the rest are killed by the supervisor: their ends have no cause of their own.
+    /// Whether the rest are killed by the supervisor.
     pub(super) are_killed: bool,
 }
 
@@ -35,32 +41,34 @@ impl Ends {
     }
 
     pub(super) fn add(&mut self, end: ProcessEnd) {
-        if !(self.are_killed && end.was_killed) || self.all.is_empty() {
-            self.all.push(end);
-        }
+        let has_cause = !(self.are_killed && end.was_killed);
+        self.all.push(Seen { end, has_cause });
     }
 
     /// Whether rank 0 has done the job.
     pub(super) fn is_done(&self) -> bool {
         let first = self.first();
-        first.is_some_and(|end| matches!(end.end, AttemptEnd::Finished { .. }))
+        first.is_some_and(Seen::is_finished)
+    }
+
+    /// Whether a rank has stopped as it was asked to: the others have to stop too.
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.all.iter().any(Seen::is_interrupted)
     }
 
     /// How rank 0 has ended, if it has.
-    fn first(&self) -> Option<&ProcessEnd> {
-        self.all.iter().find(|end| end.rank == 0)
+    fn first(&self) -> Option<&Seen> {
+        self.all.iter().find(|seen| seen.end.rank == 0)
     }
 
     /// How long the others are given to end too, if they have to: those that fail with a rank say so at once, and what they
     /// say may be the cause; those that are left when the job is done have nothing to do.
     pub(super) fn patience(&self) -> Option<Duration> {
-        let is_failed = |end: &ProcessEnd| matches!(end.end, AttemptEnd::Failed { .. });
-        let is_finished = |end: &ProcessEnd| matches!(end.end, AttemptEnd::Finished { .. });
         if self.is_done() {
             Some(Duration::from_secs(5))
-        } else if self.all.iter().any(is_failed) {
+        } else if self.all.iter().any(Seen::is_failed) {
             Some(self.sight)
-        } else if self.all.iter().all(is_finished) {
+        } else if self.all.iter().all(Seen::is_finished) {
             // Rank 0 goes on alone when there is nothing more to compute together, and may take its time.
             None
         } else {
@@ -69,40 +77,47 @@ impl Ends {
         }
     }
 
-    /// How the attempt ended. Of several failures the cause is that of a rank that was killed, else one that does not pass,
-    /// else the first: a rank that loses another fails in a way that may pass. So does one that loses rank 0 because that
-    /// was interrupted, or was done.
-    pub(super) fn verdict(mut self, is_one_of_several: bool) -> AttemptEnd {
+    /// How the attempt ended: finished where rank 0 has finished. Of several failures the cause is that of a rank that was
+    /// killed, else one that does not pass, else the first: a rank that loses another fails in a way that may pass. So does
+    /// one that loses rank 0 because that was interrupted.
+    pub(super) fn verdict(self, is_one_of_several: bool) -> AttemptEnd {
         let is_done = self.is_done();
-        let first = self.first();
         let is_interrupted =
-            first.is_some_and(|end| matches!(end.end, AttemptEnd::Interrupted { .. }));
-        let urgency = |end: &ProcessEnd| match &end.end {
-            AttemptEnd::Failed { .. } if is_done => 5,
-            AttemptEnd::Failed { .. } if end.was_killed => 0,
+            (self.first()).is_some_and(|seen| seen.has_cause && seen.is_interrupted());
+        let urgency = |seen: &Seen| match &seen.end.end {
+            AttemptEnd::Finished { .. } if seen.end.rank == 0 => Some(0),
+            // What the others finish is their share.
+            AttemptEnd::Finished { .. } => None,
+            _ if is_done => None,
+            _ if !seen.has_cause => Some(6),
+            AttemptEnd::Failed { .. } if seen.end.was_killed => Some(1),
             AttemptEnd::Failed {
                 transient: true, ..
-            } if is_interrupted => 5,
+            } if is_interrupted => Some(5),
             AttemptEnd::Failed {
                 transient: false, ..
-            } => 1,
-            AttemptEnd::Failed { .. } => 2,
-            _ if end.rank == 0 => 3,
-            _ => 4,
+            } => Some(2),
+            AttemptEnd::Failed { .. } => Some(3),
+            AttemptEnd::Interrupted { .. } => Some(4),
         };
-        // Stable: the first of equals.
-        self.all.sort_by_key(urgency);
-        let Some(first) = self.all.into_iter().next() else {
-            return AttemptEnd::Interrupted { cause: None };
+        let ended = self.all.into_iter();
+        let ranked = ended.filter_map(|seen| Some((urgency(&seen)?, seen.end)));
+        // The first of equals.
+        let Some((_, decisive)) = ranked.min_by_key(|(urgency, _)| *urgency) else {
+            return AttemptEnd::Failed {
+                chain: vec!["rank 0 has not ended, and the others have".to_owned()],
+                transient: true,
+                exit: String::new(),
+            };
         };
-        match first.end {
+        match decisive.end {
             AttemptEnd::Failed {
                 mut chain,
                 transient,
                 exit,
             } => {
                 if let (true, Some(outermost)) = (is_one_of_several, chain.first_mut()) {
-                    *outermost = format!("rank {}: {outermost}", first.rank);
+                    *outermost = format!("rank {}: {outermost}", decisive.rank);
                 }
                 AttemptEnd::Failed {
                     chain,
@@ -112,6 +127,20 @@ impl Ends {
             }
             end => end,
         }
+    }
+}
+
+impl Seen {
+    fn is_finished(&self) -> bool {
+        matches!(self.end.end, AttemptEnd::Finished { .. })
+    }
+
+    fn is_interrupted(&self) -> bool {
+        matches!(self.end.end, AttemptEnd::Interrupted { .. })
+    }
+
+    fn is_failed(&self) -> bool {
+        matches!(self.end.end, AttemptEnd::Failed { .. })
     }
 }
 
@@ -212,5 +241,29 @@ mod tests {
             was_killed: true,
         });
         assert_eq!(words(&ends.verdict(true)), "rank 1: lost");
+    }
+
+    #[test]
+    fn what_rank_0_did_not_finish_is_not_finished() {
+        let killed_first = |others: &[(u32, How)]| {
+            let mut ends = ends(others);
+            ends.are_killed = true;
+            ends.add(ProcessEnd {
+                rank: 0,
+                end: AttemptEnd::Interrupted { cause: None },
+                was_killed: true,
+            });
+            words(&ends.verdict(true))
+        };
+        assert_eq!(killed_first(&[(1, Finished)]), "interrupted");
+        assert_eq!(
+            killed_first(&[(1, Finished), (2, Interrupted)]),
+            "interrupted"
+        );
+        assert_eq!(
+            words(&ends(&[(1, Finished)]).verdict(true)),
+            "rank 0 has not ended, and the others have"
+        );
+        assert!(ends(&[(1, Finished), (2, Interrupted)]).is_interrupted());
     }
 }

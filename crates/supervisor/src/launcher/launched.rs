@@ -1,13 +1,13 @@
 //! The supervisor's side of ranks that a launcher starts, such as Slurm's `srun`.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use patchwork_artifacts::event::Event;
 use patchwork_artifacts::protocol::Job;
-use patchwork_core::membership::host_name;
+use patchwork_core::membership::{Launcher, host_name};
 use rustix::process::Signal;
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
@@ -15,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::ends::ProcessEnd;
 use super::link::{Link, Order, Read};
-use super::process::{open_log, send_signal};
+use super::process::{open_log, send_signal_to_group};
 use super::{AttemptEnd, Stop, sleep_until};
 use crate::error::PipelineError;
 
@@ -27,6 +27,9 @@ pub(super) const BEAT: Duration = Duration::from_secs(1);
 
 /// How long a launcher is given to end, when all of its ranks have.
 const GRACE: Duration = Duration::from_secs(15);
+
+/// After so long without a rank it is said that there is none.
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// How long what a rank wrote at its end may take to be seen here.
 const SIGHT: Duration = Duration::from_secs(3);
@@ -69,18 +72,27 @@ impl Launched {
         let folder = std::path::absolute(job.logs.join(name)).map_err(spawn_error)?;
         let link = Link::create(folder, &order)?;
         let log_file = open_log(log)?;
-        let child = Command::new("sh")
-            .args(["-c", &format!("exec {command} \"$@\""), "sh"])
-            .arg(std::env::current_exe().map_err(spawn_error)?)
+        let mut line = Command::new("sh");
+        // `env`, so that it may begin with variables.
+        line.args(["-c", &format!("exec env {command} \"$@\""), "sh"])
+            .arg(own_program().map_err(spawn_error)?)
             .arg("rank")
             .arg(link.folder())
             .stdin(Stdio::null())
             .stdout(log_file.try_clone().map_err(spawn_error)?)
             .stderr(log_file)
             // A group of its own, so that Ctrl-C at a terminal reaches the supervisor alone.
-            .process_group(0)
-            .spawn()
-            .map_err(spawn_error)?;
+            .process_group(0);
+        // Where the supervisor itself is one of a launcher's processes, its number is not that of its ranks.
+        for launcher in Launcher::ALL {
+            let [rank, ranks, local] = launcher.variables();
+            line.env_remove(rank).env_remove(local);
+            // How many tasks an allocation has is what `srun` starts by default.
+            if launcher != Launcher::Slurm {
+                line.env_remove(ranks);
+            }
+        }
+        let child = line.spawn().map_err(spawn_error)?;
         Ok(Self {
             command: command.to_owned(),
             link,
@@ -106,6 +118,7 @@ impl Launched {
         let (mut last_beat, mut beats) = (None::<Instant>, 0);
         let mut end_at: Option<Instant> = None;
         let mut is_terminated = false;
+        let (started, mut is_said) = (Instant::now(), false);
         let status = loop {
             let wished = *stop.borrow_and_update();
             if wished > obeyed {
@@ -113,7 +126,7 @@ impl Launched {
                 if let Err(error) = self.link.stop(wished) {
                     let warning = format!("the ranks cannot be told to stop by a file: {error}");
                     let _ = messages.send((stage, Event::warning(warning))).await;
-                    send_signal(self.pid, Signal::TERM);
+                    send_signal_to_group(self.pid, Signal::TERM);
                 }
                 if wished == Stop::AtOnce {
                     end_at.get_or_insert(Instant::now() + SIGHT);
@@ -131,17 +144,30 @@ impl Launched {
                     for end in ranks.look(&self.link, stage, &messages).await {
                         let _ = ended.send(end).await;
                     }
+                    if ranks.0.is_empty() && !is_said && started.elapsed() >= SILENCE {
+                        is_said = true;
+                        let warning = format!(
+                            "`{}` has started no rank for {:.0} s; the stage's log has what it says",
+                            self.command, SILENCE.as_secs_f64()
+                        );
+                        let _ = messages.send((stage, Event::warning(warning))).await;
+                    }
                     if ranks.have_all_ended() {
                         end_at.get_or_insert(Instant::now() + GRACE);
                     }
                 }
                 () = sleep_until(end_at), if end_at.is_some() => {
-                    send_signal(self.pid, if is_terminated { Signal::KILL } else { Signal::TERM });
+                    send_signal_to_group(self.pid, if is_terminated { Signal::KILL } else { Signal::TERM });
                     is_terminated = true;
                     end_at = Some(Instant::now() + GRACE);
                 }
             }
         };
+        if !ranks.have_all_ended() {
+            // Those that the launcher has left behind.
+            let _ = self.link.stop(Stop::AtOnce);
+            send_signal_to_group(self.pid, Signal::KILL);
+        }
         let deadline = Instant::now() + SIGHT;
         loop {
             for end in ranks.look(&self.link, stage, &messages).await {
@@ -156,6 +182,16 @@ impl Launched {
             let _ = ended.send(end).await;
         }
     }
+}
+
+/// This program's file: also after another one was built in its place, which the system says of its path.
+fn own_program() -> std::io::Result<PathBuf> {
+    let path = std::env::current_exe()?;
+    let text = path.to_string_lossy();
+    Ok(match text.strip_suffix(" (deleted)") {
+        Some(replaced) if !path.exists() => PathBuf::from(replaced),
+        _ => path,
+    })
 }
 
 /// What is known of the ranks.

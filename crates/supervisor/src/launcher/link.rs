@@ -6,7 +6,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Read as _, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use patchwork_artifacts::event::Event;
@@ -36,7 +37,7 @@ pub(super) struct Link(PathBuf);
 /// What a rank says, as far as it has been read.
 #[derive(Debug, Default)]
 pub(super) struct Read {
-    bytes: usize,
+    bytes: u64,
 }
 
 const EVENTS: &str = ".jsonl";
@@ -72,13 +73,17 @@ impl Link {
 
     /// Shows that the supervisor lives.
     pub(super) fn beat(&self, count: u64) {
-        // One that cannot be written is missed by those who wait.
-        let _ = fs::write(self.0.join("beat"), count.to_string());
+        // Of one width and never emptied, so that a full disk does not end it. One that cannot be written is missed by those
+        // who wait.
+        let mut options = fs::File::options();
+        let file = options.create(true).truncate(false).write(true);
+        let file = file.open(self.0.join("beat"));
+        let _ = file.and_then(|file| file.write_all_at(format!("{count:020}").as_bytes(), 0));
     }
 
     /// What the supervisor has counted to.
     pub(super) fn beaten(&self) -> Option<String> {
-        // Empty between the moment in which it is emptied and that in which it is written.
+        // Empty between the moment in which it is made and that in which it is written.
         let beats = fs::read_to_string(self.0.join("beat")).ok();
         beats.filter(|beats| !beats.is_empty())
     }
@@ -98,9 +103,21 @@ impl Link {
         told.unwrap_or(Stop::GoOn)
     }
 
-    /// Says that a rank is there.
-    pub(super) fn appear(&self, rank: u32) -> Result<(), FileError> {
-        durable::write(&self.events(rank), b"")
+    /// Whether the supervisor has removed the folder: it follows these ranks no more.
+    pub(super) fn is_gone(&self) -> bool {
+        let order = fs::metadata(self.order());
+        order.is_err_and(|error| error.kind() == ErrorKind::NotFound)
+    }
+
+    /// Says that a rank is there; false where another process has said so.
+    pub(super) fn appear(&self, rank: u32) -> Result<bool, FileError> {
+        let path = self.events(rank);
+        let mut options = fs::File::options();
+        match options.create_new(true).write(true).open(&path) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+            Err(source) => Err(FileError::new("create", &path, source)),
+        }
     }
 
     /// Says what happened to a rank.
@@ -111,9 +128,7 @@ impl Link {
             serde_json::to_writer(&mut lines, event).expect("an event is plain data");
             lines.push(b'\n');
         }
-        let failed = |source| FileError::new("append to", &path, source);
-        let mut file = durable::open_to_append(&path)?;
-        file.write_all(&lines).map_err(failed)
+        durable::append_lines(&path, &lines)
     }
 
     /// Says how a rank ended: nothing more is said of it.
@@ -135,11 +150,14 @@ impl Link {
 
     /// What has happened to a rank since `read`, in whole lines.
     pub(super) fn told(&self, rank: u32, read: &mut Read) -> Vec<Result<Event, serde_json::Error>> {
-        let bytes = fs::read(self.events(rank)).unwrap_or_default();
-        let new = bytes.get(read.bytes..).unwrap_or_default();
+        let mut new = Vec::new();
+        let _ = fs::File::open(self.events(rank)).and_then(|mut file| {
+            file.seek(SeekFrom::Start(read.bytes))?;
+            file.read_to_end(&mut new)
+        });
         let whole = new.iter().rposition(|&byte| byte == b'\n');
         let new = whole.map_or(&[][..], |last| &new[..=last]);
-        read.bytes += new.len();
+        read.bytes += new.len() as u64;
         let lines = new.split(|&byte| byte == b'\n');
         let lines = lines.filter(|line| !line.is_empty());
         lines.map(serde_json::from_slice).collect()
@@ -162,6 +180,8 @@ impl Link {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
     use crate::launcher::AttemptEnd;
 
@@ -173,11 +193,12 @@ mod tests {
         assert_eq!((link.wished(), link.beaten()), (Stop::GoOn, None));
         link.beat(7);
         link.stop(Stop::AtNextPoint).unwrap();
-        assert_eq!(link.beaten().as_deref(), Some("7"));
+        assert_eq!(link.beaten().as_deref(), Some("00000000000000000007"));
         assert_eq!(link.wished(), Stop::AtNextPoint);
 
         for rank in [11, 2] {
-            link.appear(rank).unwrap();
+            assert!(link.appear(rank).unwrap());
+            assert!(!link.appear(rank).unwrap());
         }
         assert_eq!(link.ranks(), BTreeSet::from([2, 11]));
         let mut read = Read::default();

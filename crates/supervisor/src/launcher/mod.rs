@@ -150,7 +150,7 @@ impl Worker {
                     Some(end) => {
                         ends.add(end);
                         if let Some(patience) = ends.patience() {
-                            if ends.is_done() {
+                            if ends.is_done() || ends.is_interrupted() {
                                 wish(Stop::AtNextPoint);
                             }
                             let moment = tokio::time::Instant::now() + patience;

@@ -13,7 +13,7 @@ use patchwork_artifacts::event::Event;
 use patchwork_artifacts::protocol::Job;
 use patchwork_artifacts::worker::EVENT_DESCRIPTOR;
 use patchwork_core::FileError;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{mpsc, watch};
@@ -209,6 +209,13 @@ fn end_of_attempt(
                 exit,
             }
         }
+    }
+}
+
+/// Sends a signal to a process and those of its group.
+pub(super) fn send_signal_to_group(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process_group(pid, signal);
     }
 }
 

@@ -21,6 +21,9 @@ use crate::signals::{Signals, wish};
 /// How often what the worker says is passed on, and looked what the supervisor says.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// How often it is passed on how far the worker is.
+const PROGRESS: Duration = Duration::from_secs(1);
+
 /// After so long without a sign of the supervisor, training stops at its next durable point. A supervisor may wait this
 /// long for a file server.
 const SUPERVISOR_PATIENCE: Duration = Duration::from_mins(3);
@@ -39,6 +42,14 @@ pub enum RankError {
         "no launcher has started this process: `RANK`, `OMPI_COMM_WORLD_RANK`, `PMI_RANK` and `SLURM_PROCID` are not set"
     )]
     NoLauncher,
+    /// Two processes are the same rank.
+    #[error(
+        "another process is rank {rank} already: the launcher has to give each a number of its own, and to start none again"
+    )]
+    Twice {
+        /// Its number.
+        rank: u32,
+    },
     /// The folder cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
@@ -56,12 +67,14 @@ pub async fn work_as_rank(folder: &Path) -> Result<(), RankError> {
     let variable = |name: &str| std::env::var(name).ok();
     let (_, membership) = Membership::of_launcher(variable)?.ok_or(RankError::NoLauncher)?;
     let rank = membership.rank;
-    link.appear(rank)?;
+    if !link.appear(rank)? {
+        return Err(RankError::Twice { rank });
+    }
     let end = match job_of(&order, membership, &link) {
         Ok(job) => {
             let started = Process::start(&order.program, &job, rank, Output::Own).await;
             match started {
-                Ok(process) => attend(process, rank, &link, &order).await?,
+                Ok(process) => return attend(process, rank, &link, &order).await,
                 Err(error) => failed(rank, patchwork_artifacts::failure::chain(&error), true),
             }
         }
@@ -111,13 +124,8 @@ fn job_of(order: &Order, membership: Membership, link: &Link) -> Result<Job, Str
     Ok(job)
 }
 
-/// Follows the worker to its end.
-async fn attend(
-    process: Process,
-    rank: u32,
-    link: &Link,
-    order: &Order,
-) -> Result<ProcessEnd, RankError> {
+/// Follows the worker to its end, and tells how it ended.
+async fn attend(process: Process, rank: u32, link: &Link, order: &Order) -> Result<(), RankError> {
     let mut signals = Signals::listen()?;
     let (messages, mut inbox) = mpsc::channel(256);
     let (wishes, wished) = watch::channel(Stop::GoOn);
@@ -133,11 +141,12 @@ async fn attend(
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut first_signal: Option<Instant> = None;
-    let mut told: Vec<Event> = Vec::new();
-    let end = loop {
+    let mut telling = Telling::new(rank, link);
+    let mut is_lost = false;
+    let mut end = loop {
         tokio::select! {
             end = &mut worker => break end.expect("listening to a process does not panic"),
-            Some((_, event)) = inbox.recv() => told.push(event),
+            Some((_, event)) = inbox.recv() => telling.add(event),
             _ = signals.next() => {
                 let since_first = first_signal.map(|moment| moment.elapsed());
                 first_signal.get_or_insert_with(Instant::now);
@@ -146,27 +155,95 @@ async fn attend(
                 }
             }
             _ = looks.tick() => {
-                pass_on(&mut told, rank, link)?;
+                telling.pass_on();
                 wish_for(link.wished());
                 if let Some(lost_for) = supervisor.is_lost(link) {
+                    is_lost = true;
                     wish_for(if lost_for > GRACE { Stop::AtOnce } else { Stop::AtNextPoint });
                 }
             }
         }
     };
     while let Ok((_, event)) = inbox.try_recv() {
-        told.push(event);
+        telling.add(event);
     }
-    pass_on(&mut told, rank, link)?;
-    Ok(end)
+    if let (true, Stop::GoOn, None, AttemptEnd::Interrupted { .. }) =
+        (is_lost, link.wished(), first_signal, &end.end)
+    {
+        // Nobody has asked for it: if the supervisor is there after all, it tries again.
+        end.end = AttemptEnd::Failed {
+            chain: vec![format!(
+                "the supervisor had shown no sign of life for {:.0} s",
+                SUPERVISOR_PATIENCE.as_secs_f64()
+            )],
+            transient: true,
+            exit: "interrupted".to_owned(),
+        };
+    }
+    // A disk that is full, or a file server that hangs, may come back as long as there is somebody who reads.
+    loop {
+        let told = telling.finish().and_then(|()| link.end(&end));
+        match told {
+            Ok(()) => return Ok(()),
+            Err(error) if supervisor.is_lost(link).is_some_and(|time| time > GRACE) => {
+                return Err(error.into());
+            }
+            Err(_) => tokio::time::sleep(BEAT).await,
+        }
+    }
 }
 
-fn pass_on(told: &mut Vec<Event>, rank: u32, link: &Link) -> Result<(), FileError> {
-    if !told.is_empty() {
-        link.tell(rank, told)?;
-        told.clear();
+/// What the worker says on its way to the supervisor. What cannot be written yet is kept.
+struct Telling<'a> {
+    rank: u32,
+    link: &'a Link,
+    kept: Vec<Event>,
+    /// How far it is: the newest alone, now and then.
+    progress: Option<Event>,
+    passed: Option<Instant>,
+}
+
+impl<'a> Telling<'a> {
+    fn new(rank: u32, link: &'a Link) -> Self {
+        Self {
+            rank,
+            link,
+            kept: Vec::new(),
+            progress: None,
+            passed: None,
+        }
     }
-    Ok(())
+
+    fn add(&mut self, event: Event) {
+        match event {
+            Event::Progress(_) => self.progress = Some(event),
+            event => {
+                // In the order in which they came.
+                self.kept.extend(self.progress.take());
+                self.kept.push(event);
+            }
+        }
+    }
+
+    fn pass_on(&mut self) {
+        let is_due = self
+            .passed
+            .is_none_or(|passed| passed.elapsed() >= PROGRESS);
+        if is_due || !self.kept.is_empty() {
+            self.passed = Some(Instant::now());
+            // It is tried again.
+            let _ = self.finish();
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), FileError> {
+        self.kept.extend(self.progress.take());
+        if !self.kept.is_empty() {
+            self.link.tell(self.rank, &self.kept)?;
+            self.kept.clear();
+        }
+        Ok(())
+    }
 }
 
 /// The supervisor, as a rank sees it.
@@ -209,6 +286,10 @@ impl Supervisor {
     /// For how long it has been known to be gone, if it is.
     fn is_lost(&mut self, link: &Link) -> Option<Duration> {
         if self.looked.elapsed() >= BEAT {
+            if self.looked.elapsed() > 10 * BEAT {
+                // This process did not get to look either.
+                self.since = Instant::now();
+            }
             self.looked = Instant::now();
             let beat = link.beaten();
             if beat != self.beat {
@@ -216,8 +297,12 @@ impl Supervisor {
                 self.since = Instant::now();
             }
             let is_gone = |seen: &Seen| beginning(seen.pid).as_ref() != Some(&seen.began);
-            let is_lost = self.since.elapsed() > SUPERVISOR_PATIENCE
-                || self.process.as_ref().is_some_and(is_gone);
+            let is_lost = link.is_gone()
+                || match &self.process {
+                    // One that is seen to live is only slow.
+                    Some(seen) => is_gone(seen),
+                    None => self.since.elapsed() > SUPERVISOR_PATIENCE,
+                };
             self.lost = is_lost.then(|| self.lost.unwrap_or_else(Instant::now));
         }
         self.lost.map(|moment| moment.elapsed())
