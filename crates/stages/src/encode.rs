@@ -74,9 +74,10 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     } else {
         let pixels = &input(job, Kind::Prepare)?.folder;
         let options = encode_options(&settings, &execution, pixels, &autoencoder)?;
-        let is_first = job.is_first();
-        let mut set = Encoding::open(&autoencoder, pixels, context.artifact(), &options, is_first)?;
-        let shares = Shares::begin(job, context, &execution)?;
+        let shares = Shares::join(job, context, &execution)?;
+        let folder = context.artifact();
+        let mut set = Encoding::open(&autoencoder, pixels, folder, &options, shares.is_first())?;
+        shares.open()?;
         set.encode(shares.membership(), &mut report)
             .map_err(|error| match error {
                 EncodeError::Dataset(error) => interrupted(error),

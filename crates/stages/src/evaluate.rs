@@ -42,7 +42,8 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     } else {
         None
     };
-    let shares = Shares::begin(job, context, &uncovered.execution)?;
+    let shares = Shares::join(job, context, &uncovered.execution)?;
+    shares.open()?;
     let mut evaluation = Evaluation {
         context,
         shares,

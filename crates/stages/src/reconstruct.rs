@@ -48,13 +48,15 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         encoder: spec.encoder.map(|digest| digest.to_string()),
     };
     let size = [spec.height as i64, spec.width as i64];
+    let shares = Shares::join(job, context, &execution)?;
     let place = DecoderPlace::of(job, places.decoder_files.as_deref(), &execution);
     let decoder = place.open_for(&raw, size, device, context)?;
     let tile_pixels = decoder.tile_pixels();
+    // They decode as it was noted.
+    shares.open()?;
     let all = Reconstructions { set, decoder };
     let chosen = Evenly::of(&all, settings.images as usize);
     let note = names(&reference.comparison.extraction).join(", ");
-    let shares = Shares::begin(job, context, &execution)?;
     let mut report = |done: usize, resumed: usize| {
         context.progress(Progress {
             done: done as u64,

@@ -30,7 +30,8 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         }
         return import(&settings, statistics, &extraction, context);
     }
-    let shares = Shares::begin(job, context, &uncovered.execution)?;
+    let shares = Shares::join(job, context, &uncovered.execution)?;
+    shares.open()?;
     let data = ShardSet::open(&first_images(job)?.folder)?;
     let mut report = |done: usize, resumed: usize| {
         context.progress(Progress {

@@ -33,8 +33,8 @@ impl<'a> Shares<'a> {
         }
     }
 
-    /// Those of this rank, once rank 0 has come here too.
-    pub(crate) fn begin(
+    /// Those of this rank. Beside rank 0: once that has [opened](Self::open) the work.
+    pub(crate) fn join(
         job: &'a Job,
         context: &'a Context,
         execution: &Execution,
@@ -45,7 +45,6 @@ impl<'a> Shares<'a> {
         let timeout = Duration::from_secs_f64(execution.collective_timeout_minutes * 60.0);
         if job.is_first() {
             context.wait_for_earlier_ranks()?;
-            announce(place)?;
         } else {
             wait_for_rank_0(place, timeout, context)?;
             context.begin_to_write()?;
@@ -55,6 +54,14 @@ impl<'a> Shares<'a> {
             membership: place.membership,
             meeting: Some((place, timeout)),
         })
+    }
+
+    /// Of rank 0: lets the others begin, now that there is what they read and write into.
+    pub(crate) fn open(self) -> Result<(), StageError> {
+        match self.meeting {
+            Some((place, _)) if self.is_first() => Ok(announce(place)?),
+            _ => Ok(()),
+        }
     }
 
     /// How many processes share the work.

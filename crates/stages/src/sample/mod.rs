@@ -49,6 +49,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let network = network(trained, &settings, device, context)?;
     let classes = Classes::of_stage(job, &settings, network.config().label_dim, context)?;
     check_region(&settings, network.config())?;
+    let shares = Shares::join(job, context, &execution)?;
     let decoder = DecoderPlace::of(job, places.decoder_files.as_deref(), &execution);
     let decoder = decoder.open(network.config(), device, context)?;
     let tile_pixels = decoder.as_ref().and_then(Decoder::tile_pixels);
@@ -66,7 +67,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         classes: &classes,
         settings: &settings,
     };
-    draw_all(&images, job, &execution, context)?;
+    draw_all(&images, job, shares, &execution, context)?;
     if !job.is_first() {
         return Ok(no_outcome());
     }
@@ -159,6 +160,7 @@ struct Images<'a> {
 fn draw_all(
     images: &Images<'_>,
     job: &Job,
+    shares: Shares<'_>,
     execution: &Execution,
     context: &Context,
 ) -> Result<(), StageError> {
@@ -169,8 +171,9 @@ fn draw_all(
     } = *images;
     let spec = shard_spec(images, job, context)?;
     let total = settings.images() as usize;
-    let mut set = SharedSet::open(context.artifact(), spec, total, job.is_first())?;
-    let shares = Shares::begin(job, context, execution)?;
+    let mut set = SharedSet::open(context.artifact(), spec, total, shares.is_first())?;
+    // They decode as it was noted, and write where it was cleared up.
+    shares.open()?;
     let missing = set.missing();
     let resumed = missing.present;
     let progress = |own: usize| {

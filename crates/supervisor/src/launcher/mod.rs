@@ -120,10 +120,10 @@ impl Worker {
         const GRACE: Duration = Duration::from_mins(1);
         let (wishes, wished) = watch::channel(Stop::GoOn);
         let (ended, mut endings) = mpsc::channel(16);
-        let (is_one_of_several, sight) = match &self.started {
-            Started::Local(local) => (local.ranks() > 1, Duration::from_millis(500)),
+        let (is_one_of_several, is_local, sight) = match &self.started {
+            Started::Local(local) => (local.ranks() > 1, true, Duration::from_millis(500)),
             // What they say comes by files.
-            Started::Launched(_) => (true, Duration::from_secs(3)),
+            Started::Launched(_) => (true, false, Duration::from_secs(3)),
         };
         let working = match self.started {
             Started::Local(local) => tokio::spawn(local.follow(stage, messages, wished, ended)),
@@ -150,7 +150,8 @@ impl Worker {
                     Some(end) => {
                         ends.add(end);
                         if let Some(patience) = ends.patience() {
-                            if ends.is_done() || ends.is_interrupted() {
+                            // A launcher that loses a rank interrupts the others: that is no wish.
+                            if ends.is_done() || (is_local && ends.is_interrupted()) {
                                 wish(Stop::AtNextPoint);
                             }
                             let moment = tokio::time::Instant::now() + patience;
