@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use command_fds::{CommandFdExt, FdMapping};
@@ -16,7 +17,7 @@ const WAIT: Duration = Duration::from_mins(1);
 pub(crate) struct Browser {
     child: Child,
     requests: File,
-    answers: BufReader<File>,
+    answers: Receiver<Value>,
     session: Value,
     next: i64,
     _profile: TempDir,
@@ -78,7 +79,7 @@ impl Browser {
         let mut browser = Self {
             child,
             requests: into_file(request_writer.into()),
-            answers: BufReader::new(into_file(answer_reader.into())),
+            answers: answers(into_file(answer_reader.into())),
             session: Value::Null,
             next: 0,
             _profile: profile,
@@ -101,10 +102,8 @@ impl Browser {
             .unwrap();
         self.requests.write_all(&[0]).unwrap();
         loop {
-            let mut answer = Vec::new();
-            self.answers.read_until(0, &mut answer).unwrap();
-            assert_eq!(answer.pop(), Some(0), "the browser ended");
-            let answer: Value = serde_json::from_slice(&answer).unwrap();
+            let answer = self.answers.recv_timeout(WAIT);
+            let answer = answer.unwrap_or_else(|error| panic!("{method} {parameters}: {error}"));
             if answer["id"] == self.next {
                 assert!(answer["error"].is_null(), "{method}: {answer}");
                 return answer["result"].clone();
@@ -184,6 +183,22 @@ impl Drop for Browser {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What the browser says, read as it comes, so that a page that hangs does not hang the test.
+fn answers(pipe: File) -> Receiver<Value> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        for answer in BufReader::new(pipe).split(0).map_while(Result::ok) {
+            let Ok(answer) = serde_json::from_slice(&answer) else {
+                break;
+            };
+            if sender.send(answer).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
 }
 
 fn base64(text: &str) -> Vec<u8> {

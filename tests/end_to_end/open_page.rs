@@ -1,6 +1,6 @@
 //! A page that stays open in Chromium: what it shows of a training at work, and how little it does for that.
 
-use std::process::Command;
+use std::process::{Child, Command};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::browser::Browser;
 use crate::pages::{browser, kept};
-use crate::program::Program;
+use crate::program::{Program, with};
 use crate::serve::Server;
 
 /// Notes when the page itself is asked for, and errors of scripts.
@@ -20,6 +20,38 @@ const WATCH: &str = "window.asked = []; window.failures = [];
     addEventListener('unhandledrejection', (event) => failures.push(String(event.reason)));
     window.plain = fetch;
     window.fetch = (address, ...rest) => { if (address === location.href) asked.push(performance.now()); return plain(address, ...rest); };";
+
+/// A training that would go on for days; a test that fails does not leave it behind.
+struct Training(Child);
+
+impl Training {
+    fn start(program: &Program, settings: &[&str]) -> Self {
+        let run = ["run", "pipelines/smoke.toml", "--until", "train"];
+        let long = ["stages.train.duration_images=100_000_000"];
+        let settings = [long.as_slice(), settings].concat();
+        let mut training = Self(program.start(&with(&run, &settings)));
+        while !program.home().join("registry.db").exists() {
+            assert!(training.0.try_wait().unwrap().is_none(), "it ended");
+            sleep(Duration::from_millis(100));
+        }
+        training
+    }
+
+    fn interrupt(&mut self) {
+        let sent = Command::new("kill")
+            .args(["-INT", &self.0.id().to_string()])
+            .status();
+        assert!(sent.unwrap().success());
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Training {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 fn number(browser: &mut Browser, expression: &str) -> f64 {
     browser.value(expression).as_f64().unwrap()
@@ -37,20 +69,8 @@ fn an_open_page_follows_a_training_and_draws_what_is_seen() {
         return;
     };
     let program = Program::new();
-    let mut training = program.start(&[
-        "run",
-        "pipelines/smoke.toml",
-        "--until",
-        "train",
-        "--set",
-        "stages.train.duration_images=100_000_000",
-    ]);
-    let server = loop {
-        if program.home().join("registry.db").exists() {
-            break Server::start(&program, &[]);
-        }
-        sleep(Duration::from_millis(100));
-    };
+    let mut training = Training::start(&program, &[]);
+    let server = Server::start(&program, &[]);
     // Open before there is a point: charts come by themselves.
     browser.resize(1400, 500, false);
     browser.open(&format!("{}runs/latest", server.url));
@@ -126,12 +146,41 @@ fn an_open_page_follows_a_training_and_draws_what_is_seen() {
     browser.wait_for(&format!("asked.length > {asked}"));
 
     // The end of the run is seen, too.
-    let end = Command::new("kill")
-        .args(["-INT", &training.id().to_string()])
-        .status();
-    assert!(end.unwrap().success());
-    training.wait().unwrap();
+    training.interrupt();
     browser.wait_for("document.querySelector('#head .status').textContent.includes('interrupted')");
+    assert_eq!(browser.value("failures"), Value::Array(Vec::new()));
+}
+
+#[test]
+fn a_slider_that_gains_a_snapshot_stands_where_it_stood() {
+    let Some(mut browser) = browser() else {
+        return;
+    };
+    let program = Program::new();
+    let snapshots = "stages.train.snapshot_images=[100, 200, 2000, 4000, 8000, 16000, 32000]";
+    let mut training = Training::start(&program, &[snapshots]);
+    let server = Server::start(&program, &[]);
+    browser.resize(1400, 1000, false);
+    browser.open(&format!("{}runs/latest/samples", server.url));
+    browser.value(WATCH);
+    browser.wait_for("document.querySelector('.slider input')?.max >= 1");
+    let before = number(
+        &mut browser,
+        "window.slider = document.querySelector('.slider'); const range = slider.querySelector('input'); range.value = 0; range.dispatchEvent(new Event('input')); Number(range.max)",
+    );
+    let first = browser.value("document.querySelector('.slider output').textContent");
+    browser.wait_for(&format!(
+        "Number(document.querySelector('.slider input').max) > {before}"
+    ));
+    assert_eq!(
+        browser.value("document.querySelector('.slider output').textContent"),
+        first
+    );
+    assert_eq!(
+        browser.value("document.querySelector('.slider input').value"),
+        json!("0")
+    );
+    training.interrupt();
     assert_eq!(browser.value("failures"), Value::Array(Vec::new()));
 }
 

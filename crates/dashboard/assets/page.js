@@ -60,7 +60,9 @@
     if (old.nodeName !== now.nodeName || old.id !== now.id) { old.replaceWith(now); return; }
     if (old.nodeType !== Node.ELEMENT_NODE) { old.data = now.data; return; }
     if (old.matches(own)) {
-      if (Array.from(now.attributes).some(({ name, value }) => old.getAttribute(name) !== value)) old.replaceWith(now);
+      if (Array.from(now.attributes).every(({ name, value }) => old.getAttribute(name) === value)) return;
+      now.before = old;
+      old.replaceWith(now);
       return;
     }
     for (const { name } of Array.from(old.attributes)) if (!now.hasAttribute(name) && !personal.includes(name)) old.removeAttribute(name);

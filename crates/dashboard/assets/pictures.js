@@ -6,7 +6,9 @@ const pictures = (() => {
     const image = figure.querySelector("img"), canvas = figure.querySelector("canvas");
     const range = figure.querySelector("input[type=range]"), output = figure.querySelector("output"), play = figure.querySelector("[data-play]");
     const choice = figure.querySelector(".seed select");
-    const loaded = frames.map((frame) => { const one = new Image(); one.src = frame.address; return one; });
+    // Those that are shown, and the next ones on either side: there may be hundreds.
+    const loaded = [];
+    const load = (number) => { if (frames[number] && !loaded[number]) { loaded[number] = new Image(); loaded[number].src = frames[number].address; } return loaded[number]; };
     let seed = null, timer = null;
     // Snapshot pictures are the squarest grid of the seeds from 0 on, two white pixels between images.
     const gap = 2;
@@ -16,7 +18,8 @@ const pictures = (() => {
       const number = Number(range.value), frame = frames[number];
       output.textContent = `${(frame.images ?? 0).toLocaleString("en")} images seen`;
       image.src = frame.address;
-      const picture = loaded[number];
+      const picture = load(number);
+      load(number + 1); load(number - 1);
       if (seed !== null && picture.complete && picture.naturalWidth) {
         const across = (picture.naturalWidth - gap) / columns(), down = (picture.naturalHeight - gap) / rows();
         const side = across - gap, tall = down - gap;
@@ -57,6 +60,12 @@ const pictures = (() => {
         show();
       }, 500);
     });
+    // In the place of an earlier slider, which knew fewer snapshots, it stands where that stood.
+    figure.place = () => ({ number: Number(range.value), isLast: Number(range.value) >= frames.length - 1, seed });
+    const place = figure.before?.place?.();
+    if (place && !place.isLast) range.value = String(place.number);
+    if (place && place.seed !== null) follow(place.seed);
+    else if (place) show();
     figure.slide = (share) => { range.value = String(Math.round(share * (frames.length - 1))); show(); };
   }
 

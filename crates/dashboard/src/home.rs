@@ -59,7 +59,7 @@ impl Home {
         Ok(registry)
     }
 
-    /// Reads the list of runs, so that it is there when it is asked for.
+    /// Reads the list of runs, of which later only what has changed is read.
     pub(crate) async fn read_ahead(&self) {
         if let Ok(registry) = self.registry().await {
             // Whoever asks for the list meets the same error.

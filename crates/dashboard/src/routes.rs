@@ -19,14 +19,14 @@ use crate::{api, assets, files, live, pages};
 
 /// A server that is bound to its address and not running yet.
 pub struct Server {
-    home: Arc<Home>,
     listener: TcpListener,
     address: SocketAddr,
     access: Access,
     router: Router,
 }
 
-/// Binds an address, of which the port may be 0 for any free one.
+/// Binds an address, of which the port may be 0 for any free one, and reads the list of runs, so that the first who asks
+/// does not wait for it.
 ///
 /// # Errors
 /// [`DashboardError::Bind`] if it is taken or not this machine's.
@@ -38,10 +38,10 @@ pub async fn bind(home: &FilePath, host: &str, port: u16) -> Result<Server, Dash
     let listener = TcpListener::bind((host, port)).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     let access = Access::for_address(address)?;
-    let home = Arc::new(Home::new(home));
-    let router = router(home.clone(), access.clone());
+    let home = Home::new(home);
+    home.read_ahead().await;
+    let router = router(home, access.clone());
     Ok(Server {
-        home,
         listener,
         address,
         access,
@@ -63,8 +63,6 @@ impl Server {
     /// # Errors
     /// [`DashboardError::Serve`] if the listener fails.
     pub async fn run(self, stop: impl Future<Output = ()> + Send) -> Result<(), DashboardError> {
-        // The first list of runs need not wait for all of them; what fails is told to the one who asks.
-        tokio::spawn(async move { self.home.read_ahead().await });
         // Pages that are open hold a connection for their events, which never ends by itself.
         let serve = axum::serve(self.listener, self.router);
         tokio::select! {
@@ -74,7 +72,7 @@ impl Server {
     }
 }
 
-fn router(home: Arc<Home>, access: Access) -> Router {
+fn router(home: Home, access: Access) -> Router {
     Router::new()
         .route("/", get(pages::runs::page))
         .route("/runs", get(pages::runs::page))
@@ -99,7 +97,7 @@ fn router(home: Arc<Home>, access: Access) -> Router {
         .route("/assets/{name}", get(assets::answer))
         .fallback(missing)
         .layer(from_fn_with_state(Arc::new(access), guard))
-        .with_state(home)
+        .with_state(Arc::new(home))
 }
 
 async fn missing() -> DashboardError {
