@@ -8,17 +8,17 @@ use super::Format;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CheckpointCommand {
-    /// Make a checkpoint of another program ours.
+    /// Import a checkpoint of another program.
     ///
     /// Reads the pickles (.pkl) that EDM and Patch Diffusion publish, PyTorch's state dictionaries (.pt, .pth) and
-    /// safetensors with the published names; the format is told by the content. Pickles are read as data: nothing in
-    /// them is run. What is written holds the weights in float32, the published names and the network's settings,
-    /// after all names and shapes have been checked against the settings.
+    /// safetensors with the published names; the format is detected by content. Pickles are read as data: nothing in
+    /// them is executed. The output holds the weights in float32, the published names and the network's settings;
+    /// all names and shapes are checked against the settings first.
     #[command(
         after_help = "Examples:\n  patchwork checkpoint import edm-ffhq-64x64-uncond-vp.pkl --out ffhq.safetensors\n  \
         patchwork checkpoint import weights.pth --config network.json --out weights.safetensors\n  \
         patchwork checkpoint import training-state-002000.pt --entry net --out net.safetensors\n\n\
-        The settings of a checkpoint like it are a good start for --config:\n  \
+        For --config, start from the settings of a similar checkpoint:\n  \
         patchwork checkpoint inspect OTHER --format json | jq .settings > network.json"
     )]
     Import(ImportArguments),
@@ -46,13 +46,13 @@ pub(crate) struct ImportArguments {
     /// The file to write.
     #[arg(long, value_name = "OUT.safetensors")]
     pub(crate) out: PathBuf,
-    /// The network's settings as JSON, for weights that come without (state dictionaries).
+    /// The network's settings as JSON, for weights without settings (state dictionaries).
     #[arg(long, value_name = "JSON")]
     pub(crate) config: Option<PathBuf>,
     /// Which entry of a pickle to read [default: `ema`, or the only one].
     #[arg(long, value_name = "NAME")]
     pub(crate) entry: Option<String>,
-    /// Replace the file to write if it is there.
+    /// Overwrite an existing file.
     #[arg(long)]
     pub(crate) force: bool,
 }
@@ -64,7 +64,7 @@ pub(crate) struct InspectArguments {
     /// Which entry of a pickle to read [default: `ema`, or the only one].
     #[arg(long, value_name = "NAME")]
     pub(crate) entry: Option<String>,
-    /// How it is printed; csv has the tensors alone.
+    /// Output format; csv lists the tensors alone.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
 }
@@ -82,7 +82,7 @@ pub(crate) struct ExportArguments {
     /// Which entry of a pickle to read [default: `ema`, or the only one].
     #[arg(long, value_name = "NAME")]
     pub(crate) entry: Option<String>,
-    /// Replace the file to write if it is there.
+    /// Overwrite an existing file.
     #[arg(long)]
     pub(crate) force: bool,
 }

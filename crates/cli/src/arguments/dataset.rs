@@ -8,45 +8,45 @@ use super::Format;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DatasetCommand {
-    /// Make a data set from raw images, without a pipeline.
+    /// Build a data set from raw images, without a pipeline.
     ///
-    /// Does what a prepare stage does, and goes on after an interruption when the same command is given again.
+    /// Does what a prepare stage does; after an interruption the same command resumes.
     #[command(
         after_help = "Examples:\n  patchwork dataset build data/ffhq --out shards --resolution 64\n  \
         patchwork dataset build data/flowers --out shards --resolution 64 --set labels=folder\n  \
         patchwork dataset build data/ffhq --out shards --config pipelines/celeba.toml"
     )]
     Build(BuildArguments),
-    /// Counts, classes, channels, duplicates and rejected images with their causes; or how a raw source would be read.
+    /// Show counts, classes, channels, duplicates and rejected images; or how a raw source would be read.
     ///
-    /// Of a folder, archive or file of raw images: as what it is recognised, its split, how many images it has, what is
-    /// passed over and why, images by class, and what of some images cannot be used. Nothing is made.
+    /// For a folder, archive or file of raw images: the detected format, its split, the number of images, what is
+    /// passed over and why, images by class, and which images of a sample cannot be used. Writes nothing.
     #[command(after_help = "Examples:\n  patchwork dataset inspect shards\n  \
         patchwork dataset inspect shards --table rejected_images --format csv\n  \
         patchwork dataset inspect data/pets.zip --set labels=folder")]
     Inspect(InspectDatasetArguments),
-    /// What the images look like: channels, sizes in the source, proportions, images of one colour.
+    /// Show statistics of the images: channels, sizes in the source, aspect ratios, images of one colour.
     #[command(after_help = "Examples:\n  patchwork dataset stats shards\n  \
         patchwork dataset stats shards --table source_sizes --format json")]
     Stats(TablesArguments),
-    /// Read every image and say which are damaged; make damaged files again.
+    /// Verify every image; repair damaged files.
     ///
-    /// Each image's pixels are held against the digests that its shard and the index record, and each file against the
-    /// manifest. Exit code 1 says that something is damaged.
+    /// Compares each image's pixels with the digests in its shard and in the index, and each file with the manifest. Exit
+    /// code 1: something is damaged.
     #[command(after_help = "Examples:\n  patchwork dataset verify shards\n  \
         patchwork dataset verify shards --repair --source data/ffhq")]
     Verify(VerifyArguments),
-    /// Write a picture of many images of a data set.
+    /// Write a contact sheet of images of a data set.
     #[command(
         after_help = "Examples:\n  patchwork dataset grid shards first.png\n  \
         patchwork dataset grid shards roses.png --class rose --seed 1 --count 64 --columns 8"
     )]
     Grid(GridArguments),
-    /// Write a data set for other programs.
+    /// Export a data set for other programs.
     ///
-    /// `edm` is an uncompressed zip of PNG files with a `dataset.json` of labels, as the tools of EDM and StyleGAN read
-    /// it; `png` a folder of PNG files, with a folder a class where there are classes; `hugging-face` a folder of
-    /// Parquet files that `datasets.load_dataset` reads.
+    /// `edm` is an uncompressed zip of PNG files with a `dataset.json` of labels, for the tools of EDM and StyleGAN;
+    /// `png` a folder of PNG files, with one folder per class; `hugging-face` a folder of Parquet files for
+    /// `datasets.load_dataset`.
     #[command(
         after_help = "Examples:\n  patchwork dataset export shards --as edm --out ffhq-64x64.zip\n  \
         patchwork dataset export shards --as hugging-face --out ffhq-64 --drop-duplicates"
@@ -58,7 +58,7 @@ pub(crate) enum DatasetCommand {
 pub(crate) struct BuildArguments {
     /// The raw images, as `source` of a prepare stage names them.
     pub(crate) source: String,
-    /// The folder to make.
+    /// The folder to create.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
     /// Side of the images in pixels.
@@ -70,10 +70,10 @@ pub(crate) struct BuildArguments {
     /// A pipeline file or preset with the settings of a prepare stage; without it, the defaults.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// The stage in that file whose settings are meant.
+    /// The stage in that file whose settings are used.
     #[arg(long, default_value = "prepare", value_name = "NAME")]
     pub(crate) stage: String,
-    /// Override another setting of the stage, such as `transform=stretch`; may be given often.
+    /// Override another setting of the stage, such as `transform=stretch`; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
 }
@@ -85,7 +85,7 @@ pub(crate) struct TablesArguments {
     /// Only this table, such as `classes`.
     #[arg(long, value_name = "NAME")]
     pub(crate) table: Option<String>,
-    /// How the tables are printed; csv holds one, and people are shown the first 20 rows of each.
+    /// Output format; csv holds one table, and `table` shows the first 20 rows of each.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
 }
@@ -94,7 +94,7 @@ pub(crate) struct TablesArguments {
 pub(crate) struct InspectDatasetArguments {
     #[command(flatten)]
     pub(crate) tables: TablesArguments,
-    /// A setting of the prepare stage that a raw source is read with, such as `labels=folder`; may be given often.
+    /// A setting of the prepare stage that a raw source is read with, such as `labels=folder`; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
 }
@@ -103,13 +103,13 @@ pub(crate) struct InspectDatasetArguments {
 pub(crate) struct VerifyArguments {
     /// The folder of a data set or of samples.
     pub(crate) folder: PathBuf,
-    /// Make what is damaged again from the source, and nothing else.
+    /// Rebuild damaged files from the source, and nothing else.
     #[arg(long)]
     pub(crate) repair: bool,
-    /// Where the raw images lie; its content must be what the data set was made from.
+    /// The raw images; their content must be that which the data set was built from.
     #[arg(long, value_name = "SOURCE", requires = "repair")]
     pub(crate) source: Option<String>,
-    /// How the list of faults is printed.
+    /// Output format of the list of faults.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
 }
@@ -120,16 +120,16 @@ pub(crate) struct GridArguments {
     pub(crate) folder: PathBuf,
     /// The PNG file to write.
     pub(crate) output: PathBuf,
-    /// How many images.
+    /// Number of images.
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) count: u32,
-    /// How many in a row.
+    /// Images in a row.
     #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) columns: u32,
     /// Only images of this class.
     #[arg(long, value_name = "NAME")]
     pub(crate) class: Option<String>,
-    /// Images drawn by this seed instead of the first ones.
+    /// Sample images uniformly with this seed instead of the first ones.
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
     /// Replace the PNG file if it is there.
@@ -141,13 +141,13 @@ pub(crate) struct GridArguments {
 pub(crate) struct ExportDatasetArguments {
     /// The folder of a data set or of samples.
     pub(crate) folder: PathBuf,
-    /// The file or folder to make.
+    /// The file or folder to create.
     #[arg(long, value_name = "PATH")]
     pub(crate) out: PathBuf,
-    /// What to write.
+    /// The format to write.
     #[arg(long = "as", value_enum, value_name = "FORMAT")]
     pub(crate) format: ExportAs,
-    /// Of images with the same pixels, write only the first.
+    /// Of images with identical pixels, write only the first.
     #[arg(long)]
     pub(crate) drop_duplicates: bool,
 }

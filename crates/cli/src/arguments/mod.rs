@@ -30,7 +30,7 @@ pub(crate) use records::{
 pub(crate) use standalone::{EvaluateArguments, PngFormat, SampleArguments, TrainArguments};
 pub(crate) use weights::WeightsCommand;
 
-/// Patch Diffusion from raw images to a recorded distance, resumable at every point.
+/// Patch Diffusion from raw images to a recorded FID, resumable at every point.
 #[derive(Debug, Parser)]
 #[command(
     name = "patchwork",
@@ -43,14 +43,21 @@ pub(crate) struct Arguments {
     #[arg(
         long,
         global = true,
+        help_heading = "Global options",
         env = "PATCHWORK_HOME",
         default_value = "runs",
         value_name = "DIR"
     )]
     pub(crate) home: PathBuf,
 
-    /// The folder of the feature extractors' weights [default: weights, which `./justw setup` fills].
-    #[arg(long, global = true, env = patchwork_weights::WEIGHTS_VARIABLE, value_name = "DIR")]
+    /// The folder of published weights [default: weights, which `./justw setup` fills].
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Global options",
+        env = patchwork_weights::WEIGHTS_VARIABLE,
+        value_name = "DIR"
+    )]
     pub(crate) weights: Option<PathBuf>,
 
     #[command(subcommand)]
@@ -76,14 +83,14 @@ pub(crate) enum Command {
     Run(RunArguments),
     /// Train on a prepared data set, without a pipeline.
     ///
-    /// Does what a train stage does, and goes on after an interruption when the same command is given again. The
-    /// network, its snapshots and its loss become the folder of `--out`, the logs a folder beside it.
+    /// Does what a train stage does; after an interruption the same command resumes. The network, its snapshots and its
+    /// loss are written to the folder of `--out`, the logs to a folder beside it.
     #[command(
         after_help = "Examples:\n  patchwork train configs/pixel-64.toml --data shards --out network\n  \
         patchwork train pipelines/demo.toml --data runs/artifacts/prepare/0a1b2c --out network --set batch_size=64"
     )]
     Train(TrainArguments),
-    /// Draw images from a network, without a pipeline.
+    /// Generate images with a network, without a pipeline.
     ///
     /// The network is that of a run, a folder that training made, a checkpoint of one on its way, or a file of `patchwork
     /// checkpoint import`. The images become a set of shards with a picture of the first ones.
@@ -94,39 +101,39 @@ pub(crate) enum Command {
         patchwork sample ffhq.safetensors --config pipelines/ffhq.toml --seeds 0-99 --out samples\n  \
         patchwork sample network --set solver=dpm-solver-2m --set steps=10 --out fast")]
     Sample(SampleArguments),
-    /// Measure how far one set of images is from another, without a pipeline.
+    /// Evaluate one set of images against another, without a pipeline.
     ///
     /// Each set is a folder or archive of raw images, a prepared data set, or samples; the first may also be the
-    /// folder of a reference stage. Does what reference and evaluate stages do; an interrupted evaluation goes on when
-    /// the same command is given again. Raw images must have one size, or are brought to one by `--resolution`.
+    /// folder of a reference stage. Does what reference and evaluate stages do; after an interruption the same command
+    /// resumes. Raw images must have one size, or are resized to one by `--resolution`.
     #[command(
         after_help = "Examples:\n  patchwork evaluate data/real data/generated\n  \
         patchwork evaluate shards samples --neighbours 5 --out scores\n  \
         patchwork evaluate real.zip samples --resolution 64 --set 'evaluate.baselines=[\"real-halves\"]'"
     )]
     Evaluate(EvaluateArguments),
-    /// Run again what failed or was interrupted in a run, and what waits on it.
+    /// Run the failed and interrupted stages of a run again, and those that depend on them.
     #[command(
-        after_help = "The run's pipeline is carried out as it was resolved then; what finished is not done again.\n\n\
+        after_help = "The pipeline runs with the settings that the run recorded; finished stages are cached.\n\n\
         Examples:\n  patchwork retry\n  patchwork retry celeba-3"
     )]
     Retry(RetryArguments),
-    /// Say for each stage whether it would run, and which settings make it so.
+    /// Explain for each stage whether it would run, and because of which settings.
     #[command(after_help = "Example:\n  patchwork explain pipelines/celeba.toml \
         --set stages.train.batch_size=64")]
     Explain(ExplainArguments),
-    /// Say where the stages of the runs at work stand, or those of one run.
+    /// Show the progress of running runs, or of one run.
     Status(StatusArguments),
-    /// Compare runs: settings that differ, scores and series side by side, distance against training.
+    /// Compare runs: differing settings, scores and series side by side, Fréchet distance against training.
     #[command(
         after_help = "Scores of different extractors, references or numbers of samples are not ranked.\n\n\
         Examples:\n  patchwork compare celeba-3 celeba-4 --plot curves.png\n  \
         patchwork compare --metric fid --pipeline celeba --samples 50000"
     )]
     Compare(CompareArguments),
-    /// Delete what no recorded run needs, or say what would be deleted.
+    /// Delete artifacts that no recorded run needs, or list what would be deleted.
     #[command(
-        after_help = "Runs outside of the limits stay in the registry and keep their evaluations, nothing else.\n\n\
+        after_help = "Runs outside the limits stay in the registry and keep their evaluations, nothing else.\n\n\
         Examples:\n  patchwork gc\n  patchwork gc --keep 5 --older-than 30 --apply"
     )]
     Gc(GcArguments),
@@ -137,12 +144,12 @@ pub(crate) enum Command {
         after_help = "A run is named by its name, any unambiguous prefix of it, or `latest`."
     )]
     Show(ShowArguments),
-    /// Show the runs in a browser: tables, charts, snapshots, comparisons; read-only.
+    /// Show runs in a browser: tables, charts, snapshots, comparisons; read-only.
     #[command(
         after_help = "Examples:\n  patchwork serve --open\n  patchwork serve --host 0.0.0.0 --port 8080"
     )]
     Serve(ServeArguments),
-    /// Write the page of a run, or of several side by side, as one HTML file to send to somebody.
+    /// Write the page of a run, or of several side by side, as one HTML file to share.
     #[command(
         after_help = "Examples:\n  patchwork report celeba-3 --out celeba-3.html\n  patchwork report celeba-3 celeba-4 --out compare.html"
     )]
@@ -150,24 +157,24 @@ pub(crate) enum Command {
     /// Print the log of a stage of a run.
     #[command(after_help = "Examples:\n  patchwork logs\n  patchwork logs celeba-3 train --follow")]
     Logs(LogsArguments),
-    /// Ask the registry a question in SQL; it is opened read-only.
+    /// Query the registry in SQL, read-only.
     #[command(
         after_help = "Example:\n  patchwork query \"SELECT run, metric, value FROM fid_history ORDER BY value\""
     )]
     Query(QueryArguments),
-    /// Make data sets, look at them, check them, write them for other programs.
+    /// Build, inspect, verify and export data sets.
     #[command(subcommand)]
     Dataset(DatasetCommand),
-    /// Take care of the registry itself.
+    /// Registry maintenance.
     #[command(subcommand)]
     Registry(RegistryCommand),
-    /// Look into network checkpoints, and convert them from and for other programs.
+    /// Inspect, import and export network checkpoints.
     #[command(subcommand)]
     Checkpoint(CheckpointCommand),
-    /// Fetch the published weights of feature extractors, and say which are there.
+    /// Fetch published weights, and list which are installed.
     #[command(subcommand)]
     Weights(WeightsCommand),
-    /// Say what is there, what is missing, and how to mend it.
+    /// Check the installation and suggest fixes.
     #[command(
         after_help = "Examples:\n  patchwork doctor\n  patchwork doctor --ranks 8 --device cuda\n  \
         patchwork doctor --launch 'srun --nodes=2 --ntasks=16 --gpus-per-task=1' --device cuda"
@@ -179,7 +186,7 @@ pub(crate) enum Command {
         /// The folder in which the supervisor says what is to be done.
         folder: PathBuf,
     },
-    /// Print the completions of a shell.
+    /// Print shell completions.
     #[command(
         after_help = "Example:\n  patchwork completions bash > ~/.local/share/bash-completion/completions/patchwork"
     )]
@@ -187,12 +194,12 @@ pub(crate) enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Write the manual pages, one a command, into a folder.
+    /// Write manual pages, one per command, to a folder.
     #[command(
         after_help = "Example:\n  patchwork man ~/.local/share/man/man1 && man patchwork-run"
     )]
     Man {
-        /// The folder; it is made if it is not there.
+        /// The folder; it is created if needed.
         folder: PathBuf,
     },
 }

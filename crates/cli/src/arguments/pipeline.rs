@@ -1,4 +1,4 @@
-//! What pipelines are run by.
+//! Commands that run pipelines.
 
 use std::path::PathBuf;
 
@@ -10,16 +10,16 @@ pub(crate) struct PipelineArguments {
     /// The pipeline file.
     #[arg(value_name = "PIPELINE")]
     pub(crate) file: PathBuf,
-    /// Override a setting, such as `stages.train.batch_size=64`; may be given often.
+    /// Override a setting, such as `stages.train.batch_size=64`; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
-    /// The device of every stage that computes and has none of its own by the file or `--set`, such as `cuda:0`.
+    /// The device of every stage that does not set its own, such as `cuda:0`.
     #[arg(long, value_name = "DEVICE")]
     pub(crate) device: Option<String>,
-    /// Stop after this stage; only it and what it needs is run.
+    /// Stop after this stage; runs it and the stages that it needs.
     #[arg(long, value_name = "STAGE")]
     pub(crate) until: Option<String>,
-    /// Only this stage; what it needs must be done already.
+    /// Run only this stage; the stages that it needs must be finished.
     #[arg(long, value_name = "STAGE", conflicts_with = "until")]
     pub(crate) only: Option<String>,
     /// Read the raw data again even if its files look unchanged.
@@ -31,13 +31,13 @@ pub(crate) struct PipelineArguments {
 pub(crate) struct RunArguments {
     #[command(flatten)]
     pub(crate) pipeline: PipelineArguments,
-    /// Do this stage again even if its artifact is there; may be given often.
+    /// Run this stage even if it is up to date; may be repeated.
     #[arg(long, value_name = "STAGE")]
     pub(crate) force: Vec<String>,
-    /// Say what would be done, and do nothing.
+    /// Print the plan and run nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// How many stages may run at once [default: as many as have room by their `cpus`, `memory_gib` and `device`].
+    /// Maximum number of stages at once [default: as many as fit by their `cpus`, `memory_gib` and `device`].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) jobs: Option<u16>,
     /// Run this command when the run is over, with PATCHWORK_RUN, PATCHWORK_STATUS, PATCHWORK_METRIC, PATCHWORK_SCORE and
@@ -55,7 +55,7 @@ pub(crate) struct RunArguments {
 }
 
 impl PipelineArguments {
-    /// All that is laid over the file.
+    /// Everything that overrides the file.
     pub(crate) fn overrides(&self) -> Vec<String> {
         let device = self.device.iter().map(|device| format!("device={device}"));
         self.set.iter().cloned().chain(device).collect()
@@ -67,7 +67,7 @@ pub(crate) struct RetryArguments {
     /// The run.
     #[arg(default_value = "latest")]
     pub(crate) run: String,
-    /// How many stages may run at once [default: as many as have room by their `cpus`, `memory_gib` and `device`].
+    /// Maximum number of stages at once [default: as many as fit by their `cpus`, `memory_gib` and `device`].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) jobs: Option<u16>,
     /// Run this command when the run is over, with PATCHWORK_RUN, PATCHWORK_STATUS, PATCHWORK_METRIC, PATCHWORK_SCORE and
@@ -88,7 +88,7 @@ pub(crate) struct RetryArguments {
 pub(crate) struct ExplainArguments {
     #[command(flatten)]
     pub(crate) pipeline: PipelineArguments,
-    /// How it is printed.
+    /// Output format.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
 }

@@ -1,4 +1,4 @@
-//! What is recorded: runs, their logs and scores, the registry.
+//! Commands that read records: runs, their logs and scores, the registry.
 
 use std::path::PathBuf;
 
@@ -6,14 +6,14 @@ use clap::Subcommand;
 
 use super::Format;
 
-/// Seconds that a question may take unless it is told otherwise.
+/// The default time limit of a query, in seconds.
 const USUAL_QUERY_SECONDS: u32 = 60;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct StatusArguments {
-    /// The run; without it, every run at work, or else the newest.
+    /// The run; without it, every running one, or else the newest.
     pub(crate) run: Option<String>,
-    /// How it is printed.
+    /// Output format.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
 }
@@ -29,16 +29,16 @@ pub(crate) struct CompareArguments {
     /// With `--metric`: only runs of this pipeline.
     #[arg(long, value_name = "NAME", requires = "metric")]
     pub(crate) pipeline: Option<String>,
-    /// With `--metric`: only scores that this stage measured, or of images that it drew.
+    /// With `--metric`: only scores of this evaluate or sample stage.
     #[arg(long, value_name = "NAME", requires = "metric")]
     pub(crate) stage: Option<String>,
-    /// With `--metric`: only scores of so many samples.
+    /// With `--metric`: only scores of this number of samples.
     #[arg(long, value_name = "N", requires = "metric")]
     pub(crate) samples: Option<u32>,
-    /// With `--metric`: rank scores even if they do not compare.
+    /// With `--metric`: rank scores even where they are not comparable.
     #[arg(long, requires = "metric")]
     pub(crate) incomparable: bool,
-    /// Draw the distance against training images and against hours into two PNG files of this name.
+    /// Plot the Fréchet distance against training images and against hours, into two PNG files of this name.
     #[arg(long, value_name = "FILE.png", conflicts_with = "metric")]
     pub(crate) plot: Option<PathBuf>,
     /// With `--plot`: replace the PNG files if they are there.
@@ -51,7 +51,7 @@ pub(crate) struct CompareArguments {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct GcArguments {
-    /// Delete; without it, only say what would be deleted.
+    /// Delete; without it, only list what would be deleted.
     #[arg(long)]
     pub(crate) apply: bool,
     /// Of each pipeline, only the newest N runs keep their artifacts.
@@ -63,17 +63,17 @@ pub(crate) struct GcArguments {
     /// Older runs keep nothing once the artifacts of newer ones reach this size.
     #[arg(long, value_name = "GB")]
     pub(crate) max_gigabytes: Option<f64>,
-    /// How the list is printed.
+    /// Output format.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListArguments {
-    /// At most so many.
+    /// Maximum number of runs.
     #[arg(long, default_value_t = 20, value_name = "N")]
     pub(crate) limit: u32,
-    /// How the list is printed.
+    /// Output format.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
 }
@@ -86,7 +86,7 @@ pub(crate) struct ShowArguments {
     /// Also list every setting.
     #[arg(long)]
     pub(crate) settings: bool,
-    /// How it is printed.
+    /// Output format.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
 }
@@ -98,28 +98,28 @@ pub(crate) struct LogsArguments {
     pub(crate) run: String,
     /// The stage; without it, every log of the run.
     pub(crate) stage: Option<String>,
-    /// Go on with what is printed, until the run ends.
+    /// Follow the log until the run ends.
     #[arg(long, short)]
     pub(crate) follow: bool,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct QueryArguments {
-    /// One statement that reads: SELECT, WITH, EXPLAIN, or a PRAGMA that tells.
+    /// One reading statement: SELECT, WITH, EXPLAIN, or a PRAGMA that only reads.
     pub(crate) sql: String,
-    /// Seconds that the registry may compute for the answer.
+    /// Time limit of the query in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = USUAL_QUERY_SECONDS, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub(crate) timeout: u32,
-    /// How the answer is printed.
+    /// Output format.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RegistryCommand {
-    /// Make the registry again from the runs' folders and the artifacts' manifests.
+    /// Rebuild the registry from the runs' folders and the artifacts' manifests.
     #[command(
-        after_help = "For a registry that is lost or damaged. What was there is kept beside it under another name."
+        after_help = "For a lost or damaged registry. The old file is kept beside it under another name."
     )]
     Rebuild,
 }

@@ -12,16 +12,16 @@ pub(crate) struct TrainArguments {
     /// The folder of a prepared data set.
     #[arg(long, value_name = "SHARDS")]
     pub(crate) data: PathBuf,
-    /// The folder to make.
+    /// The folder to create.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
-    /// The stage in the file whose settings are meant.
+    /// The stage in the file whose settings are used.
     #[arg(long, default_value = "train", value_name = "NAME")]
     pub(crate) stage: String,
-    /// Train with so many processes of this machine; the same as `--set ranks=N`.
+    /// Number of processes of this machine that train together; the same as `--set ranks=N`.
     #[arg(long, value_name = "N")]
     pub(crate) ranks: Option<u32>,
-    /// Override a setting of the stage, such as `batch_size=64`; may be given often.
+    /// Override a setting of the stage, such as `batch_size=64`; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
 }
@@ -37,10 +37,10 @@ pub(crate) struct SampleArguments {
     /// A pipeline file or preset with the settings of a sample stage; without it, the defaults.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// The stage in that file whose settings are meant.
+    /// The stage in that file whose settings are used.
     #[arg(long, default_value = "sample", value_name = "NAME")]
     pub(crate) stage: String,
-    /// One image a seed: `0-63`, `1,5,7-9`.
+    /// Seeds, one image per seed: `0-63`, `1,5,7-9`.
     #[arg(long, value_name = "SEEDS")]
     pub(crate) seeds: Option<String>,
     /// The class to sample, by name or number; several, by commas or by giving this often, take turns image by image;
@@ -56,10 +56,10 @@ pub(crate) struct SampleArguments {
     /// Steps of the sampler.
     #[arg(long, value_name = "N")]
     pub(crate) steps: Option<u32>,
-    /// Write the images as PNG files too, beside the shards.
+    /// Also write the images as PNG files.
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) export: Option<PngFormat>,
-    /// Override another setting of the stage, such as `solver=heun`; may be given often.
+    /// Override another setting of the stage, such as `solver=heun`; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
 }
@@ -115,23 +115,23 @@ impl PngFormat {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct EvaluateArguments {
-    /// The real images: raw images, a prepared data set, the statistics of a reference stage, or a `.npz` of other programs.
+    /// The real images: raw images, a prepared data set, the statistics of a reference stage, or an external `.npz`.
     pub(crate) reference: PathBuf,
-    /// The images to measure: raw images, a prepared data set, or samples.
+    /// The images to evaluate: raw images, a prepared data set, or samples.
     pub(crate) images: PathBuf,
-    /// The folder to make [default: one in the home folder for these two sets].
+    /// The folder to create [default: one in the home folder for these two sets].
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     /// The network whose features are compared.
     #[arg(long, value_name = "NAME")]
     pub(crate) extractor: Option<String>,
-    /// Crop and scale raw images to this side; without it, all must have one size.
+    /// Crop and resize raw images to this size; without it, all must have one size.
     #[arg(long, value_name = "PIXELS")]
     pub(crate) resolution: Option<u32>,
-    /// Show so many of the nearest real images beside each of the first measured ones.
+    /// Show this number of nearest real images beside each of the first evaluated ones.
     #[arg(long, value_name = "N")]
     pub(crate) neighbours: Option<u32>,
-    /// Another setting, `reference.KEY=VALUE` or `evaluate.KEY=VALUE`; may be given often.
+    /// Another setting, `reference.KEY=VALUE` or `evaluate.KEY=VALUE`; may be repeated.
     #[arg(long = "set", value_name = "STAGE.KEY=VALUE")]
     pub(crate) set: Vec<String>,
 }

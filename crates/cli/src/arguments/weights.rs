@@ -6,10 +6,10 @@ use super::Format;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum WeightsCommand {
-    /// Put a published file of weights in place.
+    /// Fetch a published file of weights.
     ///
-    /// The file comes from its makers' address, from another address, or from a file that you have. Its SHA-256 has to
-    /// be the published one. A transfer that breaks off goes on where it stopped when the same command is given again.
+    /// Downloads it from its publisher, or takes another address or a file. Its SHA-256 has to be the published one. The
+    /// same command resumes an interrupted download.
     #[command(
         after_help = "Names: `inception` (Inception-v3 of 2015-12-05 for FID, 95 MB, by pytorch-fid), `inception-torchscript` (the \
         same network by NVIDIA, as a TorchScript program), `efficientnet-lite0` (from a file; `./justw setup` fetches it), `sd-vae-ft-ema` and `sd-vae-ft-mse` (Stable \
@@ -20,13 +20,13 @@ pub(crate) enum WeightsCommand {
     Get {
         /// Which weights: `inception`, `inception-torchscript`, `efficientnet-lite0`, `sd-vae-ft-ema`, `sd-vae-ft-mse`.
         name: String,
-        /// A file, or an http:// or https:// address, instead of the makers' address.
+        /// A file, or an http:// or https:// address, instead of the publisher's address.
         #[arg(long, value_name = "FILE|URL")]
         from: Option<String>,
     },
-    /// List the published files of weights: where each belongs, and whether it is there.
+    /// List published weights, and whether each is installed.
     List {
-        /// How the list is printed.
+        /// Output format.
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,
     },
