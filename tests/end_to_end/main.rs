@@ -40,5 +40,6 @@ mod shapes;
 mod smoke;
 mod sources;
 mod standalone;
+mod tables;
 mod training;
 mod tutorial;

@@ -8,7 +8,7 @@ use patchwork_supervisor::Signals;
 use patchwork_supervisor::observer::Caller;
 
 use crate::error::CliError;
-use crate::output::{self, printable};
+use crate::output::lines::{self, printable};
 use crate::printer::Printer;
 
 pub(crate) struct Console {
@@ -76,7 +76,7 @@ impl Console {
             (Err(error), Ok(code)) if code == ExitCode::SUCCESS => Err(error),
             (printed, end) => {
                 if let Err(error) = printed {
-                    output::error(&error);
+                    lines::error(&error);
                 }
                 end
             }

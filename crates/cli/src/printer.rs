@@ -11,7 +11,7 @@ use std::time::Duration;
 use patchwork_supervisor::observer::{Observer, Update};
 
 use crate::error::CliError;
-use crate::output::remark;
+use crate::output::lines::remark;
 use crate::progress;
 
 /// What waits to be printed, above which progress is left out; what else there is to tell is rare.

@@ -11,7 +11,8 @@ use patchwork_artifacts::status::StageStatus;
 use patchwork_supervisor::StageResult;
 use patchwork_supervisor::observer::{Observer, Recording, Update};
 
-use crate::output::{printable, remark};
+use crate::output::lines::{printable, remark};
+use crate::output::moments::duration;
 
 /// Shows a run to a person, on the thread that calls it.
 pub(crate) fn view() -> Box<dyn Observer> {
@@ -85,18 +86,6 @@ impl Pace {
             progress.unit,
             duration(left)
         )
-    }
-}
-
-/// A duration in its two largest units.
-pub(crate) fn duration(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    match seconds {
-        0 => format!("{:.1} s", duration.as_secs_f64()),
-        1..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
-        3600..86400 => format!("{} h {:02} min", seconds / 3600, seconds / 60 % 60),
-        _ => format!("{} d {:02} h", seconds / 86400, seconds / 3600 % 24),
     }
 }
 

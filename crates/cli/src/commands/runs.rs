@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::arguments::{Format, ListArguments};
 use crate::error::CliError;
-use crate::output::{Rows, duration, score_text};
+use crate::output::{Rows, duration, moment, score_text};
 
 pub(crate) async fn runs(home: &Path, arguments: &ListArguments) -> Result<(), CliError> {
     let registry = Registry::open_read_only(&home.join("registry.db")).await?;
@@ -23,11 +23,7 @@ pub(crate) async fn runs(home: &Path, arguments: &ListArguments) -> Result<(), C
         let mut row = vec![
             json!(run.name),
             json!(run.status),
-            json!(if is_table {
-                run.started.replace('T', " ").chars().take(16).collect()
-            } else {
-                run.started
-            }),
+            moment(&run.started, arguments.format),
             duration(run.seconds, arguments.format),
             json!(run.stages),
             json!(run.cached),

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::arguments::{Format, ShowArguments};
 use crate::error::CliError;
-use crate::output::{Rows, duration, exact_line, line, score_text};
+use crate::output::{Rows, duration, exact_line, line, moments, score_text};
 
 pub(crate) async fn show(home: &Path, arguments: &ShowArguments) -> Result<(), CliError> {
     let registry = Registry::open_read_only(&home.join("registry.db")).await?;
@@ -28,7 +28,10 @@ fn print(home: &Path, detail: &RunDetail, settings: bool) -> Result<(), CliError
         "run       {} ({})",
         detail.run.name, detail.run.status
     ))?;
-    line(&format!("started   {}", detail.run.started))?;
+    line(&format!(
+        "started   {}",
+        moments::moment(&detail.run.started)
+    ))?;
     line(&format!("command   {}", detail.circumstances.command))?;
     if let Some(revision) = &detail.circumstances.git_revision {
         let dirty = if detail.circumstances.git_dirty == Some(true) {
@@ -78,7 +81,8 @@ fn print(home: &Path, detail: &RunDetail, settings: bool) -> Result<(), CliError
         metrics(detail).print(Format::Table)?;
     }
     for event in &detail.events {
-        line(&format!("{} {} {}", event.time, event.level, event.message))?;
+        let time = moments::moment(&event.time);
+        line(&format!("{time} {} {}", event.level, event.message))?;
     }
     if settings {
         let mut rows = Rows::new(&["setting", "value"]);

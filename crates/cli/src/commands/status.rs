@@ -1,15 +1,15 @@
-//! `patchwork status`: where the stages of runs stand.
+//! `patchwork status`: the progress of runs.
 
 use std::path::Path;
 
 use patchwork_artifacts::Store;
 use patchwork_artifacts::status::{RunStatus, StageStatus};
 use patchwork_registry::{Registry, RunDetail};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::arguments::{Format, StatusArguments};
 use crate::error::CliError;
-use crate::output::{Rows, duration};
+use crate::output::{Rows, duration, moment};
 
 pub(crate) async fn status(home: &Path, arguments: &StatusArguments) -> Result<(), CliError> {
     let registry = Registry::open_read_only(&home.join("registry.db")).await?;
@@ -59,7 +59,7 @@ fn add(rows: &mut Rows, store: &Store, run: &RunDetail, format: Format) {
                 .filter(|attempt| attempt.stage == stage.name)
         };
         let last = attempts().next_back();
-        // A worker that is gone without a word is recorded as interrupted at the next start of a run.
+        // A worker that crashed is recorded as interrupted at the next start of a run.
         let gone = stage.status == StageStatus::Running
             && last.is_some_and(|attempt| {
                 attempt.ended.is_none()
@@ -89,7 +89,9 @@ fn add(rows: &mut Rows, store: &Store, run: &RunDetail, format: Format) {
             json!(status),
             json!(attempts().count()),
             duration(stage.seconds, format),
-            json!(last.map(|attempt| attempt.ended.as_ref().unwrap_or(&attempt.heartbeat))),
+            last.map_or(Value::Null, |attempt| {
+                moment(attempt.ended.as_ref().unwrap_or(&attempt.heartbeat), format)
+            }),
             json!(latest.join(", ")),
         ]);
     }
