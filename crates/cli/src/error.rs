@@ -14,8 +14,6 @@ use patchwork_registry::RegistryError;
 use patchwork_supervisor::{PipelineError, RankError};
 use patchwork_weights::WeightsError;
 
-use crate::worker_program::LIBTORCH_VERSION;
-
 /// The exit code of a failed stage, an unreadable file and the like.
 pub(crate) const EXIT_FAILED: u8 = 1;
 
@@ -191,7 +189,12 @@ pub(crate) enum CliError {
     #[error("`{}`, which runs the stages, is missing", path.display())]
     NoWorker { path: PathBuf },
     #[error("`{}` does not start: {cause}", path.display())]
-    WorkerStart { path: PathBuf, cause: String },
+    WorkerStart {
+        path: PathBuf,
+        cause: String,
+        /// The version of libtorch that it is built with.
+        libtorch: &'static str,
+    },
 }
 
 /// Refuses a file that is there, unless it may go.
@@ -323,8 +326,8 @@ impl CliError {
                 "build both programs: `./justw build`, or `cargo build --release --package patchwork`"
                     .to_owned(),
             ),
-            Self::WorkerStart { .. } => Some(format!(
-                "it needs libtorch {LIBTORCH_VERSION} where it was built with it: run `./justw setup`, then \
+            Self::WorkerStart { libtorch, .. } => Some(format!(
+                "it needs libtorch {libtorch} where it was built with it: run `./justw setup`, then \
                  `./justw build`"
             )),
             _ => None,

@@ -69,6 +69,7 @@ pub(crate) fn ask<T: DeserializeOwned>(
     let refused = |cause: String| CliError::WorkerStart {
         path: worker.to_owned(),
         cause,
+        libtorch: LIBTORCH_VERSION,
     };
     let mut child = Command::new(worker)
         .arg(argument)
@@ -106,5 +107,6 @@ pub(crate) fn understood<T: DeserializeOwned>(answer: Value) -> Result<T, CliErr
     serde_json::from_value(answer).map_err(|error| CliError::WorkerStart {
         path,
         cause: error.to_string(),
+        libtorch: LIBTORCH_VERSION,
     })
 }

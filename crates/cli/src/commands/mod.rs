@@ -1,5 +1,6 @@
 //! One module a command.
 
+mod changes;
 mod checkpoint;
 mod compare;
 mod dataset;

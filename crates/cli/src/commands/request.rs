@@ -14,7 +14,7 @@ use patchwork_supervisor::{ExecuteOptions, Plan, RunOutcome, Scope, StageResult,
 use patchwork_weights::weights_folder;
 use serde_json::{Value, json};
 
-use super::explain::tell_unfinished;
+use super::changes::report_unfinished;
 use super::notify::notify;
 use super::recovery;
 use crate::arguments::{Arguments, Format};
@@ -111,7 +111,7 @@ impl Request<'_> {
         {
             console.remark(remark);
         }
-        tell_unfinished(&planned.plan, &planned.store, &self.varied, console)?;
+        report_unfinished(&planned.plan, &planned.store, &self.varied, console)?;
         let end = planned.carry_out(self.force, self.jobs, console).await;
         if let Ok(outcome) = &end {
             report_outcome(outcome, report);
