@@ -18,7 +18,11 @@ TIMES = ("started", "ended", "heartbeat", "recorded", "time")
 
 
 class Registry:
+<<<<<<< HEAD
     """A registry, read-only. Frames are read anew whenever they are asked for, so that they follow runs that go on.
+=======
+    """A registry, read-only. Frames are read again whenever they are asked for, so that they follow active runs.
+>>>>>>> 1a5b8be (fixup! cli: the last lines of the help in the field's words)
 
     Columns and views are described in docs/reference/registry.md; times are in UTC.
     """

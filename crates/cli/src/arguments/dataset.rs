@@ -17,7 +17,7 @@ pub(crate) enum DatasetCommand {
         patchwork dataset build data/ffhq --out shards --config pipelines/celeba.toml"
     )]
     Build(BuildArguments),
-    /// Show counts, classes, channels, duplicates and rejected images; or how a raw source would be read.
+    /// Show counts, classes, channels, duplicates and rejected images with causes; or how a raw source would be read.
     ///
     /// For a folder, archive or file of raw images: the detected format, its split, the number of images, what is
     /// passed over and why, images by class, and which images of a sample cannot be used. Writes nothing.
@@ -61,7 +61,7 @@ pub(crate) struct BuildArguments {
     /// The folder to create.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
-    /// Side of the images in pixels.
+    /// Width and height of the images in pixels.
     #[arg(long, value_name = "N")]
     pub(crate) resolution: Option<u32>,
     /// Channels of the images: 3, or 1 for grey.
@@ -106,7 +106,7 @@ pub(crate) struct VerifyArguments {
     /// Rebuild damaged files from the source, and nothing else.
     #[arg(long)]
     pub(crate) repair: bool,
-    /// The raw images; their content must be that which the data set was built from.
+    /// The raw images that the data set was built from; their content must be the same.
     #[arg(long, value_name = "SOURCE", requires = "repair")]
     pub(crate) source: Option<String>,
     /// Output format of the list of faults.
@@ -132,7 +132,7 @@ pub(crate) struct GridArguments {
     /// Sample images uniformly with this seed instead of the first ones.
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
-    /// Replace the PNG file if it is there.
+    /// Overwrite an existing file.
     #[arg(long)]
     pub(crate) force: bool,
 }

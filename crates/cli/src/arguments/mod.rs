@@ -30,7 +30,7 @@ pub(crate) use records::{
 pub(crate) use standalone::{EvaluateArguments, PngFormat, SampleArguments, TrainArguments};
 pub(crate) use weights::WeightsCommand;
 
-/// Patch Diffusion from raw images to a recorded FID, resumable at every point.
+/// Patch Diffusion from raw images to a recorded Fréchet distance, resumable at every point.
 #[derive(Debug, Parser)]
 #[command(
     name = "patchwork",
@@ -68,14 +68,14 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Write a pipeline file for a folder or archive of images.
     ///
-    /// Looks at the images and says what it found, asks for name, resolution and device where they are not given and a
-    /// person is there to be asked, measures a few steps of training, and writes `pipelines/NAME.toml`: every setting
-    /// with its reason, and the expected time of the run on this machine. An existing file is not overwritten.
+    /// Inspects the images and prints what it found, asks on a terminal for the name, resolution and device that are not
+    /// given, measures a few steps of training, and writes `pipelines/NAME.toml`: every setting with its reason, and
+    /// the expected time of the run on this machine. An existing file is not overwritten.
     #[command(after_help = "Examples:\n  patchwork init data/pets\n  \
         patchwork init photos.zip --name photos --resolution 64 --device cuda:0\n  \
         patchwork init data/pets --minutes 60")]
     Init(InitArguments),
-    /// Run a pipeline; what is done already is not done again.
+    /// Run a pipeline; finished stages are cached, interrupted ones resume.
     #[command(after_help = "Examples:\n  patchwork run pipelines/demo.toml\n  \
         patchwork run pipelines/celeba.toml --device cuda:0\n  \
         patchwork run pipelines/celeba.toml --set stages.train.batch_size=64 --until train\n  \
@@ -92,8 +92,8 @@ pub(crate) enum Command {
     Train(TrainArguments),
     /// Generate images with a network, without a pipeline.
     ///
-    /// The network is that of a run, a folder that training made, a checkpoint of one on its way, or a file of `patchwork
-    /// checkpoint import`. The images become a set of shards with a picture of the first ones.
+    /// The network is that of a run, of a training's folder, of a checkpoint of an unfinished training, or of a file that
+    /// `patchwork checkpoint import` wrote. The output is a set of shards, with a contact sheet of the first images.
     #[command(after_help = "Examples:\n  patchwork sample demo-1 --seeds 0-15\n  \
         patchwork sample pets-2 --seeds 0-15 --labels cat --out cats\n  \
         patchwork sample pets-2 --seeds 3,7 --interpolate 16\n  \
@@ -122,7 +122,7 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  patchwork explain pipelines/celeba.toml \
         --set stages.train.batch_size=64")]
     Explain(ExplainArguments),
-    /// Show the progress of running runs, or of one run.
+    /// Show the progress of active runs, or of one run.
     Status(StatusArguments),
     /// Compare runs: differing settings, scores and series side by side, Fréchet distance against training.
     #[command(
@@ -180,7 +180,7 @@ pub(crate) enum Command {
         patchwork doctor --launch 'srun --nodes=2 --ntasks=16 --gpus-per-task=1' --device cuda"
     )]
     Doctor(DoctorArguments),
-    /// Work as one rank of a training: what `launch` starts.
+    /// Work as one rank of a stage: what `launch` starts.
     #[command(hide = true)]
     Rank {
         /// The folder in which the supervisor says what is to be done.
@@ -204,7 +204,7 @@ pub(crate) enum Command {
     },
 }
 
-/// How lists and tables are printed.
+/// Output format of lists and tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// For people.

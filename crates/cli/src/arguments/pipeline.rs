@@ -49,7 +49,7 @@ pub(crate) struct RunArguments {
         hide_env_values = true
     )]
     pub(crate) notify: Option<String>,
-    /// How results are printed.
+    /// Output format of the results.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
 }
@@ -79,7 +79,7 @@ pub(crate) struct RetryArguments {
         hide_env_values = true
     )]
     pub(crate) notify: Option<String>,
-    /// How results are printed.
+    /// Output format of the results.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
 }

@@ -11,7 +11,7 @@ const USUAL_QUERY_SECONDS: u32 = 60;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct StatusArguments {
-    /// The run; without it, every running one, or else the newest.
+    /// The run; without it, every active run, or else the newest.
     pub(crate) run: Option<String>,
     /// Output format.
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -41,10 +41,10 @@ pub(crate) struct CompareArguments {
     /// Plot the Fréchet distance against training images and against hours, into two PNG files of this name.
     #[arg(long, value_name = "FILE.png", conflicts_with = "metric")]
     pub(crate) plot: Option<PathBuf>,
-    /// With `--plot`: replace the PNG files if they are there.
+    /// With `--plot`: overwrite existing files.
     #[arg(long, requires = "plot")]
     pub(crate) force: bool,
-    /// How it is printed.
+    /// Output format.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
 }
@@ -105,7 +105,7 @@ pub(crate) struct LogsArguments {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct QueryArguments {
-    /// One reading statement: SELECT, WITH, EXPLAIN, or a PRAGMA that only reads.
+    /// One statement that only reads: SELECT, WITH, EXPLAIN, or a reading PRAGMA.
     pub(crate) sql: String,
     /// Time limit of the query in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = USUAL_QUERY_SECONDS, value_parser = clap::value_parser!(u32).range(1..=86_400))]

@@ -28,10 +28,10 @@ pub(crate) struct TrainArguments {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct SampleArguments {
-    /// A run whose training is meant, such as `demo-1` or `latest` (`RUN/STAGE` of one with several trainings), the folder
-    /// of a training, a network's file, or a training's checkpoint.
+    /// A run, such as `demo-1` or `latest` (`RUN/STAGE` where it has several trainings), the folder of a training, a
+    /// network's file, or a training's checkpoint.
     pub(crate) network: PathBuf,
-    /// The folder to make [default: one in the home folder for this network and these settings].
+    /// The folder to create [default: one in the home folder for this network and these settings].
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     /// A pipeline file or preset with the settings of a sample stage; without it, the defaults.
@@ -43,14 +43,14 @@ pub(crate) struct SampleArguments {
     /// Seeds, one image per seed: `0-63`, `1,5,7-9`.
     #[arg(long, value_name = "SEEDS")]
     pub(crate) seeds: Option<String>,
-    /// The class to sample, by name or number; several, by commas or by giving this often, take turns image by image;
+    /// The class to sample, by name or number; several, separated by commas or repeated, take turns image by image;
     /// `dataset`, `balanced` and `none` as in a pipeline file.
     #[arg(long, value_name = "CLASS")]
     pub(crate) labels: Vec<String>,
     /// Sample this part of the image: its first row and column and its size, such as `0,16,32` or `0,16,48x32`.
     #[arg(long, value_name = "ROW,COLUMN,SIDE")]
     pub(crate) region: Option<RegionText>,
-    /// Go from each seed to the next in so many images, as a strip and an animated picture.
+    /// Interpolate from each seed to the next in this number of images, as a strip and an animated GIF.
     #[arg(long, value_name = "N")]
     pub(crate) interpolate: Option<u32>,
     /// Steps of the sampler.

@@ -24,7 +24,7 @@ pub(crate) enum WeightsCommand {
         #[arg(long, value_name = "FILE|URL")]
         from: Option<String>,
     },
-    /// List published weights, and whether each is installed.
+    /// List published weights, where each belongs, and whether it is installed.
     List {
         /// Output format.
         #[arg(long, value_enum, default_value_t = Format::Table)]

@@ -7,8 +7,7 @@ use crate::arguments::Format;
 use crate::console::Console;
 use crate::error::CliError;
 
-/// What runs came to, one after another: tables of the same columns for people, at once, and a single listing for
-/// programs.
+/// The results of runs: a table for each as soon as it ends, for people; one listing of all at the end, for programs.
 pub(crate) struct Report {
     format: Format,
     gathered: Option<Rows>,
@@ -28,7 +27,7 @@ impl Report {
         self.format
     }
 
-    /// Where the runs tell their news.
+    /// Where the runs report their progress.
     pub(crate) fn console(&mut self) -> &mut Console {
         &mut self.console
     }
