@@ -37,6 +37,13 @@ pub(crate) struct RunArguments {
     /// Print the plan and run nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) execution: ExecutionArguments,
+}
+
+/// How the stages of a run are executed, and how it is reported.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExecutionArguments {
     /// Maximum number of stages at once [default: as many as fit by their `cpus`, `memory_gib` and `device`].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) jobs: Option<u16>,
@@ -67,21 +74,8 @@ pub(crate) struct RetryArguments {
     /// The run.
     #[arg(default_value = "latest")]
     pub(crate) run: String,
-    /// Maximum number of stages at once [default: as many as fit by their `cpus`, `memory_gib` and `device`].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) jobs: Option<u16>,
-    /// Run this command when the run is over, with PATCHWORK_RUN, PATCHWORK_STATUS, PATCHWORK_METRIC, PATCHWORK_SCORE and
-    /// PATCHWORK_ERROR in its environment. It has 30 seconds, and changes nothing of the run.
-    #[arg(
-        long,
-        value_name = "COMMAND",
-        env = "PATCHWORK_NOTIFY",
-        hide_env_values = true
-    )]
-    pub(crate) notify: Option<String>,
-    /// Output format of the results.
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub(crate) format: Format,
+    #[command(flatten)]
+    pub(crate) execution: ExecutionArguments,
 }
 
 #[derive(Debug, clap::Args)]

@@ -57,12 +57,12 @@ pub(crate) async fn retry(
         pipeline: &pipeline,
         scope: Scope::All,
         force: &[],
-        jobs: retry.jobs.map(usize::from),
+        jobs: retry.execution.jobs.map(usize::from),
         rehash: false,
         varied: Vec::new(),
-        notify: retry.notify.as_deref(),
+        notify: retry.execution.notify.as_deref(),
     };
-    let mut report = Report::new(retry.format);
+    let mut report = Report::new(retry.execution.format);
     let outcome = request.carry_out(arguments, &mut report).await?;
     if let Some(others) = others(&path, &outcome.run).await {
         report.console().remark(others);

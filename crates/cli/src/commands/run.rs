@@ -20,7 +20,7 @@ const DRY_RUN: [&str; 4] = ["stage", "kind", "would be", "fingerprint"];
 
 pub(crate) async fn run(arguments: &Arguments, run: &RunArguments) -> Result<ExitCode, CliError> {
     let variants = patchwork_recipes::load(&run.pipeline.file, &run.pipeline.overrides())?;
-    let mut report = Report::new(run.format);
+    let mut report = Report::new(run.execution.format);
     if has_nvidia_gpu(Path::new("/")) && computes_on_cpu_alone(&variants, scope(&run.pipeline)) {
         let idle = "warning: this machine has an NVIDIA GPU, and every stage of this run computes on the CPU; \
                     `--device cuda:0` uses the GPU";
@@ -49,10 +49,10 @@ async fn run_all(
             pipeline: &variant.pipeline,
             scope: scope(&run.pipeline),
             force: &run.force,
-            jobs: run.jobs.map(usize::from),
+            jobs: run.execution.jobs.map(usize::from),
             rehash: run.pipeline.rehash && number == 0,
             varied: variant.varied(),
-            notify: run.notify.as_deref(),
+            notify: run.execution.notify.as_deref(),
         };
         if run.dry_run {
             let rows = dry_run(arguments, &request, report.console())?;
