@@ -33,6 +33,7 @@ pub mod manual;
 mod outside;
 mod pipeline;
 pub mod precision;
+mod recipe;
 mod remembered;
 mod settings;
 mod shards;

@@ -36,6 +36,15 @@ pub(crate) struct Outside<'a> {
     pub(crate) lacks: Vec<Lack>,
 }
 
+/// Files of an autoencoder that a setting names.
+#[derive(Default)]
+pub(crate) struct AutoencoderFiles {
+    /// Their digest, which a job has in the place of the name; none where they are missing and unknown.
+    pub(crate) digest: Option<String>,
+    /// Where they lie.
+    pub(crate) place: Option<PathBuf>,
+}
+
 impl<'a> Outside<'a> {
     pub(crate) fn of(stage: &'a Stage, options: &'a SpecifyOptions<'a>) -> Self {
         Self {
@@ -122,10 +131,28 @@ impl<'a> Outside<'a> {
         })
     }
 
-    /// The digest of the files of the autoencoder that a setting names.
-    pub(crate) fn autoencoder(&mut self, named: &str) -> Result<Option<Digest>, SpecifyError> {
+    /// The files of the autoencoder that a setting names; of none where it names none.
+    pub(crate) fn autoencoder(
+        &mut self,
+        named: Option<&str>,
+    ) -> Result<AutoencoderFiles, SpecifyError> {
+        let Some(named) = named else {
+            return Ok(AutoencoderFiles::default());
+        };
+        let place = autoencoder_files::place(named, self.options.weights);
+        let digest = self.autoencoder_digest(named, &place)?;
+        Ok(AutoencoderFiles {
+            digest: digest.map(|digest| digest.to_string()),
+            place: Some(place),
+        })
+    }
+
+    fn autoencoder_digest(
+        &mut self,
+        named: &str,
+        path: &Path,
+    ) -> Result<Option<Digest>, SpecifyError> {
         let read_as = json!(AUTOENCODER);
-        let path = self.autoencoder_place(named);
         if let Some(file) = autoencoder_files::published(named) {
             match file.check(self.options.weights) {
                 Ok(_) => {}
@@ -140,18 +167,13 @@ impl<'a> Outside<'a> {
                     });
                 }
             }
-        } else if let Some(problem) = autoencoder_files::missing(&path) {
+        } else if let Some(problem) = autoencoder_files::missing(path) {
             return Ok(self.recalled(AUTOENCODER, named, &read_as, problem));
         }
-        let digest = autoencoder_files::digest(&path, &self.source_cache())
+        let digest = autoencoder_files::digest(path, &self.source_cache())
             .map_err(|error| self.unread(error))?;
         remember(self.options.cache, named, &read_as, digest)?;
         Ok(Some(digest))
-    }
-
-    /// Where the autoencoder that a setting names lies.
-    pub(crate) fn autoencoder_place(&self, named: &str) -> PathBuf {
-        autoencoder_files::place(named, self.options.weights)
     }
 
     /// The digest of latents that another program made.
@@ -196,12 +218,12 @@ impl<'a> Outside<'a> {
         self.file(CHECKPOINT, path, |error| format!("`resume_from`: {error}"))
     }
 
-    /// The digest of a file; `tell` says what is wrong with it.
+    /// The digest of a file; `describe` says what is wrong with it.
     fn file(
         &mut self,
         what: &'static str,
         path: &Path,
-        tell: fn(&FileError) -> String,
+        describe: fn(&FileError) -> String,
     ) -> Result<Option<Digest>, SpecifyError> {
         let (typed, read_as) = (path.to_string_lossy(), json!(what));
         match Digest::of_file(path) {
@@ -210,11 +232,11 @@ impl<'a> Outside<'a> {
                 Ok(Some(digest))
             }
             Err(error) if error.is_not_found() => {
-                Ok(self.recalled(what, &typed, &read_as, tell(&error)))
+                Ok(self.recalled(what, &typed, &read_as, describe(&error)))
             }
             Err(error) => Err(SpecifyError::File {
                 stage: self.stage.name.clone(),
-                problem: tell(&error),
+                problem: describe(&error),
                 source: Box::new(error),
             }),
         }

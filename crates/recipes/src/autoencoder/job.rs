@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use patchwork_artifacts::Environment;
-
 use super::AutoencoderSettings;
 use crate::environment;
 use crate::job::{Nothing, TypedJob};
-use crate::kinds::Described;
+use crate::outside::Outside;
 use crate::pipeline::Stage;
+use crate::recipe::{Describe, Described};
+use crate::specify::SpecifyError;
 
 const FORMAT_VERSION: u32 = 1;
 
@@ -22,12 +22,16 @@ pub struct Resolved {
     pub seed: u64,
 }
 
-pub(super) fn describe(settings: &AutoencoderSettings, stage: &Stage, seed: u64) -> Described {
-    let environment = match stage.execution.device.as_str() {
-        "cpu" => Environment::of_training_on_cpu(),
-        _ => environment::of_device(stage),
-    };
-    let resolved = Resolved { seed };
-    let job = AutoencoderJob::new(stage, settings.clone(), resolved, Nothing {}, environment);
-    Described::new(job.parts(), FORMAT_VERSION)
+impl Describe for AutoencoderSettings {
+    fn describe(
+        &self,
+        stage: &Stage,
+        seed: u64,
+        _: &mut Outside<'_>,
+    ) -> Result<Described, SpecifyError> {
+        let environment = environment::of_training(stage);
+        let resolved = Resolved { seed };
+        let job = AutoencoderJob::new(stage, self.clone(), resolved, Nothing {}, environment);
+        Ok(Described::new(job.parts(), FORMAT_VERSION))
+    }
 }

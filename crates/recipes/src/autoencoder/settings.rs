@@ -6,12 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smart_default::SmartDefault;
 
-use super::job;
 use crate::graph::{Inputs, Needed};
-use crate::kinds::{Described, Recipe};
-use crate::outside::Outside;
-use crate::pipeline::Stage;
-use crate::specify::SpecifyError;
+use crate::recipe::Recipe;
 
 /// Settings of a stage that trains an autoencoder. Defaults are a small one of factor 4, which learns on a processor.
 #[derive(Clone, Debug, PartialEq, SmartDefault, Serialize, Deserialize, JsonSchema)]
@@ -120,14 +116,5 @@ impl Recipe for AutoencoderSettings {
             return Err(section.invalid("block_out_channels", problem));
         }
         Ok(())
-    }
-
-    fn describe(
-        &self,
-        stage: &Stage,
-        seed: u64,
-        _: &mut Outside<'_>,
-    ) -> Result<Described, SpecifyError> {
-        Ok(job::describe(self, stage, seed))
     }
 }

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::{EncodeSettings, ImportSettings};
 use crate::environment;
 use crate::job::{Nothing, TypedJob};
-use crate::kinds::Described;
 use crate::outside::Outside;
 use crate::pipeline::Stage;
+use crate::recipe::{Describe, Described};
 use crate::specify::SpecifyError;
 
 /// The layout of the artifact: latents and, in a folder of their own, the autoencoder that decodes them.
@@ -30,37 +30,36 @@ pub struct Places {
     pub latents: Option<PathBuf>,
 }
 
-pub(super) fn describe(
-    settings: &EncodeSettings,
-    stage: &Stage,
-    outside: &mut Outside<'_>,
-) -> Result<Described, SpecifyError> {
-    let named = settings.autoencoder.as_deref();
-    let digest = match named {
-        Some(named) => outside.autoencoder(named)?,
-        None => None,
-    };
-    let import = settings.import.as_ref();
-    let source = match import {
-        Some(import) => outside.latents(&import.source)?,
-        None => None,
-    };
-    let covered = EncodeSettings {
-        autoencoder: digest.map(|digest| digest.to_string()),
-        import: import.map(|import| ImportSettings {
-            source: String::new(),
-            ..import.clone()
-        }),
-        ..settings.clone()
-    };
-    let places = Places {
-        autoencoder_files: named.map(|named| outside.autoencoder_place(named)),
-        latents: import.map(|import| PathBuf::from(&import.source)),
-    };
-    let environment = environment::of_device(stage);
-    let job = EncodeJob::new(stage, covered, Nothing {}, places, environment);
-    Ok(Described {
-        source,
-        ..Described::new(job.parts(), FORMAT_VERSION)
-    })
+impl Describe for EncodeSettings {
+    fn describe(
+        &self,
+        stage: &Stage,
+        _: u64,
+        outside: &mut Outside<'_>,
+    ) -> Result<Described, SpecifyError> {
+        let autoencoder = outside.autoencoder(self.autoencoder.as_deref())?;
+        let import = self.import.as_ref();
+        let source = match import {
+            Some(import) => outside.latents(&import.source)?,
+            None => None,
+        };
+        let covered = Self {
+            autoencoder: autoencoder.digest,
+            import: import.map(|import| ImportSettings {
+                source: String::new(),
+                ..import.clone()
+            }),
+            ..self.clone()
+        };
+        let places = Places {
+            autoencoder_files: autoencoder.place,
+            latents: import.map(|import| PathBuf::from(&import.source)),
+        };
+        let environment = environment::of_device(stage);
+        let job = EncodeJob::new(stage, covered, Nothing {}, places, environment);
+        Ok(Described {
+            source,
+            ..Described::new(job.parts(), FORMAT_VERSION)
+        })
+    }
 }

@@ -9,13 +9,9 @@ use serde::{Deserialize, Serialize};
 use smart_default::SmartDefault;
 
 use super::import::ImportSettings;
-use super::job;
 use crate::autoencoder_files;
 use crate::graph::{Inputs, Needed};
-use crate::kinds::{Described, Recipe};
-use crate::outside::Outside;
-use crate::pipeline::Stage;
-use crate::specify::SpecifyError;
+use crate::recipe::Recipe;
 
 /// Settings of a stage that encodes.
 #[derive(Clone, Debug, PartialEq, SmartDefault, Serialize, Deserialize, JsonSchema)]
@@ -119,14 +115,5 @@ impl Recipe for EncodeSettings {
         if let Some(import) = &mut self.import {
             import.source = folder.join(&import.source).to_string_lossy().into_owned();
         }
-    }
-
-    fn describe(
-        &self,
-        stage: &Stage,
-        _: u64,
-        outside: &mut Outside<'_>,
-    ) -> Result<Described, SpecifyError> {
-        job::describe(self, stage, outside)
     }
 }

@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::EvaluateSettings;
 use crate::environment;
 use crate::job::{Nothing, TypedJob};
-use crate::kinds::Described;
 use crate::outside::Outside;
 use crate::pipeline::Stage;
+use crate::recipe::{Describe, Described};
+use crate::specify::SpecifyError;
 
 /// Samples of one network are distinguished by their settings.
 const FORMAT_VERSION: u32 = 3;
@@ -25,20 +26,23 @@ pub struct Places {
     pub weights: PathBuf,
 }
 
-pub(super) fn describe(
-    settings: &EvaluateSettings,
-    stage: &Stage,
-    outside: &Outside<'_>,
-) -> Described {
-    let places = Places {
-        weights: outside.weights_folder(),
-    };
-    let job = EvaluateJob::new(
-        stage,
-        settings.clone(),
-        Nothing {},
-        places,
-        environment::of_device(stage),
-    );
-    Described::new(job.parts(), FORMAT_VERSION)
+impl Describe for EvaluateSettings {
+    fn describe(
+        &self,
+        stage: &Stage,
+        _: u64,
+        outside: &mut Outside<'_>,
+    ) -> Result<Described, SpecifyError> {
+        let places = Places {
+            weights: outside.weights_folder(),
+        };
+        let job = EvaluateJob::new(
+            stage,
+            self.clone(),
+            Nothing {},
+            places,
+            environment::of_device(stage),
+        );
+        Ok(Described::new(job.parts(), FORMAT_VERSION))
+    }
 }

@@ -6,12 +6,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smart_default::SmartDefault;
 
-use super::{checks, job};
+use super::checks;
 use crate::graph::{Inputs, Needed};
-use crate::kinds::{Described, Recipe};
 use crate::lists::in_order;
 use crate::outside::Outside;
 use crate::pipeline::Stage;
+use crate::recipe::Recipe;
 use crate::specify::SpecifyError;
 
 /// Settings of a stage that evaluates.
@@ -92,15 +92,6 @@ impl Recipe for EvaluateSettings {
         checks::floor(section, inputs)?;
         checks::samples(self, section, inputs)?;
         checks::images(section, inputs)
-    }
-
-    fn describe(
-        &self,
-        stage: &Stage,
-        _: u64,
-        outside: &mut Outside<'_>,
-    ) -> Result<Described, SpecifyError> {
-        Ok(job::describe(self, stage, outside))
     }
 
     /// Samples are measured by the extractors of the reference.

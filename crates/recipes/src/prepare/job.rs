@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::PrepareSettings;
 use crate::environment;
 use crate::job::{Nothing, TypedJob};
-use crate::kinds::Described;
 use crate::outside::Outside;
 use crate::pipeline::Stage;
+use crate::recipe::{Describe, Described};
 use crate::specify::SpecifyError;
 
 /// The job of a prepare stage.
@@ -31,29 +31,32 @@ impl PrepareJob {
     }
 }
 
-pub(super) fn describe(
-    settings: &PrepareSettings,
-    stage: &Stage,
-    outside: &mut Outside<'_>,
-) -> Result<Described, SpecifyError> {
-    let source = outside.source(settings)?;
-    let covered = PrepareSettings {
-        source: String::new(),
-        obtain: None,
-        ..settings.clone()
-    };
-    let places = Places {
-        source: settings.source.clone(),
-    };
-    let job = PrepareJob::new(
-        stage,
-        covered,
-        Nothing {},
-        places,
-        environment::of_device(stage),
-    );
-    Ok(Described {
-        source,
-        ..Described::new(job.parts(), 1)
-    })
+impl Describe for PrepareSettings {
+    fn describe(
+        &self,
+        stage: &Stage,
+        _: u64,
+        outside: &mut Outside<'_>,
+    ) -> Result<Described, SpecifyError> {
+        let source = outside.source(self)?;
+        let covered = Self {
+            source: String::new(),
+            obtain: None,
+            ..self.clone()
+        };
+        let places = Places {
+            source: self.source.clone(),
+        };
+        let job = PrepareJob::new(
+            stage,
+            covered,
+            Nothing {},
+            places,
+            environment::of_device(stage),
+        );
+        Ok(Described {
+            source,
+            ..Described::new(job.parts(), 1)
+        })
+    }
 }

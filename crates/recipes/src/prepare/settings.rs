@@ -8,14 +8,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smart_default::SmartDefault;
 
-use super::{color, job};
+use super::color;
 use crate::graph::Needed;
-use crate::kinds::{Described, Recipe};
 use crate::lists::in_order;
-use crate::outside::Outside;
-use crate::pipeline::Stage;
+use crate::recipe::Recipe;
 use crate::shards;
-use crate::specify::SpecifyError;
 
 /// What a source that ships with the program is called by.
 const BUILTIN_PREFIX: &str = "builtin:";
@@ -216,14 +213,5 @@ impl Recipe for PrepareSettings {
         if self.emoji.is_none() {
             self.source = folder.join(&self.source).to_string_lossy().into_owned();
         }
-    }
-
-    fn describe(
-        &self,
-        stage: &Stage,
-        _: u64,
-        outside: &mut Outside<'_>,
-    ) -> Result<Described, SpecifyError> {
-        job::describe(self, stage, outside)
     }
 }

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::ReconstructSettings;
 use crate::environment;
 use crate::job::{Nothing, TypedJob};
-use crate::kinds::Described;
 use crate::outside::Outside;
 use crate::pipeline::Stage;
+use crate::recipe::{Describe, Described};
 use crate::specify::SpecifyError;
 
 const FORMAT_VERSION: u32 = 1;
@@ -28,25 +28,24 @@ pub struct Places {
     pub decoder_files: Option<PathBuf>,
 }
 
-pub(super) fn describe(
-    settings: &ReconstructSettings,
-    stage: &Stage,
-    outside: &mut Outside<'_>,
-) -> Result<Described, SpecifyError> {
-    let named = settings.autoencoder.as_deref();
-    let decoder = match named {
-        Some(named) => outside.autoencoder(named)?,
-        None => None,
-    };
-    let covered = ReconstructSettings {
-        autoencoder: decoder.map(|digest| digest.to_string()),
-        ..settings.clone()
-    };
-    let places = Places {
-        weights: outside.weights_folder(),
-        decoder_files: named.map(|named| outside.autoencoder_place(named)),
-    };
-    let environment = environment::of_device(stage);
-    let job = ReconstructJob::new(stage, covered, Nothing {}, places, environment);
-    Ok(Described::new(job.parts(), FORMAT_VERSION))
+impl Describe for ReconstructSettings {
+    fn describe(
+        &self,
+        stage: &Stage,
+        _: u64,
+        outside: &mut Outside<'_>,
+    ) -> Result<Described, SpecifyError> {
+        let decoder = outside.autoencoder(self.autoencoder.as_deref())?;
+        let covered = Self {
+            autoencoder: decoder.digest,
+            ..self.clone()
+        };
+        let places = Places {
+            weights: outside.weights_folder(),
+            decoder_files: decoder.place,
+        };
+        let environment = environment::of_device(stage);
+        let job = ReconstructJob::new(stage, covered, Nothing {}, places, environment);
+        Ok(Described::new(job.parts(), FORMAT_VERSION))
+    }
 }

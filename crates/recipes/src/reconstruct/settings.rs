@@ -8,13 +8,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smart_default::SmartDefault;
 
-use super::job;
 use crate::autoencoder_files;
 use crate::graph::{Inputs, Needed};
-use crate::kinds::{Described, Recipe};
 use crate::outside::Outside;
 use crate::pipeline::Stage;
 use crate::prepare::PrepareSettings;
+use crate::recipe::Recipe;
 use crate::specify::SpecifyError;
 
 /// Settings of a stage that decodes encoded images and compares them with the reference.
@@ -71,15 +70,6 @@ impl Recipe for ReconstructSettings {
         if let Some(named) = &mut self.autoencoder {
             *named = autoencoder_files::below(folder, named);
         }
-    }
-
-    fn describe(
-        &self,
-        stage: &Stage,
-        _: u64,
-        outside: &mut Outside<'_>,
-    ) -> Result<Described, SpecifyError> {
-        job::describe(self, stage, outside)
     }
 
     /// Reconstructions are measured by the extractors of the reference.

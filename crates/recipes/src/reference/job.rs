@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::ReferenceSettings;
 use crate::environment;
 use crate::job::TypedJob;
-use crate::kinds::Described;
 use crate::outside::Outside;
 use crate::pipeline::Stage;
+use crate::recipe::{Describe, Described};
 use crate::specify::SpecifyError;
 
 /// The job of a reference stage.
@@ -36,38 +36,41 @@ pub struct Places {
     pub statistics: Option<PathBuf>,
 }
 
-pub(super) fn describe(
-    settings: &ReferenceSettings,
-    stage: &Stage,
-    outside: &mut Outside<'_>,
-) -> Result<Described, SpecifyError> {
-    let resolved = Resolved {
-        extractor_weights: outside.weights(settings)?,
-    };
-    let statistics = settings.statistics.as_deref();
-    let source = match statistics {
-        Some(statistics) => outside.statistics(statistics)?,
-        None => None,
-    };
-    let covered = ReferenceSettings {
-        statistics: None,
-        ..settings.clone()
-    };
-    let places = Places {
-        weights: outside.weights_folder(),
-        statistics: settings.statistics.clone(),
-    };
-    let job = ReferenceJob::new(
-        stage,
-        covered,
-        resolved,
-        places,
-        environment::of_device(stage),
-    );
-    Ok(Described {
-        source,
-        ..Described::new(job.parts(), format_version(settings))
-    })
+impl Describe for ReferenceSettings {
+    fn describe(
+        &self,
+        stage: &Stage,
+        _: u64,
+        outside: &mut Outside<'_>,
+    ) -> Result<Described, SpecifyError> {
+        let resolved = Resolved {
+            extractor_weights: outside.weights(self)?,
+        };
+        let statistics = self.statistics.as_deref();
+        let source = match statistics {
+            Some(statistics) => outside.statistics(statistics)?,
+            None => None,
+        };
+        let covered = Self {
+            statistics: None,
+            ..self.clone()
+        };
+        let places = Places {
+            weights: outside.weights_folder(),
+            statistics: self.statistics.clone(),
+        };
+        let job = ReferenceJob::new(
+            stage,
+            covered,
+            resolved,
+            places,
+            environment::of_device(stage),
+        );
+        Ok(Described {
+            source,
+            ..Described::new(job.parts(), format_version(self))
+        })
+    }
 }
 
 fn format_version(settings: &ReferenceSettings) -> u32 {

@@ -10,13 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use smart_default::SmartDefault;
 
 use super::choice::{ExtractorChoice, INCEPTION, SHIPPED, Typed, one_or_many};
-use super::job;
 use crate::graph::Needed;
-use crate::kinds::{Described, Recipe};
 use crate::lists::in_order;
-use crate::outside::Outside;
-use crate::pipeline::Stage;
-use crate::specify::SpecifyError;
+use crate::recipe::Recipe;
 
 /// Features of so many images are kept unless a pipeline says otherwise.
 const KEPT_FEATURES: u32 = 10_000;
@@ -195,15 +191,6 @@ impl Recipe for ReferenceSettings {
         if let Some(statistics) = &mut self.statistics {
             *statistics = folder.join(&*statistics);
         }
-    }
-
-    fn describe(
-        &self,
-        stage: &Stage,
-        _: u64,
-        outside: &mut Outside<'_>,
-    ) -> Result<Described, SpecifyError> {
-        job::describe(self, stage, outside)
     }
 }
 

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::SampleSettings;
 use crate::environment;
 use crate::job::{Nothing, TypedJob};
-use crate::kinds::Described;
 use crate::outside::Outside;
 use crate::pipeline::Stage;
 use crate::precision::resolved_precision;
+use crate::recipe::{Describe, Described};
 use crate::specify::SpecifyError;
 
 /// The job of a sample stage.
@@ -26,32 +26,31 @@ pub struct Places {
     pub decoder_files: Option<PathBuf>,
 }
 
-pub(super) fn describe(
-    settings: &SampleSettings,
-    stage: &Stage,
-    outside: &mut Outside<'_>,
-) -> Result<Described, SpecifyError> {
-    let named = settings.autoencoder.as_deref();
-    let decoder = match named {
-        Some(named) => outside.autoencoder(named)?,
-        None => None,
-    };
-    let covered = SampleSettings {
-        autoencoder: decoder.map(|digest| digest.to_string()),
-        precision: resolved_precision(settings.precision, stage)?,
-        ..settings.clone()
-    };
-    let places = Places {
-        decoder_files: named.map(|named| outside.autoencoder_place(named)),
-    };
-    let job = SampleJob::new(
-        stage,
-        covered,
-        Nothing {},
-        places,
-        environment::of_device(stage),
-    );
-    Ok(Described::new(job.parts(), format_version(settings)))
+impl Describe for SampleSettings {
+    fn describe(
+        &self,
+        stage: &Stage,
+        _: u64,
+        outside: &mut Outside<'_>,
+    ) -> Result<Described, SpecifyError> {
+        let decoder = outside.autoencoder(self.autoencoder.as_deref())?;
+        let covered = Self {
+            autoencoder: decoder.digest,
+            precision: resolved_precision(self.precision, stage)?,
+            ..self.clone()
+        };
+        let places = Places {
+            decoder_files: decoder.place,
+        };
+        let job = SampleJob::new(
+            stage,
+            covered,
+            Nothing {},
+            places,
+            environment::of_device(stage),
+        );
+        Ok(Described::new(job.parts(), format_version(self)))
+    }
 }
 
 fn format_version(settings: &SampleSettings) -> u32 {

@@ -14,12 +14,12 @@ use smart_default::SmartDefault;
 use super::grid::Grid;
 use super::region::Region;
 use super::seeds::{self, SeedRange};
-use super::{checks, classes, job};
+use super::{checks, classes};
 use crate::autoencoder_files;
 use crate::graph::{Inputs, Needed};
-use crate::kinds::{Described, Recipe};
 use crate::outside::Outside;
 use crate::pipeline::Stage;
+use crate::recipe::Recipe;
 use crate::shards;
 use crate::specify::SpecifyError;
 
@@ -334,15 +334,6 @@ impl Recipe for SampleSettings {
 
     fn check(&self, section: &Section<'_>, inputs: &Inputs<'_>) -> Result<(), ConfigError> {
         checks::fits(self, section, inputs)
-    }
-
-    fn describe(
-        &self,
-        stage: &Stage,
-        _: u64,
-        outside: &mut Outside<'_>,
-    ) -> Result<Described, SpecifyError> {
-        job::describe(self, stage, outside)
     }
 
     fn put_below(&mut self, folder: &Path) {

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use patchwork_artifacts::Environment;
 use patchwork_core::Digest;
 use patchwork_terms::AugmentOperation;
 use schemars::JsonSchema;
@@ -11,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::TrainSettings;
 use crate::environment;
 use crate::job::TypedJob;
-use crate::kinds::Described;
 use crate::outside::Outside;
 use crate::pipeline::Stage;
 use crate::precision::resolved_precision;
+use crate::recipe::{Describe, Described};
 use crate::specify::SpecifyError;
 
 /// The job of a train stage. Of the files that training starts from, the settings hold the digests.
@@ -43,46 +42,45 @@ pub struct Places {
     pub resume_file: Option<PathBuf>,
 }
 
-pub(super) fn describe(
-    settings: &TrainSettings,
-    stage: &Stage,
-    seed: u64,
-    outside: &mut Outside<'_>,
-) -> Result<Described, SpecifyError> {
-    let precision = resolved_precision(settings.precision, stage)?;
-    let extractor_weights = match &settings.snapshot_evaluation {
-        Some(evaluation) => Some(outside.weights(&evaluation.reference())?),
-        None => None,
-    };
-    let network = match &settings.init_from {
-        Some(path) => outside.network(Path::new(path))?,
-        None => None,
-    };
-    let checkpoint = match &settings.resume_from {
-        Some(path) => outside.checkpoint(Path::new(path))?,
-        None => None,
-    };
-    let covered = TrainSettings {
-        precision,
-        init_from: network.map(|digest| digest.to_string()),
-        resume_from: checkpoint.map(|digest| digest.to_string()),
-        ..settings.clone()
-    };
-    let resolved = Resolved {
-        seed,
-        extractor_weights,
-    };
-    let places = Places {
-        weights: outside.weights_folder(),
-        init_file: settings.init_from.as_ref().map(PathBuf::from),
-        resume_file: settings.resume_from.as_ref().map(PathBuf::from),
-    };
-    let environment = match stage.execution.device.as_str() {
-        "cpu" => Environment::of_training_on_cpu(),
-        _ => environment::of_device(stage),
-    };
-    let job = TrainJob::new(stage, covered, resolved, places, environment);
-    Ok(Described::new(job.parts(), format_version(settings)))
+impl Describe for TrainSettings {
+    fn describe(
+        &self,
+        stage: &Stage,
+        seed: u64,
+        outside: &mut Outside<'_>,
+    ) -> Result<Described, SpecifyError> {
+        let precision = resolved_precision(self.precision, stage)?;
+        let extractor_weights = match &self.snapshot_evaluation {
+            Some(evaluation) => Some(outside.weights(&evaluation.reference())?),
+            None => None,
+        };
+        let network = match &self.init_from {
+            Some(path) => outside.network(Path::new(path))?,
+            None => None,
+        };
+        let checkpoint = match &self.resume_from {
+            Some(path) => outside.checkpoint(Path::new(path))?,
+            None => None,
+        };
+        let covered = Self {
+            precision,
+            init_from: network.map(|digest| digest.to_string()),
+            resume_from: checkpoint.map(|digest| digest.to_string()),
+            ..self.clone()
+        };
+        let resolved = Resolved {
+            seed,
+            extractor_weights,
+        };
+        let places = Places {
+            weights: outside.weights_folder(),
+            init_file: self.init_from.as_ref().map(PathBuf::from),
+            resume_file: self.resume_from.as_ref().map(PathBuf::from),
+        };
+        let environment = environment::of_training(stage);
+        let job = TrainJob::new(stage, covered, resolved, places, environment);
+        Ok(Described::new(job.parts(), format_version(self)))
+    }
 }
 
 fn format_version(settings: &TrainSettings) -> u32 {

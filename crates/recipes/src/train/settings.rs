@@ -12,13 +12,10 @@ use smart_default::SmartDefault;
 
 use super::network::NetworkSettings;
 use super::snapshot_evaluation::SnapshotEvaluationSettings;
-use super::{TrainingData, checks, job};
+use super::{TrainingData, checks};
 use crate::graph::{Inputs, Needed};
-use crate::kinds::{Described, Recipe};
 use crate::lists::in_order;
-use crate::outside::Outside;
-use crate::pipeline::Stage;
-use crate::specify::SpecifyError;
+use crate::recipe::Recipe;
 
 /// Settings of a stage that trains. Defaults are those of Patch Diffusion on 64×64 images.
 #[derive(Clone, Debug, PartialEq, SmartDefault, Serialize, Deserialize, JsonSchema)]
@@ -328,15 +325,6 @@ impl Recipe for TrainSettings {
         for path in paths.into_iter().flatten() {
             *path = folder.join(&*path).to_string_lossy().into_owned();
         }
-    }
-
-    fn describe(
-        &self,
-        stage: &Stage,
-        seed: u64,
-        outside: &mut Outside<'_>,
-    ) -> Result<Described, SpecifyError> {
-        job::describe(self, stage, seed, outside)
     }
 }
 
