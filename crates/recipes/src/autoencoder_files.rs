@@ -41,7 +41,7 @@ pub(crate) fn below(folder: &Path, named: &str) -> String {
     }
 }
 
-/// Why a path has no autoencoder, as far as names tell; none where it may have one.
+/// Why a path has no autoencoder, by its file names; none where it may have one.
 pub(crate) fn missing(path: &Path) -> Option<String> {
     let problem = if path.is_dir() && files(path).is_empty() {
         format!("neither it nor its folder `vae` has `{CONFIG}` and weights")

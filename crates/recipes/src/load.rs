@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use smart_default::SmartDefault;
 
 use crate::execution::{self, check_device};
-use crate::graph::{Draft, Inputs, resolve_needs};
+use crate::graph::{Draft, resolve_needs};
+use crate::inputs::Inputs;
 use crate::kinds::{self, StageSettings};
 use crate::pipeline::{Pipeline, Stage, Variant};
 

@@ -13,12 +13,12 @@ use patchwork_weights::{ExtractorSpec, Network, WeightsError};
 use serde_json::{Value, json};
 
 use crate::autoencoder_files;
+use crate::error::SpecifyError;
 use crate::pipeline::Stage;
 use crate::prepare::{PrepareSettings, source};
 use crate::reference::ReferenceSettings;
 use crate::reference::extractor::extractors;
 use crate::remembered::{recall, remember};
-use crate::specify::{SpecifyError, SpecifyOptions};
 use crate::train::start::check_format;
 
 const SOURCE: &str = "source";
@@ -27,6 +27,17 @@ const AUTOENCODER: &str = "autoencoder";
 const LATENTS: &str = "latents";
 const NETWORK: &str = "network";
 const CHECKPOINT: &str = "checkpoint";
+
+/// Where describing a pipeline looks and remembers.
+#[derive(Clone, Debug)]
+pub struct SpecifyOptions<'a> {
+    /// The folder in which digests of sources are remembered.
+    pub cache: &'a Path,
+    /// The folder with the extractors' weights.
+    pub weights: &'a Path,
+    /// Whether sources are read again although they look unchanged.
+    pub rehash: bool,
+}
 
 /// What one stage reads.
 pub(crate) struct Outside<'a> {

@@ -2,8 +2,8 @@
 
 use patchwork_terms::Precision;
 
+use crate::error::SpecifyError;
 use crate::pipeline::Stage;
-use crate::specify::SpecifyError;
 
 /// The precision that `auto` means on this machine for a device: bfloat16 where the processor computes it in hardware
 /// (or on a CUDA device, all of which of the last years do), float32 elsewhere.

@@ -2,14 +2,18 @@
 
 use std::path::Path;
 
+use patchwork_config::schema::Shape;
 use patchwork_config::{ConfigError, Section};
 use patchwork_core::Digest;
+use patchwork_terms::Kind;
 use serde_json::Value;
 
-use crate::graph::{Inputs, Needed};
+use crate::error::SpecifyError;
+use crate::graph::Needed;
+use crate::inputs::Inputs;
+use crate::kinds::{StageSettings, kinds};
 use crate::outside::Outside;
 use crate::pipeline::Stage;
-use crate::specify::SpecifyError;
 
 /// What the settings of a kind of stage can do besides being read: what they need, and what is checked.
 pub(crate) trait Recipe: Describe {
@@ -46,6 +50,11 @@ pub(crate) trait Recipe: Describe {
 
 /// How the settings of a kind of stage become its job.
 pub(crate) trait Describe {
+    /// Where the job says that what it reads lies.
+    fn places() -> &'static Shape
+    where
+        Self: Sized;
+
     /// Describes the stage to the supervisor; `seed` is the root of all randomness.
     fn describe(
         &self,
@@ -77,5 +86,40 @@ impl Described {
             source: None,
             format_version,
         }
+    }
+}
+
+macro_rules! recipes {
+    ($($(#[$doc:meta])* $kind:ident($settings:ty),)+) => {
+        impl StageSettings {
+            /// Reads the settings of a stage of `kind` from its table.
+            pub(crate) fn read(kind: Kind, section: &Section<'_>) -> Result<Self, ConfigError> {
+                let mut settings = match kind { $(Kind::$kind => Self::$kind(section.read()?),)+ };
+                settings.recipe_mut().settle(section)?;
+                Ok(settings)
+            }
+
+            pub(crate) fn recipe(&self) -> &dyn Recipe {
+                match self { $(Self::$kind(settings) => settings,)+ }
+            }
+
+            pub(crate) fn recipe_mut(&mut self) -> &mut dyn Recipe {
+                match self { $(Self::$kind(settings) => settings,)+ }
+            }
+        }
+
+        /// Where jobs of `kind` say that what they read lies.
+        pub(crate) fn places(kind: Kind) -> &'static Shape {
+            match kind { $(Kind::$kind => <$settings>::places(),)+ }
+        }
+    };
+}
+
+kinds!(recipes);
+
+impl StageSettings {
+    /// Makes relative paths of raw data, statistics and networks mean a folder.
+    pub fn put_below(&mut self, folder: &Path) {
+        self.recipe_mut().put_below(folder);
     }
 }

@@ -5,7 +5,7 @@ use patchwork_config::schema::{fields, shape};
 use patchwork_terms::Kind;
 
 use crate::execution::Execution;
-use crate::kinds;
+use crate::recipe;
 
 /// Whether what is recorded of a stage under that name can change its output. Names are those of the two parts of a job,
 /// dotted below tables.
@@ -19,7 +19,7 @@ pub fn changes_results(name: &str) -> bool {
 
 /// The names by which jobs say where what their stages read lies, but for those that are settings of some kind.
 fn places() -> impl Iterator<Item = &'static str> {
-    let places = Kind::ALL.iter().map(|kind| kinds::places(*kind));
+    let places = Kind::ALL.iter().map(|kind| recipe::places(*kind));
     let names = places.flat_map(|places| places.keys).copied();
     names.filter(|name| {
         Kind::ALL

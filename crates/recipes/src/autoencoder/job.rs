@@ -1,18 +1,19 @@
 //! A data set to an autoencoder.
 
+use patchwork_config::schema::{Shape, shape};
 use serde::{Deserialize, Serialize};
 
 use super::AutoencoderSettings;
 use crate::environment;
+use crate::error::SpecifyError;
 use crate::job::{Nothing, TypedJob};
 use crate::outside::Outside;
 use crate::pipeline::Stage;
 use crate::recipe::{Describe, Described};
-use crate::specify::SpecifyError;
 
 const FORMAT_VERSION: u32 = 1;
 
-/// What a worker that trains an autoencoder is told.
+/// The job of an autoencoder stage.
 pub type AutoencoderJob = TypedJob<AutoencoderSettings, Resolved>;
 
 /// What is resolved from the settings.
@@ -23,6 +24,10 @@ pub struct Resolved {
 }
 
 impl Describe for AutoencoderSettings {
+    fn places() -> &'static Shape {
+        shape::<Nothing>()
+    }
+
     fn describe(
         &self,
         stage: &Stage,

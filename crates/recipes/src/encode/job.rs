@@ -2,21 +2,22 @@
 
 use std::path::PathBuf;
 
+use patchwork_config::schema::{Shape, shape};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{EncodeSettings, ImportSettings};
 use crate::environment;
+use crate::error::SpecifyError;
 use crate::job::{Nothing, TypedJob};
 use crate::outside::Outside;
 use crate::pipeline::Stage;
 use crate::recipe::{Describe, Described};
-use crate::specify::SpecifyError;
 
 /// The layout of the artifact: latents and, in a folder of their own, the autoencoder that decodes them.
 const FORMAT_VERSION: u32 = 1;
 
-/// What a worker that encodes is told.
+/// The job of an encode stage.
 pub type EncodeJob = TypedJob<EncodeSettings, Nothing, Places>;
 
 /// Where what it reads lies.
@@ -31,6 +32,10 @@ pub struct Places {
 }
 
 impl Describe for EncodeSettings {
+    fn places() -> &'static Shape {
+        shape::<Places>()
+    }
+
     fn describe(
         &self,
         stage: &Stage,

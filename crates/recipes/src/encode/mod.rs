@@ -2,6 +2,7 @@
 
 mod import;
 mod job;
+mod recipe;
 mod settings;
 
 pub use import::ImportSettings;

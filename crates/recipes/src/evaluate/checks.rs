@@ -4,11 +4,12 @@ use patchwork_config::{ConfigError, Section};
 use patchwork_terms::{Baseline, Kind, Metric};
 
 use super::EvaluateSettings;
-use crate::graph::Inputs;
+use crate::inputs::Inputs;
 use crate::kinds::StageSettings;
 use crate::pipeline::Stage;
 use crate::prepare::PrepareSettings;
 use crate::sample::Region;
+use crate::train::TrainingData;
 
 /// Some metrics compare features themselves, which the reference has to keep, and some are of one extractor alone.
 pub(super) fn features(
@@ -119,7 +120,7 @@ pub(super) fn images(section: &Section<'_>, inputs: &Inputs<'_>) -> Result<(), C
         return Ok(());
     };
     for sample in inputs.of_kind(Kind::Sample) {
-        let data = inputs.of_input(sample).data_of_samples();
+        let data = TrainingData::of_samples(&inputs.of_input(sample));
         let train = data.and_then(|data| data.images);
         let sampled = region_of_samples(sample).or(train.map(PrepareSettings::image_size));
         if let Some(sampled) = sampled

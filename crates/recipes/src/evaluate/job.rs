@@ -2,16 +2,17 @@
 
 use std::path::PathBuf;
 
+use patchwork_config::schema::{Shape, shape};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::EvaluateSettings;
 use crate::environment;
+use crate::error::SpecifyError;
 use crate::job::{Nothing, TypedJob};
 use crate::outside::Outside;
 use crate::pipeline::Stage;
 use crate::recipe::{Describe, Described};
-use crate::specify::SpecifyError;
 
 /// Samples of one network are distinguished by their settings.
 const FORMAT_VERSION: u32 = 3;
@@ -27,6 +28,10 @@ pub struct Places {
 }
 
 impl Describe for EvaluateSettings {
+    fn places() -> &'static Shape {
+        shape::<Places>()
+    }
+
     fn describe(
         &self,
         stage: &Stage,

@@ -2,6 +2,7 @@
 
 mod checks;
 mod job;
+mod recipe;
 mod settings;
 
 pub use job::{EvaluateJob, Places};

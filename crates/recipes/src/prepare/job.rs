@@ -1,15 +1,16 @@
 //! Raw images to shards.
 
+use patchwork_config::schema::{Shape, shape};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::PrepareSettings;
 use crate::environment;
+use crate::error::SpecifyError;
 use crate::job::{Nothing, TypedJob};
 use crate::outside::Outside;
 use crate::pipeline::Stage;
 use crate::recipe::{Describe, Described};
-use crate::specify::SpecifyError;
 
 /// The job of a prepare stage.
 pub type PrepareJob = TypedJob<PrepareSettings, Nothing, Places>;
@@ -32,6 +33,10 @@ impl PrepareJob {
 }
 
 impl Describe for PrepareSettings {
+    fn places() -> &'static Shape {
+        shape::<Places>()
+    }
+
     fn describe(
         &self,
         stage: &Stage,

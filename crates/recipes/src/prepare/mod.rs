@@ -2,6 +2,7 @@
 
 mod color;
 mod job;
+mod recipe;
 mod settings;
 pub mod source;
 

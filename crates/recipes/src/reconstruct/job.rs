@@ -2,20 +2,21 @@
 
 use std::path::PathBuf;
 
+use patchwork_config::schema::{Shape, shape};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ReconstructSettings;
 use crate::environment;
+use crate::error::SpecifyError;
 use crate::job::{Nothing, TypedJob};
 use crate::outside::Outside;
 use crate::pipeline::Stage;
 use crate::recipe::{Describe, Described};
-use crate::specify::SpecifyError;
 
 const FORMAT_VERSION: u32 = 1;
 
-/// What a worker that reconstructs is told.
+/// The job of a reconstruct stage.
 pub type ReconstructJob = TypedJob<ReconstructSettings, Nothing, Places>;
 
 /// Where what it reads lies.
@@ -29,6 +30,10 @@ pub struct Places {
 }
 
 impl Describe for ReconstructSettings {
+    fn places() -> &'static Shape {
+        shape::<Places>()
+    }
+
     fn describe(
         &self,
         stage: &Stage,

@@ -10,10 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::TorchScriptSettings;
-
-pub(super) const SHIPPED: &str = "efficientnet-lite0";
-pub(super) const INCEPTION: &str = "inception-v3";
+use super::torchscript::{INCEPTION, SHIPPED, TorchScriptSettings};
 
 /// A network by name, with its resize.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use patchwork_config::schema::{Shape, shape};
 use patchwork_core::Digest;
 use patchwork_terms::Resize;
 use schemars::JsonSchema;
@@ -9,11 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::ReferenceSettings;
 use crate::environment;
+use crate::error::SpecifyError;
 use crate::job::TypedJob;
 use crate::outside::Outside;
 use crate::pipeline::Stage;
 use crate::recipe::{Describe, Described};
-use crate::specify::SpecifyError;
 
 /// The job of a reference stage.
 pub type ReferenceJob = TypedJob<ReferenceSettings, Resolved, Places>;
@@ -37,6 +38,10 @@ pub struct Places {
 }
 
 impl Describe for ReferenceSettings {
+    fn places() -> &'static Shape {
+        shape::<Places>()
+    }
+
     fn describe(
         &self,
         stage: &Stage,

@@ -6,9 +6,9 @@ use patchwork_config::{ConfigError, Section};
 use patchwork_terms::{EmaKind, SampleLabels};
 
 use super::SampleSettings;
-use crate::graph::Inputs;
+use crate::error::SpecifyError;
+use crate::inputs::Inputs;
 use crate::pipeline::Stage;
-use crate::specify::SpecifyError;
 use crate::train::start::images_seen;
 use crate::train::{TrainSettings, TrainingData};
 
@@ -21,7 +21,7 @@ pub(super) fn fits(
     let Some((_, train)) = inputs.training() else {
         return Ok(());
     };
-    match (inputs.data_of_samples(), sample.region) {
+    match (TrainingData::of_samples(inputs), sample.region) {
         (Some(data), _) => check_data(sample, section, train, data)?,
         // Of a training that is given, the size of its images is not known.
         (None, Some(region)) => {

@@ -2,18 +2,19 @@
 
 use std::path::PathBuf;
 
+use patchwork_config::schema::{Shape, shape};
 use patchwork_terms::{Export, SampleLabels};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::SampleSettings;
 use crate::environment;
+use crate::error::SpecifyError;
 use crate::job::{Nothing, TypedJob};
 use crate::outside::Outside;
 use crate::pipeline::Stage;
 use crate::precision::resolved_precision;
 use crate::recipe::{Describe, Described};
-use crate::specify::SpecifyError;
 
 /// The job of a sample stage.
 pub type SampleJob = TypedJob<SampleSettings, Nothing, Places>;
@@ -27,6 +28,10 @@ pub struct Places {
 }
 
 impl Describe for SampleSettings {
+    fn places() -> &'static Shape {
+        shape::<Places>()
+    }
+
     fn describe(
         &self,
         stage: &Stage,

@@ -4,6 +4,7 @@ mod checks;
 mod classes;
 mod grid;
 mod job;
+mod recipe;
 mod region;
 mod seeds;
 mod settings;

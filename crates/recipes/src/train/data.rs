@@ -1,9 +1,9 @@
-//! What a training is on, as far as settings tell: pixels, or the latents of an autoencoder.
+//! The data of a training, by the settings of the stages that make it: pixels, or the latents of an autoencoder.
 
 use patchwork_terms::{PatchShare, latent_patch_shares, patch_shares};
 
 use crate::encode::EncodeSettings;
-use crate::graph::Inputs;
+use crate::inputs::Inputs;
 use crate::prepare::PrepareSettings;
 
 /// The data of a training.
@@ -28,6 +28,12 @@ impl<'a> TrainingData<'a> {
             images: Some(images),
             encoding: None,
         })
+    }
+
+    /// The data of the training whose network a stage with these inputs samples.
+    pub(crate) fn of_samples(inputs: &Inputs<'a>) -> Option<Self> {
+        let (stage, _) = inputs.training()?;
+        Self::of(&inputs.of_input(stage))
     }
 
     /// Width and height of what the network sees, where they are known.

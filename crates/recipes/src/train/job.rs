@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use patchwork_config::schema::{Shape, shape};
 use patchwork_core::Digest;
 use patchwork_terms::AugmentOperation;
 use schemars::JsonSchema;
@@ -9,12 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use super::TrainSettings;
 use crate::environment;
+use crate::error::SpecifyError;
 use crate::job::TypedJob;
 use crate::outside::Outside;
 use crate::pipeline::Stage;
 use crate::precision::resolved_precision;
 use crate::recipe::{Describe, Described};
-use crate::specify::SpecifyError;
 
 /// The job of a train stage. Of the files that training starts from, the settings hold the digests.
 pub type TrainJob = TypedJob<TrainSettings, Resolved, Places>;
@@ -43,6 +44,10 @@ pub struct Places {
 }
 
 impl Describe for TrainSettings {
+    fn places() -> &'static Shape {
+        shape::<Places>()
+    }
+
     fn describe(
         &self,
         stage: &Stage,

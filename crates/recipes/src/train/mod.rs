@@ -4,6 +4,7 @@ mod checks;
 mod data;
 mod job;
 mod network;
+mod recipe;
 mod settings;
 mod snapshot_evaluation;
 pub mod start;
