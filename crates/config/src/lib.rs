@@ -7,7 +7,7 @@
 //! the reference of all settings is made as well.
 //!
 //! The way of a value: `file` (TOML to a tree that remembers places, `extends`) → `overrides` and `matrix` → `section`
-//! and `read` (typed reading of one table) → `schema` (ranges).
+//! (one table) → `typed` and `read` (typed reading, ranges by `schema`).
 //!
 //! Must not know: any stage or setting, libtorch, the data, the registry. It opens no file but those of settings.
 
@@ -22,6 +22,7 @@ mod read;
 pub mod schema;
 mod section;
 mod tree;
+mod typed;
 
 pub use document::{Combination, Document};
 pub use error::{ConfigError, Location, Problem};

@@ -10,10 +10,6 @@ use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 use serde::forward_to_deserialize_any;
 use serde_json::{Map, Value};
 
-use crate::error::ConfigError;
-use crate::section::Section;
-use crate::tree::Data;
-
 /// The keyword by which a key's schema names the unit of its values, in the plural, where its name does not.
 pub const UNIT: &str = "x-unit";
 
@@ -47,11 +43,6 @@ impl Shape {
     pub fn key(&self, key: &str) -> Option<&Value> {
         property(&self.schema, key)
     }
-
-    /// Checks that every key is there that must be, and that numbers lie in their ranges.
-    pub(crate) fn check(&self, section: &Section<'_>) -> Result<(), ConfigError> {
-        check_table(&self.schema, section)
-    }
 }
 
 /// Whether a table of that schema must have a key.
@@ -60,7 +51,7 @@ pub fn requires(schema: &Value, key: &str) -> bool {
     required.is_some_and(|required| required.iter().any(|required| required == key))
 }
 
-fn property<'a>(schema: &'a Value, key: &str) -> Option<&'a Value> {
+pub(crate) fn property<'a>(schema: &'a Value, key: &str) -> Option<&'a Value> {
     schema.get("properties")?.get(key)
 }
 
@@ -189,82 +180,12 @@ pub fn range_in_words(schema: &Value) -> Option<String> {
 }
 
 /// A number as people write it: `1e9` rather than all its zeros, where it is no count.
-fn number_in_words(number: &Value) -> String {
+pub(crate) fn number_in_words(number: &Value) -> String {
     match number.as_f64() {
         Some(real) if number.is_f64() && real.abs() >= 1e6 => format!("{real:e}"),
         Some(real) if number.is_f64() => real.to_string(),
         _ => number.to_string(),
     }
-}
-
-fn check_table(schema: &Value, section: &Section<'_>) -> Result<(), ConfigError> {
-    let required = schema.get("required").and_then(Value::as_array);
-    for key in required.into_iter().flatten().filter_map(Value::as_str) {
-        if !section.has(key) {
-            let expected =
-                property(schema, key).map_or_else(|| "a value".to_owned(), type_in_words);
-            return Err(section.missing(key, expected));
-        }
-    }
-    for key in section.keys() {
-        let below = property(schema, key).or_else(|| schema.get("additionalProperties"));
-        let (Some(below), Some(value)) = (below, section.value(key)) else {
-            continue;
-        };
-        match value {
-            Data::Table(_) => {
-                if let Some(table) = section.table(key)? {
-                    check_table(below, &table)?;
-                }
-            }
-            Data::List(items) => {
-                let range = below.get("items");
-                let mut problems = range
-                    .into_iter()
-                    .flat_map(|range| items.iter().filter_map(move |item| problem(range, item)));
-                if let Some((value, problem)) = problems.next() {
-                    return Err(section.invalid(key, format!("has {value}, {problem}")));
-                }
-            }
-            other => {
-                if let Some((value, problem)) = problem(below, other) {
-                    return Err(section.invalid(key, format!("is {value}, {problem}")));
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// A number that is out of its range, as text with its unit, and which range that is.
-fn problem(schema: &Value, value: &Data) -> Option<(String, String)> {
-    let (number, text) = match value {
-        Data::Integer(number) => (*number as f64, number.to_string()),
-        Data::Number(number) => (*number, number.to_string()),
-        _ => return None,
-    };
-    let bound = |key: &str| schema.get(key).and_then(Value::as_f64);
-    let low = bound("minimum").is_none_or(|low| number >= low);
-    let high = bound("maximum").is_none_or(|high| number <= high);
-    let above = bound("exclusiveMinimum").is_none_or(|low| number > low);
-    if low && high && above && number.is_finite() {
-        return None;
-    }
-    let in_words = |key: &str| schema.get(key).map(number_in_words);
-    let range = match (
-        in_words("minimum"),
-        in_words("maximum"),
-        in_words("exclusiveMinimum"),
-    ) {
-        (Some(low), Some(high), _) => format!("not between {low} and {high}"),
-        (_, Some(high), Some(low)) => format!("not above {low} and up to {high}"),
-        (_, _, Some(low)) => format!("not a number above {low}"),
-        (Some(low), None, _) => format!("not {low} or above"),
-        _ => "not a finite number".to_owned(),
-    };
-    let unit = schema.get(UNIT).and_then(Value::as_str);
-    let text = unit.map_or_else(|| text.clone(), |unit| format!("{text} {unit}"));
-    Some((text, range))
 }
 
 /// The fields of a struct, as serde knows them, in their order.
