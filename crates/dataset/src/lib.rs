@@ -25,6 +25,7 @@ pub mod prepare;
 mod resample;
 pub mod shards;
 mod simd;
+mod size;
 pub mod source;
 pub mod transform;
 

@@ -12,7 +12,7 @@ use std::f64::consts::PI;
 use std::rc::Rc;
 
 use crate::simd::{Kernel, widest};
-use crate::transform::Size;
+use crate::size::Size;
 
 /// Fractional bits of a weight: what 32 bits leave beside the 8 of a sample and 2 for the filter's overshoot.
 const WEIGHT_BITS: u32 = 22;

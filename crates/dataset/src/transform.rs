@@ -3,26 +3,8 @@
 pub use patchwork_terms::Transform;
 
 use crate::resample::{Filter, resize};
+pub use crate::size::Size;
 use crate::source::Rejection;
-
-/// Width and height in pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size {
-    /// Pixels of a line.
-    pub width: usize,
-    /// Lines.
-    pub height: usize,
-}
-
-impl Size {
-    /// As wide as high.
-    pub fn square(side: usize) -> Self {
-        Self {
-            width: side,
-            height: side,
-        }
-    }
-}
 
 /// The size of the images that [`apply`] gives when `wanted` is asked for.
 pub fn output(transform: Transform, wanted: Size) -> Size {

@@ -4,9 +4,9 @@
 //! The library parses and entropy-decodes. What follows is done by [`super::planes`] for images of the usual kinds and
 //! sizes, and by the library for all others.
 
-use super::file::MAX_PIXELS;
 use super::gate::MemoryGate;
 use super::libjpeg::{ColorSpace, Jpeg};
+use super::limits::MAX_PIXELS;
 use super::planes::{Plane, to_rgb};
 use crate::source::{PixelFormat, RawImage, Rejection};
 

@@ -6,15 +6,18 @@
 mod dct;
 mod file;
 mod first;
+mod format;
 mod gate;
 mod jpeg;
 mod libjpeg;
+mod limits;
 mod orientation;
 mod other;
 mod planes;
 
-pub(crate) use file::is_image_head;
-pub use file::{FULL_DEPTH, MAX_FILE_BYTES, MAX_PIXELS, decode, decode_with_depth};
+pub use file::{decode, decode_with_depth};
 pub use first::first_readable;
+pub(crate) use format::is_image_head;
 pub use gate::MemoryGate;
+pub use limits::{FULL_DEPTH, MAX_FILE_BYTES, MAX_PIXELS};
 pub use orientation::{Orientation, orientation};

@@ -1,6 +1,6 @@
 //! The orientation that a camera noted, and turning pixels by it.
 
-use super::file::Format;
+use super::format::Format;
 use crate::source::RawImage;
 
 /// How the stored image is to be turned for people, by the numbers 1 to 8 of EXIF.

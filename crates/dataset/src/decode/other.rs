@@ -11,8 +11,9 @@ use image::codecs::tiff::TiffDecoder;
 use image::codecs::webp::WebPDecoder;
 use image::{ColorType, ImageDecoder, ImageError, ImageResult, Limits};
 
-use super::file::{Format, MAX_PIXELS};
+use super::format::Format;
 use super::gate::MemoryGate;
+use super::limits::MAX_PIXELS;
 use crate::source::{PixelFormat, RawImage, Rejection};
 
 /// The most bytes that a decoder may hold beside the decoded image.

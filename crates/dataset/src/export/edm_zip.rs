@@ -10,7 +10,7 @@ use zip::result::ZipError;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
-use super::ExportProgress;
+use super::progress::ExportProgress;
 use super::selection::Selection;
 use crate::error::DatasetError;
 

@@ -16,7 +16,7 @@ use parquet::file::properties::WriterProperties;
 use patchwork_core::durable::{self, DurableFile};
 use serde_json::json;
 
-use super::ExportProgress;
+use super::progress::ExportProgress;
 use super::selection::Selection;
 use crate::error::DatasetError;
 use crate::shards::KeyReader;

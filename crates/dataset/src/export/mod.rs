@@ -7,15 +7,16 @@ mod edm_zip;
 mod hugging_face;
 mod png;
 mod png_folder;
+mod progress;
 mod selection;
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use patchwork_core::{WorkFolder, durable};
 
 use crate::error::DatasetError;
 use crate::loader::ShardSet;
+pub use progress::ExportProgress;
 use selection::Selection;
 
 /// What a data set is written as.
@@ -51,9 +52,6 @@ pub struct Exported {
     /// Images left out because an earlier one has the same pixels.
     pub duplicates: usize,
 }
-
-/// How far an export has come: images done, of how many; it may be broken off.
-pub type ExportProgress<'a> = dyn FnMut(usize, usize) -> ControlFlow<()> + 'a;
 
 /// Writes a data set for other programs.
 ///

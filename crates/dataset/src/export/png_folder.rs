@@ -5,7 +5,7 @@ use std::path::Path;
 
 use patchwork_core::{FileError, durable};
 
-use super::ExportProgress;
+use super::progress::ExportProgress;
 use super::selection::Selection;
 use crate::error::DatasetError;
 

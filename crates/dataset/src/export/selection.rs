@@ -5,8 +5,8 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::ExportProgress;
 use super::png::png;
+use super::progress::ExportProgress;
 use crate::error::DatasetError;
 use crate::loader::ShardSet;
 use crate::shards::{INDEX_FILE, read_digests};

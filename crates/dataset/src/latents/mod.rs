@@ -14,7 +14,8 @@ mod scaling;
 mod set;
 mod spec;
 
+pub use crate::shards::metadata::LATENT_FORMAT;
 pub use import::{ImportSettings, Imported, StoredScale, import, import_digest};
 pub use scaling::Scaling;
 pub use set::{Draw, LatentSet};
-pub use spec::{LATENT_FORMAT, LatentSpec, LatentStatistics};
+pub use spec::{LatentSpec, LatentStatistics};

@@ -12,13 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::DatasetError;
 use crate::shards::metadata::{
-    CHANNELS_KEY, CLASS_NAMES_KEY, FORMAT_KEY, IMAGES_PER_SHARD_KEY, RESOLUTION_KEY, check_format,
-    take_entry, wrong_entry,
+    CHANNELS_KEY, CLASS_NAMES_KEY, FORMAT_KEY, IMAGES_PER_SHARD_KEY, LATENT_FORMAT, RESOLUTION_KEY,
+    check_format, take_entry, wrong_entry,
 };
 use crate::shards::{Moments, Row, SetSpec};
-
-/// The format's name and version.
-pub const LATENT_FORMAT: &str = "patchwork.latents/1";
 
 const FACTOR_KEY: &str = "factor";
 const PIXEL_RANGE_KEY: &str = "pixel_range";

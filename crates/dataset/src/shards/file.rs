@@ -14,9 +14,9 @@ use parquet::basic::Compression;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use patchwork_core::file_error;
 
+use super::digest::{DIGEST_BYTES, image_digest};
 use super::metadata::from_key_values;
 use super::record::SetSpec;
-use super::write::{DIGEST_BYTES, image_digest};
 use crate::error::DatasetError;
 
 /// The column of a set's images, and the bytes of each.

@@ -15,11 +15,12 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use patchwork_core::file_error;
 use rayon::prelude::*;
 
+use super::digest::DIGEST_BYTES;
 use super::file::ShardFile;
 use super::metadata::{from_key_values, to_key_values};
 use super::record::{Moments, SetSpec};
 use super::spec::{Rejected, ShardSpec};
-use super::write::{DIGEST_BYTES, fixed_size_column, write_table};
+use super::write::{fixed_size_column, write_table};
 use crate::error::DatasetError;
 
 /// What the index says of an image.

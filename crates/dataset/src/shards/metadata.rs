@@ -7,14 +7,18 @@ use parquet::file::metadata::{FileMetaData, KeyValue};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use patchwork_core::file_error;
 
-use super::spec::FORMAT;
 use crate::error::DatasetError;
-use crate::latents::LATENT_FORMAT;
 
-pub(crate) const FORMAT_KEY: &str = "format";
+/// The format's name and version.
+pub const FORMAT: &str = "patchwork.shards/1";
+
+/// The format's name and version.
+pub const LATENT_FORMAT: &str = "patchwork.latents/1";
 
 /// The formats of sets that this program writes.
 const OWN_FORMATS: [&str; 2] = [FORMAT, LATENT_FORMAT];
+
+pub(crate) const FORMAT_KEY: &str = "format";
 pub(crate) const RESOLUTION_KEY: &str = "resolution";
 pub(crate) const CHANNELS_KEY: &str = "channels";
 pub(crate) const CLASS_NAMES_KEY: &str = "class_names";

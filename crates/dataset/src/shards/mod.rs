@@ -13,6 +13,7 @@
 //! are a function of the rows alone, so that a set made in two attempts equals one made in one.
 
 mod channels;
+mod digest;
 mod file;
 mod index;
 mod keys;
@@ -26,9 +27,10 @@ mod write;
 pub use channels::Channels;
 pub(crate) use channels::{channel_names, color_type};
 pub use keys::KeyReader;
+pub use metadata::FORMAT;
 pub use record::{Moments, SetSpec};
 pub use set_writer::ShardSetWriter;
-pub use spec::{FORMAT, INDEX_FILE, REJECTED_FILE, Rejected, Row, ShardSpec, is_prepared};
+pub use spec::{INDEX_FILE, REJECTED_FILE, Rejected, Row, ShardSpec, is_prepared};
 
 pub(crate) use index::{read_digests, read_index};
 pub(crate) use spec::shard_file_name;

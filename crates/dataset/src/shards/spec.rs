@@ -8,14 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::channels::{Channels, channel_names};
 use super::metadata::{
-    CHANNELS_KEY, CLASS_NAMES_KEY, FORMAT_KEY, IMAGES_PER_SHARD_KEY, RESOLUTION_KEY, check_format,
-    read_metadata, take_entry, wrong_entry,
+    CHANNELS_KEY, CLASS_NAMES_KEY, FORMAT, FORMAT_KEY, IMAGES_PER_SHARD_KEY, RESOLUTION_KEY,
+    check_format, read_metadata, take_entry, wrong_entry,
 };
 use super::record::{Moments, SetSpec};
 use crate::error::DatasetError;
-
-/// The format's name and version.
-pub const FORMAT: &str = "patchwork.shards/1";
 
 /// The index of a set.
 pub const INDEX_FILE: &str = "index.parquet";

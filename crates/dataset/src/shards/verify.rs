@@ -8,12 +8,12 @@ use patchwork_core::durable;
 use rayon::prelude::*;
 use serde::Serialize;
 
+use super::digest::image_digest;
 use super::file::{Record, ShardFile, read_keys};
 use super::index::{Index, read_index};
 use super::metadata::{check_format, read_metadata};
 use super::record::SetSpec;
 use super::spec::{INDEX_FILE, REJECTED_FILE, ShardSpec, read_spec, shard_file_name, shard_number};
-use super::write::image_digest;
 use crate::error::DatasetError;
 use crate::latents::LatentSpec;
 

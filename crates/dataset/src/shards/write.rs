@@ -13,24 +13,13 @@ use parquet::arrow::ArrowWriter;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
-use patchwork_core::Digest;
 use patchwork_core::durable::DurableFile;
 use patchwork_core::limits::LARGEST_SHARD_BYTES;
 
+use super::digest::{DIGEST_BYTES, image_digest};
 use super::file::Record;
 use super::spec::Row;
 use crate::error::DatasetError;
-
-/// Bytes of an image's digest.
-pub(super) const DIGEST_BYTES: usize = 16;
-
-/// BLAKE3 of the pixels, truncated.
-pub(super) fn image_digest(pixels: &[u8]) -> [u8; DIGEST_BYTES] {
-    *Digest::of(pixels)
-        .as_bytes()
-        .first_chunk()
-        .expect("a digest has 32 bytes")
-}
 
 /// Writes a shard. The rows' bytes must all be as many as `record` says.
 pub(super) fn write_shard_file(

@@ -5,8 +5,8 @@
 
 use tch::{Kind, Tensor};
 
-use super::AugmentOptions;
 use super::draws::{Gated, Labels};
+use super::options::AugmentOptions;
 use crate::DiffusionError;
 use crate::transfer::bring;
 

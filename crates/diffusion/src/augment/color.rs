@@ -2,9 +2,9 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::AugmentOptions;
 use super::draws::{Gated, Labels};
 use super::matrix::{Matrix, identity, product};
+use super::options::AugmentOptions;
 use crate::DiffusionError;
 use crate::transfer::bring;
 

@@ -2,9 +2,9 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::AugmentOptions;
 use super::draws::{Gated, Labels};
 use super::matrix::{Matrix, identity, product, rotate, scale, translate};
+use super::options::AugmentOptions;
 use super::wavelet::{CENTRE_SHIFT, SUPPORT, double, filter, halve};
 use crate::transfer::bring;
 

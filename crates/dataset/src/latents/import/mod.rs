@@ -11,6 +11,7 @@
 
 mod npy;
 mod safetensors;
+mod source;
 mod values;
 
 use std::ops::ControlFlow;
@@ -18,30 +19,14 @@ use std::path::{Path, PathBuf};
 
 use patchwork_core::Digest;
 use patchwork_terms::{PixelRange, Spread};
-use serde::{Deserialize, Serialize};
 
+use self::source::{LatentSource, Stored};
+pub use self::values::StoredScale;
 use super::spec::LatentSpec;
 use crate::error::DatasetError;
 use crate::prepare::Progress;
 use crate::shards::{Rejected, ShardSetWriter};
 use crate::source::SourceCache;
-
-/// How stored values were scaled: `(raw - shift) * factor`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StoredScale {
-    /// 1 for raw values.
-    pub factor: f64,
-    /// 0 for raw values.
-    pub shift: f64,
-}
-
-impl StoredScale {
-    /// As the encoder gave them.
-    pub const RAW: Self = Self {
-        factor: 1.0,
-        shift: 0.0,
-    };
-}
 
 /// More classes than any data set has: a label beyond is damage.
 const MOST_CLASSES: u32 = 1 << 20;
@@ -78,32 +63,6 @@ pub struct Imported {
     pub images: u64,
     /// Images that were left out.
     pub rejected: u64,
-}
-
-/// Latents of one image as they were read.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Stored {
-    /// `[channels of the file, height, width]`.
-    shape: [usize; 3],
-    values: Vec<f32>,
-}
-
-/// Files of latents.
-pub(crate) trait LatentSource {
-    /// How many images there are.
-    fn len(&self) -> usize;
-
-    /// The files that are read, in a fixed order.
-    fn files(&self) -> Vec<PathBuf>;
-
-    /// An image's name.
-    fn key(&self, image: usize) -> String;
-
-    /// An image's class.
-    fn label(&self, image: usize) -> Option<u32>;
-
-    /// An image's values, or why it is left out.
-    fn read(&self, image: usize) -> Result<Result<Stored, String>, DatasetError>;
 }
 
 /// The digest of everything that [`import`] reads at `source`: names, sizes and content.

@@ -8,7 +8,7 @@ use half::f16;
 use patchwork_core::{durable, file_error};
 use serde::Deserialize;
 
-use super::{LatentSource, Stored};
+use super::source::{LatentSource, Stored};
 use crate::error::DatasetError;
 
 /// What begins every file (NumPy's format description, `numpy.lib.format`).

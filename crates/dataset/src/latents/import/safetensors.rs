@@ -8,7 +8,7 @@ use memmap2::Mmap;
 use patchwork_core::{durable, file_error};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
-use super::{LatentSource, Stored};
+use super::source::{LatentSource, Stored};
 use crate::error::DatasetError;
 
 const LATENTS: &str = "latents";

@@ -1,8 +1,24 @@
 //! From stored values to raw means and log-variances.
 
 use patchwork_terms::Spread;
+use serde::{Deserialize, Serialize};
 
-use super::StoredScale;
+/// How stored values were scaled: `(raw - shift) * factor`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoredScale {
+    /// 1 for raw values.
+    pub factor: f64,
+    /// 0 for raw values.
+    pub shift: f64,
+}
+
+impl StoredScale {
+    /// As the encoder gave them.
+    pub const RAW: Self = Self {
+        factor: 1.0,
+        shift: 0.0,
+    };
+}
 
 /// The log-variance's bounds in the autoencoder.
 const LOG_VARIANCE: [f32; 2] = [-30.0, 20.0];
