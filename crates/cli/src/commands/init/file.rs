@@ -6,9 +6,10 @@ use std::path::Path;
 use serde_json::json;
 
 use super::findings::Findings;
-use super::plan::{Plan, Setting, Table};
+use super::places::{PIPELINES, PRESETS};
+use super::plan::Plan;
 use super::questions::Answers;
-use super::{PIPELINES, PRESETS};
+use super::setting::{Setting, Table};
 
 /// The longest line; a reason that does not fit beside its setting stands above it.
 const WIDTH: usize = 110;

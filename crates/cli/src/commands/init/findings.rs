@@ -86,8 +86,8 @@ impl Findings {
         })
     }
 
-    /// What a person is told, line by line.
-    pub(super) fn told(&self) -> Vec<String> {
+    /// What a person reads of it, line by line.
+    pub(super) fn report(&self) -> Vec<String> {
         let mut lines = vec![
             format!("`{}`: {}, {}", self.source, self.reading, self.count_text()),
             format!("sizes: {}", self.sizes_text()),

@@ -9,30 +9,18 @@ use patchwork_terms::{Kind, Labels, Solver};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::PRESETS;
 use super::findings::{Findings, prepare_stage};
-use super::plan::{Plan, Table};
+use super::pace::Measured;
+use super::places::PRESETS;
+use super::plan::Plan;
 use super::questions::Answers;
+use super::setting::Table;
 use crate::error::CliError;
 use crate::output::remark;
 use crate::worker_program;
 
 /// A length for the presets that leave it open; it has no part in the speed.
 const SOME_LENGTH: &str = "duration_images=1_000_000_000";
-
-/// What training takes here.
-pub(super) struct Measured {
-    /// Images a step of whole images.
-    pub(super) batch_size: u32,
-    /// Parts of a step, with which it fits into memory.
-    pub(super) gradient_accumulation: u32,
-    /// Images that training sees in a second.
-    pub(super) images_per_second: f64,
-    /// The memory of a step; none on a GPU.
-    pub(super) memory_bytes: Option<u64>,
-    /// The time of a sample.
-    pub(super) seconds_per_sample: f64,
-}
 
 /// What the worker answers.
 #[derive(Deserialize)]

@@ -7,9 +7,10 @@ use patchwork_weights::{ExtractorSpec, Network, weights_folder};
 use serde_json::{Value, json};
 
 use super::findings::Findings;
-use super::measure::Measured;
+use super::pace::Measured;
 use super::preset;
 use super::questions::Answers;
+use super::setting::{Setting, Table};
 use crate::arguments::Arguments;
 
 /// Minutes of training on a CPU, unless others are asked for.
@@ -33,54 +34,6 @@ const PUBLISHED: u64 = 200_000_000;
 
 /// Numbers of samples, of which the largest is taken whose sampling takes less than half of the time of training.
 const SAMPLES_ON_CPU: [u64; 4] = [1000, 500, 200, 100];
-
-/// A table of a pipeline file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Table {
-    Top,
-    Prepare,
-    Reference,
-    Train,
-    Network,
-    Sample,
-    Evaluate,
-}
-
-impl Table {
-    pub(super) const ALL: [Self; 7] = [
-        Self::Top,
-        Self::Prepare,
-        Self::Reference,
-        Self::Train,
-        Self::Network,
-        Self::Sample,
-        Self::Evaluate,
-    ];
-
-    /// Its name in the file; none at the top.
-    pub(super) fn name(self) -> Option<&'static str> {
-        match self {
-            Self::Top => None,
-            Self::Prepare => Some("stages.prepare"),
-            Self::Reference => Some("stages.reference"),
-            Self::Train => Some("stages.train"),
-            Self::Network => Some("stages.train.network"),
-            Self::Sample => Some("stages.sample"),
-            Self::Evaluate => Some("stages.evaluate"),
-        }
-    }
-}
-
-/// A setting as it is written.
-#[derive(Clone, Debug)]
-pub(super) struct Setting {
-    pub(super) table: Table,
-    pub(super) key: &'static str,
-    /// As TOML.
-    pub(super) value: String,
-    /// Why; may be empty.
-    pub(super) reason: String,
-}
 
 /// The settings over a preset.
 pub(super) struct Plan {

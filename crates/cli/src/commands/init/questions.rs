@@ -6,7 +6,8 @@ use std::path::Path;
 use patchwork_core::name::{PLAIN, is_plain};
 
 use super::findings::Findings;
-use super::{path_of, preset, source};
+use super::places::path_of;
+use super::{preset, source};
 use crate::arguments::InitArguments;
 use crate::error::CliError;
 use crate::gpu::has_nvidia_gpu;
