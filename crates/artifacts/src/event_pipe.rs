@@ -10,7 +10,9 @@ use std::time::Duration;
 use patchwork_core::FileError;
 
 use crate::event::Event;
-use crate::worker::EVENT_DESCRIPTOR;
+
+/// The file descriptor on which a worker reports.
+pub const EVENT_DESCRIPTOR: i32 = 3;
 
 /// The pipe to the supervisor, shared with the panic hook.
 #[derive(Clone)]

@@ -16,6 +16,7 @@ use patchwork_core::{FileError, durable};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::event::{Event, Progress};
+pub use crate::event_pipe::EVENT_DESCRIPTOR;
 use crate::event_pipe::EventPipe;
 use crate::failure::{chain, may_pass, says_it_may_pass};
 use crate::manifest::{MANIFEST_FORMAT, Manifest, Outcome, list_files};
@@ -25,9 +26,6 @@ use crate::resources;
 use crate::signals::is_hangup_ignored;
 use crate::store::Store;
 use crate::unfinished;
-
-/// The file descriptor on which a worker reports.
-pub const EVENT_DESCRIPTOR: i32 = 3;
 
 /// The exit code of a worker that stopped because it was asked to.
 const EXIT_INTERRUPTED: u8 = 130;

@@ -10,7 +10,7 @@ use patchwork_core::{FileError, Fingerprint, file_error};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::run_folder::RunRecords;
+use crate::run_records::RunRecords;
 
 /// The file's name in a run's folder.
 pub(crate) const RUN_FILE: &str = "run.json";

@@ -24,6 +24,7 @@ mod recorder;
 mod result;
 pub mod run_folder;
 pub mod run_folders;
+pub mod run_records;
 mod signals;
 
 pub use error::PipelineError;

@@ -11,8 +11,9 @@ use patchwork_core::{FileError, durable};
 use patchwork_registry::Registry;
 
 use crate::error::PipelineError;
-use crate::run_folder::{RunRecords, read_series};
+use crate::run_folder::read_series;
 use crate::run_folders::{RunFolder, RunFolders};
+use crate::run_records::RunRecords;
 
 /// What was entered in a registry.
 #[derive(Clone, Debug, Default)]

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use patchwork_artifacts::Store;
 use patchwork_core::{FileError, durable, name};
 
-use crate::run_folder::{RunRecords, has_records, read_records};
+use crate::run_folder::{has_records, read_records};
+use crate::run_records::RunRecords;
 
 /// Run folders as they were found.
 #[derive(Debug, Default)]
