@@ -12,7 +12,7 @@ fn main() {
     println!("cargo:rerun-if-changed=csrc");
     println!("cargo:rerun-if-env-changed=LIBTORCH_INCLUDE");
     println!("cargo:rerun-if-env-changed=LIBTORCH_CXX11_ABI");
-    // torch-sys has found it, whatever way it was told.
+    // torch-sys has found it, in whatever way.
     let lib = env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys says where libtorch lies");
     let lib = PathBuf::from(lib);
     let root = env::var_os("LIBTORCH_INCLUDE").map_or_else(|| parent(&lib), PathBuf::from);

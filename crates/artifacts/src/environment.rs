@@ -64,7 +64,7 @@ impl Environment {
     }
 
     /// Of a training on a CPU: OpenMP's idle threads look for work 2,000 times instead of 300,000 before they sleep, because
-    /// the lanes of a round need the cores meanwhile.
+    /// the replicas of a micro-batch need the cores meanwhile.
     pub fn of_training_on_cpu() -> Self {
         Self {
             defaults: named([("GOMP_SPINCOUNT", "2000")]),
@@ -106,7 +106,7 @@ pub fn narrow(command: &mut Command, device: &str, visible: Option<&str>) {
 }
 
 /// The value of `CUDA_VISIBLE_DEVICES` that leaves a device alone; none for the processor, and for a device that is not among
-/// the visible ones, of which the worker is to tell.
+/// the visible ones, which the worker reports.
 fn own_device(device: &str, visible: Option<&str>) -> Option<String> {
     let index: usize = match device {
         "cuda" => 0,

@@ -57,7 +57,7 @@ pub fn memory() -> Option<Memory> {
     })
 }
 
-/// Memory that this process may still take, as the machine and its control group (cgroups(7), either version) tell.
+/// Memory that this process may still take, as the machine and its control group (cgroups(7), either version) report it.
 /// Files that the system keeps in memory give way.
 pub fn free_memory_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
@@ -150,7 +150,7 @@ mod tests {
             peak_memory_bytes, ..
         }) = report()
         else {
-            panic!("Linux tells it")
+            panic!("Linux reports it")
         };
         assert!(peak_memory_bytes > 200 << 20);
     }

@@ -3,7 +3,7 @@
 use signal_hook::consts::SIGHUP;
 
 /// Whether SIGHUP is ignored since this process began, as under `nohup`, and is left so; also where the system does
-/// not tell.
+/// not report it.
 pub fn is_hangup_ignored() -> bool {
     std::fs::read_to_string("/proc/self/status").map_or(true, |status| ignores(&status, SIGHUP))
 }

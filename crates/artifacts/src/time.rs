@@ -1,4 +1,4 @@
-//! Moments, as records tell them.
+//! Moments, as records have them.
 
 use std::fmt;
 use std::str::FromStr;

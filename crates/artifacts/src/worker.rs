@@ -91,7 +91,7 @@ impl Context {
         self.report_resources();
     }
 
-    /// Tells now and then what the process takes, so that it is known of one that is killed.
+    /// Reports now and then what the process uses, so that it is known of one that is killed.
     fn report_resources(&self) {
         let mut last = self
             .last_resources
@@ -270,8 +270,8 @@ fn attempt(
 
 /// Sets aside what is in the place of the artifact and is none: the rename that publishes would fail.
 fn make_room(store: &Store, job: &Job, context: &Context) -> Result<(), FileError> {
-    if let Some(told) = store.set_aside_unusable(&job.kind, job.fingerprint)? {
-        context.warn(told);
+    if let Some(warning) = store.set_aside_unusable(&job.kind, job.fingerprint)? {
+        context.warn(warning);
     }
     Ok(())
 }
@@ -382,7 +382,7 @@ fn wait_for_lock(
     events: &EventPipe,
 ) -> Result<FileLock, StageError> {
     const PAUSE: Duration = Duration::from_millis(100);
-    let mut told = false;
+    let mut is_reported = false;
     loop {
         if let Some(lock) = FileLock::try_acquire(path)? {
             return Ok(lock);
@@ -390,9 +390,9 @@ fn wait_for_lock(
         if interrupted.load(Ordering::Relaxed) {
             return Err(StageError::Interrupted);
         }
-        if !told {
+        if !is_reported {
             events.send(&Event::Waiting);
-            told = true;
+            is_reported = true;
         }
         std::thread::sleep(PAUSE);
     }

@@ -52,7 +52,7 @@ impl Console {
         heard.map_or(Ok(()), |signal| Err(CliError::Stopped { signal }))
     }
 
-    /// What a run is given to tell its news and to hear of signals.
+    /// How a run reports its progress and receives signals.
     pub(crate) fn caller(&mut self) -> Result<Caller<'_>, CliError> {
         let signals = match self.signals.take() {
             Some(signals) => signals,

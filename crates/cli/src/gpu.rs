@@ -1,4 +1,4 @@
-//! Whether the machine has a GPU, as its files tell: what libtorch makes of one, the worker alone can say.
+//! Whether the machine has a GPU, by its files: what libtorch makes of one, the worker alone can say.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gpu_is_told_by_its_driver_or_its_device() {
+    fn a_gpu_is_found_by_its_driver_or_its_device() {
         let root = tempfile::tempdir().unwrap();
         let has = || has_nvidia_gpu(root.path());
         let path = |name: &str| root.path().join(name);

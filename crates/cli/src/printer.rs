@@ -14,11 +14,11 @@ use crate::error::CliError;
 use crate::output::lines::remark;
 use crate::progress;
 
-/// What waits to be printed, above which progress is left out; what else there is to tell is rare.
+/// What waits to be printed, above which progress is left out; anything else is rare.
 const MOST_WAITING: usize = 64;
 
 /// What the thread prints.
-enum Told {
+enum Message {
     Update(Update),
     Remark(String),
     /// The next of the results.
@@ -28,7 +28,7 @@ enum Told {
 /// Hands what a command reports to the thread that prints it.
 pub(crate) struct Printer {
     /// None once everything is handed over.
-    told: Option<Sender<Told>>,
+    messages: Option<Sender<Message>>,
     waiting: Arc<AtomicUsize>,
     results: Arc<Results>,
     /// Closes once everything is printed.
@@ -44,25 +44,25 @@ impl Printer {
         view: impl FnOnce() -> Box<dyn Observer> + Send + 'static,
         output: Box<dyn Write + Send>,
     ) -> Self {
-        let (told, received) = channel::<Told>();
+        let (messages, received) = channel::<Message>();
         let (open, printed) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let results = Arc::new(Results::new(output));
         let (waiting_there, results_there) = (Arc::clone(&waiting), Arc::clone(&results));
         std::thread::spawn(move || {
             let mut view = view();
-            for told in received {
-                match told {
-                    Told::Update(update) => view.update(update),
-                    Told::Remark(text) => remark(&text),
-                    Told::Result => results_there.print(),
+            for message in received {
+                match message {
+                    Message::Update(update) => view.update(update),
+                    Message::Remark(text) => remark(&text),
+                    Message::Result => results_there.print(),
                 }
                 waiting_there.fetch_sub(1, Ordering::Relaxed);
             }
             drop(open);
         });
         Self {
-            told: Some(told),
+            messages: Some(messages),
             waiting,
             results,
             printed,
@@ -72,12 +72,12 @@ impl Printer {
     /// Prints a part of the result, one line or several.
     pub(crate) fn result(&self, text: String) {
         self.results.add(text);
-        self.tell(Told::Result);
+        self.send(Message::Result);
     }
 
     /// Prints a remark that is no result.
     pub(crate) fn remark(&self, text: String) {
-        self.tell(Told::Remark(text));
+        self.send(Message::Remark(text));
     }
 
     /// Waits until everything is printed: the results as long as it takes, the rest not for long.
@@ -92,17 +92,17 @@ impl Printer {
         error.map_or(Ok(()), |error| Err(CliError::Print(error)))
     }
 
-    fn tell(&self, told: Told) {
-        if let Some(sender) = &self.told {
+    fn send(&self, message: Message) {
+        if let Some(sender) = &self.messages {
             self.waiting.fetch_add(1, Ordering::Relaxed);
             // The thread takes what it is handed as long as there is a printer.
-            let _ = sender.send(told);
+            let _ = sender.send(message);
         }
     }
 
     fn end(&mut self) {
         const PATIENCE: Duration = Duration::from_secs(2);
-        let was_open = self.told.take().is_some();
+        let was_open = self.messages.take().is_some();
         if was_open {
             let _ = self.printed.recv_timeout(PATIENCE);
         }
@@ -122,7 +122,7 @@ impl Observer for Printer {
         if is_progress && self.waiting.load(Ordering::Relaxed) >= MOST_WAITING {
             return;
         }
-        self.tell(Told::Update(update));
+        self.send(Message::Update(update));
     }
 }
 
@@ -178,7 +178,7 @@ mod tests {
 
     use super::*;
 
-    /// A terminal that takes nothing before it is told to, and says what it took.
+    /// A terminal that takes nothing before it is allowed to, and says what it took.
     struct Stopped<T> {
         go_on: Receiver<()>,
         took: Sender<T>,
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_is_gone_is_told_of_at_the_end() {
+    fn a_reader_that_is_gone_is_reported_at_the_end() {
         let (open, terminal, shown) = stopped::<Update>();
         drop(open);
         let mut printer = Printer::start_with(move || Box::new(terminal), Box::new(Gone));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What there is to tell of a run, by its name.
+/// What is recorded of a run, by its name.
 pub type Facts = BTreeMap<String, String>;
 
 /// The names of the facts that are not the same in all runs; last those that some runs do not have at all.

@@ -1,6 +1,6 @@
 //! serde's view of the tree: a table is read as a struct, and what does not fit is described for people.
 //!
-//! A deserializer of our own, since serde's crates for paths and ignored keys tell neither the type that was expected in
+//! A deserializer of our own, since serde's crates for paths and ignored keys give neither the type that was expected in
 //! words nor the words that were possible, and would need a third for the places.
 
 use std::fmt;

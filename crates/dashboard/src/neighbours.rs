@@ -45,7 +45,7 @@ pub(crate) struct Sheet {
 pub(crate) struct Row {
     /// The sample's number in its set.
     pub(crate) sample: u64,
-    /// Its seed, where it can be told.
+    /// Its seed, where it is known.
     #[serde(default)]
     pub(crate) seed: Option<u64>,
     /// The training images.

@@ -1,4 +1,4 @@
-//! Which patches a training cuts out of the images of its data set, and the coordinates that tell its network where.
+//! Which patches a training cuts out of the images of its data set, and the coordinates that its network gets with them.
 
 use patchwork_core::Seed;
 use patchwork_dataset::grid::grid_png;
@@ -29,7 +29,7 @@ pub(crate) struct Training {
     pub(crate) mirror_probability: f64,
     /// Whether images are augmented before patches are cut out of them.
     pub(crate) is_augmented: bool,
-    /// Whether the network is told the coordinates.
+    /// Whether the network gets the coordinates.
     pub(crate) position_channels: bool,
 }
 

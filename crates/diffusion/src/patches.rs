@@ -1,6 +1,6 @@
 //! Patches: where they lie, which sides are drawn how often, and when.
 //!
-//! A patch of side `s` has its top-left corner at (row, column) of the image. Two more input channels tell the
+//! A patch of side `s` has its top-left corner at (row, column) of the image. Two more input channels give the
 //! network where each of its pixels lies in the whole image, so that one network learns every part and every scale.
 //! Source: Patch Diffusion (arXiv 2304.12526), sections 3.1 to 3.3.
 

@@ -174,7 +174,7 @@ impl Confidence {
         self.images <= self.dimension
     }
 
-    /// What to tell the reader of the number, nothing where it can be trusted.
+    /// A warning for readers of the number; none where it can be trusted.
     pub fn warnings(self) -> Vec<String> {
         let Self { images, dimension } = self;
         let small = self.is_small().then(|| {

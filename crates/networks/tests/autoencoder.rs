@@ -143,7 +143,7 @@ fn settings_that_are_not_implemented_are_refused_by_key_and_value() {
                 value: said,
                 ..
             }) => {
-                // The number of groups is told as a rule of the channels.
+                // The error names the number of groups as a rule of the channels.
                 let about = if key == "norm_num_groups" {
                     "block_out_channels"
                 } else {

@@ -177,7 +177,7 @@ fn with_margins((low, high): Range, share: f64) -> Range {
     (low - size * share, high + size * share)
 }
 
-/// How the ticks of an axis are labelled: alike, and with digits enough to tell each from the next.
+/// How the ticks of an axis are labelled: alike, and with digits enough that no two are the same.
 struct Ticks {
     unit: f64,
     suffix: &'static str,

@@ -49,8 +49,8 @@ pub fn reporter(
 
 /// Does a prepare stage's job.
 pub fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
-    let told = PrepareJob::read(job)?;
-    let settings = told.settings();
+    let typed = PrepareJob::read(job)?;
+    let settings = typed.settings();
     let source = open_source(&settings, &Places::of_home(&job.home), false)?;
     let source = match settings.max_images {
         Some(most) => limited(source, most as usize),
@@ -65,7 +65,7 @@ pub fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         &dataset_settings(&settings),
         source.as_ref(),
         context.artifact(),
-        threads(&told.uncovered.execution),
+        threads(&typed.uncovered.execution),
         &mut report,
     ) {
         Err(DatasetError::Interrupted) => return Err(StageError::Interrupted),
@@ -126,7 +126,7 @@ fn report_line(account: &Account, images: u64, summary: &Summary) -> String {
     line
 }
 
-/// Tells of 16-bit images that are nearly black because few of their bits are used, and of those that are cut.
+/// Warns of 16-bit images that are nearly black because few of their bits are used, and of those that are cut.
 fn warn_of_depth(summary: &Summary, depth: Option<u32>, context: &Context) {
     let seen = summary.depth;
     let used = depth.unwrap_or(FULL_DEPTH);

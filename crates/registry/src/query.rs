@@ -38,7 +38,7 @@ const MOST_PATTERN_BYTES: i32 = 1000;
 /// Operations of SQLite's machine between two looks at the clock: well under a millisecond.
 const OPERATIONS: i32 = 10_000;
 
-/// The pragmas that only tell, though with an argument.
+/// The pragmas that only read, though with an argument.
 const TELLING_PRAGMAS: [&str; 10] = [
     "foreign_key_check",
     "foreign_key_list",

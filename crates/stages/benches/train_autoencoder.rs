@@ -16,7 +16,7 @@ use patchwork_networks::autoencoder::AutoencoderConfig;
 use patchwork_stages::autoencoder::{AutoencoderTraining, TrainingOptions};
 use tch::Device;
 
-/// Steps that are timed to tell how many fit into the time.
+/// Steps that are timed to estimate how many fit into the time.
 const TRIAL: u64 = 20;
 
 fn main() {

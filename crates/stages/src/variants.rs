@@ -1,7 +1,7 @@
 //! What distinguishes sets of samples of networks of equally many images: other steps, another guidance.
 //!
 //! An artifact does not know the names of stages, so they are distinguished by the settings in which they differ. Where
-//! each set is of another moment of training, as on a curve, there is nothing to tell.
+//! each set is of another moment of training, as on a curve, nothing is reported.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -93,7 +93,7 @@ fn told_apart(sets: &[Option<Drawn>]) -> Vec<String> {
                 .any(|pair| pair[0].facts.get(*name) != pair[1].facts.get(*name))
         });
     }
-    let told = |drawn: &Drawn| {
+    let in_words = |drawn: &Drawn| {
         let facts = names.iter().filter_map(|name| {
             let value = drawn.facts.get(*name)?;
             Some(format!("{name}={value}"))
@@ -101,7 +101,7 @@ fn told_apart(sets: &[Option<Drawn>]) -> Vec<String> {
         facts.collect::<Vec<_>>().join(", ")
     };
     sets.iter()
-        .map(|set| set.as_ref().map_or_else(String::new, told))
+        .map(|set| set.as_ref().map_or_else(String::new, in_words))
         .collect()
 }
 

@@ -61,7 +61,7 @@ struct Journal {
     series: Vec<u8>,
     lines: Vec<u8>,
     records: VecDeque<Record>,
-    /// What attempts took of the machine at last, by stage and number, as far as the journal does not tell it yet.
+    /// What attempts took of the machine at last, by stage and number, as far as the journal does not have it yet.
     resources: BTreeMap<(Option<String>, Option<u32>), Record>,
     last_resources: Instant,
     /// Measurements among `records`.
@@ -74,7 +74,7 @@ struct Journal {
 
 /// Starts the journal of a run whose folder is there and that the registry knows.
 pub(crate) fn start(registry: Registry, run: String, folder: PathBuf) -> Started {
-    let (records, told) = mpsc::unbounded_channel();
+    let (records, received) = mpsc::unbounded_channel();
     let (sender, recording) = watch::channel(Recording::Works { lost: 0 });
     let journal = Journal {
         registry,
@@ -93,7 +93,7 @@ pub(crate) fn start(registry: Registry, run: String, folder: PathBuf) -> Started
         last_heartbeat: Instant::now(),
     };
     let runtime = tokio::runtime::Handle::current();
-    let ended = tokio::task::spawn_blocking(move || runtime.block_on(journal.keep(told)));
+    let ended = tokio::task::spawn_blocking(move || runtime.block_on(journal.keep(received)));
     Started {
         records,
         recording,
@@ -104,16 +104,16 @@ pub(crate) fn start(registry: Registry, run: String, folder: PathBuf) -> Started
 impl Journal {
     async fn keep(
         mut self,
-        mut told: mpsc::UnboundedReceiver<Record>,
+        mut received: mpsc::UnboundedReceiver<Record>,
     ) -> Result<(), PipelineError> {
         let mut pause = tokio::time::interval(PAUSE);
         pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let is_due = tokio::select! {
-                record = told.recv() => {
+                record = received.recv() => {
                     let Some(record) = record else { break };
                     let mut is_urgent = self.take(record);
-                    while let Ok(record) = told.try_recv() {
+                    while let Ok(record) = received.try_recv() {
                         is_urgent |= self.take(record);
                     }
                     is_urgent && !self.is_in_trouble
@@ -252,13 +252,13 @@ impl Journal {
         self.refusals += 1;
         let cause = chain(&refusal.cause).join(": ");
         if self.refusals <= MOST_REFUSALS {
-            let told = Record {
+            let warning = Record {
                 time: Timestamp::now(),
                 stage: self.records[refusal.records.start].stage.clone(),
                 attempt: None,
                 event: Event::warning(format!("the registry does without it: {cause}")),
             };
-            self.lines.extend(run_folder::journal_line(&told));
+            self.lines.extend(run_folder::journal_line(&warning));
         }
         if self.refusals == 1 {
             self.recording.send_replace(Recording::Refuses { cause });

@@ -65,8 +65,8 @@ pub enum Recording {
         /// How many measurements and other entries.
         lost: u64,
     },
-    /// The registry does not take something, whatever is waited: it is left out, and nothing waits for it. Told of the
-    /// first such entry.
+    /// The registry does not take something, whatever is waited: it is left out, and nothing waits for it. Reported
+    /// for the first such entry.
     Refuses {
         /// Why.
         cause: String,

@@ -109,7 +109,7 @@ async fn enter_runs(
             Err(error) => return Err(error),
         }
     }
-    // Records tell of artifacts that were deleted since.
+    // Records name artifacts that were deleted since.
     let is_there = |path: &str| store.home().join(path).is_dir();
     registry.mark_gone_artifacts(is_there).await?;
     Ok(())

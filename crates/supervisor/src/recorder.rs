@@ -1,4 +1,4 @@
-//! Tells the journal what happens in a run.
+//! Reports to the journal what happens in a run.
 
 use std::path::{Path, PathBuf};
 
@@ -89,12 +89,12 @@ impl<'a> Recorder<'a> {
 
     /// Records what happens to an attempt at a stage, from 1.
     pub(crate) fn tell_of_attempt(&self, stage: &str, attempt: u32, event: Event) {
-        self.tell(Some(stage), Some(attempt), event);
+        self.record(Some(stage), Some(attempt), event);
     }
 
     /// Records what happens to a stage.
     pub(crate) fn tell_of_stage(&self, stage: &str, event: Event) {
-        self.tell(Some(stage), None, event);
+        self.record(Some(stage), None, event);
     }
 
     /// Records a stage's end; gives a warning, which is recorded too, if its artifact cannot be read for the record.
@@ -153,7 +153,7 @@ impl<'a> Recorder<'a> {
         } else {
             RunStatus::Failed
         };
-        self.tell(None, None, Event::RunEnded { status });
+        self.record(None, None, Event::RunEnded { status });
         let journal::Started {
             records,
             mut recording,
@@ -172,7 +172,7 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    fn tell(&self, stage: Option<&str>, attempt: Option<u32>, event: Event) {
+    fn record(&self, stage: Option<&str>, attempt: Option<u32>, event: Event) {
         let record = Record {
             time: Timestamp::now(),
             stage: stage.map(str::to_owned),

@@ -116,7 +116,7 @@ fn stage(name: &str, seconds: f64) -> StageSpec {
     }
 }
 
-/// Tells a test of each update.
+/// Hands each update to a test.
 struct Watcher<F>(F);
 
 impl<F: FnMut(&Update)> Observer for Watcher<F> {
@@ -180,7 +180,7 @@ async fn what_cannot_be_written_for_a_while_is_written_once_and_ends_nothing() {
     // A folder of its name keeps a file from being written, also by root.
     let (series, journal) = (logs.join("series.jsonl"), logs.join("journal.jsonl"));
     let aside = logs.join("aside");
-    let mut told = Vec::new();
+    let mut recordings = Vec::new();
     let watch = |update: &Update| match update {
         Update::StageStarted { .. } => {
             std::fs::create_dir(&series).unwrap();
@@ -195,14 +195,14 @@ async fn what_cannot_be_written_for_a_while_is_written_once_and_ends_nothing() {
                 std::fs::remove_dir(&series).unwrap();
             });
         }
-        Update::Recording(recording) => told.push(recording.clone()),
+        Update::Recording(recording) => recordings.push(recording.clone()),
         _ => {}
     };
     let stages = vec![stage("train", 6.0)];
     let outcome = bench.run(&program(), stages, watch).await.unwrap();
     assert!(outcome.is_success() && outcome.is_recorded(), "{outcome:?}");
-    let [Recording::Fails { cause }, Recording::Works { lost: 0 }] = told.as_slice() else {
-        panic!("{told:?}")
+    let [Recording::Fails { cause }, Recording::Works { lost: 0 }] = recordings.as_slice() else {
+        panic!("{recordings:?}")
     };
     assert!(cause.contains("series.jsonl"), "{cause}");
 
@@ -215,20 +215,23 @@ async fn what_cannot_be_written_for_a_while_is_written_once_and_ends_nothing() {
     };
     let steps: Vec<u64> = points.iter().map(step).collect();
     assert_eq!(steps, (1..=last).collect::<Vec<u64>>());
-    let told = read_records(&logs).unwrap();
-    assert_eq!(told.unreadable, 0);
+    let journal = read_records(&logs).unwrap();
+    assert_eq!(journal.unreadable, 0);
     let when = |wanted: fn(&Event) -> bool| {
-        let mut found = told.records.iter().filter(|record| wanted(&record.event));
+        let mut found = journal
+            .records
+            .iter()
+            .filter(|record| wanted(&record.event));
         let record = found.next().unwrap();
-        assert!(found.next().is_none(), "it is told once");
+        assert!(found.next().is_none(), "it is recorded once");
         record.time.to_string()
     };
     let run = bench.registry.run("test-1").await.unwrap();
     assert_eq!(run.run.status, RunStatus::Succeeded);
     assert_eq!(run.metrics[0].count, i64::try_from(last).unwrap());
     assert_eq!((run.attempts.len(), run.events.len()), (1, 1));
-    // Both tell when it happened, not when it was written.
-    assert_eq!(run.run.started, told.started.to_string());
+    // Both say when it happened, not when it was written.
+    assert_eq!(run.run.started, journal.started.to_string());
     let ended = when(|event| {
         *event
             == Event::RunEnded {
@@ -254,7 +257,7 @@ async fn what_cannot_be_written_for_a_while_is_written_once_and_ends_nothing() {
 async fn what_the_registry_refuses_is_left_out_and_keeps_nothing_back() {
     let (_home, bench) = Bench::new().await;
     let registry = bench.registry.clone();
-    let mut told = Vec::new();
+    let mut recordings = Vec::new();
     let watch = |update: &Update| match update {
         Update::RunStarted { .. } => {
             // The place of the first attempt's row is taken.
@@ -269,14 +272,14 @@ async fn what_the_registry_refuses_is_left_out_and_keeps_nothing_back() {
             let runtime = tokio::runtime::Handle::current();
             tokio::task::block_in_place(|| runtime.block_on(taken)).unwrap();
         }
-        Update::Recording(recording) => told.push(recording.clone()),
+        Update::Recording(recording) => recordings.push(recording.clone()),
         _ => {}
     };
     let stages = vec![stage("train", 1.5)];
     let outcome = bench.run(&program(), stages, watch).await.unwrap();
     assert!(outcome.is_success() && outcome.is_recorded(), "{outcome:?}");
-    let [Recording::Refuses { cause }, Recording::Works { lost: 1 }] = told.as_slice() else {
-        panic!("{told:?}")
+    let [Recording::Refuses { cause }, Recording::Works { lost: 1 }] = recordings.as_slice() else {
+        panic!("{recordings:?}")
     };
     assert!(cause.contains("constraint"), "{cause}");
     let run = bench.registry.run("test-1").await.unwrap();
@@ -284,8 +287,8 @@ async fn what_the_registry_refuses_is_left_out_and_keeps_nothing_back() {
     assert_eq!(run.stages[0].status, StageStatus::Succeeded);
     assert!(run.stages[0].path.is_some(), "the artifact is recorded");
     assert!(run.metrics[0].count > 1);
-    let told = read_records(&bench.store.logs("test-1")).unwrap();
-    let messages: Vec<&str> = (told.records.iter())
+    let journal = read_records(&bench.store.logs("test-1")).unwrap();
+    let messages: Vec<&str> = (journal.records.iter())
         .filter_map(|record| match &record.event {
             Event::Message { message, .. } => Some(message.as_str()),
             _ => None,

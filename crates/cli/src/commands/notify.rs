@@ -1,6 +1,6 @@
 //! `--notify COMMAND`: a command of the user's own that is run when a run is over.
 //!
-//! It is told what became of the run by its environment. Whatever it does, the run and its exit code stay as they are.
+//! Variables of its environment say what became of the run. Whatever it does, the run and its exit code stay as they are.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -22,7 +22,7 @@ const SECONDS: u64 = 30;
 /// The variable that says how long the command may take.
 const SECONDS_VARIABLE: &str = "PATCHWORK_NOTIFY_SECONDS";
 
-/// What the command is told.
+/// The variables of the command.
 struct News {
     run: String,
     status: &'static str,

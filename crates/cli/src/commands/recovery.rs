@@ -25,24 +25,24 @@ pub(super) async fn enter_unknown(home: &Path) -> Result<(), CliError> {
     registry.close().await;
     // What could not be entered is reported when the run begins.
     entered.left_out.clear();
-    tell_entered(&entered, |text| remark(&text));
+    report_entered(&entered, |text| remark(&text));
     Ok(())
 }
 
 /// Says which runs were entered, and which could not be.
-pub(super) fn tell_entered(entered: &Entered, tell: impl Fn(String)) {
+pub(super) fn report_entered(entered: &Entered, report: impl Fn(String)) {
     let count = entered.runs.len();
     if count > 0 {
         let more = if count > MOST_NAMED { ", …" } else { "" };
         let named = &entered.runs[..usize::min(count, MOST_NAMED)];
-        tell(format!(
+        report(format!(
             "warning: {count} runs whose folders are in `logs/` were missing from the registry ({}{more}); they are \
              added again",
             named.join(", ")
         ));
     }
     for left_out in &entered.left_out {
-        tell(format!(
+        report(format!(
             "warning: the run of `{}` is not in the registry: {}",
             left_out.path.display(),
             left_out.problem

@@ -162,7 +162,7 @@ impl Planned {
             worker_program::probe(&worker)?;
         }
         let registry = Registry::open(&store.registry()).await?;
-        recovery::tell_entered(
+        recovery::report_entered(
             &rebuild::enter_unknown_runs(&store, &registry).await?,
             |text| {
                 console.remark(text);
@@ -299,7 +299,7 @@ fn pictures(stage: &StageResult) -> Vec<PathBuf> {
     }
 }
 
-/// The pictures in an artifact's folder, of which a person is told.
+/// The pictures in an artifact's folder, which are listed for people.
 pub(crate) fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
     let mut paths = durable::list(folder)?;
     let is_picture = |path: &PathBuf| {

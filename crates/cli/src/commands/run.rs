@@ -99,7 +99,7 @@ impl Tally {
     }
 
     fn remarks(&self, all: usize) -> Vec<String> {
-        let told = [
+        let counts = [
             (
                 self.paused,
                 "stopped at a limit; the same command resumes them",
@@ -107,7 +107,8 @@ impl Tally {
             (self.failed, "failed"),
             (self.unrecorded, "could not be recorded in full"),
         ];
-        told.into_iter()
+        counts
+            .into_iter()
             .filter(|(count, _)| *count > 0)
             .map(|(count, what)| format!("{count} of {all} combinations {what}"))
             .collect()
@@ -255,7 +256,7 @@ mod tests {
             unrecorded: vec!["no space".to_owned()],
             ..done.clone()
         };
-        for (outcomes, code, told) in [
+        for (outcomes, code, remarks) in [
             (vec![&done, &done], ExitCode::SUCCESS, 0),
             (vec![&paused, &done], ExitCode::from(EXIT_PAUSED), 1),
             (vec![&failed, &done], ExitCode::from(EXIT_FAILED), 1),
@@ -267,7 +268,7 @@ mod tests {
                 tally.count(outcome);
             }
             assert_eq!(tally.exit_code(), code, "{outcomes:?}");
-            assert_eq!(tally.remarks(2).len(), told, "{outcomes:?}");
+            assert_eq!(tally.remarks(2).len(), remarks, "{outcomes:?}");
         }
     }
 }

@@ -7,7 +7,7 @@ use patchwork_registry::ScoreRow;
 
 use crate::text;
 
-/// A status with a shape of its own, so that nobody has to tell colours apart.
+/// A status with a shape of its own, so that nobody has to distinguish colours.
 pub(super) fn status(status: &str) -> Markup {
     let mark = match status {
         "succeeded" => "✓",

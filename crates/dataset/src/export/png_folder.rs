@@ -53,7 +53,7 @@ fn folder_names(classes: &[String]) -> Vec<String> {
                 })
                 .take(LONGEST / 4)
                 .collect();
-            // Some file systems do not tell large letters from small ones.
+            // Some file systems are not case-sensitive.
             if name.is_empty() || name.starts_with('.') || !taken.insert(name.to_lowercase()) {
                 name = format!("{label}_{name}");
                 taken.insert(name.to_lowercase());

@@ -16,7 +16,7 @@ const MOST_IDS: usize = 5;
 
 /// Tables on a prepared data set: `overview`, `classes`, `channels`, `duplicates`, `rejected images`.
 ///
-/// The last two have no rows where there is nothing to tell.
+/// The last two have no rows where nothing is to be reported.
 pub fn inspect(folder: &Path) -> Result<[Table; 5], DatasetError> {
     let index_path = folder.join(INDEX_FILE);
     let rejected_path = folder.join(REJECTED_FILE);

@@ -55,7 +55,7 @@ impl FileState {
         })
     }
 
-    /// Whether the file at a path is still what it was, as far as its size, times and inode tell.
+    /// Whether the file at a path is still what it was, by its size, times and inode.
     pub(super) fn is_of(&self, path: &Path) -> Result<bool, FileError> {
         Ok(look(path)? == (self.bytes, self.identity))
     }

@@ -72,7 +72,7 @@ fn number(name: &str) -> Option<usize> {
         .ok()
 }
 
-/// Whether images at a path are those of Flowers-102, as far as their surroundings tell: the archive is called so, or one
+/// Whether images at a path are those of Flowers-102, by their surroundings: the archive is called so, or one
 /// of the lists lies near. The images alone are called as many others are.
 fn is_near(path: &Path) -> bool {
     let is_called_so = |path: &Path| {

@@ -7,7 +7,7 @@ use patchwork_core::Digest;
 use patchwork_core::digest::DigestWriter;
 
 use super::account::PassedOver;
-use super::names::{Told, told, was_image_name};
+use super::names::{ByName, by_name, was_image_name};
 use super::raw::Rejection;
 use crate::decode::is_image_head;
 
@@ -50,7 +50,7 @@ impl<P> Default for Listing<P> {
     }
 }
 
-/// The first bytes of a file that tell whether it is an image.
+/// The first bytes of a file, by which it is known whether it is an image.
 pub(super) const HEAD_BYTES: usize = 32;
 
 impl<P: Copy> Listing<P> {
@@ -61,13 +61,13 @@ impl<P: Copy> Listing<P> {
         place: P,
         head: impl FnOnce() -> Result<Vec<u8>, E>,
     ) -> Result<(), E> {
-        match told(name) {
-            Told::Image => {
+        match by_name(name) {
+            ByName::Image => {
                 self.reads_more |= !was_image_name(name);
                 self.push(name, place);
             }
-            Told::PassedOver(reason) => self.pass_over(&reason),
-            Told::Nothing(reason) => {
+            ByName::PassedOver(reason) => self.pass_over(&reason),
+            ByName::Unknown(reason) => {
                 if is_image_head(&head()?) {
                     self.reads_more = true;
                     self.push(name, place);

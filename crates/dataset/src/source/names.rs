@@ -1,14 +1,14 @@
-//! What the name of a file says: that it is an image, that it is none, or nothing.
+//! What a file is by its name: an image, none, or unknown.
 
-/// What a name says.
+/// What a file is by its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum ByName {
     /// It ends as images' names do.
     Image,
     /// It is no image, for this reason.
     PassedOver(String),
     /// Only the content decides; if that is no image, this is the reason.
-    Nothing(String),
+    Unknown(String),
 }
 
 /// Endings of images. Some are of formats that are not read, so that their files are rejected and not passed over.
@@ -115,24 +115,24 @@ const OTHERS: &[&[u8]] = &[
 /// Longer endings are none, such as that of `a.whole sentence`.
 const LONGEST_ENDING: usize = 12;
 
-/// What the last part of a path, and the folders above it, tell.
-pub(super) fn told(name: &[u8]) -> Told {
+/// What a file is, by the last part of its path and the folders above.
+pub(super) fn by_name(name: &[u8]) -> ByName {
     let parts = || name.split(|byte| *byte == b'/');
     let file = parts().next_back().unwrap_or(name);
     if file.starts_with(b"._") || parts().any(|part| part == b"__MACOSX") {
-        return Told::PassedOver("resource forks of macOS".to_owned());
+        return ByName::PassedOver("resource forks of macOS".to_owned());
     }
     let is_hidden = |part: &[u8]| part.starts_with(b".") && part != b"." && part != b"..";
     if parts().any(is_hidden) {
-        return Told::PassedOver("hidden".to_owned());
+        return ByName::PassedOver("hidden".to_owned());
     }
     let ending = match file.iter().rposition(|byte| *byte == b'.') {
         Some(dot) => &file[dot + 1..],
-        None => return Told::Nothing("without an ending".to_owned()),
+        None => return ByName::Unknown("without an ending".to_owned()),
     };
     let is_of = |known: &[&[u8]]| known.iter().any(|known| ending.eq_ignore_ascii_case(known));
     if is_of(IMAGES) {
-        return Told::Image;
+        return ByName::Image;
     }
     let is_plain = !ending.is_empty()
         && ending.len() <= LONGEST_ENDING
@@ -145,15 +145,15 @@ pub(super) fn told(name: &[u8]) -> Told {
         _ => "of other endings".to_owned(),
     };
     if is_of(OTHERS) {
-        Told::PassedOver(reason)
+        ByName::PassedOver(reason)
     } else {
-        Told::Nothing(reason)
+        ByName::Unknown(reason)
     }
 }
 
 /// Whether a name is an image's.
 pub(super) fn is_image_name(name: &[u8]) -> bool {
-    told(name) == Told::Image
+    by_name(name) == ByName::Image
 }
 
 /// The names of an earlier version: what has another name is new to the data set, and is part of its digest.
@@ -174,8 +174,8 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(name: &str, expected: &Told) {
-        assert_eq!(told(name.as_bytes()), *expected, "{name}");
+    fn check(name: &str, expected: &ByName) {
+        assert_eq!(by_name(name.as_bytes()), *expected, "{name}");
     }
 
     #[test]
@@ -190,7 +190,7 @@ mod tests {
             "./x.dib",
             "x.apng",
         ] {
-            check(name, &Told::Image);
+            check(name, &ByName::Image);
         }
         for (name, reason) in [
             ("a.txt", ".txt"),
@@ -200,7 +200,7 @@ mod tests {
             ("__MACOSX/a.png", "resource forks of macOS"),
             ("cat/._1.png", "resource forks of macOS"),
         ] {
-            check(name, &Told::PassedOver(reason.to_owned()));
+            check(name, &ByName::PassedOver(reason.to_owned()));
         }
         for (name, reason) in [
             ("png", "without an ending"),
@@ -210,7 +210,7 @@ mod tests {
             ("l.jpg~", "of other endings"),
             ("a.", "of other endings"),
         ] {
-            check(name, &Told::Nothing(reason.to_owned()));
+            check(name, &ByName::Unknown(reason.to_owned()));
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::error::DatasetError;
 /// If the disk or the connection to it failed, which says nothing about the files: they are to be read another time.
 pub(super) type ReadFiles<'a> = Result<Vec<Result<Cow<'a, [u8]>, Rejection>>, DatasetError>;
 
-/// The image files of a folder or an archive, and its few other files that tell about them.
+/// The image files of a folder or an archive, and its few other files with metadata about them.
 pub(super) trait Store: Send + Sync {
     /// How many image files there are.
     fn len(&self) -> usize;

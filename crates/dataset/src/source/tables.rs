@@ -8,7 +8,7 @@ use patchwork_core::durable;
 use super::account::PassedOver;
 use super::detect::{Look, PathKind};
 use super::format::{Content, Request, SourceFormat};
-use super::names::{Told, told};
+use super::names::{ByName, by_name};
 use super::parquet::{ParquetStore, Tables, has_images};
 use super::settings::{Format, Split};
 use super::store::starts_with;
@@ -134,7 +134,7 @@ impl Found {
             if is_table(&path) && !name.starts_with(b".") && path.is_file() {
                 self.tables += 1;
                 self.first.get_or_insert(path);
-            } else if told(name) == Told::Image {
+            } else if by_name(name) == ByName::Image {
                 self.images += 1;
                 if self.are_images() {
                     return Ok(());
@@ -180,12 +180,14 @@ fn collect(
             }
             continue;
         }
-        match told(name) {
-            Told::PassedOver(_) if is_table(&path) && !name.starts_with(b".") && path.is_file() => {
+        match by_name(name) {
+            ByName::PassedOver(_)
+                if is_table(&path) && !name.starts_with(b".") && path.is_file() =>
+            {
                 found.push(path);
             }
-            Told::PassedOver(reason) | Told::Nothing(reason) => passed_over.add(&reason),
-            Told::Image => passed_over.add("image files beside the tables"),
+            ByName::PassedOver(reason) | ByName::Unknown(reason) => passed_over.add(&reason),
+            ByName::Image => passed_over.add("image files beside the tables"),
         }
     }
     Ok(())

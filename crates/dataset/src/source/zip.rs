@@ -298,7 +298,7 @@ fn unpack(
     let found = archive.get_entry(place.data);
     let entry = found.map_err(|error| failed(as_io(error)))?;
     let mut bytes = Vec::with_capacity(u64::min(size, most) as usize);
-    // One byte more than promised is enough to tell a file that does not end there.
+    // One byte more than promised is enough to detect a file that does not end there.
     let limit = u64::min(size, most) + 1;
     let outcome = match place.method {
         CompressionMethod::STORE => entry

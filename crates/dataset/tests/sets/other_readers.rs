@@ -196,7 +196,7 @@ fn an_export_is_the_same_again_and_one_broken_off_leaves_nothing() {
     assert!(archives[0] == archives[1]);
 }
 
-/// As of samples of a network that is told no class, though its training images have some.
+/// As of samples of a network without a class condition, though its training images have some.
 #[test]
 fn a_folder_a_class_is_made_where_images_have_one() {
     let root = tempfile::tempdir().unwrap();

@@ -193,7 +193,7 @@ fn names_in_archives_are_read_as_their_programs_meant_them() {
         2,
         &[("resource forks of macOS", 2)],
     );
-    // One class for all is told.
+    // One class for all is reported.
     let one = zip(
         &root.path().join("one.zip"),
         &pictures(&["cat/0.png", "cat/1.png"]),
@@ -227,7 +227,7 @@ fn dataset_json_is_found_one_folder_down_and_as_a_bare_list() {
             folder(&root.path().join(number.to_string()), &files),
             archive,
         ] {
-            // Numbers are kept as the data set has them; the gap is told, and so is the name of no image.
+            // Numbers are kept as the data set has them; the gap is reported, and so is the name of no image.
             check_classes(&path, Labels::Source, &[("0", 1), ("1", 0), ("2", 2)]);
             let warnings = opened(&path, Labels::Source).account().warnings.join("; ");
             assert!(warnings.contains("without images: 1"), "{warnings}");
@@ -444,7 +444,7 @@ fn web_data_sets_are_one_source_with_a_label_beside_each_image() {
     let expected = passed_over.map(|(reason, entries)| (reason.to_owned(), entries));
     assert_eq!(reasons(&*source), expected);
     assert_eq!(taken(&*source, &root.path().join("out")).images, 5);
-    // The names of archives tell of splits.
+    // The names of archives name splits.
     fs::write(shards.join("val-0000.tar"), shard(1, &[("000", "1")])).unwrap();
     for (split, images) in [(Split::All, 6), (Split::Train, 5), (Split::Validation, 1)] {
         let settings = SourceSettings {

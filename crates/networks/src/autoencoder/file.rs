@@ -57,7 +57,7 @@ impl AutoencoderFile {
     /// `path` is a diffusers folder (of the autoencoder, or of a whole pipeline with a folder `vae`), or a file of weights:
     /// safetensors or a pickle of PyTorch, under any of the known naming schemes, alone or inside of a full Stable
     /// Diffusion checkpoint. `config` names a `config.json`; without it a folder's own is used, and of a single file
-    /// the shapes tell all but the groups (32) and the scaling factor (Stable Diffusion's).
+    /// the shapes determine all but the groups (32) and the scaling factor (Stable Diffusion's).
     ///
     /// Of a large file no more than the autoencoder's tensors is brought into memory. The file must not be written to
     /// meanwhile.

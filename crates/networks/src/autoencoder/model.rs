@@ -93,7 +93,7 @@ impl Autoencoder {
     }
 
     /// An autoencoder of weights that were read, under any of the known naming schemes; those of a full checkpoint are
-    /// told by their prefix, and what stands beside them is passed over.
+    /// found by their prefix, and what stands beside them is passed over.
     ///
     /// # Errors
     /// [`NetworkError::Autoencoder`]; [`NetworkError::Weights`] unless names and shapes are exactly the settings'.

@@ -9,7 +9,7 @@ use crate::error::NetworkError;
 
 use super::config::AutoencoderConfig;
 
-/// The settings of weights under today's names; what shapes do not tell is Stable Diffusion's.
+/// The settings of weights under today's names; what shapes leave open is Stable Diffusion's.
 ///
 /// # Errors
 /// [`NetworkError::NoAutoencoder`] where the tensors are not an autoencoder's.

@@ -21,7 +21,7 @@ pub(crate) fn is_pickle(data: &[u8]) -> bool {
 }
 
 impl<'a> PickleFile<'a> {
-    /// Tells the format by its content, and reads everything but the tensors.
+    /// Detects the format by content, and reads everything but the tensors.
     pub(crate) fn open(data: &'a [u8]) -> Result<Self, PickleProblem> {
         let mut budget = Budget::for_file(data);
         let (outcome, places) = if archive::is_archive(data) {

@@ -143,7 +143,7 @@ impl<'a> Run<'a> {
     }
 
     /// Records something that the registry takes.
-    async fn tell(&self, time: Timestamp, stage: &str, event: Event) {
+    async fn record(&self, time: Timestamp, stage: &str, event: Event) {
         let record = Record {
             attempt: Some(1),
             ..record(time, Some(stage), event)
@@ -163,7 +163,7 @@ impl<'a> Run<'a> {
             artifact: None,
             scores,
         };
-        self.tell(at(1), "evaluate", ended).await;
+        self.record(at(1), "evaluate", ended).await;
     }
 }
 
@@ -199,9 +199,9 @@ async fn a_run_is_recorded_and_told_again() {
             artifact: Some(Box::new(artifact("prepare"))),
             scores: Vec::new(),
         };
-        run.tell(at(1), "prepare", cached).await;
+        run.record(at(1), "prepare", cached).await;
     }
-    run.tell(at(2), "train", Event::AttemptStarted { pid: 77 })
+    run.record(at(2), "train", Event::AttemptStarted { pid: 77 })
         .await;
     registry.heartbeat(&run.name).await.unwrap();
     let again = Record {
@@ -215,11 +215,11 @@ async fn a_run_is_recorded_and_told_again() {
         exit: "signal: 9".to_owned(),
         error: vec!["killed".to_owned(), "out of memory".to_owned()],
     };
-    run.tell(at(3), "train", attempt_ended).await;
-    run.tell(at(4), "train", ended(StageStatus::Failed)).await;
-    run.tell(at(4), "evaluate", ended(StageStatus::Skipped))
+    run.record(at(3), "train", attempt_ended).await;
+    run.record(at(4), "train", ended(StageStatus::Failed)).await;
+    run.record(at(4), "evaluate", ended(StageStatus::Skipped))
         .await;
-    run.tell(at(2), "train", Event::warning("slow")).await;
+    run.record(at(2), "train", Event::warning("slow")).await;
     let over = Event::Message {
         level: MessageLevel::Info,
         message: "over".to_owned(),
@@ -386,9 +386,9 @@ async fn a_registry_is_what_its_records_make_it() {
     let (_other_folder, _, again) = fresh().await;
     let all = [&[first][..], &rest].concat();
     assert!(again.apply(&name, &all).await.unwrap().is_empty());
-    let mut told = registry.run("demo-7").await.unwrap();
-    assert_eq!(told, again.run("demo-7").await.unwrap());
-    let attempt = told.attempts.remove(0);
+    let mut detail = registry.run("demo-7").await.unwrap();
+    assert_eq!(detail, again.run("demo-7").await.unwrap());
+    let attempt = detail.attempts.remove(0);
     assert_eq!(
         (attempt.cpu_seconds, attempt.peak_memory_bytes),
         (Some(2.5), Some(i64::MAX))
@@ -468,7 +468,7 @@ async fn summaries_follow_their_series_even_when_steps_come_again() {
     assert_eq!(view.len(), 2);
     // Training goes on from step 1.
     record(&[point("late", 2, 1.0)]).await;
-    run.tell(at(1), "train", Event::Resumed { step: 1 }).await;
+    run.record(at(1), "train", Event::Resumed { step: 1 }).await;
     let left = lines(
         &registry,
         "SELECT name, count, last_step, last, min, max FROM metric_summary ORDER BY name",
@@ -741,9 +741,9 @@ async fn two_writers_wait_for_each_other() {
 async fn started(registry: &Registry, worker: u32) -> Run<'_> {
     let run = Run::begin(registry, new_run("demo")).await;
     let now = Timestamp::now();
-    run.tell(now, "prepare", ended(StageStatus::Succeeded))
+    run.record(now, "prepare", ended(StageStatus::Succeeded))
         .await;
-    run.tell(now, "train", Event::AttemptStarted { pid: worker })
+    run.record(now, "train", Event::AttemptStarted { pid: worker })
         .await;
     run
 }

@@ -49,7 +49,7 @@ async fn run_until(registry: &Registry, variant: &str, train: StageStatus, ended
             StageStatus::Running => Event::AttemptStarted { pid: 1 },
             status => crate::ended(status),
         };
-        run.tell(at(1), stage, event).await;
+        run.record(at(1), stage, event).await;
     }
     if ended != RunStatus::Running {
         let ended = record(at(2), None, Event::RunEnded { status: ended });
@@ -149,26 +149,26 @@ async fn the_best_score_of_a_run_is_that_of_its_best_network() {
 }
 
 #[tokio::test]
-async fn runs_that_nothing_finished_can_be_gone_on_with() {
+async fn runs_that_nothing_finished_can_be_resumed() {
     let (_folder, _, registry) = fresh().await;
     let unfinished = async || -> Vec<(String, RunStatus)> {
         let runs = registry.unfinished_runs().await.unwrap();
         runs.into_iter().map(|run| (run.run, run.status)).collect()
     };
-    let told = |run: &str, status| (run.to_owned(), status);
+    let row = |run: &str, status| (run.to_owned(), status);
     let (failed, interrupted) = (RunStatus::Failed, RunStatus::Interrupted);
     run_until(&registry, "a", StageStatus::Failed, failed).await;
     run_until(&registry, "b", StageStatus::Interrupted, interrupted).await;
     run_until(&registry, "c", StageStatus::Succeeded, RunStatus::Succeeded).await;
     assert_eq!(
         unfinished().await,
-        [told("sweep-2", interrupted), told("sweep-1", failed)]
+        [row("sweep-2", interrupted), row("sweep-1", failed)]
     );
     // Taken up by a later run, which was stopped as well.
     run_until(&registry, "a", StageStatus::Interrupted, interrupted).await;
     assert_eq!(
         unfinished().await,
-        [told("sweep-4", interrupted), told("sweep-2", interrupted)]
+        [row("sweep-4", interrupted), row("sweep-2", interrupted)]
     );
     // One is at work, the other done.
     run_until(&registry, "a", StageStatus::Running, RunStatus::Running).await;

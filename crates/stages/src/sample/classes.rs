@@ -174,7 +174,7 @@ fn check_guidance(
         Some(share) if classes > 0 && share > 0.0 => Ok(None),
         None if classes > 0 => Ok(Some(
             "`guidance` is right only for a network that was trained with `label_dropout` above 0, which a network's \
-             file does not tell: of any other the images mean nothing",
+             file does not record: of any other the images mean nothing",
         )),
         _ => Err(ClassError::GuidanceUnwanted),
     }

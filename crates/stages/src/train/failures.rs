@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How long to go on waiting once asked to stop: less than clusters leave between asking and killing.
 const LAST_WAIT: Duration = Duration::from_secs(20);
 
-/// Does what training can do without. Its failure, a panic of libtorch's included, is told and goes no further: none.
+/// Does what training can do without. Its failure, a panic of libtorch's included, becomes a warning: none.
 ///
 /// # Errors
 /// [`StageError::Interrupted`] and [`StageError::Paused`] alone.
@@ -28,11 +28,11 @@ pub(super) fn dispensable<T>(
     what: &str,
     work: impl FnOnce() -> Result<T, StageError>,
 ) -> Result<Option<T>, StageError> {
-    told(context, what, caught(work))
+    or_warning(context, what, caught(work))
 }
 
 /// The same at the end of training, which then is to be kept whatever comes of it: a failure of files or for lack of memory
-/// counts, since it may pass; any other is told and goes no further: none.
+/// counts, since it may pass; any other becomes a warning: none.
 ///
 /// # Errors
 /// [`StageError::Interrupted`], [`StageError::Paused`], and failures of files.
@@ -48,12 +48,12 @@ pub(super) fn dispensable_at_last<T>(
             Err(StageError::Failed(error))
         }
         Err(panic) if says_it_may_pass(&panic) => panic!("{panic}"),
-        done => told(context, what, done),
+        done => or_warning(context, what, done),
     }
 }
 
-/// What came of something that training can do without: none after a failure, which is told.
-fn told<T>(
+/// What came of something that training can do without: none after a failure, which becomes a warning.
+fn or_warning<T>(
     context: &Context,
     what: &str,
     done: Result<Result<T, StageError>, String>,
@@ -66,7 +66,7 @@ fn told<T>(
         Err(panic) => panic,
     };
     context.warn(format!(
-        "{what} failed ({problem}); training goes on without it"
+        "{what} failed ({problem}); training continues without it"
     ));
     Ok(None)
 }

@@ -111,15 +111,15 @@ pub(super) fn watched<T>(
     })
 }
 
-/// Watches until `over` is dropped. `tell` is called once a stall, `give_up` when it takes too long.
+/// Watches until `over` is dropped. `warn` is called once a stall, `give_up` when it takes too long.
 fn watch(
     heartbeat: &Heartbeat,
     limits: StallLimits,
     over: &Receiver<()>,
-    tell: impl Fn(String),
+    warn: impl Fn(String),
     give_up: impl Fn(String),
 ) {
-    let mut told = None;
+    let mut warned = None;
     while over.recv_timeout(limits.look) == Err(RecvTimeoutError::Timeout) {
         let Beat {
             activity,
@@ -141,9 +141,9 @@ fn watch(
             )
         };
         let is_unusual = usual_seconds.is_some_and(|usual| waited.as_secs_f64() > UNUSUAL * usual);
-        if is_unusual && waited > limits.shortest && told != Some(since) {
-            told = Some(since);
-            tell(words());
+        if is_unusual && waited > limits.shortest && warned != Some(since) {
+            warned = Some(since);
+            warn(words());
         }
         if limits.longest.is_some_and(|longest| waited > longest) {
             give_up(words());
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stall_is_told_once_and_given_up_on() {
+    fn a_stall_is_reported_once_and_given_up_on() {
         let heartbeat = Heartbeat::new();
         let (training, over) = channel::<()>();
         let said = Mutex::new(Vec::new());
@@ -171,7 +171,13 @@ mod tests {
             let (heartbeat, say) = (&heartbeat, &say);
             scope.spawn(move || {
                 let give_up = |text| say("given up", text);
-                watch(heartbeat, limits, &over, |text| say("told", text), give_up);
+                watch(
+                    heartbeat,
+                    limits,
+                    &over,
+                    |text| say("warning", text),
+                    give_up,
+                );
             });
             heartbeat.stepped(Duration::from_micros(500));
             // However long, nothing that may take any time is a stall.
@@ -186,7 +192,7 @@ mod tests {
         });
         let said = said.into_inner().unwrap();
         assert_eq!(said.len(), 2, "{said:?}");
-        assert!(said[0].starts_with("told") && said[0].contains("reading images"));
+        assert!(said[0].starts_with("warning") && said[0].contains("reading images"));
         assert!(said[1].starts_with("given up"));
     }
 }

@@ -62,10 +62,10 @@ pub(crate) async fn compare(home: &Path, arguments: &CompareArguments) -> Result
     }
     if let Some(path) = &arguments.plot {
         for path in curves::draw(&registry, &runs, path, arguments.force).await? {
-            let told = format!("picture: {}", path.display());
+            let text = format!("picture: {}", path.display());
             match arguments.format {
-                Format::Table => line(&told)?,
-                Format::Json | Format::Csv => remark(&told),
+                Format::Table => line(&text)?,
+                Format::Json | Format::Csv => remark(&text),
             }
         }
     }

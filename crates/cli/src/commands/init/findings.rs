@@ -1,4 +1,4 @@
-//! What a source holds, as far as a look at some of its images tells.
+//! What a source holds, by a look at some of its images.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -256,7 +256,7 @@ fn classes_of(
     Ok((Err(problem), Vec::new()))
 }
 
-/// Why classes tell a network nothing.
+/// Why classes are of no use to a network.
 fn no_use(classes: &Classes) -> Option<String> {
     let filled = classes.counts.iter().filter(|images| **images > 0).count() as u64;
     let images: u64 = classes.counts.iter().sum();
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn classes_are_told_from_folders_that_are_none() {
+    fn classes_are_distinguished_from_folders_that_are_none() {
         for (names, counts, word) in [
             (&["cat", "dog"][..], &[6, 6][..], None),
             (&["0", "1", "2"], &[9, 9, 9], None),

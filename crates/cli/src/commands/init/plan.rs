@@ -69,7 +69,8 @@ impl Plan {
             plan.set(Table::Network, "attn_resolutions", json!([side]), reason);
         }
         if let Ok(classes) = &found.classes {
-            let reason = "the network is told the class, so that one class can be sampled alone";
+            let reason =
+                "the network is conditioned on the class, so that one class can be sampled alone";
             plan.set(Table::Train, "class_conditional", json!(true), reason);
             let shown = classes
                 .names
@@ -261,8 +262,8 @@ impl Plan {
             });
             if times >= MANY_TIMES {
                 let reason = format!(
-                    "each image is seen some {times} times: moved, scaled and mirrored, of which the network is told, it is \
-                     learnt by heart later"
+                    "each image is seen some {times} times: moved, scaled and mirrored, on which the network is conditioned, it is \
+                     memorised later"
                 );
                 self.set(Table::Train, "augment_probability", json!(0.12), &reason);
             }

@@ -111,7 +111,7 @@ impl Given {
         }
     }
 
-    /// The names of the classes that a training told its network; none where they are not known.
+    /// The names of the classes that a training conditioned its network on; none where they are not known.
     pub(super) fn class_names(&self) -> Option<Vec<String>> {
         let names = self.manifest.outcome.summary.get("class_names")?;
         serde_json::from_value(names.clone()).ok()

@@ -189,7 +189,7 @@ impl Standalone<'_> {
         Ok(done)
     }
 
-    /// Every attempt's logs are kept: the interrupted ones tell of the first part of the work.
+    /// Every attempt's logs are kept: those of interrupted ones are about the first part of the work.
     fn keep_logs(&self, store: &Store) -> Result<(), FileError> {
         let kept = logs(self.out);
         durable::create_dir_all(&kept)?;
