@@ -60,7 +60,7 @@ parity DIR="": setup
     @if [[ -n $1 ]]; then PARITY_DIR=$(cd "{{ invocation_directory() }}" && cd "$1" && pwd); export PARITY_DIR; fi; \
     cargo test --release --locked --workspace --test parity_suite -- --nocapture
 
-# write docs/reference/settings.md and schemas/pipeline.json anew, from the settings' types
+# renew docs/reference/settings.md and schemas/pipeline.json from the settings' types
 settings:
     PATCHWORK_WRITE_SETTINGS=1 cargo test --release --locked --workspace --test manual
 

@@ -62,7 +62,7 @@ cargo_target() {
         python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])'
 }
 
-# The path of a test's or a benchmark's program, as cargo tells it.
+# The path of a test's or a benchmark's program, as cargo reports it.
 built_program() {
     cargo build --release --locked --package patchwork-stages "$@" --message-format json |
         python3 -c 'import json, sys

@@ -23,7 +23,7 @@ wanted = ["safetensors", "numpy", "pyarrow", "pandas", "blake3", "pytest", "mypy
 print(*(name for name in wanted if importlib.util.find_spec(name) is None))
 PYTHON
 )
-[[ -z $missing ]] || fail "\`$python\` lacks $missing" "$python -m pip install './python[test]'"
+[[ -z $missing ]] || fail "\`$python\` is missing $missing" "$python -m pip install './python[test]'"
 "$python" -m ruff check .
 "$python" -m ruff format --check .
 "$python" -m mypy

@@ -18,11 +18,7 @@ TIMES = ("started", "ended", "heartbeat", "recorded", "time")
 
 
 class Registry:
-<<<<<<< HEAD
-    """A registry, read-only. Frames are read anew whenever they are asked for, so that they follow runs that go on.
-=======
     """A registry, read-only. Frames are read again whenever they are asked for, so that they follow active runs.
->>>>>>> 1a5b8be (fixup! cli: the last lines of the help in the field's words)
 
     Columns and views are described in docs/reference/registry.md; times are in UTC.
     """
@@ -113,7 +109,7 @@ class Registry:
         except (sqlite3.Error, pd.errors.DatabaseError) as error:
             raise PatchworkError(
                 f"`{self.path}`: {error}",
-                "docs/reference/registry.md has tables and columns; `patchwork registry rebuild` makes a damaged registry anew",
+                "docs/reference/registry.md has tables and columns; `patchwork registry rebuild` rebuilds a damaged registry",
             ) from error
         finally:
             connection.close()

@@ -109,7 +109,7 @@ def one(step: steps.Step, current: Check, watch: GpuWatch | None) -> Finding:
     current.step_ends = min(begin + finding.limit, current.deadline)
     try:
         step.run(current, finding)
-    except Exception as error:  # noqa: BLE001 the other steps go on
+    except Exception as error:  # noqa: BLE001 the other steps continue
         finding.fail(f"{type(error).__name__}: {error}")
         current.runner.end_running()
     finding.seconds = time.monotonic() - begin

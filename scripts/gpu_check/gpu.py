@@ -1,4 +1,4 @@
-"""What NVIDIA's driver tells of a GPU, and a watch of it."""
+"""What NVIDIA's driver reports of a GPU, and a watch of it."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def resume(check: Check, finding: Finding) -> None:
         resumed = json.loads(asked.output)[0]["first"] if asked.is_success else None
         finding.facts["first_loss_after_kill"] = resumed
         finding.say(f"killed after {half} s, run again for {run.seconds:.1f} s: its first logged loss is at {resumed} images")
-        # How much two undisturbed runs differ tells what of a difference is the device's.
+        # How much two undisturbed runs differ shows what of a difference is the device's.
         noise = None
         if check.is_cuda and check.left() > run.seconds * 1.5:
             check.patchwork(again, *words, "--until", "train")

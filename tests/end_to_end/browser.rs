@@ -1,4 +1,4 @@
-//! Headless Chromium, told what to do over a pair of pipes (Chrome DevTools Protocol, `--remote-debugging-pipe`).
+//! Headless Chromium, driven over a pair of pipes (Chrome DevTools Protocol, `--remote-debugging-pipe`).
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -179,7 +179,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // It has nothing to save; what is left of a page is thrown away with its profile.
+        // It has nothing to save; what is left of a page is discarded with its profile.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -44,7 +44,7 @@ fn a_published_pickle_is_imported_inspected_and_exported() {
         assert!(table.contains(word), "`{word}` is missing in: {table}");
     }
 
-    // Nothing is replaced without being told to, and nothing is left behind.
+    // Nothing is overwritten without `--force`, and nothing is left behind.
     let before = std::fs::read(&ours).unwrap();
     let output = program.run(&["checkpoint", "import", PICKLE, "--out", &ours]);
     let message = String::from_utf8(output.stderr).unwrap();

@@ -178,7 +178,7 @@ fn runs_are_compared_and_scores_that_do_not_compare_are_not_ranked() {
     assert_eq!(ranking.len(), 2);
     let value = |row: usize| ranking[row]["value"].as_f64().unwrap();
     assert!(value(0) <= value(1));
-    // The one setting that differs tells the runs apart.
+    // The one setting that differs distinguishes the runs.
     for row in &ranking {
         let settings = row["settings"].as_object().unwrap();
         let names: Vec<&str> = settings.keys().map(String::as_str).collect();
@@ -342,7 +342,7 @@ fn a_matrix_is_a_run_for_each_combination_with_shared_stages_done_once() {
          JOIN runs ON runs.id = run_id JOIN params USING (run_id)
          WHERE key = 'stages.reference.batch_size' ORDER BY runs.id, position",
     ]);
-    let told: Vec<String> = stages
+    let listed: Vec<String> = stages
         .iter()
         .map(|row| {
             ["run", "stage", "status", "value"]
@@ -351,7 +351,7 @@ fn a_matrix_is_a_run_for_each_combination_with_shared_stages_done_once() {
         })
         .collect();
     assert_eq!(
-        told,
+        listed,
         [
             "sweep-1 prepare succeeded 20",
             "sweep-1 reference succeeded 20",
@@ -370,7 +370,7 @@ fn a_matrix_outlives_the_reader_of_its_results() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
     let runs = program.rows(&["query", "SELECT name, status FROM runs ORDER BY id"]);
-    let told: Vec<(&str, &str)> = runs
+    let listed: Vec<(&str, &str)> = runs
         .iter()
         .map(|row| {
             (
@@ -379,7 +379,7 @@ fn a_matrix_outlives_the_reader_of_its_results() {
             )
         })
         .collect();
-    assert_eq!(told, [("sweep-1", "succeeded"), ("sweep-2", "succeeded")]);
+    assert_eq!(listed, [("sweep-1", "succeeded"), ("sweep-2", "succeeded")]);
 }
 
 #[test]
@@ -440,7 +440,7 @@ fn a_matrix_that_stops_at_a_limit_is_one_listing_and_no_failure() {
         "{said}"
     );
     let rows: Vec<serde_json::Value> = serde_json::from_slice(&limited.stdout).unwrap();
-    let told: Vec<(&str, &str)> = rows
+    let listed: Vec<(&str, &str)> = rows
         .iter()
         .map(|row| {
             (
@@ -450,7 +450,7 @@ fn a_matrix_that_stops_at_a_limit_is_one_listing_and_no_failure() {
         })
         .collect();
     assert_eq!(
-        told,
+        listed,
         [
             ("prepare", "succeeded"),
             ("train", "interrupted"),

@@ -239,7 +239,7 @@ fn combinations_of_a_matrix_do_not_remind_of_each_other() {
     let limit = "stages.train.max_kimg=0.3";
     for (settings, reminders) in [
         (vec![limit], 0),
-        // Each combination is told what became of itself under other settings.
+        // Each combination reports what became of itself under other settings.
         (vec![limit, "stages.train.learning_rate=0.0005"], 2),
     ] {
         let output = program.run(&with(&train, &settings));

@@ -18,7 +18,7 @@ struct Fault {
     /// Puts it into the home; the other folder lies outside.
     plant: fn(&Path, &Path),
     /// One of these is in what a command says that fails for it; none: no command fails.
-    told: &'static [&'static str],
+    reported: &'static [&'static str],
 }
 
 const FAULTS: &[Fault] = &[
@@ -37,22 +37,22 @@ const FAULTS: &[Fault] = &[
             }
             fs::write(home.join("logs/smoke-7"), b"a note").unwrap();
         },
-        told: &[],
+        reported: &[],
     },
     Fault {
         name: "an artifact without its manifest",
         plant: |home, _| fs::remove_file(artifact(home).join("manifest.json")).unwrap(),
-        told: &[],
+        reported: &[],
     },
     Fault {
         name: "an empty manifest",
         plant: |home, _| fs::write(artifact(home).join("manifest.json"), b"").unwrap(),
-        told: &[],
+        reported: &[],
     },
     Fault {
         name: "a manifest that is cut off",
         plant: |home, _| cut(&artifact(home).join("manifest.json")),
-        told: &[],
+        reported: &[],
     },
     Fault {
         name: "a manifest of another artifact",
@@ -60,7 +60,7 @@ const FAULTS: &[Fault] = &[
             let manifest = artifact(home).join("manifest.json");
             replace(&manifest, &name_of(&artifact(home)), &"0".repeat(32));
         },
-        told: &[],
+        reported: &[],
     },
     Fault {
         name: "an artifact that is a link to nowhere",
@@ -69,14 +69,14 @@ const FAULTS: &[Fault] = &[
             fs::remove_dir_all(&artifact).unwrap();
             symlink(outside.join("nowhere"), artifact).unwrap();
         },
-        told: &[],
+        reported: &[],
     },
     Fault {
         name: "a series that is not UTF-8",
         plant: |home, _| {
             fs::write(home.join("logs/smoke-1/series.jsonl"), b"\xff\xfe\n{}\n").unwrap();
         },
-        told: &[],
+        reported: &[],
     },
     Fault {
         name: "a copied folder of a run",
@@ -85,7 +85,7 @@ const FAULTS: &[Fault] = &[
             fs::create_dir(&copy).unwrap();
             fs::copy(journal(home), copy.join("journal.jsonl")).unwrap();
         },
-        told: &[],
+        reported: &[],
     },
     Fault {
         name: "a record of a run that is cut off",
@@ -94,7 +94,7 @@ const FAULTS: &[Fault] = &[
             let first = first.lines().next().unwrap();
             fs::write(journal(home), &first[..first.len() / 2]).unwrap();
         },
-        told: &["smoke-1", "no run is called"],
+        reported: &["smoke-1", "no run is called"],
     },
     Fault {
         name: "a journal without its end, in a registry that is made again",
@@ -103,7 +103,7 @@ const FAULTS: &[Fault] = &[
             fs::write(journal(home), &bytes[..bytes.len() - 10]).unwrap();
             lose_registry(home);
         },
-        told: &["registry rebuild"],
+        reported: &["registry rebuild"],
     },
     Fault {
         name: "a journal with lines that are none, in a registry that is made again",
@@ -114,7 +114,7 @@ const FAULTS: &[Fault] = &[
             fs::write(journal(home), bytes).unwrap();
             lose_registry(home);
         },
-        told: &["registry rebuild"],
+        reported: &["registry rebuild"],
     },
     Fault {
         name: "a journal that is a link",
@@ -122,7 +122,7 @@ const FAULTS: &[Fault] = &[
             fs::remove_file(journal(home)).unwrap();
             symlink(outside.join("precious"), journal(home)).unwrap();
         },
-        told: &["smoke-1", "no run is called"],
+        reported: &["smoke-1", "no run is called"],
     },
     Fault {
         name: "a record of an earlier version that is cut off",
@@ -131,7 +131,7 @@ const FAULTS: &[Fault] = &[
             let record = "{\"format\": \"patchwork.run/1\", \"run\": \"smoke-1\", \"pipe";
             fs::write(home.join("logs/smoke-1/run.json"), record).unwrap();
         },
-        told: &["smoke-1", "no run is called"],
+        reported: &["smoke-1", "no run is called"],
     },
     Fault {
         name: "names that lead outside, in a registry that is made again",
@@ -145,7 +145,7 @@ const FAULTS: &[Fault] = &[
             replace(&evil, "\"prepare\"", "\"../../../outside/prepare\"");
             lose_registry(home);
         },
-        told: &["registry rebuild", "evil-1"],
+        reported: &["registry rebuild", "evil-1"],
     },
     Fault {
         name: "values beyond all bounds and escapes, in a registry that is made again",
@@ -172,7 +172,7 @@ const FAULTS: &[Fault] = &[
             fs::write(journal(home), lines.join("\n") + "\n").unwrap();
             lose_registry(home);
         },
-        told: &["registry rebuild"],
+        reported: &["registry rebuild"],
     },
     Fault {
         name: "a link where unfinished content goes",
@@ -185,7 +185,7 @@ const FAULTS: &[Fault] = &[
                 symlink(outside.join("precious"), home.join(place)).unwrap();
             }
         },
-        told: &[],
+        reported: &[],
     },
     Fault {
         name: "a lock that is a link",
@@ -194,7 +194,7 @@ const FAULTS: &[Fault] = &[
             fs::remove_file(&lock).unwrap();
             symlink(outside.join("not-there"), lock).unwrap();
         },
-        told: &["planning.lock"],
+        reported: &["planning.lock"],
     },
     Fault {
         name: "a lock that is a pipe",
@@ -203,7 +203,7 @@ const FAULTS: &[Fault] = &[
             fs::remove_file(&lock).unwrap();
             pipe(&lock);
         },
-        told: &["planning.lock"],
+        reported: &["planning.lock"],
     },
     Fault {
         name: "artifacts of a kind behind a link",
@@ -217,7 +217,7 @@ const FAULTS: &[Fault] = &[
             )
             .unwrap();
         },
-        told: &[],
+        reported: &[],
     },
     Fault {
         name: "unfinished work behind a link",
@@ -227,7 +227,7 @@ const FAULTS: &[Fault] = &[
             fs::create_dir_all(outside.join("work/discarded-photos")).unwrap();
             symlink(outside.join("work"), home.join("work")).unwrap();
         },
-        told: &["different disks"],
+        reported: &["different disks"],
     },
     Fault {
         name: "folders of somebody's among unfinished work",
@@ -235,12 +235,12 @@ const FAULTS: &[Fault] = &[
             fs::create_dir_all(home.join("work/discarded-photos")).unwrap();
             fs::create_dir_all(home.join("work").join("e".repeat(32)).join("mine")).unwrap();
         },
-        told: &[],
+        reported: &[],
     },
     Fault {
         name: "no registry",
         plant: |home, _| lose_registry(home),
-        told: &["registry rebuild"],
+        reported: &["registry rebuild"],
     },
     Fault {
         name: "an empty registry",
@@ -248,7 +248,7 @@ const FAULTS: &[Fault] = &[
             lose_registry(home);
             fs::write(home.join("registry.db"), b"").unwrap();
         },
-        told: &["registry rebuild"],
+        reported: &["registry rebuild"],
     },
     Fault {
         name: "a registry that is none",
@@ -256,7 +256,7 @@ const FAULTS: &[Fault] = &[
             lose_registry(home);
             fs::write(home.join("registry.db"), b"not a database".repeat(1000)).unwrap();
         },
-        told: &["registry.db"],
+        reported: &["registry.db"],
     },
     Fault {
         name: "a registry that is a pipe",
@@ -264,7 +264,7 @@ const FAULTS: &[Fault] = &[
             lose_registry(home);
             pipe(&home.join("registry.db"));
         },
-        told: &["registry.db"],
+        reported: &["registry.db"],
     },
     Fault {
         name: "a registry that is a folder",
@@ -272,7 +272,7 @@ const FAULTS: &[Fault] = &[
             lose_registry(home);
             fs::create_dir(home.join("registry.db")).unwrap();
         },
-        told: &["registry.db"],
+        reported: &["registry.db"],
     },
 ];
 
@@ -331,9 +331,9 @@ fn every_command_works_in_a_dirty_home_or_names_the_cause() {
                 matches!(output.status.code(), Some(0..=2)) && !said.contains("panicked"),
                 "{context}"
             );
-            let is_told = |words: &&str| said.contains(words) || printed.contains(words);
+            let is_reported = |words: &&str| said.contains(words) || printed.contains(words);
             assert!(
-                output.status.success() || fault.told.iter().chain(USUAL).any(is_told),
+                output.status.success() || fault.reported.iter().chain(USUAL).any(is_reported),
                 "{context}"
             );
             let acts = |character: char| character.is_control() && !"\n\t".contains(character);

@@ -43,7 +43,7 @@ fn every_distance_is_recorded_and_compares_only_with_its_like() {
     let own = pipeline(&program, "own", "crops = [\"half\", \"quarter\"]");
     let own = own.to_str().unwrap();
     let all = "stages.evaluate.metrics=[\"confidence\", \"kernel\", \"manifold\"]";
-    let told = program.succeed(&["run", own, "--set", all]);
+    let printed = program.succeed(&["run", own, "--set", all]);
     let recorded = scores(&program, "own-1");
     let metrics = [
         "fd_tiny",
@@ -75,8 +75,8 @@ fn every_distance_is_recorded_and_compares_only_with_its_like() {
     }
     assert_eq!(program.rows(&["runs"])[0]["metric"], "fd_tiny");
     // A kernel distance is a small number, of which people see four digits all the same.
-    let line = told.lines().find(|line| line.starts_with("kd_tiny of "));
-    let line = line.unwrap_or_else(|| panic!("no kd_tiny in {told}"));
+    let line = printed.lines().find(|line| line.starts_with("kd_tiny of "));
+    let line = line.unwrap_or_else(|| panic!("no kd_tiny in {printed}"));
     let shown: f64 = line.rsplit(' ').next().unwrap().parse().unwrap();
     let kernel = score("kd_tiny")["value"].as_f64().unwrap();
     assert!(

@@ -89,13 +89,13 @@ fn pictures_and_curves_that_cannot_be_written_do_not_end_training() {
     let said = String::from_utf8(failed.stderr).unwrap();
     // At the end the picture is tried again, and is missed.
     assert_eq!(failed.status.code(), Some(1), "{said}");
-    let told = warnings(&program);
+    let reported = warnings(&program);
     for words in [
         "TensorBoard's files cannot be written",
         "drawing a snapshot's images failed",
     ] {
-        let count = told.iter().filter(|text| text.contains(words)).count();
-        assert_eq!(count, 1, "{words}: {told:?}");
+        let count = reported.iter().filter(|text| text.contains(words)).count();
+        assert_eq!(count, 1, "{words}: {reported:?}");
     }
     let recorded = "SELECT MAX(step) AS step FROM metrics WHERE name = 'loss'";
     let last: &Value = &program.rows(&["query", recorded])[0]["step"];

@@ -49,7 +49,7 @@ fn sets_on_disk_are_compared_as_in_a_pipeline() {
             "{file}"
         );
     }
-    // Done already, it tells the result again.
+    // Finished already, it prints the result again.
     let again = program.succeed(&compare);
     assert!(again.contains("fd_efficientnet_lite0 of"), "{again}");
 
@@ -84,8 +84,8 @@ fn sets_on_disk_are_compared_as_in_a_pipeline() {
 
     // Without `--out`, in the home folder, and measured anew when the images change.
     let value = || {
-        let told = program.succeed(&["evaluate", text(&samples), text(&files)]);
-        told.lines().next().unwrap().to_owned()
+        let printed = program.succeed(&["evaluate", text(&samples), text(&files)]);
+        printed.lines().next().unwrap().to_owned()
     };
     let before = value();
     assert_eq!(value(), before);
@@ -204,10 +204,13 @@ fn samples_of_one_network_are_told_apart_by_how_they_were_drawn() {
          [stages.sample-fast]\nkind = \"sample\"\nseeds = \"0-31\"\nsteps = 2\nbatch_size = 8\n"
     );
     std::fs::write(&path, pipeline).unwrap();
-    let told = program.succeed(&["run", text(&path)]);
+    let printed = program.succeed(&["run", text(&path)]);
     for steps in [2, 4] {
         let words = format!(" images (steps={steps}): ");
-        assert!(told.contains(&words), "`{words}` is missing in: {told}");
+        assert!(
+            printed.contains(&words),
+            "`{words}` is missing in: {printed}"
+        );
     }
     let curve = std::fs::read(program.artifact("evaluate").join("curve.png")).unwrap();
     assert!(curve.starts_with(b"\x89PNG"));

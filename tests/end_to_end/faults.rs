@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use crate::program::{Program, differences};
+use crate::program::{Program, differences, with};
 
 const STRIDE: usize = 29;
 
@@ -12,57 +12,34 @@ const STRIDE: usize = 29;
 const LIMIT: usize = 2000;
 
 /// Three stages on next to nothing, with a checkpoint at almost every step.
-const RUN: &[&str] = &[
-    "run",
-    "pipelines/smoke.toml",
-    "--until",
-    "sample",
-    "--set",
-    "stages.prepare.emoji.groups=[\"activities\"]",
-    "--set",
-    "stages.train.duration_images=120",
-    "--set",
-    "stages.train.learning_rate_rampup_images=20",
-    "--set",
-    "stages.train.learning_rate_decay_images=20",
-    "--set",
-    "stages.train.checkpoint_minutes=0.002",
-    "--set",
-    "stages.sample.seeds=\"0-15\"",
-];
+const RUN: &[&str] = &["run", "pipelines/smoke.toml", "--until", "sample"];
+const SETTINGS: &[&str] = &["stages.prepare.emoji.groups=[\"activities\"]"];
 
 /// The same in latent mode, to its samples.
-const LATENT_RUN: &[&str] = &[
-    "run",
-    "pipelines/smoke-latent.toml",
-    "--until",
-    "sample",
-    "--set",
+const LATENT_RUN: &[&str] = &["run", "pipelines/smoke-latent.toml", "--until", "sample"];
+const LATENT_SETTINGS: &[&str] = &[
     "stages.prepare.resolution=16",
-    "--set",
     "stages.autoencoder.duration_images=80",
-    "--set",
     "stages.autoencoder.checkpoint_minutes=0.002",
-    "--set",
+];
+
+/// What both have in common.
+const SHORT: &[&str] = &[
     "stages.train.duration_images=120",
-    "--set",
     "stages.train.learning_rate_rampup_images=20",
-    "--set",
     "stages.train.learning_rate_decay_images=20",
-    "--set",
     "stages.train.checkpoint_minutes=0.002",
-    "--set",
     "stages.sample.seeds=\"0-15\"",
 ];
 
 #[test]
 fn a_fault_at_any_durable_operation_is_made_up_for() {
-    fail_in_turn(RUN);
+    fail_in_turn(&with(RUN, &[SETTINGS, SHORT].concat()));
 }
 
 #[test]
 fn a_fault_at_any_durable_operation_in_latent_mode_is_made_up_for() {
-    fail_in_turn(LATENT_RUN);
+    fail_in_turn(&with(LATENT_RUN, &[LATENT_SETTINGS, SHORT].concat()));
 }
 
 fn fail_in_turn(run: &[&str]) {
@@ -82,13 +59,13 @@ fn fail_in_turn(run: &[&str]) {
                 .output()
                 .unwrap();
             let said = String::from_utf8_lossy(&output.stderr);
-            let is_told = said.contains(&format!("fault {number},"));
-            if output.status.success() && !is_told {
-                // No process made so many operations. (A record that fails once is told and made up for.)
+            let is_reported = said.contains(&format!("fault {number},"));
+            if output.status.success() && !is_reported {
+                // No process made so many operations. (A record that fails once is reported and made up for.)
                 break;
             }
             faults += 1;
-            assert!(kind == "kill" || is_told, "{fault}: {said}");
+            assert!(kind == "kill" || is_reported, "{fault}: {said}");
             program.succeed(run);
             assert_eq!(
                 differences(&artifacts, &program.artifacts()),

@@ -39,18 +39,18 @@ fn a_lost_or_older_registry_costs_no_run_and_no_artifact() {
 
     lose_registry(&program);
     for command in [&["runs"][..], &["show", "latest"], &["gc", "--apply"]] {
-        let told = message(&program, command, 1);
-        assert!(told.contains("registry rebuild"), "{told}");
+        let printed = message(&program, command, 1);
+        assert!(printed.contains("registry rebuild"), "{printed}");
     }
     // An empty file is no better than none.
     fs::write(program.home().join("registry.db"), b"").unwrap();
-    let told = message(&program, &["gc", "--apply"], 1);
-    assert!(told.contains("registry rebuild"), "{told}");
+    let printed = message(&program, &["gc", "--apply"], 1);
+    assert!(printed.contains("registry rebuild"), "{printed}");
     let output = program.run(&prepare);
-    let told = String::from_utf8_lossy(&output.stderr);
+    let printed = String::from_utf8_lossy(&output.stderr);
     assert!(
-        output.status.success() && told.contains("(smoke-1)"),
-        "{told}"
+        output.status.success() && printed.contains("(smoke-1)"),
+        "{printed}"
     );
     assert_eq!(
         fs::read(&journal).unwrap(),
@@ -72,10 +72,10 @@ fn a_lost_or_older_registry_costs_no_run_and_no_artifact() {
     lose_registry(&program);
     fs::write(&registry, &copy).unwrap();
     for command in [&["gc"][..], &["gc", "--apply"]] {
-        let told = message(&program, command, 1);
+        let printed = message(&program, command, 1);
         assert!(
-            told.contains("smoke-3") && told.contains("rebuild"),
-            "{told}"
+            printed.contains("smoke-3") && printed.contains("rebuild"),
+            "{printed}"
         );
     }
     // A run does by itself what `registry rebuild` does for `gc`.
@@ -122,9 +122,12 @@ fn a_run_whose_record_cannot_be_read_keeps_its_artifacts() {
         listed.contains("skipped") && listed.contains("smoke-1/journal.jsonl"),
         "{listed}"
     );
-    let told = message(&program, &["gc", "--apply"], 1);
-    assert!(told.contains("smoke-1") && told.contains("hint:"), "{told}");
-    // A copied folder tells nothing new.
+    let printed = message(&program, &["gc", "--apply"], 1);
+    assert!(
+        printed.contains("smoke-1") && printed.contains("hint:"),
+        "{printed}"
+    );
+    // A copied folder has nothing new.
     fs::write(&journal, &whole).unwrap();
     let copy = program.home().join("logs/smoke-1 (copy)");
     fs::create_dir(&copy).unwrap();
@@ -203,10 +206,10 @@ fn folders_that_are_called_as_work_folders_are_stay() {
     ];
     for command in &commands {
         stays(outside.path(), &place("out.work"), || {
-            let told = run(command, 2);
+            let printed = run(command, 2);
             assert!(
-                told.contains("out.work") && told.contains("hint:"),
-                "{told}"
+                printed.contains("out.work") && printed.contains("hint:"),
+                "{printed}"
             );
         });
     }
@@ -221,10 +224,10 @@ fn folders_that_are_called_as_work_folders_are_stay() {
         text(&pngs),
     ];
     stays(outside.path(), &place(".pngs.partial"), || {
-        let told = message(&program, &export, 2);
+        let printed = message(&program, &export, 2);
         assert!(
-            told.contains(".pngs.partial") && told.contains("hint:"),
-            "{told}"
+            printed.contains(".pngs.partial") && printed.contains("hint:"),
+            "{printed}"
         );
     });
 
@@ -242,10 +245,10 @@ fn folders_that_are_called_as_work_folders_are_stay() {
         "docs/images",
     ];
     stays(outside.path(), &place(".data.repair"), || {
-        let told = message(&program, &repair, 2);
+        let printed = message(&program, &repair, 2);
         assert!(
-            told.contains(".data.repair") && told.contains("hint:"),
-            "{told}"
+            printed.contains(".data.repair") && printed.contains("hint:"),
+            "{printed}"
         );
     });
     program.succeed(&repair);
@@ -255,8 +258,8 @@ fn folders_that_are_called_as_work_folders_are_stay() {
     fs::create_dir_all(place("out.work")).unwrap();
     fs::write(place("out.work/.patchwork-work"), b"").unwrap();
     fs::write(place("out.work/notes"), b"mine").unwrap();
-    let told = run(&build(&out), 0);
-    assert!(told.contains("notes"), "{told}");
+    let printed = run(&build(&out), 0);
+    assert!(printed.contains("notes"), "{printed}");
     assert_eq!(
         files(&place("out.work")).into_keys().collect::<Vec<_>>(),
         [Path::new(".patchwork-work"), Path::new("notes")]

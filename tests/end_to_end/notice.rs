@@ -1,4 +1,4 @@
-//! `--notify`: a command hears what became of a run, and can do it no harm.
+//! `--notify`: a command gets what became of a run, and can do it no harm.
 
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -7,12 +7,12 @@ use crate::program::Program;
 
 const PREPARE: &[&str] = &["run", "pipelines/smoke.toml", "--until", "prepare"];
 
-/// What the command writes down.
-const TELL: &str = r#"printf '%s\n' "$PATCHWORK_RUN" "$PATCHWORK_STATUS" "$PATCHWORK_METRIC" "$PATCHWORK_SCORE" "$PATCHWORK_ERROR" > "$PATCHWORK_HOME/told"; echo noise"#;
+/// The command writes down what it gets.
+const NOTE: &str = r#"printf '%s\n' "$PATCHWORK_RUN" "$PATCHWORK_STATUS" "$PATCHWORK_METRIC" "$PATCHWORK_SCORE" "$PATCHWORK_ERROR" > "$PATCHWORK_HOME/notice"; echo noise"#;
 
-fn told(program: &Program) -> Vec<String> {
-    let told = std::fs::read_to_string(program.home().join("told")).unwrap();
-    told.split('\n').map(str::to_owned).collect()
+fn written(program: &Program) -> Vec<String> {
+    let notice = std::fs::read_to_string(program.home().join("notice")).unwrap();
+    notice.split('\n').map(str::to_owned).collect()
 }
 
 fn said(output: &Output) -> String {
@@ -23,12 +23,12 @@ fn said(output: &Output) -> String {
 fn a_command_hears_of_the_end_of_a_run() {
     let program = Program::new();
     let mut command = program.command(&["run", "pipelines/smoke.toml", "--format", "json"]);
-    let output = command.env("PATCHWORK_NOTIFY", TELL).output().unwrap();
+    let output = command.env("PATCHWORK_NOTIFY", NOTE).output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
     // Results stay results.
     serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap();
     assert!(said(&output).contains("noise"));
-    let heard = told(&program);
+    let heard = written(&program);
     assert_eq!(
         heard[..3],
         ["smoke-1", "succeeded", "fd_efficientnet_lite0"]
@@ -43,9 +43,9 @@ fn a_command_hears_of_the_end_of_a_run() {
         "--force",
         "prepare",
     ];
-    let output = program.run(&[PREPARE, &fails, &["--notify", TELL]].concat());
+    let output = program.run(&[PREPARE, &fails, &["--notify", NOTE]].concat());
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-    let heard = told(&program);
+    let heard = written(&program);
     assert_eq!(heard[..4], ["smoke-2", "failed", "", ""]);
     assert!(!heard[4].is_empty());
 }

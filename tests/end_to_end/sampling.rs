@@ -54,9 +54,9 @@ fn measured_snapshots_leave_training_as_it_is() {
             value(left).total_cmp(&value(right))
         })
         .unwrap();
-    let told = &manifest(&measured)["summary"]["best"];
+    let printed = &manifest(&measured)["summary"]["best"];
     assert_eq!(
-        (&told["value"], &told["file"]),
+        (&printed["value"], &printed["file"]),
         (&best["value"], &best["file"])
     );
     let file = best["file"].as_str().unwrap();
@@ -101,18 +101,18 @@ fn images_depend_on_their_seeds_alone() {
             arguments.extend(["--set", *setting]);
         }
         let output = program.run(&arguments);
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.success(), "{told}");
-        (out, told)
+        let printed = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{printed}");
+        (out, printed)
     };
-    let (whole, told) = draw("whole", &[]);
-    assert!(!told.contains("does not fit"), "{told}");
+    let (whole, printed) = draw("whole", &[]);
+    assert!(!printed.contains("does not fit"), "{printed}");
     // Other batches, and a memory in which not even one image has room.
     let (odd, _) = draw("odd", &["batch_size=3"]);
-    let (scarce, told) = draw("scarce", &["memory_gib=0.001"]);
+    let (scarce, printed) = draw("scarce", &["memory_gib=0.001"]);
     assert!(
-        told.contains("images at once; the images are the same"),
-        "the smaller batch is told: {told}"
+        printed.contains("images at once; the images are the same"),
+        "the smaller batch is reported: {printed}"
     );
     for shard in ["shard-00000.parquet", "shard-00003.parquet", "grid.png"] {
         for other in [&odd, &scarce] {
@@ -227,17 +227,17 @@ fn a_run_is_sampled_by_name_class_region_and_between_seeds() {
     let oblong = sample("oblong", &[&seeds[..], &["4,0,16x8"]].concat());
     assert_eq!((size(&square), size(&oblong)), ((8, 8), (16, 8)));
 
-    // Without a folder: the same one for the same settings, told at the end.
+    // Without a folder: the same one for the same settings, printed at the end.
     let unnamed = [
         "sample", "latest", "--seeds", "0-1", "--steps", "3", "--labels", "0",
     ];
-    let told = program.succeed(&unnamed);
-    let folder = told.lines().last().unwrap();
+    let printed = program.succeed(&unnamed);
+    let folder = printed.lines().last().unwrap();
     assert!(
         folder.contains("samples/latest-") && Path::new(folder).is_dir(),
-        "{told}"
+        "{printed}"
     );
-    assert_eq!(program.succeed(&unnamed), told);
+    assert_eq!(program.succeed(&unnamed), printed);
 
     for (arguments, words) in [
         (

@@ -502,8 +502,8 @@ fn settings_over_a_preset_and_patches_are_shown() {
 
     // Patches of a quarter and of half of the image, at places that differ, with their coordinates.
     let data = format!("/data/{}", fingerprint(&program, "mine-1", "prepare"));
-    let told = server.get(&format!("/api{data}")).json();
-    let patches = &told["patches"];
+    let answer = server.get(&format!("/api{data}")).json();
+    let patches = &answer["patches"];
     assert_eq!(patches["training"]["run"], "mine-1");
     let sizes: Vec<u64> = patches["sizes"]
         .as_array()

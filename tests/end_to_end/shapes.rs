@@ -135,7 +135,7 @@ fn grey_images_that_are_not_square_pass_every_stage() {
     let pngs = program.home().join("pngs");
     let export = ["dataset", "export", text(&samples), "--as", "png", "--out"];
     program.succeed(&[&export[..], &[text(&pngs)]].concat());
-    let told = program.home().join("told");
+    let evaluated = program.home().join("evaluated");
     program.succeed(&[
         "evaluate",
         text(&pngs),
@@ -143,10 +143,10 @@ fn grey_images_that_are_not_square_pass_every_stage() {
         "--neighbours",
         "1",
         "--out",
-        text(&told),
+        text(&evaluated),
     ]);
     let same: Vec<Value> =
-        serde_json::from_slice(&std::fs::read(told.join("scores.json")).unwrap()).unwrap();
+        serde_json::from_slice(&std::fs::read(evaluated.join("scores.json")).unwrap()).unwrap();
     assert!(same[0]["value"].as_f64().unwrap().abs() < 1e-3, "{same:?}");
 
     // The default says nothing of channels, so that what was made before it stays what it is.

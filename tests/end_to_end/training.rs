@@ -161,11 +161,11 @@ fn whatever_happens_training_ends_with_the_same_bytes() {
         "query",
         "SELECT message FROM events WHERE level = 'warning'",
     ]);
-    let told = warnings.iter().filter(|row| {
+    let reported = warnings.iter().filter(|row| {
         let message = row["message"].as_str().unwrap();
         message.contains("cannot be used") && message.contains("going back to the one before it")
     });
-    assert_eq!(told.count(), 1, "{warnings:?}");
+    assert_eq!(reported.count(), 1, "{warnings:?}");
 
     for (limit, words) in [
         ("stages.train.max_minutes=0.000001", "`max_minutes`"),
@@ -309,7 +309,7 @@ fn a_retried_training_records_every_step_once() {
             "{name} is missing"
         );
     }
-    // The folder of the run tells the same.
+    // The folder of the run records the same.
     std::fs::remove_file(program.home().join("registry.db")).unwrap();
     program.succeed(&["registry", "rebuild"]);
     assert_eq!(series(), points);
@@ -412,9 +412,9 @@ fn a_checkpoint_that_was_astray_already_is_passed_over() {
     }
     std::fs::write(&newest, &bytes).unwrap();
     let record = newest.with_extension("json");
-    let mut told: Value = serde_json::from_slice(&std::fs::read(&record).unwrap()).unwrap();
-    told["blake3"] = serde_json::to_value(Digest::of(&bytes)).unwrap();
-    std::fs::write(&record, told.to_string()).unwrap();
+    let mut changed: Value = serde_json::from_slice(&std::fs::read(&record).unwrap()).unwrap();
+    changed["blake3"] = serde_json::to_value(Digest::of(&bytes)).unwrap();
+    std::fs::write(&record, changed.to_string()).unwrap();
 
     // No checkpoint but these while it goes on.
     let seldom = "stages.train.checkpoint_minutes=60";

@@ -34,7 +34,7 @@ pub(crate) fn load(config: &NetworkConfig, tensors: &Tensors) -> Result<NetworkD
     Ok(NetworkDenoiser::new(network))
 }
 
-/// What the case tells the network.
+/// What the case conditions the network on.
 pub(crate) fn conditioning(case: &Case) -> Conditioning {
     Conditioning {
         positions: case

@@ -1,6 +1,6 @@
 //! Parity with the published implementations: every case of a folder, one line each.
 //!
-//! The folder is `PARITY_DIR`, or the project's own fixtures; its README tells the kinds and the rule of agreement.
+//! The folder is `PARITY_DIR`, or the project's own fixtures; its README has the kinds and the rule of agreement.
 //! Networks, losses, samplers and extractors compute on `PATCHWORK_DEVICE` (`cpu`, `cuda`, `cuda:N`; the CPU by default).
 //! [`runner`] knows cases, tolerances and the table; each further module knows one kind of case. The suite belongs to
 //! the crate of the stages, the lowest one that sees data, networks, diffusion and metrics.

@@ -224,7 +224,7 @@ const charts = (() => {
     destroy() { this.plot?.destroy(); }
   }
 
-  // Loss by noise level (rows) and images seen (columns): the logarithm as lightness, so that no colours have to be told apart.
+  // Loss by noise level (rows) and images seen (columns): the logarithm as lightness, so that no colours have to be distinguished.
   class Heatmap extends Chart {
     draw() {
       this.remember();

@@ -38,7 +38,7 @@ def load_autoencoder(path: str | Path, device: torch.device | str = "cpu", confi
             safetensors or a pickle of PyTorch, with the parameter names of diffusers today, of diffusers in 2022 or of
             CompVis, alone or inside of a full Stable Diffusion checkpoint. A pickle is read without running what is in it.
         device: where the weights go.
-        config: a `config.json`; without it the one beside the weights is used, and for a single file the shapes tell
+        config: a `config.json`; without it the one beside the weights is used, and for a single file the shapes give
             all but the groups (32) and the scaling factor (Stable Diffusion's).
 
     Raises:
@@ -115,7 +115,7 @@ def read_config(path: Path) -> AutoencoderConfig:
 
 
 def config_of_shapes(tensors: dict[str, Tensor], path: Path) -> AutoencoderConfig:
-    """The settings of weights under today's names; what shapes do not tell is Stable Diffusion's."""
+    """The settings of weights under today's names; what shapes leave open is Stable Diffusion's."""
 
     def size(name: str, dimension: int) -> int | None:
         tensor = tensors.get(name)
