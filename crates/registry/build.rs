@@ -1,4 +1,4 @@
-//! Compiles the migrations in anew whenever one changes.
+//! Compiles the migrations in again whenever one changes.
 
 fn main() {
     println!("cargo:rerun-if-changed=../../migrations");

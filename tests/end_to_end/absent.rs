@@ -120,7 +120,7 @@ fn what_is_done_needs_neither_its_raw_data_nor_its_weights() {
     assert!(would_be[1..].iter().all(|(_, fate)| fate == "run"));
     assert_eq!(program.artifacts(), made);
 
-    // A training is begun, and gone on with, on what was prepared from it.
+    // A training starts and resumes on what was prepared from it.
     let longer = with(&[
         "--set",
         "stages.train.duration_images=700",

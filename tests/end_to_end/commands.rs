@@ -1,4 +1,4 @@
-//! The commands that ask about runs and go on with them, used as a person uses them.
+//! The commands that ask about runs and resume them, used as a person uses them.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -281,7 +281,7 @@ fn a_lost_registry_is_made_again_from_the_folders() {
     assert!(!program.run(&["runs"]).status.success());
     program.succeed(&["registry", "rebuild"]);
     assert_eq!(answers(), before);
-    // The next run goes on counting.
+    // The next run counts on.
     program.succeed(&["run", SMOKE, "--until", "prepare"]);
     assert_eq!(program.rows(&["runs"])[0]["run"], "smoke-3");
 
@@ -459,7 +459,7 @@ fn a_matrix_that_stops_at_a_limit_is_one_listing_and_no_failure() {
         ]
     );
 
-    // Going on with one names the other, and a run without anything to go on with names both.
+    // Resuming one names the other, and a run without anything to resume names both.
     let said = |arguments: &[&str], code: i32| {
         let output = program.run(arguments);
         let said = self::text(&output);

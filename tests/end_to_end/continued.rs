@@ -1,4 +1,4 @@
-//! A training that goes on from another one's checkpoint, under other settings.
+//! A training that resumes from another one's checkpoint, under other settings.
 
 use std::path::{Path, PathBuf};
 
@@ -210,7 +210,7 @@ fn a_run_says_which_unfinished_training_it_does_not_go_on_with() {
     ));
     assert_eq!(refused.status.code(), Some(2));
     std::fs::rename(&aside, &checkpoint).unwrap();
-    // What it proposes goes on from there; what is its own, too, without a word.
+    // What it proposes resumes from there; what is its own, too, without a warning.
     let loss: serde_json::Value =
         serde_json::from_slice(&bytes(&program.artifact("train").join("loss.json"))).unwrap();
     assert!(

@@ -63,31 +63,31 @@ fn kill_at_random(run: &[&str]) {
     for round in 0..rounds {
         let mut chance = Seed::new(round).derive("crash").stream();
         let killed = Program::new();
-        let mut story = Vec::new();
+        let mut context = Vec::new();
         for _ in 0..KILLS {
             let victim = Victim::ALL[chance.below(3) as usize];
             let share = 0.05 + 0.5 * chance.uniform();
-            story.push(format!("{victim:?} after {share:.2}"));
+            context.push(format!("{victim:?} after {share:.2}"));
             let mut child = killed.start(run);
             std::thread::sleep(length.mul_f64(share));
             victim.kill(&mut child);
             child.wait().unwrap();
         }
         killed.succeed(run);
-        let story = format!("round {round}: {}", story.join(", "));
+        let context = format!("round {round}: {}", context.join(", "));
         assert_eq!(
             differences(&artifacts, &killed.artifacts()),
             Vec::<PathBuf>::new(),
-            "{story}"
+            "{context}"
         );
-        check_history(&killed, &story);
+        check_history(&killed, &context);
     }
 }
 
 /// The registry is whole and says what happened.
-fn check_history(program: &Program, story: &str) {
+fn check_history(program: &Program, context: &str) {
     let check = program.rows(&["query", "PRAGMA integrity_check"]);
-    assert_eq!(check[0]["integrity_check"], "ok", "{story}");
+    assert_eq!(check[0]["integrity_check"], "ok", "{context}");
     for (what, sql) in [
         (
             "stages are at work",
@@ -108,6 +108,6 @@ fn check_history(program: &Program, story: &str) {
         ),
     ] {
         let rows = program.rows(&["query", sql]);
-        assert!(rows.is_empty(), "{what}: {rows:?}; {story}");
+        assert!(rows.is_empty(), "{what}: {rows:?}; {context}");
     }
 }

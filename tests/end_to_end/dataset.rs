@@ -1,4 +1,4 @@
-//! A data set on files: built, looked at, exported, built again from the export, damaged and mended.
+//! A data set on files: built, looked at, exported, built again from the export, damaged and repaired.
 
 use std::path::Path;
 

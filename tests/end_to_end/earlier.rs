@@ -205,7 +205,7 @@ fn an_earlier_registry_is_rebuilt_from_its_folders() {
     }
     earlier.program.succeed(&["registry", "rebuild"]);
     earlier.check_registry();
-    // What was rebuilt is gone on with as what was there.
+    // A rebuilt registry resumes as the old one did.
     let stages = earlier.run(&[]);
     assert!(stages.iter().all(|(_, status)| status == "cached"));
     assert_eq!(earlier.program.rows(&["runs"])[0]["run"], "small-6");

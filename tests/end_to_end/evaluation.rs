@@ -82,7 +82,7 @@ fn sets_on_disk_are_compared_as_in_a_pipeline() {
         assert!(set.pixels(sample) == set.pixels(nearest));
     }
 
-    // Without `--out`, in the home folder, and measured anew when the images change.
+    // Without `--out`, in the home folder, and evaluated again when the images change.
     let value = || {
         let printed = program.succeed(&["evaluate", text(&samples), text(&files)]);
         printed.lines().next().unwrap().to_owned()

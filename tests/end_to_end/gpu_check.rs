@@ -1,4 +1,4 @@
-//! `scripts/gpu-check.sh` on the processor: the way that it goes on a GPU, in little.
+//! `scripts/gpu-check.sh` on the processor: as on a GPU, in little.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Commands without a pipeline, killed with SIGKILL on their way: the next one goes on, to the same bytes.
+//! Commands without a pipeline, killed with SIGKILL on their way: the next one resumes, to the same bytes.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -416,7 +416,7 @@ fn a_checkpoint_that_was_astray_already_is_passed_over() {
     changed["blake3"] = serde_json::to_value(Digest::of(&bytes)).unwrap();
     std::fs::write(&record, changed.to_string()).unwrap();
 
-    // No checkpoint but these while it goes on.
+    // No checkpoint but these while it runs.
     let seldom = "stages.train.checkpoint_minutes=60";
     let output = program.run(&with(TRAIN, &[seldom, wish]));
     let said = String::from_utf8(output.stderr).unwrap();

@@ -66,7 +66,7 @@ named! {
         Pending = "pending",
         /// A worker is at it.
         Running = "running",
-        /// Its artifact was there already.
+        /// Its artifact was present already.
         Cached = "cached",
         /// Its artifact was made.
         Succeeded = "succeeded",
@@ -80,7 +80,7 @@ named! {
 }
 
 impl StageStatus {
-    /// Whether the stage's artifact is there.
+    /// Whether the stage's artifact is present.
     pub fn is_done(self) -> bool {
         matches!(self, Self::Cached | Self::Succeeded)
     }

@@ -60,12 +60,12 @@ impl Store {
         self.home.join("registry.db")
     }
 
-    /// The folder of all finished artifacts of a kind, whether or not it is there.
+    /// The folder of all finished artifacts of a kind, whether or not it exists.
     pub fn artifacts(&self, kind: &str) -> PathBuf {
         self.home.join("artifacts").join(kind)
     }
 
-    /// The folder of a finished artifact, whether or not it is there.
+    /// The folder of a finished artifact, whether or not it exists.
     pub fn artifact(&self, kind: &str, fingerprint: Fingerprint) -> PathBuf {
         self.artifacts(kind).join(fingerprint.to_string())
     }
@@ -91,7 +91,7 @@ impl Store {
         Ok(Found::Unusable { problem })
     }
 
-    /// The manifest of an artifact, if the artifact is there and whole.
+    /// The manifest of an artifact, if the artifact is present and whole.
     pub fn find(
         &self,
         kind: &str,
@@ -142,7 +142,7 @@ impl Store {
         }
     }
 
-    /// Puts a finished artifact from elsewhere in place, by a link to its folder: nothing is copied.
+    /// Puts an external finished artifact in place, by a link to its folder: nothing is copied.
     pub fn give(
         &self,
         kind: &str,
@@ -153,7 +153,7 @@ impl Store {
         durable::link(folder, &self.artifact(kind, fingerprint))
     }
 
-    /// Removes a finished artifact, if it is there. Killed on the way, it leaves the artifact whole or gone.
+    /// Removes a finished artifact, if it exists. Killed on the way, it leaves the artifact whole or gone.
     pub fn discard(&self, kind: &str, fingerprint: Fingerprint) -> Result<(), FileError> {
         let aside = self
             .home
@@ -178,7 +178,7 @@ impl Store {
         FileLock::acquire(&self.home.join("locks/planning.lock"))
     }
 
-    /// Takes the lock by which others see that this process is there. Hold it as long as the process lives.
+    /// Takes the lock by which others see that this process is alive. Hold it as long as the process lives.
     ///
     /// The kernel releases it however the process ends; a process id alone says nothing, since ids are used
     /// again and a dead process keeps its id until its parent has asked for its end. Containers that share a home
@@ -193,7 +193,7 @@ impl Store {
         }
     }
 
-    /// Whether a supervisor or worker of this id is there. In doubt, it is.
+    /// Whether a supervisor or worker of this id is alive. In doubt, it is.
     pub fn is_alive(&self, pid: u32) -> bool {
         self.process_locks(pid)
             .take_while(|lock| lock.exists())
@@ -252,7 +252,7 @@ mod tests {
                 .exists()
         );
         drop(first);
-        assert!(store.is_alive(id), "the second one is there");
+        assert!(store.is_alive(id), "the second one is alive");
         assert_eq!(store.process_at_work().unwrap(), Some(id));
         drop(second);
         assert!(!store.is_alive(id));

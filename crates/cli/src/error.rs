@@ -9,7 +9,7 @@ use patchwork_core::{ClaimError, FileError, durable};
 use patchwork_dashboard::DashboardError;
 use patchwork_dataset::DatasetError;
 use patchwork_recipes::SpecifyError;
-use patchwork_recipes::train::start::ForeignNetwork;
+use patchwork_recipes::train::start::ExternalNetwork;
 use patchwork_registry::RegistryError;
 use patchwork_supervisor::{PipelineError, RankError};
 use patchwork_weights::WeightsError;
@@ -56,7 +56,7 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Claim(#[from] ClaimError),
     #[error(transparent)]
-    ForeignNetwork(#[from] ForeignNetwork),
+    ExternalNetwork(#[from] ExternalNetwork),
     #[error("{message}")]
     Checkpoint {
         message: String,
@@ -342,7 +342,7 @@ impl CliError {
             Self::Specify(error) if !error.is_input() => EXIT_FAILED,
             Self::Config(_)
             | Self::Specify(_)
-            | Self::ForeignNetwork(_)
+            | Self::ExternalNetwork(_)
             | Self::Weights(WeightsError::UnknownFile { .. } | WeightsError::NoAddress { .. })
             | Self::NoSuchStage { .. }
             | Self::WouldOverwrite { .. }

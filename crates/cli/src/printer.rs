@@ -186,7 +186,7 @@ mod tests {
 
     impl<T> Stopped<T> {
         fn take(&mut self, what: T) {
-            // Once it goes on, the channel is closed.
+            // Once it continues, the channel is closed.
             let _ = self.go_on.recv();
             let _ = self.took.send(what);
         }
@@ -224,7 +224,7 @@ mod tests {
         }
     }
 
-    /// Something stopped; the sender's end makes it go on, and the receiver gives what it took.
+    /// Something stopped; the sender's end makes it continue, and the receiver gives what it took.
     fn stopped<T>() -> (Sender<()>, Stopped<T>, Receiver<T>) {
         let (start, go_on) = channel();
         let (took, taken) = channel();

@@ -59,13 +59,12 @@ pub fn differences(
             format!("{} ({} images)", score.reference, score.reference_images)
         }),
         ("origin of the reference", |score| {
-            let foreign = "made elsewhere";
-            (if score.reference_foreign {
-                foreign
+            let origin = if score.reference_foreign {
+                "external"
             } else {
                 "own"
-            })
-            .to_owned()
+            };
+            origin.to_owned()
         }),
         ("samples", |score| score.samples.to_string()),
     ];

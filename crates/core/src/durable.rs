@@ -100,7 +100,7 @@ pub struct DurableFile {
 }
 
 impl DurableFile {
-    /// Starts a file that will appear at `path`, replacing what is there.
+    /// Starts a file that will appear at `path`, replacing what exists.
     pub fn create(path: &Path) -> Result<Self, FileError> {
         let partial = partial_path(path);
         fault::point("create", &partial)?;
@@ -121,7 +121,7 @@ impl DurableFile {
         })
     }
 
-    /// Goes on with a file that an earlier attempt left unfinished, or starts it; also gives how many bytes are there.
+    /// Resumes a file that an earlier attempt left unfinished, or starts it; also gives how many bytes it has.
     ///
     /// Dropped without [`commit`](Self::commit), it keeps what it wrote for the next attempt. Of two attempts at once
     /// neither knows of the other: the caller sees to it that there is one.
@@ -158,7 +158,7 @@ impl DurableFile {
         let writer = self
             .writer
             .as_mut()
-            .expect("the writer is there until commit consumes the file");
+            .expect("the writer exists until commit consumes the file");
         writer.flush().map_err(error)?;
         writer.get_ref().set_len(0).map_err(error)?;
         writer.rewind().map_err(error)
@@ -198,7 +198,7 @@ impl DurableFile {
     fn writer(&mut self) -> &mut BufWriter<File> {
         self.writer
             .as_mut()
-            .expect("the writer is there until commit consumes the file")
+            .expect("the writer exists until commit consumes the file")
     }
 }
 
@@ -262,7 +262,7 @@ pub fn publish_directory(from: &Path, to: &Path) -> Result<(), FileError> {
     sync_directory(parent(from))
 }
 
-/// Makes a symbolic link at `path` to what lies at `target`, replacing a link that is there.
+/// Makes a symbolic link at `path` to what lies at `target`, replacing an existing link.
 pub fn link(target: &Path, path: &Path) -> Result<(), FileError> {
     let partial = partial_path(path);
     remove_file(&partial)?;
@@ -283,7 +283,7 @@ pub fn rename_file(from: &Path, to: &Path) -> Result<(), FileError> {
     sync_directory(parent(to))
 }
 
-/// Removes a file if it is there.
+/// Removes a file if it exists.
 pub fn remove_file(path: &Path) -> Result<(), FileError> {
     fault::point("remove", path)?;
     match fs::remove_file(path) {
@@ -294,7 +294,7 @@ pub fn remove_file(path: &Path) -> Result<(), FileError> {
     }
 }
 
-/// Removes a folder and everything in it, if it is there.
+/// Removes a folder and everything in it, if it exists.
 pub fn remove_dir_all(path: &Path) -> Result<(), FileError> {
     fault::point("remove the folder", path)?;
     match fs::remove_dir_all(path) {

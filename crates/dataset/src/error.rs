@@ -183,7 +183,7 @@ pub enum DatasetError {
         /// How many class names the set has.
         classes: usize,
     },
-    /// The file or folder to make is there.
+    /// The output exists.
     #[error(
         "`{}` exists already\nhint: give another name to `--out`, or remove it",
         path.display()

@@ -109,7 +109,7 @@ impl DepthSeen {
     }
 }
 
-/// Makes a set of shards from a source in `folder`, going on where an earlier attempt stopped.
+/// Makes a set of shards from a source in `folder`, resuming an earlier attempt.
 ///
 /// `progress` is called after every few images; when it breaks, the finished shards remain and the result
 /// is [`DatasetError::Interrupted`].

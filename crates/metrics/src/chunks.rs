@@ -1,6 +1,6 @@
 //! A batch through a network in chunks of one size.
 //!
-//! On a CPU a small chunk keeps a layer's maps in the processor's cache. The last chunk is filled up with black
+//! On a CPU a small chunk keeps a layer's maps in the processor's cache. The last chunk is padded with black
 //! images, so that every image is computed in a batch of the same size, whatever the caller's batch is.
 
 use std::sync::{Mutex, PoisonError};

@@ -91,7 +91,7 @@ impl Neighbours {
         ])
     }
 
-    /// Goes on from tensors that [`Neighbours::to_tensors`] made for the same queries.
+    /// Resumes from tensors that [`Neighbours::to_tensors`] made for the same queries.
     pub fn resume(&mut self, tensors: &BTreeMap<String, Tensor>) -> Result<(), MetricsError> {
         let tensor = |name: &str| {
             tensors

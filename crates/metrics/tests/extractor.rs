@@ -126,7 +126,7 @@ fn the_inception_program_is_called_as_published() {
     let own = read(Resize::Tf1).features(&images).unwrap().pooled;
     assert!(difference(&own, &means(&pixels)) < 1e-6);
     let resized = read(Resize::Torch).features(&images).unwrap();
-    // The published program, unlike this one, goes on with (x − 128) / 128: that is to be pytorch-fid's x / 127.5 − 1.
+    // The published program, unlike this one, continues with (x − 128) / 128: that is to be pytorch-fid's x / 127.5 − 1.
     let normalised = (&resized.pooled - 128.0) / 128.0;
     let expected = means(&pixels.upsample_bilinear2d([299, 299], false, None, None)) / 127.5 - 1.0;
     assert!(difference(&normalised, &expected) < 1e-5);

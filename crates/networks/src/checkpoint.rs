@@ -20,7 +20,7 @@ use crate::network::{Network, PUBLISHED_PREFIX};
 /// Metadata key under which a network's settings are stored.
 pub const CONFIG_KEY: &str = "patchwork.network";
 
-/// Bytes of the number before a header that says its length; headers are filled up to a multiple of it.
+/// Bytes of the number before a header that says its length; headers are padded to a multiple of it.
 const LENGTH_BYTES: usize = 8;
 
 /// Prefixes of the names in a checkpoint of a training, which holds several sets of weights of one network: those under

@@ -18,13 +18,13 @@ use crate::checkpoint::{
 use crate::config::NetworkConfig;
 use crate::error::NetworkError;
 use crate::network::Network;
-use crate::pickle::{ForeignCheckpoint, PickleError, is_pickle, parse_checkpoint};
+use crate::pickle::{ExternalCheckpoint, PickleError, is_pickle, parse_checkpoint};
 
 /// The format of a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CheckpointFormat {
-    /// Safetensors, ours or from elsewhere.
+    /// Safetensors, our own or external.
     Safetensors,
     /// A pickled network with its settings, as EDM and Patch Diffusion publish them.
     EdmPickle,
@@ -270,12 +270,12 @@ fn read_pickle(bytes: &[u8], path: &Path, entry: Option<&str>) -> Result<Stored,
         problem,
     })?;
     Ok(match content {
-        ForeignCheckpoint::Network(snapshot) => Stored {
+        ExternalCheckpoint::Network(snapshot) => Stored {
             format: CheckpointFormat::EdmPickle,
             config: Some(snapshot.config),
             tensors: snapshot.tensors,
         },
-        ForeignCheckpoint::StateDict(tensors) => Stored {
+        ExternalCheckpoint::StateDict(tensors) => Stored {
             format: CheckpointFormat::StateDict,
             config: None,
             tensors,

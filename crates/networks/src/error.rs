@@ -52,7 +52,7 @@ pub enum NetworkError {
         describe_mismatch(missing, unexpected, misshapen)
     )]
     Weights {
-        /// Names that the network has and the weights lack.
+        /// Names that the network has and the weights do not.
         missing: Vec<String>,
         /// Names that the weights have and the network does not.
         unexpected: Vec<String>,

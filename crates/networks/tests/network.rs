@@ -153,7 +153,7 @@ fn first_values_have_the_published_spread() {
 }
 
 #[test]
-fn foreign_weights_are_refused_with_their_names() {
+fn external_weights_are_refused_with_their_names() {
     let network = Network::new(&config(&json!({})), Device::Cpu, 0).unwrap();
     let mut tensors: BTreeMap<String, Tensor> = network
         .named_tensors()

@@ -2,7 +2,7 @@
 
 use patchwork_core::FileError;
 
-use crate::train::start::ForeignNetwork;
+use crate::train::start::ExternalNetwork;
 
 /// What keeps a pipeline from being planned.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +23,7 @@ pub enum SpecifyError {
         stage: String,
         /// The cause.
         #[source]
-        source: ForeignNetwork,
+        source: ExternalNetwork,
     },
     /// A file of another program, a network or statistics, cannot be read.
     #[error("stage `{stage}`: {problem}")]
@@ -36,7 +36,7 @@ pub enum SpecifyError {
         #[source]
         source: Box<FileError>,
     },
-    /// A stage's weights are there, and cannot be used.
+    /// A stage's weights are present, and cannot be used.
     #[error("stage `{stage}`: {source}")]
     Weights {
         /// The stage.

@@ -1,6 +1,6 @@
 //! What a stage reads from outside of the pipeline: raw data, weights, files of other programs.
 //!
-//! What is not there is no error yet: a stage whose artifact is there does without, if the digest of what it was made
+//! What is missing is no error yet: a stage whose artifact is present does without, if the digest of what it was made
 //! from is remembered.
 
 use std::path::{Path, PathBuf};

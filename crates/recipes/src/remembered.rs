@@ -1,7 +1,7 @@
 //! Digests of what plans have read, so that what was made from it is found when it is gone.
 //!
 //! One file in the home's cache, by path and by what was read there. The folder `sources` beside it, which the data
-//! set's crate keeps, is about files that are there: it saves hashing them again.
+//! set's crate keeps, is about files that exist: it saves hashing them again.
 
 use std::path::Path;
 

@@ -178,7 +178,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// A sweep goes on for days, and the trainings that two of them have in common are computed once.
+/// A sweep runs for days, and the trainings that two of them have in common are computed once.
 #[test]
 fn experiments_share_their_trainings() {
     let trainings = |name: &str| -> Vec<String> {

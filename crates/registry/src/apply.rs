@@ -108,7 +108,7 @@ impl Registry {
         self.write(ACTION, statement).await
     }
 
-    /// Records an artifact that was found finished at `time`. One that is there already stays as it is, since equal
+    /// Records an artifact that was found finished at `time`. One that is recorded already stays as it is, since equal
     /// fingerprints mean equal bytes; one that was gone has its bytes again.
     pub async fn record_artifact(
         &self,

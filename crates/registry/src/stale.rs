@@ -5,7 +5,7 @@ use patchwork_artifacts::status::{RunStatus, StageStatus};
 use crate::database::{Registry, commit};
 use crate::error::RegistryError;
 
-/// An attempt that ended without a word.
+/// An attempt whose worker crashed.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct StaleAttempt {
     /// The run's name.

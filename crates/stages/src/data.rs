@@ -25,7 +25,7 @@ pub(crate) enum TrainingData {
 pub(crate) struct Latents {
     pub(crate) set: LatentSet,
     pub(crate) scaling: Scaling,
-    /// From which each patch is sampled anew.
+    /// From which each patch is sampled again.
     draws: Seed,
 }
 

@@ -128,7 +128,7 @@ impl OpenReference {
                 reference: Reference::open(&reference.folder)?,
                 identity: ReferenceIdentity {
                     fingerprint: reference.input.fingerprint,
-                    foreign: summary.get("foreign") == Some(&json!(true)),
+                    is_external: summary.get("foreign") == Some(&json!(true)),
                     images: summary.get("images").and_then(Value::as_u64),
                 },
                 keep_features: theirs.keep_features as usize,

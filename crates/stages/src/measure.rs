@@ -45,7 +45,7 @@ pub fn answer(request: &str) -> Value {
         Ok(Err(StageError::Failed(error))) => json!({ "error": error.to_string() }),
         Ok(Err(StageError::Paused(cause))) => json!({ "error": cause }),
         Ok(Err(StageError::Interrupted)) => json!({ "error": "interrupted" }),
-        // libtorch's messages go on with a trace of its own functions.
+        // libtorch's messages continue with a trace of its own functions.
         Err(panic) => json!({ "error": panic.lines().next() }),
     }
 }

@@ -40,7 +40,7 @@ pub(crate) struct Comparison<'a> {
 }
 
 /// Writes `neighbours.png`, a row a sample: the sample, then the training images nearest to it, and `neighbours.json`
-/// with their distances. Images of another size than the samples stand in no picture with them. Goes on where an earlier
+/// with their distances. Images of another size than the samples stand in no picture with them. Resumes where an earlier
 /// attempt stopped.
 pub(crate) fn write_neighbours(
     comparison: &Comparison<'_>,

@@ -35,7 +35,7 @@ pub struct ExecuteOptions {
     pub own_programs: BTreeMap<String, PathBuf>,
     /// How many stages may run at once; none = as many as the machine has room for.
     pub jobs: Option<usize>,
-    /// Stages that are done again though their artifact is there.
+    /// Stages that run again though they are up to date.
     pub force: Vec<String>,
     /// What is recorded of the circumstances.
     pub provenance: Provenance,
@@ -313,7 +313,7 @@ impl Run<'_> {
                 StageStatus::Cached,
                 Some(outcome),
                 Vec::new(),
-                "done elsewhere".to_owned(),
+                "made by another process".to_owned(),
             ),
             AttemptEnd::Finished {
                 cached: false,

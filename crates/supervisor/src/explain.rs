@@ -19,7 +19,7 @@ use crate::plan::{Plan, PlannedStage};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fate {
-    /// Its artifact is there.
+    /// Its artifact is up to date.
     Cached,
     /// It resumes an earlier attempt.
     // Scripts know it by this name.

@@ -246,19 +246,19 @@ mod tests {
         let given_up = work(abandoned);
         let busy = work(running);
         let leftover = make(home.path().join(format!("work/discarded-{old}")));
-        let foreign = make(home.path().join("artifacts/train/notes"));
+        let notes = make(home.path().join("artifacts/train/notes"));
         // Called as ours are, and somebody's own.
-        let foreign_leftover = make(home.path().join("work/discarded-photos"));
+        let photos = make(home.path().join("work/discarded-photos"));
         let without_manifest = make(store.artifact("train", running));
         let of_another = make(store.artifact("train", abandoned));
         manifest("train", old).write(&of_another).unwrap();
-        let foreign_work = make(store.work(old));
+        let own_work = make(store.work(old));
         let outside = tempfile::tempdir().unwrap();
-        let elsewhere = make(outside.path().join(old.to_string()));
-        manifest("sample", old).write(&elsewhere).unwrap();
+        let external = make(outside.path().join(old.to_string()));
+        manifest("sample", old).write(&external).unwrap();
         std::os::unix::fs::symlink(outside.path(), home.path().join("artifacts/sample")).unwrap();
         let linked = home.path().join(format!("work/{needed}"));
-        std::os::unix::fs::symlink(&elsewhere, &linked).unwrap();
+        std::os::unix::fs::symlink(&external, &linked).unwrap();
         let _worker = FileLock::acquire(&store.lock(running)).unwrap();
 
         let Unneeded {
@@ -280,7 +280,7 @@ mod tests {
             of_another.clone(),
             without_manifest.clone(),
             linked.clone(),
-            foreign_work.clone(),
+            own_work.clone(),
         ];
         expected.sort();
         assert_eq!(untouched, expected);
@@ -304,13 +304,13 @@ mod tests {
             (given_up, false),
             (busy, true),
             (leftover, false),
-            (foreign, true),
-            (foreign_leftover, true),
+            (notes, true),
+            (photos, true),
             (without_manifest, true),
             (of_another, true),
-            (foreign_work, true),
+            (own_work, true),
             (linked, true),
-            (elsewhere, true),
+            (external, true),
         ] {
             assert_eq!(path.exists(), there, "{}", path.display());
         }

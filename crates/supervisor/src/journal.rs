@@ -72,7 +72,7 @@ struct Journal {
     last_heartbeat: Instant,
 }
 
-/// Starts the journal of a run whose folder is there and that the registry knows.
+/// Starts the journal of a run whose folder exists and that the registry knows.
 pub(crate) fn start(registry: Registry, run: String, folder: PathBuf) -> Started {
     let (records, received) = mpsc::unbounded_channel();
     let (sender, recording) = watch::channel(Recording::Works { lost: 0 });

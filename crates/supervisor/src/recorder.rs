@@ -122,7 +122,7 @@ impl<'a> Recorder<'a> {
         warning
     }
 
-    /// A finished stage's artifact, read while it is there.
+    /// A finished stage's artifact, read while it exists.
     fn artifact(
         &self,
         result: &StageResult,

@@ -28,7 +28,7 @@ const WORKER: &str = "PATCHWORK_TEST_WORKER";
 /// Says to this program that it is to be a supervisor, and in which home folder.
 const SUPERVISOR: &str = "PATCHWORK_TEST_SUPERVISOR";
 
-/// No test but the others' worker: measures something fifty times a second, now and then what is no number, and warns
+/// No test but the others' worker: measures something fifty times a second, now and then a non-finite value, and warns
 /// at the hundredth time.
 #[test]
 fn the_worker() {

@@ -60,7 +60,7 @@ fn a_killed_attempts_steps_are_shown_once() {
         .set_len(length - 3)
         .unwrap();
 
-    // It goes on from a checkpoint at 200 and does 300 again.
+    // It resumes from a checkpoint at 200 and does 300 again.
     let mut second = EventWriter::open(folder.path(), 201).unwrap();
     second.scalars(300, &[("loss", 0.5)]).unwrap();
     second

@@ -17,7 +17,7 @@ pub enum WeightsError {
         /// What puts it there.
         remedy: String,
     },
-    /// The weights file is there, with another content.
+    /// The weights file exists, with another content.
     #[error(
         "`{}` is not the file of weights that is published for `{extractor}`: its SHA-256 is {actual}, expected \
          {expected}; delete it and {remedy}",

@@ -37,7 +37,7 @@ const LARGEST_BYTES: u64 = 2 << 30;
 /// How far a transfer has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes that are there, those of earlier attempts included.
+    /// Bytes so far, those of earlier attempts included.
     pub done: u64,
     /// Bytes of the whole file, where they are known.
     pub total: Option<u64>,
@@ -46,9 +46,9 @@ pub struct Progress {
 /// What became of a wish for a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fetched {
-    /// The file was there already.
+    /// The file was installed already.
     AlreadyThere(FoundWeights),
-    /// The file is there now; this came from there.
+    /// The file is installed now, from this address.
     Placed {
         /// The file in its place.
         found: FoundWeights,
@@ -57,7 +57,7 @@ pub enum Fetched {
     },
 }
 
-/// Puts a file in place, unless it is there.
+/// Installs a file, unless it is installed.
 ///
 /// `from` is an address (`http://`, `https://`) or a path; without it the makers' address is used.
 pub fn fetch(

@@ -162,7 +162,7 @@ fn a_transfer_that_breaks_off_goes_on_where_it_stopped() {
         Some(&server.address),
         folder.path(),
         &mut |progress| {
-            assert!(progress.done >= furthest, "progress goes on");
+            assert!(progress.done >= furthest, "progress continues");
             furthest = progress.done;
         },
     );

@@ -11,7 +11,7 @@ use patchwork_terms::Kind;
 use crate::console::Console;
 
 /// Reports unfinished trainings that trainings of a plan might be expected to resume, and do not: nobody is to learn
-/// in the morning that the night was spent on what was there already.
+/// in the morning that the night was spent on what was finished already.
 pub(crate) fn report_unfinished(
     plan: &Plan,
     store: &Store,

@@ -21,7 +21,7 @@ pub(crate) async fn logs(home: &Path, arguments: &LogsArguments) -> Result<(), C
         .stages
         .iter()
         .map(|stage| stage.name.as_str())
-        // A name is a part of the log's path, and a registry that came from elsewhere may hold any.
+        // A name is a part of the log's path, and a registry of another machine may hold any.
         .filter(|name| is_plain(name) && is_plain(&detail.run.name))
         .filter(|name| arguments.stage.as_ref().is_none_or(|wanted| wanted == name))
         .map(|stage| Log::new(&folder, stage))

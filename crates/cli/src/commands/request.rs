@@ -168,7 +168,7 @@ impl Planned {
                 console.remark(text);
             },
         );
-        // Before this process shows that it is there: it may have the id of one that is gone, as the first process of a
+        // Before this process shows that it is alive: it may have the id of one that is gone, as the first process of a
         // container that was started again.
         for stale in registry
             .mark_stale_attempts(|pid, _| store.is_alive(pid))

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_and_foreign_files_are_rejected_with_their_cause() {
+    fn broken_and_unread_files_are_rejected_with_their_cause() {
         let mut noise = patchwork_core::Seed::new(0).stream();
         let samples: Vec<u8> = (0..64 * 64 * 3).map(|_| noise.next_u64() as u8).collect();
         let whole = encode(&samples, 64, 64, ExtendedColorType::Rgb8);

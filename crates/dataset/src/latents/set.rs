@@ -1,4 +1,4 @@
-//! A set of latents, mapped, and patches out of it: drawn anew from each image's distribution whenever one is asked for.
+//! A set of latents, mapped, and patches out of it: sampled again from each image's distribution whenever one is asked for.
 
 use std::path::Path;
 use std::sync::Arc;

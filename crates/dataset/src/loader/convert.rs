@@ -53,7 +53,7 @@ fn copy_patch_avx2(image: &[u8], cut: Cut, out: &mut [f32]) {
 #[inline(always)]
 #[expect(
     clippy::inline_always,
-    reason = "it is compiled anew within each function that allows other instructions"
+    reason = "it is compiled again within each function that allows other instructions"
 )]
 fn copy_lines(image: &[u8], cut: Cut, out: &mut [f32]) {
     match cut.channels {
@@ -65,7 +65,7 @@ fn copy_lines(image: &[u8], cut: Cut, out: &mut [f32]) {
 #[inline(always)]
 #[expect(
     clippy::inline_always,
-    reason = "it is compiled anew within each function that allows other instructions"
+    reason = "it is compiled again within each function that allows other instructions"
 )]
 fn copy_grey(image: &[u8], cut: Cut, out: &mut [f32]) {
     let width = cut.size.width;
@@ -83,7 +83,7 @@ fn copy_grey(image: &[u8], cut: Cut, out: &mut [f32]) {
 #[inline(always)]
 #[expect(
     clippy::inline_always,
-    reason = "it is compiled anew within each function that allows other instructions"
+    reason = "it is compiled again within each function that allows other instructions"
 )]
 fn copy_colors(image: &[u8], cut: Cut, out: &mut [f32]) {
     let PatchSize { height, width } = cut.size;
@@ -114,7 +114,7 @@ fn copy_colors(image: &[u8], cut: Cut, out: &mut [f32]) {
 #[inline(always)]
 #[expect(
     clippy::inline_always,
-    reason = "it is compiled anew within each function that allows other instructions"
+    reason = "it is compiled again within each function that allows other instructions"
 )]
 fn value(byte: u8) -> f32 {
     f32::from(byte) / 127.5 - 1.0

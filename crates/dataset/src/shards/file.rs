@@ -121,7 +121,7 @@ impl ShardFile {
     }
 
     fn append(&mut self, batch: &RecordBatch) -> Result<(), DatasetError> {
-        let lacking = |column: &str| {
+        let missing = |column: &str| {
             DatasetError::malformed(&self.path, format!("it is missing the column `{column}`"))
         };
         let ids = batch
@@ -133,11 +133,11 @@ impl ShardFile {
         let digests = batch
             .column_by_name("digest")
             .and_then(|column| column.as_fixed_size_binary_opt());
-        let ids = ids.ok_or_else(|| lacking("id"))?;
-        let labels = labels.ok_or_else(|| lacking("label"))?;
+        let ids = ids.ok_or_else(|| missing("id"))?;
+        let labels = labels.ok_or_else(|| missing("label"))?;
         let digests = digests
             .filter(|digests| digests.value_length() as usize == DIGEST_BYTES)
-            .ok_or_else(|| lacking("digest"))?;
+            .ok_or_else(|| missing("digest"))?;
         self.ids.extend_from_slice(ids.values());
         self.labels.extend(labels.iter());
         self.digests.extend((0..digests.len()).map(|row| {
@@ -153,15 +153,15 @@ impl ShardFile {
 /// The names of a shard's images in their source.
 pub(super) fn read_keys(path: &Path) -> Result<Vec<String>, DatasetError> {
     let failed = |error| DatasetError::parquet("read", path, error);
-    let lacking = || DatasetError::malformed(path, "it is missing the column `key`");
+    let missing = || DatasetError::malformed(path, "it is missing the column `key`");
     let builder =
         ParquetRecordBatchReaderBuilder::try_new(file_error::open(path)?).map_err(failed)?;
     let columns = ProjectionMask::columns(builder.parquet_schema(), ["key"]);
     let mut keys = Vec::new();
     for batch in builder.with_projection(columns).build().map_err(failed)? {
         let batch = batch.map_err(|error| DatasetError::parquet("read", path, error))?;
-        let column = batch.column_by_name("key").ok_or_else(lacking)?;
-        let column = column.as_string_opt::<i32>().ok_or_else(lacking)?;
+        let column = batch.column_by_name("key").ok_or_else(missing)?;
+        let column = column.as_string_opt::<i32>().ok_or_else(missing)?;
         keys.extend(column.iter().map(|key| key.unwrap_or_default().to_owned()));
     }
     Ok(keys)

@@ -1,4 +1,4 @@
-//! `index.parquet`: where each image's pixels lie, with what is worth knowing without reading them.
+//! `index.parquet`: where each image's pixels lie, with labels, digests and moments.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -151,24 +151,24 @@ pub(crate) fn read_index<S: SetSpec>(path: &Path) -> Result<Index<S>, DatasetErr
     let (mut labels, mut places, mut digests) = (Vec::new(), Vec::new(), Vec::new());
     for batch in builder.with_projection(columns).build().map_err(failed)? {
         let batch = batch.map_err(|error| DatasetError::parquet("read", path, error))?;
-        let lacking = |name: &str| malformed(format!("it is missing the column `{name}`"));
-        let column = |name: &'static str| batch.column_by_name(name).ok_or_else(|| lacking(name));
+        let missing = |name: &str| malformed(format!("it is missing the column `{name}`"));
+        let column = |name: &'static str| batch.column_by_name(name).ok_or_else(|| missing(name));
         let ids = column("id")?
             .as_primitive_opt::<UInt64Type>()
-            .ok_or_else(|| lacking("id"))?;
+            .ok_or_else(|| missing("id"))?;
         let label = column("label")?
             .as_primitive_opt::<Int32Type>()
-            .ok_or_else(|| lacking("label"))?;
+            .ok_or_else(|| missing("label"))?;
         let shard = column("shard")?
             .as_primitive_opt::<UInt32Type>()
-            .ok_or_else(|| lacking("shard"))?;
+            .ok_or_else(|| missing("shard"))?;
         let offset = column("offset")?
             .as_primitive_opt::<UInt64Type>()
-            .ok_or_else(|| lacking("offset"))?;
+            .ok_or_else(|| missing("offset"))?;
         let digest = column("digest")?
             .as_fixed_size_binary_opt()
             .filter(|digest| digest.value_length() as usize == DIGEST_BYTES)
-            .ok_or_else(|| lacking("digest"))?;
+            .ok_or_else(|| missing("digest"))?;
         for row in 0..batch.num_rows() {
             let number = places.len();
             if ids.value(row) != number as u64 {

@@ -82,7 +82,7 @@ fn of_files(
     Ok(Box::new(source.with_account(account)))
 }
 
-/// Keeps the images of the classes that are chosen, and numbers those anew.
+/// Keeps the images of the classes that are chosen, and numbers those again.
 fn keep_classes(request: &Request<'_>, selection: &mut Selection) -> Result<(), DatasetError> {
     let Some(classes) = chosen(request.settings, &selection.class_names)? else {
         return Ok(());

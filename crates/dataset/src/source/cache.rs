@@ -308,7 +308,7 @@ mod tests {
             assert_eq!(old.bytes, new.bytes);
             assert_eq!(new.digest, Digest::of(b"new"));
         }
-        // The same file, written anew within one time.
+        // The same file, written again within one time.
         case.write("a", "odd");
         assert_eq!(case.states(&["a"])[0].digest, Digest::of(b"odd"));
     }

@@ -109,7 +109,7 @@ struct Content {
     files: Known,
 }
 
-/// The cache file of one source, whether or not it is there.
+/// The cache file of one source, whether or not it exists.
 pub(super) struct CacheFile {
     path: PathBuf,
     source: String,

@@ -255,13 +255,13 @@ fn add_python(
     format: Format,
 ) -> Result<(), String> {
     let batch = Batch::read(bytes)?;
-    let lacking = |key: &str| format!("it has no sound `{key}`");
-    let data = batch.array("data").ok_or_else(|| lacking("data"))?;
+    let missing = |key: &str| format!("it has no sound `{key}`");
+    let data = batch.array("data").ok_or_else(|| missing("data"))?;
     let key = match format {
         Format::Cifar100 => "fine_labels",
         _ => "labels",
     };
-    let labels = batch.integers(key).ok_or_else(|| lacking(key))?;
+    let labels = batch.integers(key).ok_or_else(|| missing(key))?;
     let names = batch.texts("filenames").unwrap_or_default();
     if data.len() != labels.len() * IMAGE {
         return Err(format!(

@@ -121,7 +121,7 @@ impl ImageColumn {
         cast(bytes, &DataType::LargeBinary)
     }
 
-    /// Whether a row's struct is there at all.
+    /// Whether a row has its struct at all.
     pub(super) fn is_valid(&self, batch: &RecordBatch, index: usize) -> bool {
         let column = batch.column_by_name(&self.column);
         column.is_some_and(|column| column.is_valid(index))

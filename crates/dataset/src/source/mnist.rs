@@ -98,7 +98,7 @@ fn open(
             }
             continue;
         }
-        let lacking = |kind: &str| DatasetError::NoSuchSource {
+        let missing = |kind: &str| DatasetError::NoSuchSource {
             source_name: format!("{part}-{kind}"),
             problem: format!(
                 "the split `{}` needs it in `{}`",
@@ -106,8 +106,8 @@ fn open(
                 folder.display()
             ),
         };
-        let images = locate(folder, part, "images").ok_or_else(|| lacking("images-idx3-ubyte"))?;
-        let labels = locate(folder, part, "labels").ok_or_else(|| lacking("labels-idx1-ubyte"))?;
+        let images = locate(folder, part, "images").ok_or_else(|| missing("images-idx3-ubyte"))?;
+        let labels = locate(folder, part, "labels").ok_or_else(|| missing("labels-idx1-ubyte"))?;
         hashed.push((name, images.clone()));
         hashed.push((part, labels.clone()));
         parts.push((name, images, labels));

@@ -73,7 +73,7 @@ impl PixelSource {
         self.pixels.extend_from_slice(pixels);
     }
 
-    /// Keeps the images of the classes for which `keep` is true and numbers those anew; `names` are theirs.
+    /// Keeps the images of the classes for which `keep` is true and numbers those again; `names` are theirs.
     pub(super) fn retain_classes(&mut self, numbers: &[Option<u32>], names: Vec<String>) {
         let bytes = self.image_bytes();
         let mut kept = 0;

@@ -68,8 +68,8 @@ fn tables(path: &Path, split: Option<Split>) -> Result<Tables, DatasetError> {
             break;
         }
     }
-    let elsewhere = (all - found.len()) as u64;
-    (tables.passed_over).add_many("Parquet files in other folders", elsewhere);
+    let others = (all - found.len()) as u64;
+    (tables.passed_over).add_many("Parquet files in other folders", others);
     found.sort();
     let prefix = match split {
         None | Some(Split::All) => "",

@@ -323,11 +323,11 @@ mod tests {
                 &["270b.png".to_owned(), "270b-1f3fb.png".to_owned()][..]
             )
         );
-        let foreign = EmojiFilter {
+        let other = EmojiFilter {
             groups: vec![EmojiGroup::Flags],
             ..filter
         };
-        assert!(TwemojiSource::open(Labels::None, &foreign).is_err());
+        assert!(TwemojiSource::open(Labels::None, &other).is_err());
     }
 
     /// Nearly every emoji has a picture: a change in how names are matched would show here.

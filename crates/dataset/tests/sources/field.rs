@@ -1,4 +1,4 @@
-//! Sources as people have them: each listed without a word left out, or refused with the way out.
+//! Sources as people have them: each listed in full, or refused with the remedy.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -493,7 +493,7 @@ fn folders_hold_pipes_and_the_programs_own_output_too() {
     let pipe = fifo("pipe.png");
     symlink("/dev/zero", raw.join("zero.png")).unwrap();
     symlink("nowhere", raw.join("lost")).unwrap();
-    // What it has made elsewhere, by its manifest.
+    // What it has made in another place, by its manifest.
     let artifact = (
         "made/manifest.json".to_owned(),
         b"{\n  \"format\": \"patchwork.artifact/1\"}".to_vec(),

@@ -97,7 +97,7 @@ pub(super) fn warp(
     }
 }
 
-/// Draws every image anew with the colours from the given places, reflected beyond the borders.
+/// Renders every image again with the colours from the given places, reflected beyond the borders.
 fn resample(images: &Tensor, origins: &[Matrix<3>]) -> Tensor {
     let size = images.size();
     let (at_once, margin_step) = match images.device() {

@@ -211,7 +211,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// A value that is there and not null.
+    /// A value that is present and not null.
     fn take(&mut self, key: &str) -> Option<Value> {
         self.settings.remove(key).filter(|value| !value.is_null())
     }

@@ -132,7 +132,7 @@ impl Autoencoder {
     ///
     /// # Errors
     /// [`NetworkError::ImageSize`] where a side is no multiple of [`AutoencoderConfig::factor`]: the network would
-    /// leave out the last rows or columns without a word.
+    /// leave out the last rows or columns silently.
     pub fn check_size(&self, height: i64, width: i64) -> Result<(), NetworkError> {
         let multiple = self.config.factor();
         if height > 0 && width > 0 && height % multiple == 0 && width % multiple == 0 {

@@ -14,7 +14,7 @@ pub const PUBLISHED_ENTRY: &str = "ema";
 
 /// The content of a checkpoint of another program.
 #[derive(Debug)]
-pub enum ForeignCheckpoint {
+pub enum ExternalCheckpoint {
     /// A pickled network: tensors and the settings it was made with.
     Network(Box<EdmSnapshot>),
     /// A dictionary of tensors by their names, without settings.
@@ -32,7 +32,7 @@ pub enum ForeignCheckpoint {
 pub fn parse_checkpoint(
     data: &[u8],
     entry: Option<&str>,
-) -> Result<ForeignCheckpoint, PickleProblem> {
+) -> Result<ExternalCheckpoint, PickleProblem> {
     let file = PickleFile::open(data)?;
     let chosen = entry.map(|entry| file.entry(entry)).transpose()?;
     let arena = &file.arena;
@@ -45,7 +45,7 @@ pub fn parse_checkpoint(
     };
     if let Some(network) = network {
         return edm::snapshot(file, network)
-            .map(|snapshot| ForeignCheckpoint::Network(Box::new(snapshot)));
+            .map(|snapshot| ExternalCheckpoint::Network(Box::new(snapshot)));
     }
     let dictionary = match chosen {
         None => state_dict::find(arena, file.root)?,
@@ -57,5 +57,5 @@ pub fn parse_checkpoint(
             )));
         }
     };
-    state_dict::tensors(file, dictionary, |_| true).map(ForeignCheckpoint::StateDict)
+    state_dict::tensors(file, dictionary, |_| true).map(ExternalCheckpoint::StateDict)
 }

@@ -28,7 +28,7 @@ mod settings;
 mod state_dict;
 mod tensor;
 
-pub use contents::{ForeignCheckpoint, PUBLISHED_ENTRY, parse_checkpoint};
+pub use contents::{ExternalCheckpoint, PUBLISHED_ENTRY, parse_checkpoint};
 pub use edm::{EdmSnapshot, parse_edm_snapshot, read_edm_snapshot};
 pub use error::{PickleError, PickleProblem};
 pub use state_dict::{parse_state_dict, read_state_dict};

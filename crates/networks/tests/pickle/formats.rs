@@ -1,7 +1,7 @@
 //! What whole files give.
 
 use patchwork_networks::pickle::{
-    ForeignCheckpoint, PickleProblem, parse_checkpoint, parse_edm_snapshot, parse_state_dict,
+    ExternalCheckpoint, PickleProblem, parse_checkpoint, parse_edm_snapshot, parse_state_dict,
 };
 use serde_json::json;
 use tch::{Kind, Tensor};
@@ -16,7 +16,7 @@ fn both_formats_of_pytorch_are_read() {
         assert_eq!(tensors.keys().collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(tensors["a"], expected);
         assert_eq!(tensors["b"], expected.tr());
-        let Ok(ForeignCheckpoint::StateDict(tensors)) = parse_checkpoint(&file, None) else {
+        let Ok(ExternalCheckpoint::StateDict(tensors)) = parse_checkpoint(&file, None) else {
             panic!("a state dictionary is taken for something else");
         };
         assert_eq!(tensors["a"], expected);
@@ -35,7 +35,8 @@ fn of_several_things_the_named_one_is_read() {
     let first = tensor(Pickler::new().raw(b"}(").text("net"), "a", 1);
     let file = archive(&tensor(first.text("ema"), "a", 2).raw(b"u.").0);
     for (entry, value) in [("net", 1.0), ("ema", 2.0)] {
-        let Ok(ForeignCheckpoint::StateDict(tensors)) = parse_checkpoint(&file, Some(entry)) else {
+        let Ok(ExternalCheckpoint::StateDict(tensors)) = parse_checkpoint(&file, Some(entry))
+        else {
             panic!("`{entry}` is not read");
         };
         assert_eq!(tensors["a"].double_value(&[0]), value);
@@ -57,7 +58,7 @@ fn a_pickled_network_is_read_from_every_container() {
     renamed.extend(b"net");
     renamed.extend(&inner[name + 3..]);
     for (file, entry) in [(plain, None), (archive(&renamed), Some("net"))] {
-        let Ok(ForeignCheckpoint::Network(network)) = parse_checkpoint(&file, entry) else {
+        let Ok(ExternalCheckpoint::Network(network)) = parse_checkpoint(&file, entry) else {
             panic!("{entry:?} is not read as a network");
         };
         assert_eq!(

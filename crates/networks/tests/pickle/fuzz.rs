@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use patchwork_networks::Network;
-use patchwork_networks::pickle::{EdmSnapshot, ForeignCheckpoint, parse_checkpoint};
+use patchwork_networks::pickle::{EdmSnapshot, ExternalCheckpoint, parse_checkpoint};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
@@ -26,10 +26,10 @@ pub(crate) fn largest_allocation(file_length: usize) -> usize {
 }
 
 /// Bytes of the tensors' elements.
-pub(crate) fn bytes_of(content: &ForeignCheckpoint) -> usize {
+pub(crate) fn bytes_of(content: &ExternalCheckpoint) -> usize {
     let tensors = match content {
-        ForeignCheckpoint::Network(network) => &network.tensors,
-        ForeignCheckpoint::StateDict(tensors) => tensors,
+        ExternalCheckpoint::Network(network) => &network.tensors,
+        ExternalCheckpoint::StateDict(tensors) => tensors,
     };
     tensors
         .values()
@@ -192,7 +192,7 @@ fn check(file: &[u8]) -> Result<Duration, TestCaseError> {
         elements <= 4 * file.len() + (1 << 20),
         "{elements} bytes of tensors"
     );
-    if let ForeignCheckpoint::Network(network) = content {
+    if let ExternalCheckpoint::Network(network) = content {
         // Settings alone take no memory, however large a network they describe.
         let EdmSnapshot { config, tensors } = *network;
         let build = || Network::from_tensors(&config, tensors, Device::Cpu).is_ok();

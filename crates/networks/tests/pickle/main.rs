@@ -1,4 +1,4 @@
-//! Foreign checkpoints: both PyTorch file formats and EDM's snapshots, whole, damaged and hostile.
+//! External checkpoints: both PyTorch file formats and EDM's snapshots, whole, damaged and hostile.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 #![expect(

@@ -14,7 +14,7 @@ use std::path::Path;
 use patchwork_core::Digest;
 use patchwork_dataset::{DatasetError, SourceCache};
 
-/// The digest of an autoencoder's files, as a job's settings have it; read anew.
+/// The digest of an autoencoder's files, as a job's settings have it; read again.
 ///
 /// # Errors
 /// A file that cannot be read.

@@ -46,7 +46,7 @@ impl Places {
     }
 }
 
-/// Opens the source of a prepare stage; with `rehash` its digests are taken anew.
+/// Opens the source of a prepare stage; with `rehash` its digests are computed again.
 pub fn open_source(
     settings: &PrepareSettings,
     places: &Places,

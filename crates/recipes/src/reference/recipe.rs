@@ -83,15 +83,15 @@ impl ReferenceSettings {
             let problem = "names several networks, but `statistics` are of one";
             return Err(section.invalid("extractor", problem));
         }
-        let foreign = "is not possible with external `statistics`, which hold whole images' mean and covariance";
+        let impossible = "is not possible with external `statistics`, which hold whole images' mean and covariance";
         if !self.crops.is_empty() {
-            return Err(section.invalid("crops", foreign));
+            return Err(section.invalid("crops", impossible));
         }
         if self.spatial {
-            return Err(section.invalid("spatial", foreign));
+            return Err(section.invalid("spatial", impossible));
         }
         if self.keep_features > 0 {
-            return Err(section.invalid("keep_features", foreign));
+            return Err(section.invalid("keep_features", impossible));
         }
         if self.images.is_some_and(|images| images < 2) {
             return Err(section.invalid("images", "are fewer than 2, which have no covariance"));

@@ -12,14 +12,14 @@ use serde_json::Value;
     "`{path}` is no safetensors file\nhint: `patchwork checkpoint import {path} --out network.safetensors` makes one of \
      a pickle of EDM or Patch Diffusion and of a file of torch.save"
 )]
-pub struct ForeignNetwork {
+pub struct ExternalNetwork {
     path: String,
 }
 
 /// Refuses a file that does not begin as a safetensors file does: a length in eight bytes, then a JSON object.
 ///
 /// A file that cannot be read is not refused here: who reads it says why.
-pub fn check_format(path: &Path) -> Result<(), ForeignNetwork> {
+pub fn check_format(path: &Path) -> Result<(), ExternalNetwork> {
     const LENGTH_BYTES: usize = 8;
     let mut start = Vec::new();
     let is_read = file_error::open(path).is_ok_and(|file| {
@@ -28,7 +28,7 @@ pub fn check_format(path: &Path) -> Result<(), ForeignNetwork> {
             .is_ok()
     });
     if is_read && start.get(LENGTH_BYTES) != Some(&b'{') {
-        return Err(ForeignNetwork {
+        return Err(ExternalNetwork {
             path: path.display().to_string(),
         });
     }

@@ -466,7 +466,7 @@ async fn summaries_follow_their_series_even_when_steps_come_again() {
     );
     assert_eq!(view[0], "demo-1 train loss 1 5 1970-01-01T00:00:01.500Z");
     assert_eq!(view.len(), 2);
-    // Training goes on from step 1.
+    // Training resumes from step 1.
     record(&[point("late", 2, 1.0)]).await;
     run.record(at(1), "train", Event::Resumed { step: 1 }).await;
     let left = lines(

@@ -1,4 +1,4 @@
-//! What commands ask about many runs at once: rankings, what can be gone on with, what the disk holds.
+//! What commands ask about many runs at once: rankings, what can be resumed, what the disk holds.
 
 use patchwork_artifacts::event::{Event, RunScore, RunStart};
 use patchwork_artifacts::manifest::Score;

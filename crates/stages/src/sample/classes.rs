@@ -164,7 +164,7 @@ fn label_dropout(trained: &JobInput) -> Result<Option<f64>, StageError> {
 }
 
 /// Guidance leads away from what a network draws without a class, which it has to have learnt. Settings are checked
-/// against those of training before a run; here against the network, which may come from elsewhere. Gives a warning where
+/// against those of training before a run; here against the network, which may be external. Gives a warning where
 /// it cannot be known.
 fn check_guidance(
     classes: i64,

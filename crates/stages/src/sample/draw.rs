@@ -95,7 +95,7 @@ impl ImageSampler {
             Device::Cpu => usize::try_from(tch::get_num_threads()).unwrap_or(1),
             _ => 1,
         };
-        // What has its kind already is not copied again: the weights are there once.
+        // What has its kind already is not copied again: the weights are held once.
         let copies = (0..usize::min(threads, MOST_TAKERS)).map(|_| denoiser_of(&denoiser.network));
         Self {
             copies: Mutex::new(copies.collect()),
@@ -172,17 +172,17 @@ impl ImageSampler {
         labels: Option<&[i64]>,
     ) -> Result<Tensor, NotFinite> {
         let images = starts.len() as i64;
-        let lacking = self.images_at_once(starts.len()) - starts.len();
-        if lacking == 0 || starts.is_empty() {
+        let missing = self.images_at_once(starts.len()) - starts.len();
+        if missing == 0 || starts.is_empty() {
             return self.draw_together(starts, labels);
         }
-        let starts = [starts, &vec![starts[0]; lacking]].concat();
-        let labels = labels.map(|labels| [labels, &vec![labels[0]; lacking]].concat());
+        let starts = [starts, &vec![starts[0]; missing]].concat();
+        let labels = labels.map(|labels| [labels, &vec![labels[0]; missing]].concat());
         let drawn = self.draw_together(&starts, labels.as_deref())?;
         Ok(drawn.narrow(0, 0, images))
     }
 
-    /// How many images the network looks at for so many seeds. On a GPU a last batch of fewer is filled up: cuDNN would try
+    /// How many images the network looks at for so many seeds. On a GPU a last batch of fewer is padded: cuDNN would try
     /// its algorithms out again for a batch of another size.
     fn images_at_once(&self, seeds: usize) -> usize {
         if self.device == Device::Cpu {
@@ -318,7 +318,7 @@ impl ImageSampler {
     }
 }
 
-/// As pixels, what is no finite number would be black, white or anything.
+/// As pixels, non-finite values would be black, white or anything.
 fn check_finite(seeds: &[u64], images: &Tensor) -> Result<(), NotFinite> {
     let finite = images.isfinite().flatten(1, -1).all_dim(1, false); // [seeds]
     let finite = Vec::<bool>::try_from(finite.to_device(Device::Cpu))

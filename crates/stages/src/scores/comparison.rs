@@ -17,8 +17,8 @@ pub(crate) const RAW: &str = "raw u8";
 /// Which reference it is.
 pub(crate) struct ReferenceIdentity {
     pub(crate) fingerprint: Fingerprint,
-    /// Made elsewhere.
-    pub(crate) foreign: bool,
+    /// Whether it was computed by another program.
+    pub(crate) is_external: bool,
     /// How many images it is of, where that is known.
     pub(crate) images: Option<u64>,
 }
@@ -72,7 +72,7 @@ impl Comparison {
             resize: open.spec.preprocessing(),
             reference: self.identity.fingerprint,
             reference_images: self.identity.images.unwrap_or(0),
-            reference_foreign: self.identity.foreign,
+            reference_foreign: self.identity.is_external,
             samples,
             seeds: String::new(),
             codec: RAW.to_owned(),

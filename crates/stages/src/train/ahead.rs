@@ -37,7 +37,7 @@ impl Ahead {
         self.thread.borrow_mut().ask(requests, size, memory);
     }
 
-    /// The patches, if they are what was asked for; what was asked for before them is thrown away.
+    /// The patches, if they are what was asked for; what was asked for before them is discarded.
     pub(super) fn take(
         &self,
         requests: &[PatchRequest],

@@ -38,7 +38,7 @@ impl Cadence {
         cadence
     }
 
-    /// Counts anew from `images_seen`.
+    /// Counts again from `images_seen`.
     pub(crate) fn restart(&mut self, images_seen: u64) {
         self.since = Instant::now();
         // At multiples, so that it is due at the same images whenever training was resumed.

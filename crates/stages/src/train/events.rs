@@ -1,4 +1,4 @@
-//! TensorBoard's files of a training. They are a view: where they cannot be written, training goes on without them.
+//! TensorBoard's files of a training. They are a view: where they cannot be written, training continues without them.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -73,7 +73,7 @@ impl Events {
             Err(error) => {
                 if self.failed.is_none() {
                     context.warn(format!(
-                        "TensorBoard's files cannot be written ({error}); training goes on, and the registry has all \
+                        "TensorBoard's files cannot be written ({error}); training continues, and the registry has all \
                          numbers"
                     ));
                 }

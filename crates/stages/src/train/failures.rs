@@ -14,7 +14,7 @@ use patchwork_artifacts::worker::{Context, StageError};
 const WAIT: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(500);
 
-/// How long to go on waiting once asked to stop: less than clusters leave between asking and killing.
+/// How long to keep waiting once asked to stop: less than clusters leave between asking and killing.
 const LAST_WAIT: Duration = Duration::from_secs(20);
 
 /// Does what training can do without. Its failure, a panic of libtorch's included, becomes a warning: none.

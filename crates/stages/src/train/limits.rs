@@ -31,11 +31,11 @@ impl Limits {
         match (self.max_kimg, self.max_minutes) {
             (Some(kimg), _) if seen >= images_of_kimg(kimg) => stopped(
                 format!("`max_kimg` = {kimg}"),
-                "it goes on from there when run with a larger one",
+                "it resumes from there when run with a larger one",
             ),
             (_, Some(limit)) if self.begin.elapsed() >= minutes(limit) => stopped(
                 format!("`max_minutes` = {limit}"),
-                "it goes on from there when run again",
+                "it resumes from there when run again",
             ),
             _ => None,
         }

@@ -100,7 +100,7 @@ impl<'a> Telemetry<'a> {
     /// Records what has gathered; `report` is the last step's.
     pub(super) fn record(&mut self, report: &StepReport, loss_ratio: f64) {
         let seconds = self.since.elapsed().as_secs_f64();
-        // The range leaves out losses that are no numbers, and says nothing of a step that has one.
+        // The range leaves out non-finite losses, and says nothing of a step that has one.
         let loss_ratio = if self.loss.value().is_finite() {
             loss_ratio
         } else {

@@ -1,7 +1,7 @@
 //! Damaged files of a data set, made again from its source.
 //!
 //! The stage that made the set is done again in a home folder beside it, as after a crash that lost the damaged shards:
-//! the sound ones are there already, and what is made must be what the manifest records.
+//! the sound ones are present already, and what is made must be what the manifest records.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

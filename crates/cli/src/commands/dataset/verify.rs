@@ -1,4 +1,4 @@
-//! `patchwork dataset verify`: what is damaged in a data set, and mending it.
+//! `patchwork dataset verify`: what is damaged in a data set, and its repair.
 
 use std::path::Path;
 use std::process::ExitCode;

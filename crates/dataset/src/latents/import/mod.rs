@@ -81,7 +81,7 @@ pub fn import_digest(source: &Path, cache: &SourceCache) -> Result<Digest, Datas
     cache.digest(source, &keyed)
 }
 
-/// Imports latents into a folder, going on where an earlier import of the same was broken off.
+/// Imports latents into a folder, resuming an earlier import of the same.
 ///
 /// # Errors
 /// [`DatasetError`]: nothing to import, more images left out than `max_rejected`, a disk that fails,
