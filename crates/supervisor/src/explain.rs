@@ -18,7 +18,7 @@ use crate::plan::{Plan, PlannedStage};
 /// What a run would do with a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Fate {
+pub enum PlannedAction {
     /// Its artifact is up to date.
     Cached,
     /// It resumes an earlier attempt.
@@ -39,7 +39,9 @@ pub struct Explanation {
     /// What its artifact is called.
     pub fingerprint: Fingerprint,
     /// What would happen.
-    pub fate: Fate,
+    // Scripts know it by this name.
+    #[serde(rename = "fate")]
+    pub action: PlannedAction,
     /// What is wrong with what lies in the artifact's place, where that is none.
     pub unusable: Option<String>,
     /// The artifact of the same kind with the fewest differences, where the stage is not cached.
@@ -77,19 +79,19 @@ pub fn explain(plan: &Plan, store: &Store, varied: &[&str]) -> Result<Vec<Explan
     plan.stages
         .iter()
         .map(|planned| {
-            let (fate, nearest) = if planned.cached.is_some() {
-                (Fate::Cached, None)
+            let (action, nearest) = if planned.cached.is_some() {
+                (PlannedAction::Cached, None)
             } else if store.work(planned.fingerprint).is_dir() {
-                (Fate::Resume, None)
+                (PlannedAction::Resume, None)
             } else {
-                (Fate::Run, nearest(planned, store)?)
+                (PlannedAction::Run, nearest(planned, store)?)
             };
             let (nearest, changes) = nearest.unzip();
             Ok(Explanation {
                 stage: planned.spec.name.clone(),
                 kind: planned.spec.kind.clone(),
                 fingerprint: planned.fingerprint,
-                fate,
+                action,
                 unusable: planned.unusable.clone(),
                 nearest,
                 changes: changes.unwrap_or_default(),

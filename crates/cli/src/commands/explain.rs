@@ -1,6 +1,6 @@
 //! `patchwork explain`: what a run would do with each stage, and why.
 
-use patchwork_supervisor::explain::{Explanation, Fate, explain};
+use patchwork_supervisor::explain::{Explanation, PlannedAction, explain};
 use serde_json::json;
 
 use super::changes::sentences;
@@ -36,14 +36,14 @@ pub(crate) fn explain_pipeline(
         Format::Table | Format::Csv => {
             let mut rows = Rows::new(&["stage", "would be", "because"]);
             for explanation in &explanations {
-                let fate = match explanation.fate {
-                    Fate::Cached => "cached",
-                    Fate::Resume => "resumed",
-                    Fate::Run => "run",
+                let action = match explanation.action {
+                    PlannedAction::Cached => "cached",
+                    PlannedAction::Resume => "resumed",
+                    PlannedAction::Run => "run",
                 };
                 rows.push(vec![
                     json!(explanation.stage),
-                    json!(fate),
+                    json!(action),
                     json!(because(explanation)),
                 ]);
             }
@@ -70,11 +70,13 @@ fn because(explanation: &Explanation) -> String {
 }
 
 fn of_artifacts(explanation: &Explanation) -> String {
-    match (explanation.fate, explanation.nearest) {
-        (Fate::Cached, _) => format!("artifact {} is up to date", explanation.fingerprint.short()),
-        (Fate::Resume, _) => "an earlier attempt is unfinished".to_owned(),
-        (Fate::Run, None) => format!("there is no {} artifact yet", explanation.kind),
-        (Fate::Run, Some(nearest)) => {
+    match (explanation.action, explanation.nearest) {
+        (PlannedAction::Cached, _) => {
+            format!("artifact {} is up to date", explanation.fingerprint.short())
+        }
+        (PlannedAction::Resume, _) => "an earlier attempt is unfinished".to_owned(),
+        (PlannedAction::Run, None) => format!("there is no {} artifact yet", explanation.kind),
+        (PlannedAction::Run, Some(nearest)) => {
             format!(
                 "differs from artifact {}:\n{}",
                 nearest.short(),

@@ -7,8 +7,8 @@ use patchwork_core::{FileError, WorkFolder};
 
 use crate::error::CliError;
 
-/// What stages on files keep in their home beside what every home has.
-pub(super) const GIVEN: &str = "given";
+/// The folder in which stages on files keep their inputs, beside what every home has.
+pub(super) const INPUTS: &str = "given";
 
 pub(super) struct Workplace {
     /// None once it is removed.
@@ -20,7 +20,7 @@ pub(super) struct Workplace {
 impl Workplace {
     /// Takes the folder at `home`, new or left by an earlier attempt.
     pub(super) fn open(home: &Path) -> Result<Self, CliError> {
-        let folder = WorkFolder::claim(home, |name| name == GIVEN || Store::is_entry(name))?;
+        let folder = WorkFolder::claim(home, |name| name == INPUTS || Store::is_entry(name))?;
         Ok(Self {
             has_work: !folder.is_new(),
             folder: Some(folder),

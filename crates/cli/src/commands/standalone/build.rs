@@ -31,7 +31,7 @@ pub(crate) async fn build(
     )?;
     Standalone {
         arguments,
-        given: Vec::new(),
+        inputs: Vec::new(),
         before: Vec::new(),
         single,
         out: &build.out,

@@ -13,7 +13,7 @@ use patchwork_recipes::{SingleStage, SpecifyError, StageSettings, load_stage};
 use patchwork_terms::Kind;
 use serde_json::json;
 
-use super::given::Given;
+use super::input::Input;
 use super::{Standalone, option, workplace};
 use crate::arguments::{Arguments, EvaluateArguments};
 use crate::commands::workplace::Workplace;
@@ -34,7 +34,7 @@ const IMAGES: &[Kind] = &[Kind::Prepare, Kind::Sample];
 /// A set of images on its way to the evaluation.
 enum Images {
     /// Shards, or the statistics of a reference stage.
-    Made(Box<Given>),
+    Made(Box<Input>),
     /// Raw images, which are prepared first.
     Raw(Box<SingleStage>),
     /// A file of statistics of another program, for the real images.
@@ -61,10 +61,10 @@ pub(crate) async fn evaluate(
     let is_measured_already =
         matches!(&real, Images::Made(made) if made.kind() == Some(Kind::Reference));
     let is_external = matches!(&real, Images::Statistics);
-    let (mut given, mut before) = (Vec::new(), Vec::new());
+    let (mut inputs, mut before) = (Vec::new(), Vec::new());
     for images in [real, measured] {
         match images {
-            Images::Made(made) => given.push(*made),
+            Images::Made(made) => inputs.push(*made),
             Images::Raw(prepare) => before.push(*prepare),
             Images::Statistics => {}
         }
@@ -88,7 +88,7 @@ pub(crate) async fn evaluate(
     }
     Standalone {
         arguments,
-        given,
+        inputs,
         before,
         single,
         out: &out,
@@ -128,7 +128,7 @@ fn images(
     store: &Store,
 ) -> Result<Images, CliError> {
     if Manifest::read(path).is_ok() {
-        return Ok(Images::Made(Box::new(Given::open(name, path, kinds)?)));
+        return Ok(Images::Made(Box::new(Input::open(name, path, kinds)?)));
     }
     let prepare = |(width, height): (u32, u32)| {
         // A JSON string is a TOML string too. Every image counts: none may be left out.

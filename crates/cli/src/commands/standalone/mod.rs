@@ -5,7 +5,7 @@
 
 mod build;
 mod evaluate;
-mod given;
+mod input;
 mod sample;
 mod train;
 
@@ -32,13 +32,13 @@ use super::workplace::Workplace;
 use crate::arguments::Arguments;
 use crate::console::Console;
 use crate::error::CliError;
-use given::Given;
+use input::Input;
 
 /// A stage on files, whose result becomes a folder of the user's choice.
 struct Standalone<'a> {
     arguments: &'a Arguments,
     /// The artifacts that it reads.
-    given: Vec<Given>,
+    inputs: Vec<Input>,
     /// The stages that it reads the artifacts of, and that are done for it.
     before: Vec<SingleStage>,
     single: SingleStage,
@@ -151,17 +151,17 @@ impl Standalone<'_> {
     }
 
     fn spec(&self, store: &Store) -> Result<PipelineSpec, CliError> {
-        let mut stages = Vec::with_capacity(self.given.len() + self.before.len() + 1);
-        for given in &self.given {
-            given.put_in_place(store)?;
-            stages.push(given.spec());
+        let mut stages = Vec::with_capacity(self.inputs.len() + self.before.len() + 1);
+        for input in &self.inputs {
+            input.put_in_place(store)?;
+            stages.push(input.spec());
         }
         for single in &self.before {
             stages.push(specify(self.arguments, single, store)?);
         }
         let mut spec = specify(self.arguments, &self.single, store)?;
         if self.before.is_empty() {
-            spec.needs = self.given.iter().map(|given| given.name.clone()).collect();
+            spec.needs = self.inputs.iter().map(|input| input.name.clone()).collect();
         }
         stages.push(spec);
         let SingleStage { seed, stage } = &self.single;

@@ -11,7 +11,7 @@ use patchwork_registry::{Registry, RunDetail};
 use patchwork_terms::{Kind, SampleLabels};
 use serde_json::json;
 
-use super::given::Given;
+use super::input::Input;
 use super::{Standalone, option, workplace};
 use crate::arguments::{Arguments, PngFormat, SampleArguments};
 use crate::console::Console;
@@ -33,24 +33,24 @@ pub(crate) async fn sample(
         None => default_out(&arguments.home, &network, sample)?,
     };
     let place = workplace(&out, sample.out.is_none())?;
-    let given = if network.is_dir() {
-        Given::open(NAME, &network, &[Kind::Train])?
+    let input = if network.is_dir() {
+        Input::open(NAME, &network, &[Kind::Train])?
     } else {
         check_format(&network)?;
-        Given::network(NAME, &network, place.home())?
+        Input::network(NAME, &network, place.home())?
     };
-    let encoded = given.made_from("encode", Kind::Encode)?;
-    let above: Vec<Stage> = given.stage().into_iter().collect();
+    let encoded = input.made_from("encode", Kind::Encode)?;
+    let above: Vec<Stage> = input.stage().into_iter().collect();
     let single = load_stage(
         Kind::Sample,
         &sample.stage,
         sample.config.as_deref(),
-        &overrides(sample, given.class_names().as_deref())?,
+        &overrides(sample, input.class_names().as_deref())?,
         &above,
     )?;
     Standalone {
         arguments,
-        given: [given].into_iter().chain(encoded).collect(),
+        inputs: [input].into_iter().chain(encoded).collect(),
         before: Vec::new(),
         single,
         out: &out,

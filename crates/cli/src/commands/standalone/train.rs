@@ -6,7 +6,7 @@ use patchwork_config::Override;
 use patchwork_recipes::{Stage, load_stage};
 use patchwork_terms::Kind;
 
-use super::given::Given;
+use super::input::Input;
 use super::{Standalone, workplace};
 use crate::arguments::{Arguments, TrainArguments};
 use crate::console::Console;
@@ -16,7 +16,7 @@ pub(crate) async fn train(
     arguments: &Arguments,
     train: &TrainArguments,
 ) -> Result<ExitCode, CliError> {
-    let data = Given::open("data", &train.data, &[Kind::Prepare, Kind::Encode])?;
+    let data = Input::open("data", &train.data, &[Kind::Prepare, Kind::Encode])?;
     let above: Vec<Stage> = data.stage().into_iter().collect();
     let ranks = train.ranks.map(|ranks| format!("ranks={ranks}"));
     let set = ranks.iter().chain(&train.set);
@@ -24,7 +24,7 @@ pub(crate) async fn train(
     let single = load_stage(Kind::Train, &train.stage, Some(&train.config), &set, &above)?;
     Standalone {
         arguments,
-        given: vec![data],
+        inputs: vec![data],
         before: Vec::new(),
         single,
         out: &train.out,

@@ -9,14 +9,14 @@ use patchwork_recipes::{Execution, Stage, StageSettings};
 use patchwork_terms::Kind;
 use serde_json::json;
 
-use crate::commands::workplace::GIVEN;
+use crate::commands::workplace::INPUTS;
 use crate::error::CliError;
 
 /// What a training's artifact calls its network.
 const NETWORK_FILE: &str = "network.safetensors";
 
 /// A finished artifact, or files that are made one.
-pub(super) struct Given {
+pub(super) struct Input {
     /// What the stage that reads it calls it.
     pub(super) name: String,
     /// Where it lies, absolute.
@@ -24,7 +24,7 @@ pub(super) struct Given {
     manifest: Manifest,
 }
 
-impl Given {
+impl Input {
     /// An artifact's folder, of one of `kinds`.
     pub(super) fn open(name: &str, folder: &Path, kinds: &[Kind]) -> Result<Self, CliError> {
         let refuse = |problem: String| CliError::NoArtifact {
@@ -57,7 +57,7 @@ impl Given {
     pub(super) fn network(name: &str, file: &Path, home: &Path) -> Result<Self, CliError> {
         let digest = Digest::of_file(file)?;
         let fingerprint = Fingerprint::of(&json!({ "network": digest }));
-        let folder = home.join(GIVEN).join(fingerprint.to_string());
+        let folder = home.join(INPUTS).join(fingerprint.to_string());
         durable::create_dir_all(&folder)?;
         let absolute = file
             .canonicalize()
