@@ -345,15 +345,17 @@ fn one_device_is_that_of_all_stages_that_compute_and_name_none() {
     assert_eq!(alone(Kind::Train), "cuda");
 }
 
+/// Checks the message of a pipeline in which `from` is replaced by `to`.
+fn check(from: &str, to: &str, expected: &str) {
+    let message = refusal(&edited(from, to), None, &[]);
+    assert!(
+        message.contains(expected),
+        "\n got: {message}\nwant: {expected}"
+    );
+}
+
 #[test]
 fn refusals_say_where_and_what() {
-    let check = |from: &str, to: &str, expected: &str| {
-        let message = refusal(&edited(from, to), None, &[]);
-        assert!(
-            message.contains(expected),
-            "\n got: {message}\nwant: {expected}"
-        );
-    };
     check(
         "name = \"small\"",
         "nam = \"small\"",
@@ -575,13 +577,6 @@ fn refusals_say_where_and_what() {
 
 #[test]
 fn rules_between_settings_name_both() {
-    let check = |from: &str, to: &str, expected: &str| {
-        let message = refusal(&edited(from, to), None, &[]);
-        assert!(
-            message.contains(expected),
-            "\n got: {message}\nwant: {expected}"
-        );
-    };
     check(
         "resolution = 32",
         "resolution = 40",
@@ -812,13 +807,6 @@ fn rules_between_settings_name_both() {
 
 #[test]
 fn needs_are_checked_and_found() {
-    let check = |from: &str, to: &str, expected: &str| {
-        let message = refusal(&edited(from, to), None, &[]);
-        assert!(
-            message.contains(expected),
-            "\n got: {message}\nwant: {expected}"
-        );
-    };
     check(
         "[stages.sample]",
         "[stages.sample]\nneeds = [\"trian\"]",
