@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::folder::FolderStore;
 use super::store::Store;
 use super::tar::TarStore;
-use super::tar_walk::Compression;
+use super::tar_compression::Compression;
 use super::zip::{ZipStore, is_zip};
 use crate::error::DatasetError;
 

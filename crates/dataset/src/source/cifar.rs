@@ -12,7 +12,8 @@ use super::format::{Content, Request, SourceFormat};
 use super::pixels::PixelSource;
 use super::raw::PixelFormat;
 use super::settings::{Format, Split};
-use super::tar_walk::{Compression, walk};
+use super::tar_compression::Compression;
+use super::tar_walk::walk;
 use crate::error::DatasetError;
 
 const SIDE: u32 = 32;

@@ -5,7 +5,8 @@ use std::path::Path;
 use super::names::is_image_name;
 use super::settings::SourceSettings;
 use super::store::Store;
-use super::tar_walk::{Compression, walk};
+use super::tar_compression::Compression;
+use super::tar_walk::walk;
 use super::zip;
 use crate::error::DatasetError;
 

@@ -37,6 +37,8 @@ mod parquet;
 mod table_labels;
 mod tables;
 mod tar;
+mod tar_compression;
+mod tar_readers;
 mod tar_walk;
 mod webdataset;
 mod zip;

@@ -22,7 +22,8 @@ use super::raw::Rejection;
 use super::store::{
     DATASET_JSON, Json, MAX_JSON_BYTES, ReadFailure, ReadFiles, Store, check_size, sort_out,
 };
-use super::tar_walk::{Compression, MemberKind, has_end, walk};
+use super::tar_compression::Compression;
+use super::tar_walk::{MemberKind, has_end, walk};
 use crate::error::DatasetError;
 
 pub(super) struct TarStore {

@@ -5,83 +5,21 @@
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::rc::Rc;
 
-use flate2::read::MultiGzDecoder;
-use patchwork_core::file_error::{self, FileError};
+use patchwork_core::file_error;
 
-use super::store::{is_of_system, not_listed};
+use super::store::not_listed;
+use super::tar_compression::{Compression, is_header};
+use super::tar_readers::{Allowance, PlainFile};
 use crate::error::DatasetError;
 
 /// The most bytes of headers before a file: names and attributes are far shorter.
 const MAX_HEADER_BYTES: u64 = 1 << 20;
-
-/// How an archive is compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Compression {
-    None,
-    Gzip,
-    Zstd,
-}
-
-impl Compression {
-    /// The compression of a tar archive, or none if the file is no such archive.
-    pub(super) fn of_tar(path: &Path) -> Result<Option<Self>, FileError> {
-        let failed = |error| FileError::new("read", path, error);
-        let file = file_error::open(path)?;
-        let mut head = [0; 4];
-        let read = file.read_at(&mut head, 0).map_err(failed)?;
-        let compression = match head {
-            _ if read < head.len() => return Ok(None),
-            [0x1F, 0x8B, ..] => Self::Gzip,
-            [0x28, 0xB5, 0x2F, 0xFD] => Self::Zstd,
-            _ => Self::None,
-        };
-        let mut header = Vec::with_capacity(512);
-        let unpacked = compression
-            .reader(&file)
-            .and_then(|reader| reader.take(512).read_to_end(&mut header));
-        match unpacked {
-            Err(error) if is_of_system(&error) => Err(failed(error)),
-            // What cannot be unpacked is no archive.
-            Ok(_) if is_header(&header) => Ok(Some(compression)),
-            _ => Ok(None),
-        }
-    }
-
-    /// Reads what is uncompressed from the start of the archive.
-    pub(super) fn reader(self, file: &File) -> io::Result<Box<dyn Read + Send>> {
-        let mut file = file.try_clone()?;
-        file.rewind()?;
-        let file = BufReader::with_capacity(1 << 18, file);
-        Ok(match self {
-            Self::None => Box::new(file),
-            Self::Gzip => Box::new(MultiGzDecoder::new(file)),
-            Self::Zstd => Box::new(zstd::Decoder::new(file)?),
-        })
-    }
-}
-
-/// Whether a block is a header: since POSIX it has a mark, and in every archive the sum of its bytes.
-fn is_header(block: &[u8]) -> bool {
-    let Some(block) = block.first_chunk::<512>() else {
-        return false;
-    };
-    if &block[257..262] == b"ustar" {
-        return true;
-    }
-    let header = tar::Header::from_byte_slice(block);
-    // The sum is taken with spaces in its own place.
-    let sum: u32 = (block[..148].iter().chain(&block[156..]))
-        .map(|byte| u32::from(*byte))
-        .sum::<u32>()
-        + 8 * u32::from(b' ');
-    block[0] != 0 && header.cksum().is_ok_and(|recorded| recorded == sum)
-}
 
 /// An entry of an archive that is no folder.
 pub(super) struct Member<'a> {
@@ -288,91 +226,9 @@ fn sparse_name<R: Read>(entry: &mut tar::Entry<'_, R>) -> io::Result<Option<Vec<
     Ok(sparse)
 }
 
-/// A reader that ends in an error where more is read than is allowed, so that a header cannot claim all memory.
-struct Allowance<R> {
-    reader: R,
-    allowed: Rc<Cell<u64>>,
-}
-
-impl<R> Allowance<R> {
-    fn count(&self, bytes: u64) -> io::Result<()> {
-        let allowed = self.allowed.get().checked_sub(bytes);
-        self.allowed
-            .set(allowed.ok_or_else(|| io::Error::other("a header is longer than any name"))?);
-        Ok(())
-    }
-}
-
-impl<R: Read> Read for Allowance<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.reader.read(buffer)?;
-        // Blocks of zeros end an archive, and no memory is asked for because of them.
-        if read != 512 || buffer[..read] != [0; 512] {
-            self.count(read as u64)?;
-        }
-        Ok(read)
-    }
-}
-
-impl<R: Seek> Seek for Allowance<R> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        // What is skipped of a file was allowed for that file, and not for the next one's headers.
-        if let SeekFrom::Current(skipped) = to {
-            self.count(skipped.unsigned_abs())?;
-        }
-        self.reader.seek(to)
-    }
-}
-
-/// A part of a file, of which parts are skipped, in the buffer where they end there, and never beyond its end.
-struct PlainFile {
-    reader: BufReader<File>,
-    position: u64,
-    bytes: u64,
-}
-
-impl PlainFile {
-    fn new(mut file: File, part: Range<u64>) -> io::Result<Self> {
-        file.seek(SeekFrom::Start(part.start))?;
-        Ok(Self {
-            bytes: part.end - part.start,
-            // A small buffer: where files are large, all of it but a header is read in vain.
-            reader: BufReader::new(file),
-            position: 0,
-        })
-    }
-}
-
-impl Read for PlainFile {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.bytes - self.position).unwrap_or(usize::MAX);
-        let most = usize::min(buffer.len(), left);
-        let read = self.reader.read(&mut buffer[..most])?;
-        self.position += read as u64;
-        Ok(read)
-    }
-}
-
-impl Seek for PlainFile {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let SeekFrom::Current(skipped) = to else {
-            return Err(io::ErrorKind::Unsupported.into());
-        };
-        // A file may be sought beyond its end, where an archive that is cut off would seem to be over.
-        let position = self
-            .position
-            .checked_add_signed(skipped)
-            .filter(|position| *position <= self.bytes)
-            .ok_or_else(|| io::Error::other("it ends within a file"))?;
-        self.reader.seek_relative(skipped)?;
-        self.position = position;
-        Ok(position)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::io::{Seek, SeekFrom, Write};
 
     use flate2::Compression as Level;
     use flate2::write::GzEncoder;

@@ -17,7 +17,8 @@ use super::settings::{Format, Labels, Split};
 use super::splits::split_of;
 use super::store::{MOST_CLASSES, ReadFiles, Store, StoreLabels};
 use super::tar::TarStore;
-use super::tar_walk::{Compression, MemberKind, walk};
+use super::tar_compression::Compression;
+use super::tar_walk::{MemberKind, walk};
 use crate::error::DatasetError;
 
 pub(super) struct WebDataset;

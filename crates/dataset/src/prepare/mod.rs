@@ -4,11 +4,14 @@
 //! attempts give the same files. In memory lie two shards, one of them being written, the files of a few images, and the images that are being
 //! decoded, which wait for each other at a gate when they are large.
 
+mod row;
+mod settings;
+
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{ControlFlow, Range};
 use std::panic::resume_unwind;
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::thread::{Scope, ScopedJoinHandle};
 
 use patchwork_core::Digest;
@@ -16,12 +19,13 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::Serialize;
 
-use crate::compose::{compose, compose_grey};
-use crate::decode::{FULL_DEPTH, MemoryGate, decode_with_depth, orientation};
+use self::row::{Shared, make_row, mirror_row};
+pub use self::settings::PrepareSettings;
+use crate::decode::{FULL_DEPTH, MemoryGate};
 use crate::error::DatasetError;
-use crate::shards::{Channels, Rejected, Row, ShardSetWriter, ShardSpec};
-use crate::source::{Payload, RawImage, Rejection, Source};
-use crate::transform::{self, Size, Transform, mirror};
+use crate::shards::{Rejected, Row, ShardSetWriter, ShardSpec};
+use crate::source::{Rejection, Source};
+use crate::transform;
 
 /// Images between two reports of progress.
 const IMAGES_PER_REPORT: usize = 256;
@@ -33,29 +37,6 @@ const BYTES_PER_REPORT_A_THREAD: u64 = 8 << 20;
 /// What decoders of large images take together, at most: the larger of these, and of those for each thread.
 const DECODER_BYTES: u64 = 400 << 20;
 const DECODER_BYTES_A_THREAD: u64 = 64 << 20;
-
-/// What the shards of a source depend on, beside the source.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PrepareSettings {
-    /// Width and height that images are brought to.
-    pub size: Size,
-    /// How they are.
-    pub transform: Transform,
-    /// What becomes of their colours.
-    pub channels: Channels,
-    /// Whether images are turned as their EXIF data says.
-    pub exif_orientation: bool,
-    /// The ground under transparent pixels: red, green, blue.
-    pub background: [u8; 3],
-    /// The most images in a shard.
-    pub images_per_shard: usize,
-    /// The largest fraction of the source that may be rejected.
-    pub max_rejected: f64,
-    /// Whether each image is followed by its mirror image.
-    pub mirror: bool,
-    /// How many bits of 16-bit samples are used, from the lowest, in 8..=16.
-    pub depth: u32,
-}
 
 /// How far the work has come, in images of the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,13 +145,6 @@ pub fn prepare(
     };
     pool.install(|| writer.finish())?;
     Ok(summary)
-}
-
-/// What the threads share.
-struct Shared {
-    gate: MemoryGate,
-    deep_images: AtomicU64,
-    largest_sample: AtomicU32,
 }
 
 /// How many images of each class are not among the rejected ones.
@@ -367,65 +341,6 @@ fn end_of_chunk(source: &dyn Source, start: usize, end: usize, most: u64) -> usi
         bytes <= most
     });
     start + 1 + more.count()
-}
-
-fn make_row(
-    settings: &PrepareSettings,
-    source: &dyn Source,
-    shared: &Shared,
-    index: usize,
-    payload: Payload<'_>,
-) -> Result<Row, Rejection> {
-    let entry = source.entry(index);
-    let raw = to_pixels(settings, shared, payload)?;
-    let (width, height) = (raw.width(), raw.height());
-    let composed = match settings.channels {
-        Channels::Rgb => compose(raw, settings.background),
-        Channels::Grey => compose_grey(raw, settings.background),
-    };
-    let from = Size {
-        width: width as usize,
-        height: height as usize,
-    };
-    let channels = settings.channels.count();
-    let pixels = transform::apply(settings.transform, &composed, channels, from, settings.size)?;
-    Ok(Row {
-        key: entry.key.to_owned(),
-        label: entry.label,
-        pixels,
-        source_width: width as u16,
-        source_height: height as u16,
-    })
-}
-
-fn to_pixels(
-    settings: &PrepareSettings,
-    shared: &Shared,
-    payload: Payload<'_>,
-) -> Result<RawImage, Rejection> {
-    let bytes = match payload {
-        Payload::Pixels(image) => return Ok(image),
-        Payload::File(bytes) => bytes,
-    };
-    let image = decode_with_depth(&bytes, &shared.gate, settings.depth)?;
-    if let Some(largest) = image.largest_sample() {
-        shared.deep_images.fetch_add(1, Ordering::Relaxed);
-        (shared.largest_sample).fetch_max(largest.into(), Ordering::Relaxed);
-    }
-    let turned = settings.exif_orientation.then(|| orientation(&bytes));
-    Ok(match turned.flatten() {
-        Some(orientation) => orientation.apply(&image),
-        None => image,
-    })
-}
-
-fn mirror_row(settings: &PrepareSettings, row: &Row) -> Row {
-    let width = transform::output(settings.transform, settings.size).width;
-    Row {
-        key: format!("{}#mirrored", row.key),
-        pixels: mirror(&row.pixels, width, settings.channels.count()),
-        ..*row
-    }
 }
 
 /// Fails as soon as too many images are rejected, and at the end if none is left.
