@@ -351,7 +351,7 @@ impl NetworkConfig {
         if self.arch != Architecture::Adm {
             return Ok(());
         }
-        let external: [(&'static str, bool); 6] = [
+        let of_others: [(&'static str, bool); 6] = [
             ("channel_mult_noise", self.channel_mult_noise != 1),
             (
                 "embedding_type",
@@ -362,7 +362,7 @@ impl NetworkConfig {
             ("resample_filter", self.resample_filter != box_filter()),
             ("implicit_mlp", self.implicit_mlp),
         ];
-        for (key, given) in external {
+        for (key, given) in of_others {
             require(key, !given, || {
                 "belongs to ddpmpp and ncsnpp; leave it out for adm".to_owned()
             })?;

@@ -1,10 +1,9 @@
 //! Why a checkpoint of another program cannot be read.
 
+use std::error::Error;
 use std::path::PathBuf;
 
 use patchwork_core::FileError;
-
-use crate::error::NetworkError;
 
 /// A checkpoint of another program that cannot be read, with its path.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +84,7 @@ pub enum PickleProblem {
     },
     /// The network's constructor arguments are not possible ones.
     #[error(transparent)]
-    Network(#[from] Box<NetworkError>),
+    Settings(Box<dyn Error + Send + Sync>),
 }
 
 impl PickleProblem {

@@ -185,6 +185,8 @@ fn finish(mut config: NetworkConfig, is_song: bool) -> Result<NetworkConfig, Pic
             .attn_resolutions
             .retain(|resolution| levels.contains(resolution));
     }
-    config.validate().map_err(Box::new)?;
+    config
+        .validate()
+        .map_err(|error| PickleProblem::Settings(Box::new(error)))?;
     Ok(config)
 }
