@@ -5,9 +5,8 @@ use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyl
 /// Columns of a table that no terminal shows.
 const WIDTH: u16 = 120;
 
-/// A header with a thin rule under it, and no other lines.
-const STYLE: TableStyle =
-    TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+/// A header with a thin rule under it, and no other lines. Without junctions, no column is kept free for lines between columns.
+const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─'));
 
 /// The rows under their header: as wide as the terminal at most, or 120 columns. Columns of numbers are aligned to the right,
 /// and long values wrapped.
