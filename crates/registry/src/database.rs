@@ -15,7 +15,7 @@ use sqlx::sqlite::{
 use sqlx::{Connection, Sqlite, Transaction};
 
 use crate::error::RegistryError;
-use crate::machine::{Mark, refuse_another, seen_lately};
+use crate::machine::{Mark, is_alone, seen_lately, wait_for_silence};
 use crate::older;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
@@ -45,10 +45,15 @@ impl Registry {
             durable::create_dir_all(folder)?;
         }
         let path = &check_place(path)?;
-        // Neither the change to WAL nor a migration can wait for another process inside of SQLite.
-        let _alone = FileLock::acquire(&path.with_extension("db.lock"))?;
-        refuse_another(path)?;
-        let mark = Mark::set(path)?;
+        let (_alone, mark) = loop {
+            let silent = wait_for_silence(path).await?;
+            // Neither the change to WAL nor a migration can wait for another process inside of SQLite.
+            let alone = FileLock::acquire(&path.with_extension("db.lock"))?;
+            if is_alone(path, &silent) {
+                break (alone, Mark::set(path)?);
+            }
+            // Another machine was faster.
+        };
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -78,7 +83,7 @@ impl Registry {
             return Err(RegistryError::Missing(path.to_owned()));
         }
         let path = &check_place(path)?;
-        refuse_another(path)?;
+        wait_for_silence(path).await?;
         let registry = Self::connect(path, read_only(path)).await?;
         match registry.schema_version().await? {
             0 => Err(RegistryError::Empty(path.to_owned())),
