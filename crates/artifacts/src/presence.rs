@@ -196,6 +196,7 @@ mod tests {
                 rank,
                 ranks: 2,
                 local_rank: rank,
+                local_ranks: 2,
             },
             across_machines: false,
             rendezvous: folder.join("rendezvous.json"),

@@ -95,6 +95,50 @@ fn free_in_group(limit: &str, used: &str, stat: &str) -> Option<u64> {
     Some(limit.saturating_sub(used.saturating_sub(files)))
 }
 
+/// Processors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cores {
+    /// Those that this process may run on.
+    pub own: usize,
+    /// Those that the first process of the machine or container may run on: all that there are.
+    pub all: usize,
+}
+
+/// The processors of this process and of its machine, if the system reports them.
+pub fn cores() -> Option<Cores> {
+    let all = std::fs::read_to_string("/proc/1/status").ok();
+    let all = all.as_deref().and_then(allowed_cores).or_else(|| {
+        // Some machines hide the processes of others.
+        let online = std::fs::read_to_string("/sys/devices/system/cpu/online");
+        listed(online.ok()?.trim())
+    });
+    Some(Cores {
+        own: allowed_cores(&status()?)?,
+        all: all?,
+    })
+}
+
+/// `Cpus_allowed_list: 0-3,8` (proc_pid_status(5)).
+fn allowed_cores(status: &str) -> Option<usize> {
+    let mut lines = status.lines();
+    listed(
+        lines
+            .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?
+            .trim(),
+    )
+}
+
+/// How many numbers a list such as `0-3,8` has (cpuset(7)).
+fn listed(list: &str) -> Option<usize> {
+    list.split(',')
+        .map(|part| {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let [first, last] = [first, last].map(|number| number.parse::<usize>().ok());
+            Some((last? + 1).saturating_sub(first?))
+        })
+        .sum()
+}
+
 /// A line such as `VmHWM:    1234 kB` (proc_pid_status(5), proc_meminfo(5)) in bytes.
 fn kibibytes(account: &str, key: &str) -> Option<u64> {
     let line = account.lines().find(|line| line.starts_with(key))?;
@@ -123,6 +167,21 @@ mod tests {
         let status = "Name:\tx\nVmPeak:\t  900 kB\nVmHWM:\t   12 kB\n";
         assert_eq!(kibibytes(status, "VmHWM:"), Some(12 * 1024));
         assert_eq!(kibibytes("Name: x", "VmHWM:"), None);
+    }
+
+    #[test]
+    fn processors_are_counted() {
+        let status = "Cpus_allowed:\tf,00000001\nCpus_allowed_list:\t0,32-35\nMems_allowed:\t1\n";
+        assert_eq!(allowed_cores(status), Some(5));
+        assert_eq!(listed("7"), Some(1));
+        assert_eq!(listed(""), None);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn this_process_has_some_of_the_machines_processors() {
+        let Cores { own, all } = cores().unwrap();
+        assert!(own >= 1 && all >= own, "{own} of {all}");
     }
 
     #[test]

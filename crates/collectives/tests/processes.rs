@@ -26,6 +26,7 @@ fn scenario(name: &str, rank: u32, ranks: u32, file: &Path) -> Result<(), Collec
             rank,
             ranks,
             local_rank: rank,
+            local_ranks: ranks,
         };
         let rendezvous = Rendezvous::File {
             path: file.to_owned(),

@@ -19,7 +19,7 @@ pub const ONLY_OF_KIND: &str = "x-kind";
 #[serde(default)]
 pub struct Execution {
     /// Threads of the worker, of each rank where there are several; none = all cores, shared out among the ranks
-    /// unless `launch` binds them.
+    /// of the machine; those that `launch` binds a rank to.
     #[schemars(range(min = 1, max = 4096))]
     pub threads: Option<usize>,
     /// Processes that share the work, the ranks; each has `threads` threads, and a GPU of its own where `device` is `cuda`.
@@ -88,12 +88,16 @@ pub struct Execution {
     #[default = 5.0]
     #[schemars(range(min = 0.0, max = 1e6), extend("x-kind" = ["train", "autoencoder"]))]
     pub log_every_seconds: f64,
+    /// How many of the ranks are on the machine of the process that reads its job: no setting; none where it has no job.
+    #[serde(skip)]
+    pub local_ranks: Option<u32>,
 }
 
 impl Execution {
-    /// How many of the ranks share this machine's cores and memory, as far as is known: a launcher binds each to its own.
+    /// How many of the ranks share this machine's memory, as far as is known.
     pub fn ranks_here(&self) -> u32 {
-        if self.launch.is_some() { 1 } else { self.ranks }
+        let without_launcher = if self.launch.is_some() { 1 } else { self.ranks };
+        self.local_ranks.unwrap_or(without_launcher)
     }
 }
 

@@ -99,9 +99,12 @@ where
 {
     /// A worker's job, as its type.
     pub fn read(job: &Job) -> Result<Self, serde_json::Error> {
+        let mut uncovered = Uncovered::<P>::deserialize(&job.execution)?;
+        let membership = job.place.as_ref().map(|place| place.membership);
+        uncovered.execution.local_ranks = membership.map(|membership| membership.local_ranks);
         Ok(Self {
             covered: Covered::deserialize(&job.settings)?,
-            uncovered: Uncovered::deserialize(&job.execution)?,
+            uncovered,
         })
     }
 }

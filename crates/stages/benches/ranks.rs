@@ -203,6 +203,7 @@ fn join(task: &Task) -> Option<Group> {
             rank: *rank,
             ranks: *ranks,
             local_rank: *rank,
+            local_ranks: *ranks,
         };
         let rendezvous = Rendezvous::File {
             path: folder.join("rendezvous.json"),

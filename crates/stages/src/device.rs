@@ -4,6 +4,7 @@ use std::path::Path;
 
 use patchwork_artifacts::environment::NARROWED_DEVICE;
 use patchwork_artifacts::failure::Passing;
+use patchwork_artifacts::resources::{self, Cores};
 use patchwork_artifacts::worker::StageError;
 use patchwork_recipes::Execution;
 use patchwork_terms::Precision;
@@ -47,9 +48,22 @@ pub(crate) fn configure(execution: &Execution) -> Result<Device, StageError> {
 /// How many threads a process of a stage uses.
 pub(crate) fn threads(execution: &Execution) -> usize {
     execution.threads.unwrap_or_else(|| {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        usize::max(cores / execution.ranks_here() as usize, 1)
+        let usable = std::thread::available_parallelism().map_or(1, usize::from);
+        // Ranks that this program starts have their supervisor's cores together.
+        let is_launched = execution.launch.is_some();
+        let cores = is_launched.then(resources::cores).flatten();
+        share_of_cores(usable, cores, execution.ranks_here() as usize)
     })
+}
+
+/// How many of `usable` processors one of so many ranks of a machine takes. A launcher binds a rank to `cores` of its own, or
+/// several to the same, or none.
+fn share_of_cores(usable: usize, cores: Option<Cores>, ranks: usize) -> usize {
+    let share = match cores {
+        Some(Cores { own, all }) if own < all => usize::min(usable, all / ranks),
+        _ => usable / ranks,
+    };
+    usize::max(share, 1)
 }
 
 fn find(name: &str) -> Result<Device, DeviceError> {
@@ -110,6 +124,18 @@ pub(crate) fn kind(precision: Precision) -> Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranks_share_the_cores_that_they_are_not_bound_to() {
+        let of_64 = |own| Some(Cores { own, all: 64 });
+        // Bound to nothing, to four cores each, to one of two sockets; a control group's limit of eight.
+        assert_eq!(share_of_cores(64, of_64(64), 16), 4);
+        assert_eq!(share_of_cores(4, of_64(4), 2), 4);
+        assert_eq!(share_of_cores(32, of_64(32), 16), 4);
+        assert_eq!(share_of_cores(8, of_64(64), 4), 2);
+        assert_eq!(share_of_cores(2, of_64(64), 4), 1);
+        assert_eq!(share_of_cores(6, None, 2), 3);
+    }
 
     #[test]
     fn the_drivers_devices_are_counted() {

@@ -55,6 +55,7 @@ impl Local {
                     rank,
                     ranks,
                     local_rank: rank,
+                    local_ranks: ranks,
                 },
                 rendezvous: meeting.file.clone(),
                 across_machines: false,
