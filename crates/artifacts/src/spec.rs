@@ -84,6 +84,11 @@ pub struct Demand {
     pub cpus: Option<usize>,
     /// Memory; none = not said, and not counted.
     pub memory_bytes: Option<u64>,
-    /// Accelerators, which it has for itself.
+    /// Accelerators, which it has for itself; [`Demand::EVERY_GPU`] is all of the machine.
     pub devices: Vec<String>,
+}
+
+impl Demand {
+    /// The device that is all GPUs of the machine.
+    pub const EVERY_GPU: &'static str = "cuda";
 }

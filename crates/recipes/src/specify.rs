@@ -86,6 +86,8 @@ fn demand(execution: &Execution) -> Demand {
         // `cuda` is the first of them, and of each rank the next.
         devices: match execution.device.as_str() {
             CPU => Vec::new(),
+            // The launcher chooses.
+            "cuda" if execution.launch.is_some() => vec![Demand::EVERY_GPU.to_owned()],
             "cuda" => (0..execution.ranks)
                 .map(|rank| format!("cuda:{rank}"))
                 .collect(),

@@ -52,8 +52,14 @@ impl Capacity {
             .chain(next.memory_bytes)
             .sum();
         let shares_a_device = |other: &&Demand| {
-            let mut devices = next.devices.iter();
-            devices.any(|device| other.devices.contains(device))
+            let pairs = |device| other.devices.iter().map(move |taken| (device, taken));
+            let mut pairs = next.devices.iter().flat_map(pairs);
+            pairs.any(|(device, taken)| {
+                device == taken
+                    || [device, taken]
+                        .iter()
+                        .any(|name| *name == Demand::EVERY_GPU)
+            })
         };
         taken + cpus(next) <= self.cpus
             && self
@@ -101,6 +107,11 @@ mod tests {
         assert!(!machine.has_room(&at_work, &demand(5, 1, &[])));
         assert!(!machine.has_room(&at_work, &demand(1, 9, &[])));
         assert!(!machine.has_room(&at_work, &demand(1, 1, &["cuda:1"])));
+        // A launcher may take any of them.
+        let launched = demand(1, 1, &[Demand::EVERY_GPU]);
+        assert!(!machine.has_room(&at_work, &launched));
+        assert!(!machine.has_room(&[&launched], &demand(1, 1, &["cuda:2"])));
+        assert!(machine.has_room(&[&launched], &demand(1, 1, &[])));
         // Nothing said is the whole machine's cores, and more than there is waits for all others.
         assert!(!machine.has_room(&at_work, &Demand::default()));
         assert!(machine.has_room(&[], &demand(64, 1, &[])));

@@ -49,7 +49,11 @@ pub(crate) fn pace(
         };
         let network = Network::new(&config, device, 0)?;
         let mut step = setup::train_step(&settings, execution, network)?;
-        let batch = settings.batch_size.into();
+        // This process makes whole steps.
+        let batch = memory::Batch {
+            images: settings.batch_size.into(),
+            ranks: 1,
+        };
         let checked = memory::check(
             &mut step,
             &sides,

@@ -59,14 +59,35 @@ impl Estimate {
     }
 }
 
-/// Refuses a training of `batch_size` images a step in `rounds` rounds whose step does not fit, where as many `processes`
-/// of the machine train alike.
+/// The images of a step, and what of them a rank computes at once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Batch {
+    /// Images of all ranks, in all rounds.
+    pub(super) images: u64,
+    /// Processes that share each round.
+    pub(super) ranks: u64,
+}
+
+impl Batch {
+    /// Patches of a rank in one of so many rounds, where as many are of each image.
+    fn of_round(self, rounds: u64, patches: u64) -> u64 {
+        (self.images / rounds * patches).div_ceil(self.ranks)
+    }
+
+    /// The numbers of rounds from `least` up that the settings accept: each rank has an image in every round.
+    fn accumulations(self, least: u64) -> impl Iterator<Item = u64> {
+        let Self { images, ranks } = self;
+        (least..=images / ranks).filter(move |rounds| images.is_multiple_of(*rounds))
+    }
+}
+
+/// Refuses a training whose step does not fit, in `rounds` rounds, where as many `processes` of the machine train alike.
 ///
 /// Weights, averages and moments stay as they are.
 pub(super) fn check(
     step: &mut TrainStep,
     sides: &PatchSides,
-    batch_size: u64,
+    batch: Batch,
     rounds: u64,
     processes: u32,
     memory_gib: Option<f64>,
@@ -76,10 +97,10 @@ pub(super) fn check(
     let Some(side) = sides.shares().iter().rfind(used).map(|share| share.side) else {
         return Ok(());
     };
-    let step_images = batch_size * side.multiplier as u64;
+    let of_round = |rounds| batch.of_round(rounds, side.multiplier as u64);
     if step.optimizer.values().device() != Device::Cpu {
         let attempt = |images| try_out(|| try_round(step, images, side));
-        return judge_by_trial(&size(side), step_images, rounds, batch_size, attempt);
+        return judge_by_trial(&size(side), batch, of_round, rounds, attempt);
     }
     let Some(estimate) = estimate(step, side) else {
         return Ok(());
@@ -96,9 +117,9 @@ pub(super) fn check(
         Some((limit_bytes, limit)) => judge(
             estimate,
             &size(side),
-            step_images,
+            batch,
+            of_round,
             rounds,
-            batch_size,
             limit,
             limit_bytes,
         ),
@@ -109,26 +130,27 @@ pub(super) fn check(
 fn judge(
     estimate: Estimate,
     size: &str,
-    step_images: u64,
+    batch: Batch,
+    of_round: impl Fn(u64) -> u64,
     rounds: u64,
-    batch_size: u64,
     limit: &'static str,
     limit_bytes: u64,
 ) -> Result<(), TooLarge> {
-    let images = step_images / rounds;
+    let images = of_round(rounds);
     let needed_bytes = estimate.bytes(images);
     if needed_bytes <= limit_bytes {
         return Ok(());
     }
-    let fitting = accumulations(rounds, batch_size)
-        .find(|rounds| estimate.bytes(step_images / rounds) <= limit_bytes);
+    let mut choices = batch.accumulations(rounds);
+    let fitting = choices.find(|rounds| estimate.bytes(of_round(*rounds)) <= limit_bytes);
     let remedy = if let Some(rounds) = fitting {
         format!(
             "set `gradient_accumulation` = {rounds} (about {:.1} GiB), or lower `batch_size`",
-            gibibytes(estimate.bytes(step_images / rounds))
+            gibibytes(estimate.bytes(of_round(rounds)))
         )
     } else {
-        let least = gibibytes(estimate.bytes(step_images / batch_size));
+        let most = batch.accumulations(1).last().unwrap_or(1);
+        let least = gibibytes(estimate.bytes(of_round(most)));
         format!("one image at a time takes {least:.1} GiB: choose a smaller network")
     };
     Err(TooLarge::Host {
@@ -145,17 +167,17 @@ fn judge(
 /// The same, of a device on which `attempt` tries so many images at once and says what libtorch said where they do not fit.
 fn judge_by_trial(
     size: &str,
-    step_images: u64,
+    batch: Batch,
+    of_round: impl Fn(u64) -> u64,
     rounds: u64,
-    batch_size: u64,
     mut attempt: impl FnMut(u64) -> Result<(), String>,
 ) -> Result<(), TooLarge> {
-    let images = step_images / rounds;
+    let images = of_round(rounds);
     let Err(reason) = attempt(images) else {
         return Ok(());
     };
-    let fitting =
-        accumulations(rounds + 1, batch_size).find(|rounds| attempt(step_images / rounds).is_ok());
+    let mut choices = batch.accumulations(rounds + 1);
+    let fitting = choices.find(|rounds| attempt(of_round(*rounds)).is_ok());
     let remedy = match fitting {
         Some(rounds) => format!("set `gradient_accumulation` = {rounds}, or lower `batch_size`"),
         None => "one image at a time does not either; choose a smaller network".to_owned(),
@@ -166,11 +188,6 @@ fn judge_by_trial(
         remedy,
         reason,
     })
-}
-
-/// The numbers of rounds, from `least` up, that a batch can be accumulated in.
-fn accumulations(least: u64, batch_size: u64) -> impl Iterator<Item = u64> {
-    (least..=batch_size).filter(move |rounds| batch_size.is_multiple_of(*rounds))
 }
 
 /// Forward and backward of so many images.
@@ -252,7 +269,11 @@ mod tests {
 
     const GIB: u64 = 1 << 30;
 
-    fn refusal(step_images: u64, rounds: u64, limit_gib: u64) -> Option<String> {
+    fn refusal(images: u64, rounds: u64, limit_gib: u64) -> Option<String> {
+        refusal_of(Batch { images, ranks: 1 }, rounds, limit_gib)
+    }
+
+    fn refusal_of(batch: Batch, rounds: u64, limit_gib: u64) -> Option<String> {
         let estimate = Estimate {
             base_bytes: GIB as f64,
             image_bytes: GIB as f64 / 8.0,
@@ -261,9 +282,9 @@ mod tests {
         let judged = judge(
             estimate,
             "side 64",
-            step_images,
+            batch,
+            |rounds| batch.of_round(rounds, 1),
             rounds,
-            step_images,
             "there are",
             limit,
         );
@@ -287,9 +308,38 @@ mod tests {
     }
 
     #[test]
+    fn the_remedy_is_one_that_the_settings_accept() {
+        let batch = Batch {
+            images: 96,
+            ranks: 5,
+        };
+        // 2 GiB are 8 images: a rank has 20 at once, and 7 of a third; in more than 19 rounds there are too few for five.
+        let said = refusal_of(batch, 1, 2).unwrap();
+        assert!(
+            said.starts_with("a step takes about 3.5 GiB (20 images"),
+            "{said}"
+        );
+        assert!(
+            said.contains("`gradient_accumulation` = 3 (about 1.9 GiB)"),
+            "{said}"
+        );
+        let said = refusal_of(batch, 1, 1).unwrap();
+        assert!(
+            said.ends_with("takes 1.2 GiB: choose a smaller network"),
+            "{said}"
+        );
+        assert_eq!(batch.accumulations(1).last(), Some(16));
+    }
+
+    #[test]
     fn on_a_device_the_remedy_is_found_by_trial() {
         let refusal = |rounds, most| {
-            let judged = judge_by_trial("side 64", 96, rounds, 96, |images| {
+            let batch = Batch {
+                images: 96,
+                ranks: 1,
+            };
+            let of_round = |rounds| batch.of_round(rounds, 1);
+            let judged = judge_by_trial("side 64", batch, of_round, rounds, |images| {
                 let tried = (images <= most).then_some(());
                 tried.ok_or_else(|| format!("no room for {images}"))
             });

@@ -88,7 +88,10 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let checked = memory::check(
         &mut step,
         &sides,
-        u64::from(settings.batch_size).div_ceil(ranks.into()),
+        memory::Batch {
+            images: settings.batch_size.into(),
+            ranks: ranks.into(),
+        },
         settings.gradient_accumulation.into(),
         execution.ranks_here(),
         execution.memory_gib,
@@ -115,11 +118,28 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     } else {
         None
     };
+    let heartbeat = Heartbeat::new();
+    let checkpoints = CheckpointKeeper::new(context, &execution, &heartbeat, checkpoints);
+    let mut learner = Learner::new(step, settings.duration_images);
+    if is_first {
+        let is_resumed = checkpoints.restore(&mut learner)?;
+        if let (false, Some(digest)) = (is_resumed, &settings.resume_from) {
+            let path = places.resume_file.unwrap_or_default();
+            take_over(
+                &path,
+                digest.parse()?,
+                settings.duration_images,
+                &mut learner,
+            )?;
+            // From here on the file is not needed.
+            checkpoints.save(&learner)?;
+        }
+    }
     // Late: what takes rank 0 its time alone is behind it, and the others have waited for it at leisure.
     let ranks = Ranks::join(job, context, &execution, device)?;
+    ranks.share_learner(&mut learner)?;
     let folder = job.logs.join("tensorboard").join(&job.stage);
     let log_interval = Duration::from_secs_f64(execution.log_every_seconds);
-    let heartbeat = Heartbeat::new();
     let batches = Batches::new(&data, &settings, seed, device)
         .shared(ranks.share())
         .gathered_ahead_on_cuda(&execution)?;
@@ -134,8 +154,8 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
             duration_images: settings.duration_images,
         },
         batches,
-        learner: Learner::new(step, settings.duration_images),
-        checkpoints: CheckpointKeeper::new(context, &execution, &heartbeat, checkpoints),
+        learner,
+        checkpoints,
         snapshots: Snapshotter {
             context,
             settings: &settings,
@@ -150,17 +170,6 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         is_first,
         ranks,
     };
-    if is_first {
-        let is_resumed = training.checkpoints.restore(&mut training.learner)?;
-        if let (false, Some(digest)) = (is_resumed, &settings.resume_from) {
-            let path = places.resume_file.unwrap_or_default();
-            let (learner, total) = (&mut training.learner, settings.duration_images);
-            take_over(&path, digest.parse()?, total, learner)?;
-            // From here on the file is not needed.
-            training.checkpoints.save(learner)?;
-        }
-    }
-    training.ranks.share_learner(&mut training.learner)?;
     let limits = Limits::start(&execution);
     let stall_limit = execution.stall_minutes.map(minutes);
     watched(context, &heartbeat, stall_limit, || training.run(&limits))?;
