@@ -74,29 +74,82 @@ impl Trial {
         wait_for_nobody(&program, &self.launch);
     }
 
-    /// Another attempt follows the death of a rank's worker, and of the process that follows it for the supervisor.
+    /// Another attempt follows the death of a rank's worker, one that hangs, and the death of the process that follows it
+    /// for the supervisor, of the first rank and of the last.
     fn loses_no_bytes_with_a_rank(&self, expected: &Program) {
-        for victim in ["patchwork-worker", "rank"] {
+        let last = self.ranks - 1;
+        for (victim, rank, signal) in [
+            ("patchwork-worker", 0, "KILL"),
+            ("patchwork-worker", last, "KILL"),
+            ("patchwork-worker", last, "STOP"),
+            ("rank", 0, "KILL"),
+            ("rank", last, "KILL"),
+        ] {
+            let story = format!("{}: {signal} to {victim} of rank {rank}", self.launch);
             let program = Program::new();
-            let mut child = self.command(&program).spawn().unwrap();
+            let mut command = self.command(&program);
+            if signal == "STOP" {
+                command.args(["--set", "stages.train.collective_timeout_minutes=0.4"]);
+            }
+            let mut child = command.spawn().unwrap();
             wait_for_checkpoint(&mut child, &program);
-            let all = processes(program.home(), victim);
-            assert_eq!(all.len(), self.ranks, "{victim}: {all:?}");
-            send("KILL", all.last().unwrap());
+            send(signal, &self.process(&program, victim, rank));
             let output = child.wait_with_output().unwrap();
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(output.status.success(), "{said}\n{}", log(&program));
+            assert!(
+                output.status.success(),
+                "{story}: {said}\n{}",
+                log(&program)
+            );
             let attempts = program.rows(&[
                 "query",
                 "SELECT error FROM attempts WHERE error IS NOT NULL",
             ]);
-            assert_eq!(attempts.len(), 1, "{victim}: {attempts:?}");
+            assert_eq!(attempts.len(), 1, "{story}: {attempts:?}");
             let cause = attempts[0]["error"].to_string();
-            let named = cause.contains("was killed (signal 9)") || cause.contains("it was lost");
-            assert!(cause.contains("rank ") && named, "{victim}: {cause}");
+            let named = match (victim, signal) {
+                (_, "STOP") => cause.contains(&format!("rank {rank} ")),
+                ("rank", _) => {
+                    let is_lost = cause.contains("was killed (signal 9)");
+                    cause.contains("rank ") && (is_lost || cause.contains("it was lost"))
+                }
+                _ => {
+                    let of_rank = cause.contains(&format!("rank {rank}"));
+                    of_rank && cause.contains("was killed (signal 9)")
+                }
+            };
+            assert!(named, "{story}: {cause}");
             self.compare(expected, &program);
-            wait_for_nobody(&program, &self.launch);
+            wait_for_nobody(&program, &story);
         }
+    }
+
+    /// SIGTERM to a rank stops all of them in order, with a checkpoint.
+    fn stops_with_a_rank(&self, expected: &Program) {
+        for (victim, rank) in [("patchwork-worker", 0), ("rank", self.ranks - 1)] {
+            let story = format!("{}: TERM to {victim} of rank {rank}", self.launch);
+            let program = Program::new();
+            let mut child = self.command(&program).spawn().unwrap();
+            wait_for_checkpoint(&mut child, &program);
+            send("TERM", &self.process(&program, victim, rank));
+            let output = child.wait_with_output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(!output.status.success(), "{story}: it ended too soon");
+            let failed = "SELECT error FROM attempts WHERE status = 'failed'";
+            let failed = program.rows(&["query", failed]);
+            assert!(failed.is_empty(), "{story}: {failed:?}\n{said}");
+            wait_for_nobody(&program, &story);
+            self.succeed(&program);
+            self.compare(expected, &program);
+        }
+    }
+
+    /// The process of a rank.
+    fn process(&self, program: &Program, name: &str, rank: usize) -> String {
+        let all = processes(program.home(), name);
+        assert_eq!(all.len(), self.ranks, "{name}: {all:?}");
+        let mut all = all.into_iter();
+        all.find(|process| rank_of(process) == Some(rank)).unwrap()
     }
 
     /// A run whose supervisor is killed, or asked to stop, is gone on with.
@@ -127,6 +180,27 @@ impl Trial {
             self.launch
         );
     }
+}
+
+/// The rank that a process is, by what its launcher has told it.
+fn rank_of(process: &str) -> Option<usize> {
+    let environment = std::fs::read(Path::new("/proc").join(process).join("environ")).ok()?;
+    let environment = String::from_utf8_lossy(&environment).into_owned();
+    let value = |name: &str| {
+        let mut entries = environment.split('\0');
+        let value = entries.find_map(|entry| entry.strip_prefix(name)?.strip_prefix('='));
+        value?.parse().ok()
+    };
+    let names = ["RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID"];
+    names.into_iter().find_map(value)
+}
+
+/// Says that a launcher is not there; fails where it has to be.
+fn skip(launcher: &str, lacks: &str) {
+    let needed = std::env::var("PATCHWORK_REQUIRE_LAUNCHERS").unwrap_or_default();
+    let is_needed = needed.split(',').any(|name| name == launcher);
+    assert!(!is_needed, "PATCHWORK_REQUIRE_LAUNCHERS={needed}: {lacks}");
+    eprintln!("skipped: {lacks}");
 }
 
 /// Trains with so many ranks that the supervisor starts itself.
@@ -171,6 +245,7 @@ fn a_launcher_starts_the_ranks() {
     let trial = Trial::of_script(2);
     trial.trains_as_without_a_launcher(&expected);
     trial.loses_no_bytes_with_a_rank(&expected);
+    trial.stops_with_a_rank(&expected);
     trial.outlives_its_supervisor(&expected);
 }
 
@@ -222,7 +297,7 @@ fn a_launcher_that_starts_something_else_is_told_of() {
 #[test]
 fn mpirun_starts_the_ranks() {
     if !is_installed("mpirun") {
-        eprintln!("skipped: no mpirun is installed");
+        skip("mpirun", "no mpirun is installed");
         return;
     }
     let help = Command::new("mpirun").arg("--version").output().unwrap();
@@ -240,13 +315,14 @@ fn mpirun_starts_the_ranks() {
     let expected = trained(2);
     trial.trains_as_without_a_launcher(&expected);
     trial.loses_no_bytes_with_a_rank(&expected);
+    trial.stops_with_a_rank(&expected);
     trial.outlives_its_supervisor(&expected);
 }
 
 #[test]
 fn torchrun_starts_the_ranks() {
     if !is_installed("torchrun") {
-        eprintln!("skipped: no torchrun is installed");
+        skip("torchrun", "no torchrun is installed");
         return;
     }
     let trial = Trial {
@@ -257,6 +333,7 @@ fn torchrun_starts_the_ranks() {
     let expected = trained(2);
     trial.trains_as_without_a_launcher(&expected);
     trial.loses_no_bytes_with_a_rank(&expected);
+    trial.stops_with_a_rank(&expected);
     trial.outlives_its_supervisor(&expected);
 }
 
@@ -315,7 +392,10 @@ fn cluster() -> Option<Cluster> {
     if is_there && is_installed("srun") {
         return Some(Cluster::start());
     }
-    eprintln!("skipped: Slurm is not installed (slurmctld slurmd slurm-client munge)");
+    skip(
+        "slurm",
+        "Slurm is not installed (slurmctld slurmd slurm-client munge)",
+    );
     None
 }
 
@@ -331,6 +411,7 @@ fn srun_starts_the_ranks() {
     let expected = trained(4);
     trial.trains_as_without_a_launcher(&expected);
     trial.loses_no_bytes_with_a_rank(&expected);
+    trial.stops_with_a_rank(&expected);
     trial.outlives_its_supervisor(&expected);
     a_job_requeues_itself(&cluster);
 }
@@ -344,7 +425,8 @@ fn a_job_requeues_itself(cluster: &Cluster) {
     let script = [
         "--nodes=2",
         "--ntasks-per-node=1",
-        "--mem-per-cpu=900",
+        "--cpus-per-task=2",
+        "--mem-per-cpu=450",
         &output,
     ];
     let run = with(&TRAIN[1..], SETTINGS);

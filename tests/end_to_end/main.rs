@@ -25,6 +25,7 @@ mod keeping;
 mod killed;
 mod latents;
 mod launched;
+mod machines;
 mod mistakes;
 mod notice;
 mod open_page;

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use patchwork_core::Seed;
 
-use crate::program::{Program, children, differences, send, wait_for_checkpoint, with};
+use crate::program::{
+    Program, children, differences, has_checkpoint, send, wait_for_checkpoint, with,
+};
 
 const TRAIN: &[&str] = &["run", "pipelines/smoke.toml", "--until", "train"];
 
@@ -126,6 +128,66 @@ fn the_gradients_of_a_step_are_those_of_one_process() {
         let error = relative_error(&gradients(ranks), &expected);
         assert!(error < 1e-6, "{ranks} ranks: {error}");
     }
+}
+
+#[test]
+fn a_training_goes_on_with_another_number_of_ranks() {
+    const IMAGES: u32 = 320;
+    let network = |program: &Program| {
+        let path = program.artifact("train").join("network.safetensors");
+        numbers(&path, "")
+    };
+    let alone = trained("1", IMAGES);
+    let program = Program::new();
+    let images = format!("stages.train.duration_images={IMAGES}");
+    for (ranks, most) in [("1", "0.1"), ("2", "0.2"), ("3", "1")] {
+        let ranks = format!("stages.train.ranks={ranks}");
+        let most = format!("stages.train.max_kimg={most}");
+        let settings = [PLAIN, &[&images, &ranks, &most]].concat();
+        let output = program.run(&with(TRAIN, &settings));
+        let said = String::from_utf8_lossy(&output.stderr);
+        // All but the last one stop on the way.
+        let is_done = program.home().join("artifacts/train").exists();
+        assert_eq!(is_done, most.ends_with("=1"), "{most}: {said}");
+        assert_eq!(has_checkpoint(program.home()), !is_done, "{most}: {said}");
+    }
+    let error = relative_error(&network(&program), &network(&alone));
+    assert!(error < 1e-4, "{error}");
+    // Each part has made its own steps, and no others.
+    let [found, expected] = [&program, &alone].map(losses);
+    assert_eq!(found.len(), expected.len());
+    for ((step, loss), (expected_step, expected)) in found.into_iter().zip(expected) {
+        assert_eq!(step, expected_step);
+        let error = (loss / expected - 1.0).abs();
+        assert!(error < 1e-4, "after {step} images: {error}");
+    }
+}
+
+#[test]
+fn doctor_forms_a_group_and_says_what_it_found() {
+    let program = Program::new();
+    // Where weights are missing it says so, and fails.
+    let output = program.run(&["doctor", "--ranks", "2", "--parameters", "100000"]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let begin = format!("2 ranks on {}, Gloo by ", host.trim());
+    let line = said.lines().find(|line| line.contains(&begin));
+    let line = line.unwrap_or_else(|| panic!("{said}"));
+    assert!(line.trim_start().starts_with("ok"), "{line}");
+    assert!(!line.contains("no network"), "{line}");
+    for words in [
+        "one number in ",
+        " ms, 100000 parameters (0 MB) in ",
+        " GB/s",
+    ] {
+        assert!(line.contains(words), "{words}: {line}");
+    }
+    let left = std::fs::read_dir(program.home()).unwrap();
+    let mut left = left.map(|entry| entry.unwrap().file_name());
+    assert!(
+        !left.any(|name| name.to_string_lossy().starts_with(".doctor-")),
+        "its folder is left"
+    );
 }
 
 /// A pipeline whose stages after a short training are done by so many processes.
@@ -277,6 +339,47 @@ fn a_killed_rank_is_retried_from_the_checkpoint() {
             "rank {victim}"
         );
         assert!(ranks.iter().all(|rank| !is_alive(rank)), "{ranks:?}");
+    }
+}
+
+/// A rank that hangs is named when its time is over, ended, and the next attempt ends with the same bytes.
+#[test]
+fn a_stopped_rank_is_named_and_retried_from_the_checkpoint() {
+    let run = with(TRAIN, PAIR);
+    let undisturbed = Program::new();
+    undisturbed.succeed(&run);
+    for victim in 0..2 {
+        let program = Program::new();
+        let mut child = program.start(&run);
+        wait_for_checkpoint(&mut child, &program);
+        let ranks = ranks(child.id());
+        let begin = Instant::now();
+        send("STOP", &ranks[victim]);
+        let failed = "SELECT error FROM attempts WHERE error IS NOT NULL";
+        let attempts = loop {
+            let attempts = program.rows(&["query", failed]);
+            if !attempts.is_empty() {
+                break attempts;
+            }
+            // The timeout is 12 s.
+            let took = begin.elapsed();
+            assert!(took < Duration::from_mins(1), "rank {victim} is not missed");
+            std::thread::sleep(Duration::from_millis(100));
+        };
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        let cause = attempts[0]["error"].to_string();
+        assert!(
+            attempts.len() == 1 && cause.contains(&format!("rank {victim} ")),
+            "rank {victim}: {attempts:?}"
+        );
+        assert_eq!(
+            differences(&undisturbed.artifacts(), &program.artifacts()),
+            Vec::<PathBuf>::new(),
+            "rank {victim}"
+        );
+        wait_for_the_end_of(&ranks, "a stopped rank");
     }
 }
 
