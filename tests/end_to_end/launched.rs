@@ -135,7 +135,7 @@ impl Trial {
             let output = child.wait_with_output().unwrap();
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             assert!(!output.status.success(), "{story}: it ended too soon");
-            let failed = "SELECT error FROM attempts WHERE status = 'failed'";
+            let failed = "SELECT error FROM attempts WHERE error IS NOT NULL";
             let failed = program.rows(&["query", failed]);
             assert!(failed.is_empty(), "{story}: {failed:?}\n{said}");
             wait_for_nobody(&program, &story);
