@@ -126,7 +126,8 @@ fn another_decoder_changes_the_samples_alone_and_another_encoder_is_refused() {
     program.succeed(&[&["sample", text(&network), "--out", text(&out)], &seeds[..]].concat());
     assert!(std::fs::read(out.join("shard-00000.parquet")).unwrap() == before);
     let file = network.join("network.safetensors");
-    let lone = ["sample", text(&file), "--out", "unused"];
+    let unused = program.home().join("unused");
+    let lone = ["sample", text(&file), "--out", text(&unused)];
     let output = program.run(&[&lone, &seeds[..]].concat());
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
