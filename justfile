@@ -64,6 +64,11 @@ parity DIR="": setup
 settings:
     PATCHWORK_WRITE_SETTINGS=1 cargo test --release --locked --workspace --test manual
 
+# write the tables and plots of docs/experiments.md anew; with HOME its scores too, from that home's registry
+experiments HOME="":
+    @if [[ -n $1 ]]; then "{{ just_executable() }}" --justfile "{{ justfile() }}" build; scripts/experiments.sh "{{ patchwork }}" "$1"; fi
+    PATCHWORK_WRITE_EXPERIMENTS=1 cargo test --release --locked --package patchwork --test experiments_page
+
 # kill the smoke pipeline at random moments, N times to its end, and compare every byte with an undisturbed run
 crash N="100": setup
     PATCHWORK_CRASH_ROUNDS="$1" cargo test --release --locked --workspace --test end_to_end -- a_killed_run --nocapture

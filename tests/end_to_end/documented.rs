@@ -74,7 +74,7 @@ fn commands_print_the_fields_that_are_documented() {
     let grey = "stages.prepare.background=\"#eeeeee\"";
     program.succeed(&["run", SMOKE, "--until", "prepare", "--set", grey]);
     let shards = text(&shards);
-    let commands: [(&str, &[&str]); 8] = [
+    let commands: [(&str, &[&str]); 9] = [
         ("run", &["run", SMOKE]),
         ("run --dry-run", &["run", SMOKE, "--dry-run"]),
         ("explain", &["explain", SMOKE]),
@@ -83,6 +83,16 @@ fn commands_print_the_fields_that_are_documented() {
         (
             "compare --metric NAME",
             &["compare", "--metric", "fd_efficientnet_lite0"],
+        ),
+        (
+            "compare --metric NAME --over seed",
+            &[
+                "compare",
+                "--metric",
+                "fd_efficientnet_lite0",
+                "--over",
+                "seed",
+            ],
         ),
         ("gc", &["gc", "--keep", "1"]),
         ("weights list", &["weights", "list"]),

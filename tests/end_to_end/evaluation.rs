@@ -63,7 +63,7 @@ fn sets_on_disk_are_compared_as_in_a_pipeline() {
     };
     export::export(&options, &mut |_, _| std::ops::ControlFlow::Continue(())).unwrap();
     let raw = place("raw");
-    program.succeed(&[
+    let told = program.run(&[
         "evaluate",
         text(&files),
         text(&samples),
@@ -72,6 +72,11 @@ fn sets_on_disk_are_compared_as_in_a_pipeline() {
         "--out",
         text(&raw),
     ]);
+    let warned = String::from_utf8(told.stderr).unwrap();
+    assert!(
+        told.status.success() && warned.contains("near-copies among samples: 10 of 10"),
+        "{warned}"
+    );
     assert!(scores(&raw)[0]["value"].as_f64().unwrap().abs() < 1e-3);
     let rows: Vec<Value> =
         serde_json::from_slice(&std::fs::read(raw.join("neighbours.json")).unwrap()).unwrap();

@@ -4,7 +4,7 @@ use patchwork_core::Seed;
 use patchwork_dataset::grid::grid_png;
 use patchwork_dataset::{DatasetError, PatchRequest, PatchSize, PatchStream, ShardSet, Share};
 use patchwork_registry::RunDetail;
-use patchwork_terms::patch_shares;
+use patchwork_terms::{PatchPart, patch_shares};
 use serde::Serialize;
 
 use crate::recorded;
@@ -25,6 +25,8 @@ pub(crate) struct Training {
     pub(crate) seed: u64,
     /// The share of steps on whole images.
     pub(crate) full_image_ratio: f64,
+    /// The patch sizes of the other steps.
+    pub(crate) patch_sizes: Vec<PatchPart>,
     /// The share of images that are mirrored.
     pub(crate) mirror_probability: f64,
     /// Whether images are augmented before patches are cut out of them.
@@ -52,6 +54,10 @@ impl Training {
             stage: stage.name.clone(),
             seed: setting("seed")?.parse().ok()?,
             full_image_ratio: number("full_image_ratio")?,
+            patch_sizes: match setting("patch_sizes") {
+                Some(sizes) => serde_json::from_str(sizes).ok()?,
+                None => PatchPart::ALL.to_vec(),
+            },
             mirror_probability: number("mirror_probability")?,
             is_augmented: number("augment_probability").is_some_and(|share| share > 0.0),
             position_channels: setting("position_channels") != Some("false"),
@@ -120,7 +126,7 @@ pub(crate) struct Patches {
 pub(crate) fn patches(set: &ShardSet, training: Training) -> Patches {
     let (width, height) = (set.width(), set.height());
     let shorter = usize::min(width, height);
-    let sizes: Vec<Size> = patch_shares(training.full_image_ratio)
+    let sizes: Vec<Size> = patch_shares(&training.patch_sizes, training.full_image_ratio)
         .into_iter()
         .filter(|share| share.probability > 0.0)
         .map(|share| {
@@ -281,6 +287,7 @@ mod tests {
             stage: "train".to_owned(),
             seed: 5,
             full_image_ratio: 0.5,
+            patch_sizes: PatchPart::ALL.to_vec(),
             mirror_probability: 0.5,
             is_augmented: false,
             position_channels: true,

@@ -4,7 +4,7 @@
 //! network where each of its pixels lies in the whole image, so that one network learns every part and every scale.
 //! Source: Patch Diffusion (arXiv 2304.12526), sections 3.1 to 3.3.
 
-use patchwork_terms::{PatchSchedule, latent_patch_shares, patch_shares};
+use patchwork_terms::{PatchPart, PatchSchedule, latent_patch_shares, patch_shares};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -62,8 +62,13 @@ pub struct PatchSides {
 
 impl PatchSides {
     /// The sides of a pixel model ([`patch_shares`]), of which R is the shorter side of the image.
-    pub fn pixel(height: i64, width: i64, full_image_ratio: f64) -> Result<Self, DiffusionError> {
-        let shares = patch_shares(full_image_ratio);
+    pub fn pixel(
+        height: i64,
+        width: i64,
+        sizes: &[PatchPart],
+        full_image_ratio: f64,
+    ) -> Result<Self, DiffusionError> {
+        let shares = patch_shares(sizes, full_image_ratio);
         let parts = shares.map(|share| (share.divisor.into(), share.probability));
         Self::divided([height, width], full_image_ratio, &parts)
     }
@@ -317,7 +322,7 @@ mod tests {
     #[test]
     fn frequencies_of_drawn_sides_match_their_probabilities() {
         for ratio in [0.0, 0.1, 0.5, 1.0] {
-            let sides = PatchSides::pixel(64, 64, ratio).unwrap();
+            let sides = PatchSides::pixel(64, 64, PatchPart::ALL, ratio).unwrap();
             let draws = 10_000;
             for share in sides.shares() {
                 let count = (0..draws)
@@ -364,8 +369,8 @@ mod tests {
             Vec::try_from(uniform).unwrap()
         };
         for sides in [
-            PatchSides::pixel(64, 64, 0.5).unwrap(),
-            PatchSides::pixel(64, 64, 0.1).unwrap(),
+            PatchSides::pixel(64, 64, PatchPart::ALL, 0.5).unwrap(),
+            PatchSides::pixel(64, 64, PatchPart::ALL, 0.1).unwrap(),
             PatchSides::latent(32, 32, 0.3).unwrap(),
         ] {
             for share in sides.shares() {
@@ -402,8 +407,30 @@ mod tests {
     }
 
     #[test]
+    fn the_sizes_that_are_used_share_the_steps_of_the_others() {
+        let probabilities = |sizes: &[PatchPart], ratio| -> Vec<f64> {
+            let sides = PatchSides::pixel(32, 32, sizes, ratio).unwrap();
+            sides
+                .shares()
+                .iter()
+                .map(|share| share.probability)
+                .collect()
+        };
+        assert_eq!(probabilities(PatchPart::ALL, 0.5), [0.2, 0.3, 0.5]);
+        assert_eq!(probabilities(&[PatchPart::Half], 0.5), [0.0, 0.5, 0.5]);
+        assert_eq!(probabilities(&[PatchPart::Half], 0.0), [0.0, 1.0, 0.0]);
+        assert_eq!(
+            probabilities(&[PatchPart::Quarter], 0.25),
+            [0.75, 0.0, 0.25]
+        );
+        assert_eq!(probabilities(&[], 0.25), [0.0, 0.0, 1.0]);
+        // A size that no step uses need not divide the image.
+        assert!(PatchSides::pixel(30, 30, &[PatchPart::Half], 0.5).is_ok());
+    }
+
+    #[test]
     fn multipliers_count_the_images() {
-        let sides = PatchSides::pixel(64, 64, 0.5).unwrap();
+        let sides = PatchSides::pixel(64, 64, PatchPart::ALL, 0.5).unwrap();
         assert_eq!(sides.mean_multiplier(), 1.9);
         let plan = |progress| sides.plan(PatchSchedule::Progressive, 0.99, progress);
         let small = Side::square(16, 4);
@@ -416,18 +443,21 @@ mod tests {
             PatchSides::latent(32, 32, 0.5).unwrap().mean_multiplier(),
             1.5
         );
-        assert!(PatchSides::pixel(30, 30, 0.5).is_err());
+        assert!(PatchSides::pixel(30, 30, PatchPart::ALL, 0.5).is_err());
         // Of a picture that is not square, parts of the shorter side and the whole.
-        let sides: Vec<Side> = (PatchSides::pixel(96, 64, 0.5).unwrap().shares().iter())
-            .map(|share| share.side)
-            .collect();
+        let sides: Vec<Side> = (PatchSides::pixel(96, 64, PatchPart::ALL, 0.5)
+            .unwrap()
+            .shares()
+            .iter())
+        .map(|share| share.side)
+        .collect();
         let whole = Side {
             height: 96,
             width: 64,
             multiplier: 1,
         };
         assert_eq!(sides, [small, Side::square(32, 2), whole]);
-        assert!(PatchSides::pixel(96, 66, 0.5).is_err());
-        assert!(PatchSides::pixel(32, 32, f64::NAN).is_err());
+        assert!(PatchSides::pixel(96, 66, PatchPart::ALL, 0.5).is_err());
+        assert!(PatchSides::pixel(32, 32, PatchPart::ALL, f64::NAN).is_err());
     }
 }

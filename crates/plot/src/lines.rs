@@ -27,11 +27,23 @@ pub enum PlotError {
 }
 
 /// A named line of points.
+#[derive(Default)]
 pub struct Line<'a> {
     /// Its name in the legend, which is drawn where there are several lines.
     pub name: &'a str,
     /// Its points, (x, y), in the order in which they are joined.
     pub points: Vec<(f64, f64)>,
+    /// How far a bar reaches above and below each point; empty for a line without bars, 0 or NaN for a point without.
+    pub deviations: Vec<f64>,
+}
+
+impl Line<'_> {
+    /// The ends of the bars, (x, low, y, high).
+    fn bars(&self) -> impl Iterator<Item = (f64, f64, f64, f64)> {
+        let bars = self.points.iter().zip(&self.deviations);
+        bars.filter(|(_, deviation)| **deviation > 0.0)
+            .map(|(&(x, y), deviation)| (x, y - deviation, y, y + deviation))
+    }
 }
 
 /// How a plot is labelled.
@@ -79,8 +91,11 @@ fn draw(
     let kept = |point: &&(f64, f64)| {
         point.0.is_finite() && point.1.is_finite() && (!logarithmic || point.1 > 0.0)
     };
-    let points = lines.iter().flat_map(|line| &line.points).filter(kept);
-    let Some((x_range, y_range)) = ranges(points) else {
+    let ends = (lines.iter().flat_map(Line::bars))
+        .flat_map(|(x, low, _, high)| [(x, low), (x, high)])
+        .collect::<Vec<_>>();
+    let points = lines.iter().flat_map(|line| &line.points);
+    let Some((x_range, y_range)) = ranges(points.chain(&ends).filter(kept)) else {
         return Ok(());
     };
     let (x_range, (low, high)) = (with_margins(x_range, 0.02), y_range);
@@ -127,6 +142,13 @@ fn draw(
                         )
                         .map_err(|error| error.to_string())?;
                 }
+                let bars = (line.bars())
+                    .filter(|&(x, low, _, high)| kept(&&(x, low)) && kept(&&(x, high)));
+                chart
+                    .draw_series(bars.map(|(x, low, _, high)| {
+                        PathElement::new([(x, low), (x, high)], color.stroke_width(1))
+                    }))
+                    .map_err(|error| error.to_string())?;
                 chart
                     .draw_series(LineSeries::new(points, color.stroke_width(2)))
                     .map_err(|error| error.to_string())?

@@ -178,36 +178,64 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// A sweep runs for days, and the trainings that two of them have in common are computed once.
+/// A sweep runs for days, and what two of them have in common is computed once: of each experiment the fingerprints of
+/// its trainings and evaluations.
 #[test]
-fn experiments_share_their_trainings() {
-    let trainings = |name: &str| -> Vec<String> {
-        let path = folder(&format!("../../pipelines/experiments/{name}.toml"));
+fn experiments_keep_and_share_their_fingerprints() {
+    let mut trainings = std::collections::BTreeMap::new();
+    let mut text = String::new();
+    for path in files(&folder("../../pipelines/experiments")) {
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         let variants = load(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
-        variants
-            .into_iter()
-            .map(|Variant { pipeline, .. }| {
-                assert_eq!(pipeline.name, name);
-                let plan = plan(&pipeline);
-                let train = plan.stages.iter().find(|stage| stage.spec.name == "train");
-                train.unwrap().fingerprint.to_string()
-            })
-            .collect()
-    };
-    let all = trainings("p-ratio");
-    for (name, count, shared) in [
-        ("p-ratio", 27, 27),
-        ("first-3-p", 9, 9),
-        ("coordinates", 12, 6),
-        ("schedule", 6, 3),
-    ] {
-        let own = trainings(name);
+        let seeds = variants.iter().map(|variant| variant.pipeline.seed);
+        assert_eq!(
+            seeds.collect::<std::collections::BTreeSet<_>>().len(),
+            3,
+            "{name}"
+        );
+        let own: &mut Vec<String> = trainings.entry(name.clone()).or_default();
+        writeln!(text, "{name}").unwrap();
+        for Variant { values, pipeline } in variants {
+            assert_eq!(pipeline.name, name);
+            let values: Vec<String> = (values.iter())
+                .map(|(key, value)| format!("{}={value}", key.rsplit('.').next().unwrap()))
+                .collect();
+            let plan = plan(&pipeline);
+            let of = |stage: &str| {
+                let planned = plan.stages.iter().find(|known| known.spec.name == stage);
+                planned.unwrap().fingerprint.short()
+            };
+            let (train, evaluate) = (of("train"), of("evaluate"));
+            writeln!(text, "  {}: {train} {evaluate}", values.join(" ")).unwrap();
+            own.push(train.to_string());
+        }
         // Values that come to the same training would be the same run twice.
         let different: std::collections::BTreeSet<&String> = own.iter().collect();
-        assert_eq!((own.len(), different.len()), (count, count), "{name}");
-        let common = own.iter().filter(|training| all.contains(training));
-        assert_eq!(common.count(), shared, "{name}");
+        assert_eq!(different.len(), own.len(), "{name}");
     }
+    for (one, count, other, shared) in [
+        ("p-ratio", 27, "p-ratio", 27),
+        ("first-1-patches", 6, "p-ratio", 3),
+        ("first-1-patches", 6, "first-2-sizes", 3),
+        ("first-2-sizes", 12, "p-ratio", 6),
+        ("first-3-p", 9, "p-ratio", 9),
+        ("coordinates", 12, "p-ratio", 6),
+        ("schedule", 6, "p-ratio", 3),
+        ("small-data", 18, "p-ratio", 6),
+    ] {
+        let own = &trainings[one];
+        let common = own
+            .iter()
+            .filter(|training| trainings[other].contains(training));
+        assert_eq!(
+            (own.len(), common.count()),
+            (count, shared),
+            "{one} {other}"
+        );
+    }
+    insta::with_settings!({omit_expression => true, prepend_module_to_snapshot => false}, {
+        insta::assert_snapshot!("experiments", text);
+    });
 }
 
 #[test]

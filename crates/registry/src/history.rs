@@ -13,9 +13,35 @@ pub struct HistoryRow {
     pub pipeline: String,
     /// The fingerprint of the artifact that holds the score; runs that found it made have the score too.
     pub artifact: String,
+    /// The name of the processor of the run's machine.
+    pub processor: String,
+    /// The fingerprint of the run's first training; none of a run that has none.
+    pub training: Option<String>,
     /// The score.
     #[sqlx(flatten)]
     pub score: ScoreRow,
+}
+
+/// What the making of an artifact took; none where nothing of it is recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, sqlx::FromRow)]
+pub struct Work {
+    /// From each attempt's start to its end.
+    pub seconds: Option<f64>,
+    /// Processor time of all threads; none also where an attempt ended without saying.
+    pub processor_seconds: Option<f64>,
+}
+
+/// A series over the second half of its steps, in short.
+#[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
+pub struct SecondHalf {
+    /// The stage.
+    pub stage: String,
+    /// The series.
+    pub name: String,
+    /// Points in that half.
+    pub points: i64,
+    /// The mean of their values; none where none is a number.
+    pub mean: Option<f64>,
 }
 
 /// How long the making of an artifact took, over all attempts of all runs.
@@ -62,7 +88,11 @@ impl Registry {
         pipeline: Option<&str>,
     ) -> Result<Vec<HistoryRow>, RegistryError> {
         sqlx::query_as(
-            "SELECT runs.name AS run, runs.pipeline, stages.fingerprint AS artifact, scores.*
+            "SELECT runs.name AS run, runs.pipeline, stages.fingerprint AS artifact, runs.cpu AS processor,
+                    (SELECT fingerprint FROM stages AS trainings
+                     WHERE trainings.run_id = scores.run_id AND trainings.kind = 'train'
+                     ORDER BY position LIMIT 1) AS training,
+                    scores.*
              FROM scores
              JOIN runs ON runs.id = scores.run_id
              JOIN stages ON stages.run_id = scores.run_id AND stages.name = scores.stage
@@ -99,6 +129,42 @@ impl Registry {
             .fetch_all(&self.pool)
             .await
             .map_err(RegistryError::during(ACTION))
+    }
+
+    /// The second half of each series of a run whose name begins so.
+    pub async fn second_halves(
+        &self,
+        run: i64,
+        prefix: &str,
+    ) -> Result<Vec<SecondHalf>, RegistryError> {
+        sqlx::query_as(
+            "SELECT series.stage, series.name, COUNT(*) AS points, AVG(points.value) AS mean
+             FROM metric_summary AS series JOIN metric_points AS points ON points.series = series.id
+             WHERE series.run_id = ?1 AND substr(series.name, 1, length(?2)) = ?2
+                   AND points.step * 2 > series.last_step
+             GROUP BY series.id ORDER BY series.stage, series.name",
+        )
+        .bind(run)
+        .bind(prefix)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(RegistryError::during("look up losses"))
+    }
+
+    /// What the making of the artifact of this fingerprint took, over all attempts of all runs.
+    pub async fn work_on_artifact(&self, fingerprint: &str) -> Result<Work, RegistryError> {
+        sqlx::query_as(
+            "SELECT SUM(julianday(COALESCE(attempts.ended, heartbeat)) - julianday(attempts.started)) * 86400.0
+                        AS seconds,
+                    CASE WHEN COUNT(*) = COUNT(cpu_seconds) THEN SUM(cpu_seconds) END AS processor_seconds
+             FROM attempts
+             JOIN stages ON stages.run_id = attempts.run_id AND stages.name = attempts.stage
+             WHERE stages.fingerprint = ?",
+        )
+        .bind(fingerprint)
+        .fetch_one(&self.pool)
+        .await
+        .map_err(RegistryError::during("look up how long a stage took"))
     }
 
     /// When the artifact of this fingerprint was worked on, and how far it was when.

@@ -31,7 +31,7 @@ pub use apply::Refusal;
 pub use browse::{Activity, ArtifactRow, Points, Window};
 pub use database::Registry;
 pub use error::RegistryError;
-pub use history::{HistoryRow, TrainingTime};
+pub use history::{HistoryRow, SecondHalf, TrainingTime, Work};
 pub use needs::{BestScore, RunNeeds};
 pub use query::{Answer, QueryTable, SqlValue, USUAL_QUERY_TIME};
 pub use stale::StaleAttempt;

@@ -33,6 +33,7 @@ use patchwork_diffusion::{PatchSides, Side, StepPlan};
 use patchwork_networks::Network;
 // For its allocator, which a worker has too.
 use patchwork_stages as _;
+use patchwork_terms::PatchPart;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind};
 
@@ -234,7 +235,13 @@ fn work(task: &Task) -> Found {
     let mut training = training(config, batch, precision, Device::Cpu);
     let group = join(task);
     let share = Share::new(task.rank.into(), task.ranks.into());
-    let sides = PatchSides::pixel(config.img_resolution, config.img_resolution, 0.5).unwrap();
+    let sides = PatchSides::pixel(
+        config.img_resolution,
+        config.img_resolution,
+        PatchPart::ALL,
+        0.5,
+    )
+    .unwrap();
     // Ten steps with each side as often as in training.
     let sides: Vec<Side> = sides
         .shares()

@@ -12,6 +12,7 @@ use patchwork_dataset::ShardSet;
 use patchwork_metrics::{Extraction, MetricsError};
 use patchwork_plot::{Labels, Line, line_plot};
 use patchwork_recipes::{EvaluateJob, EvaluateSettings, ReferenceSettings};
+use patchwork_signatures::NearCopies;
 use patchwork_terms::{Baseline, Kind};
 use serde_json::{Value, json};
 use tch::{Device, Kind as Number, Tensor};
@@ -72,9 +73,10 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         evaluation.compare_halves(context)?;
     }
     evaluation.scores.extend(floor(job)?);
+    let mut near_copies = NearCopies::default();
     if let Some((samples, training)) = &looked_at {
         let extractor = &evaluation.comparison.extraction.extractors()[0].extractor;
-        write_neighbours(
+        near_copies = write_neighbours(
             &neighbours::Comparison {
                 samples,
                 training,
@@ -91,7 +93,21 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let variants = Variants::of_inputs(job)?;
     plot_curve(&scores, &variants, &primary, context.artifact())?;
     durable::write_json(&context.artifact().join("scores.json"), &scores)?;
-    Ok(Outcome::new(summary(&scores, &variants, &primary), scores))
+    let mut summary = summary(&scores, &variants, &primary);
+    let signatures = signatures(&scores, &variants, near_copies);
+    if !signatures.is_empty() {
+        summary["signatures"] = json!(signatures);
+    }
+    if near_copies.samples > 0 {
+        summary["near_copies"] = json!({
+            "copies": near_copies.copies,
+            "samples": near_copies.samples,
+        });
+    }
+    for signature in signatures {
+        context.warn(signature);
+    }
+    Ok(Outcome::new(summary, scores))
 }
 
 /// A reference with its extractors, ready to be compared with.
@@ -381,6 +397,27 @@ impl Evaluation<'_> {
     }
 }
 
+/// How the training failed, as far as its samples tell.
+fn signatures(scores: &[Score], variants: &Variants, near_copies: NearCopies) -> Vec<String> {
+    let subjects: Vec<String> = (scores.iter())
+        .map(|score| match &score.subject {
+            Subject::Baseline(name) => name.clone(),
+            Subject::Input(_) => of(score, variants.of(&score.subject)),
+        })
+        .collect();
+    let measured: Vec<patchwork_signatures::Score<'_>> = (scores.iter().zip(&subjects))
+        .map(|(score, subject)| patchwork_signatures::Score {
+            subject,
+            metric: &score.metric,
+            value: score.value,
+            images_seen: score.images_seen.map(|images| images as i64),
+        })
+        .collect();
+    let mut found = patchwork_signatures::of_scores(&measured);
+    found.extend(near_copies.signature());
+    found
+}
+
 /// The distances by what was measured, and the best of the one that curves and listings show.
 fn summary(scores: &[Score], variants: &Variants, primary: &str) -> Value {
     let best = scores
@@ -465,6 +502,7 @@ fn plot_curve(
             Line {
                 name: if variant.is_empty() { primary } else { variant },
                 points,
+                ..Line::default()
             }
         })
         .collect();

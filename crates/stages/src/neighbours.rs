@@ -14,6 +14,7 @@ use patchwork_dataset::grid::grid_png;
 use patchwork_dataset::{Channels, ShardSet};
 use patchwork_metrics::{Extractor, Neighbours};
 use patchwork_networks::checkpoint::{read_safetensors, to_safetensors_bytes};
+use patchwork_signatures::NearCopies;
 use serde_json::{Value, json};
 use tch::Tensor;
 
@@ -41,11 +42,11 @@ pub(crate) struct Comparison<'a> {
 
 /// Writes `neighbours.png`, a row a sample: the sample, then the training images nearest to it, and `neighbours.json`
 /// with their distances. Images of another size than the samples stand in no picture with them. Resumes where an earlier
-/// attempt stopped.
+/// attempt stopped. Returns how many of the samples are near-copies.
 pub(crate) fn write_neighbours(
     comparison: &Comparison<'_>,
     context: &Context,
-) -> Result<(), StageError> {
+) -> Result<NearCopies, StageError> {
     let [own, theirs] =
         [comparison.samples, comparison.training].map(|set| (set.width(), set.height()));
     if own != theirs {
@@ -72,7 +73,10 @@ pub(crate) fn write_neighbours(
         durable::write(&folder.join("neighbours.png"), &picture)?;
     }
     durable::write_json(&folder.join("neighbours.json"), &table(&found))?;
-    Ok(())
+    let distances: Vec<Vec<f64>> = (found.iter())
+        .map(|nearest| nearest.iter().map(|(distance, _)| *distance).collect())
+        .collect();
+    Ok(NearCopies::count(distances.iter().map(Vec::as_slice)))
 }
 
 /// Offers every training image, from the first that an earlier attempt had not.

@@ -12,6 +12,34 @@ words! {
     }
 }
 
+words! {
+    /// A patch size below the full one, as a part of the image's side.
+    pub enum PatchPart {
+        /// A quarter of the side.
+        Quarter = "quarter",
+        /// Half of the side.
+        Half = "half",
+    }
+}
+
+impl PatchPart {
+    /// What the side of the image is divided by.
+    pub fn divisor(self) -> u32 {
+        match self {
+            Self::Quarter => 4,
+            Self::Half => 2,
+        }
+    }
+
+    /// Its share of the steps at patch sizes below the full one, where all sizes are used.
+    fn weight(self) -> f64 {
+        match self {
+            Self::Quarter => 2.0,
+            Self::Half => 3.0,
+        }
+    }
+}
+
 /// A patch size, as a part of the image's, and how often training uses it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PatchShare {
@@ -23,18 +51,32 @@ pub struct PatchShare {
 
 /// The patch sizes of pixel models, small ones first: R/4, R/2 and R with (1-p)·2/5, (1-p)·3/5 and p.
 ///
-/// `full_image_ratio` is p, in [0, 1].
+/// `full_image_ratio` is p, in [0, 1]. A size that is not among `sizes` has the probability 0, and the others are in the
+/// same proportion to each other; where there is none, R has all.
 ///
 /// # Source
 /// Patch Diffusion (arXiv 2304.12526), section 3.2.
-pub fn patch_shares(full_image_ratio: f64) -> [PatchShare; 3] {
+pub fn patch_shares(sizes: &[PatchPart], full_image_ratio: f64) -> [PatchShare; 3] {
     let patches = 1.0 - full_image_ratio;
-    [
-        (4, patches * 2.0 / 5.0),
-        (2, patches * 3.0 / 5.0),
-        (1, full_image_ratio),
-    ]
-    .map(|(divisor, probability)| PatchShare {
+    let used = |size: PatchPart| {
+        if sizes.contains(&size) {
+            size.weight()
+        } else {
+            0.0
+        }
+    };
+    let [quarter, half] = [PatchPart::Quarter, PatchPart::Half].map(used);
+    let all = quarter + half;
+    let (quarter, half, full) = if all > 0.0 {
+        (
+            patches * quarter / all,
+            patches * half / all,
+            full_image_ratio,
+        )
+    } else {
+        (0.0, 0.0, 1.0)
+    };
+    [(4, quarter), (2, half), (1, full)].map(|(divisor, probability)| PatchShare {
         divisor,
         probability,
     })

@@ -24,8 +24,8 @@ pub(crate) use doctor::DoctorArguments;
 pub(crate) use init::InitArguments;
 pub(crate) use pipeline::{ExplainArguments, PipelineArguments, RetryArguments, RunArguments};
 pub(crate) use records::{
-    CompareArguments, GcArguments, ListArguments, LogsArguments, QueryArguments, RegistryCommand,
-    ShowArguments, StatusArguments,
+    CompareArguments, GcArguments, ListArguments, LogsArguments, Over, QueryArguments,
+    RegistryCommand, ShowArguments, StatusArguments,
 };
 pub(crate) use standalone::{EvaluateArguments, PngFormat, SampleArguments, TrainArguments};
 pub(crate) use weights::WeightsCommand;

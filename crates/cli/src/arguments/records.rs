@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 
 use super::Format;
 
@@ -38,6 +38,9 @@ pub(crate) struct CompareArguments {
     /// With `--metric`: rank scores even where they are not comparable.
     #[arg(long, requires = "metric")]
     pub(crate) incomparable: bool,
+    /// Group runs that differ in nothing else: mean, deviation, number, and whether differences exceed the spread.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(crate) over: Option<Over>,
     /// Plot the Fréchet distance against training images and against hours, into two PNG files of this name.
     #[arg(long, value_name = "FILE.png", conflicts_with = "metric")]
     pub(crate) plot: Option<PathBuf>,
@@ -47,6 +50,13 @@ pub(crate) struct CompareArguments {
     /// Output format.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
+}
+
+/// What the runs of a group may differ in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Over {
+    /// The pipeline's seed.
+    Seed,
 }
 
 #[derive(Debug, clap::Args)]

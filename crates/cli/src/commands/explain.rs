@@ -4,13 +4,14 @@ use patchwork_supervisor::explain::{Explanation, PlannedAction, explain};
 use serde_json::json;
 
 use super::changes::sentences;
+use super::expected::{self, Expected};
 use super::request::Request;
 use super::run::scope;
 use crate::arguments::{Arguments, ExplainArguments, Format};
 use crate::error::CliError;
-use crate::output::{Rows, exact_line};
+use crate::output::{Rows, duration, exact_line, line};
 
-pub(crate) fn explain_pipeline(
+pub(crate) async fn explain_pipeline(
     arguments: &Arguments,
     options: &ExplainArguments,
 ) -> Result<(), CliError> {
@@ -29,13 +30,18 @@ pub(crate) fn explain_pipeline(
         let planned = request.plan(arguments)?;
         explanations.extend(explain(&planned.plan, &planned.store, &request.varied)?);
     }
+    let explanations = expected::with_times(&arguments.home, explanations).await?;
     match options.format {
         Format::Json => exact_line(
             &serde_json::to_string_pretty(&explanations).expect("explanations are plain data"),
         ),
         Format::Table | Format::Csv => {
-            let mut rows = Rows::new(&["stage", "would be", "because"]);
-            for explanation in &explanations {
+            let mut rows = Rows::new(&["stage", "would be", "expected time", "because"]);
+            for Expected {
+                explanation,
+                expected_seconds,
+            } in &explanations
+            {
                 let action = match explanation.action {
                     PlannedAction::Cached => "cached",
                     PlannedAction::Resume => "resumed",
@@ -44,10 +50,15 @@ pub(crate) fn explain_pipeline(
                 rows.push(vec![
                     json!(explanation.stage),
                     json!(action),
+                    duration(*expected_seconds, options.format),
                     json!(because(explanation)),
                 ]);
             }
-            rows.print(options.format)
+            rows.print(options.format)?;
+            match options.format {
+                Format::Table => line(&expected::in_all(&explanations)),
+                _ => Ok(()),
+            }
         }
     }
 }

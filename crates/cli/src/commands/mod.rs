@@ -5,6 +5,7 @@ mod checkpoint;
 mod compare;
 mod dataset;
 mod doctor;
+mod expected;
 mod explain;
 mod gc;
 mod help;
@@ -21,6 +22,7 @@ mod run;
 mod runs;
 mod serve;
 mod show;
+mod signatures;
 mod standalone;
 mod status;
 mod weights;
@@ -42,7 +44,7 @@ pub(crate) async fn dispatch(arguments: &Arguments) -> Result<ExitCode, CliError
         Command::Sample(sample) => standalone::sample(arguments, sample).await,
         Command::Evaluate(evaluate) => standalone::evaluate(arguments, evaluate).await,
         Command::Retry(retry) => retry::retry(arguments, retry).await,
-        Command::Explain(explain) => done(explain::explain_pipeline(arguments, explain)),
+        Command::Explain(explain) => done(explain::explain_pipeline(arguments, explain).await),
         Command::Status(status) => done(status::status(&arguments.home, status).await),
         Command::Compare(compare) => done(compare::compare(&arguments.home, compare).await),
         Command::Gc(gc) => done(gc::collect_garbage(arguments, gc).await),

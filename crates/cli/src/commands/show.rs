@@ -7,6 +7,7 @@ use patchwork_registry::{Registry, RunDetail, ScoreRow};
 use patchwork_terms::Kind;
 use serde_json::json;
 
+use super::signatures::signatures;
 use crate::arguments::{Format, ShowArguments};
 use crate::error::CliError;
 use crate::output::{Rows, duration, exact_line, line, moments, score_text};
@@ -19,11 +20,19 @@ pub(crate) async fn show(home: &Path, arguments: &ShowArguments) -> Result<(), C
             exact_line(&serde_json::to_string_pretty(&detail).expect("a run is plain data"))
         }
         Format::Csv => stages(home, &detail, Format::Csv).print(Format::Csv),
-        Format::Table => print(home, &detail, arguments.settings),
+        Format::Table => {
+            let signatures = signatures(home, &registry, &detail).await?;
+            print(home, &detail, &signatures, arguments.settings)
+        }
     }
 }
 
-fn print(home: &Path, detail: &RunDetail, settings: bool) -> Result<(), CliError> {
+fn print(
+    home: &Path,
+    detail: &RunDetail,
+    signatures: &[String],
+    settings: bool,
+) -> Result<(), CliError> {
     line(&format!(
         "run       {} ({})",
         detail.run.name, detail.run.status
@@ -62,6 +71,9 @@ fn print(home: &Path, detail: &RunDetail, settings: bool) -> Result<(), CliError
         {
             line(&format!("{}: {report}", stage.name))?;
         }
+    }
+    for signature in signatures {
+        line(&format!("signature: {signature}"))?;
     }
     for attempt in detail
         .attempts

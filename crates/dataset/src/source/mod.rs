@@ -57,6 +57,7 @@ mod twemoji;
 
 mod cache;
 mod cache_file;
+mod subset;
 
 pub use account::{Account, PassedOver, classes_text};
 pub use cache::SourceCache;
@@ -66,4 +67,5 @@ pub use limited::limited;
 pub use open::open;
 pub use raw::{Entry, Fetched, Payload, PixelFormat, RawImage, Rejection, Source};
 pub use settings::{Format, Labels, SourceSettings, Split};
+pub use subset::subset;
 pub use twemoji::EmojiFilter;

@@ -22,6 +22,10 @@ pub struct PrepareSettings {
     /// The split of the data set to take; none = what the format's users take.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split: Option<Split>,
+    /// Number of images to take from the source, sampled uniformly by their names; 0 = all.
+    #[serde(skip_serializing_if = "is_zero")]
+    #[schemars(!skip_serializing_if)]
+    pub sampled_images: u32,
     /// The classes to keep, by name; none = all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub classes: Option<Vec<String>>,
@@ -93,6 +97,11 @@ pub struct EmojiSettings {
     pub from: Option<String>,
     /// Unicode name of the last emoji, inclusive; none = to the end.
     pub to: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 fn all_but_flags() -> Vec<EmojiGroup> {

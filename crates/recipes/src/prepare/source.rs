@@ -68,11 +68,16 @@ pub fn open_source(
         folder: cache,
         rehash,
     };
+    let sampled = settings.sampled_images;
     let settings = SourceSettings {
         without: places.own.clone(),
         ..source_settings(settings)
     };
-    source::open(&settings, &cache)
+    let source = source::open(&settings, &cache)?;
+    Ok(match sampled {
+        0 => source,
+        sampled => source::subset(source, sampled as usize),
+    })
 }
 
 /// The digest of a source's content.

@@ -41,6 +41,10 @@ fn check_latents(
             None => Ok(()),
         };
     }
+    if section.has("patch_sizes") {
+        let problem = "is for pixels, and this stage reads latents, whose patches have half of the side: leave it out";
+        return Err(section.invalid("patch_sizes", problem));
+    }
     if train.augment_probability > 0.0 {
         let problem = "is above 0, and this stage reads latents: an autoencoder's latents of a warped image are not its \
                        latents warped; set it to 0";
@@ -70,7 +74,7 @@ fn check_sizes(
     let divisor = network.side_divisor();
     let is_used = |share: &PatchShare| share.probability > 0.0 || share.divisor == 1;
     for share in data
-        .patch_shares(train.full_image_ratio)
+        .patch_shares(&train.patch_sizes, train.full_image_ratio)
         .iter()
         .filter(|share| is_used(share))
     {

@@ -1,6 +1,6 @@
 //! The data of a training, by the settings of the stages that make it: pixels, or the latents of an autoencoder.
 
-use patchwork_terms::{PatchShare, latent_patch_shares, patch_shares};
+use patchwork_terms::{PatchPart, PatchShare, latent_patch_shares, patch_shares};
 
 use crate::encode::EncodeSettings;
 use crate::inputs::Inputs;
@@ -44,10 +44,14 @@ impl<'a> TrainingData<'a> {
     }
 
     /// The patch sizes with their shares, small ones first.
-    pub(crate) fn patch_shares(self, full_image_ratio: f64) -> Vec<PatchShare> {
+    pub(crate) fn patch_shares(
+        self,
+        sizes: &[PatchPart],
+        full_image_ratio: f64,
+    ) -> Vec<PatchShare> {
         match self.encoding {
             Some(_) => latent_patch_shares(full_image_ratio).to_vec(),
-            None => patch_shares(full_image_ratio).to_vec(),
+            None => patch_shares(sizes, full_image_ratio).to_vec(),
         }
     }
 

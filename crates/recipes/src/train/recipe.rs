@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use patchwork_config::{ConfigError, Section};
-use patchwork_terms::{AugmentOperation, Kind, LatentScaling, Precision, Preconditioning};
+use patchwork_terms::{
+    AugmentOperation, Kind, LatentScaling, PatchPart, Precision, Preconditioning,
+};
 
 use super::{TrainSettings, TrainingData, checks};
 use crate::graph::Needed;
@@ -17,6 +19,7 @@ impl Recipe for TrainSettings {
     }
 
     fn settle(&mut self, section: &Section<'_>) -> Result<(), ConfigError> {
+        self.settle_patch_sizes(section)?;
         self.settle_augmentation(section)?;
         if let Some(evaluation) = &mut self.snapshot_evaluation {
             let table = section.table("snapshot_evaluation")?;
@@ -74,6 +77,22 @@ impl Recipe for TrainSettings {
 }
 
 impl TrainSettings {
+    /// The same sizes in another order are the same settings, and so are any that no step uses.
+    fn settle_patch_sizes(&mut self, section: &Section<'_>) -> Result<(), ConfigError> {
+        if self.full_image_ratio >= 1.0 {
+            self.patch_sizes = PatchPart::ALL.to_vec();
+        }
+        if self.patch_sizes.is_empty() {
+            let problem = format!(
+                "is empty, but `full_image_ratio` = {} leaves steps to patches; for full images alone set that to 1",
+                self.full_image_ratio
+            );
+            return Err(section.invalid("patch_sizes", problem));
+        }
+        self.patch_sizes = in_order(&self.patch_sizes);
+        Ok(())
+    }
+
     /// The augmentations in the order in which they are made: the same ones in another order are the same settings.
     fn settle_augmentation(&mut self, section: &Section<'_>) -> Result<(), ConfigError> {
         const KEY: &str = "augment_operations";

@@ -1,7 +1,7 @@
 //! The settings of a `train` stage.
 
 use patchwork_terms::{
-    AugmentOperation, EmaKind, LatentScaling, PatchSchedule, Precision, Preconditioning,
+    AugmentOperation, EmaKind, LatentScaling, PatchPart, PatchSchedule, Precision, Preconditioning,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -48,6 +48,12 @@ pub struct TrainSettings {
     #[default = 0.5]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub full_image_ratio: f64,
+    /// The patch sizes of the other steps, in the paper's proportion of 2 quarters to 3 halves where both are used.
+    // From small to large; both where no step uses them.
+    #[default(PatchPart::ALL.to_vec())]
+    #[serde(skip_serializing_if = "are_all_sizes")]
+    #[schemars(!skip_serializing_if)]
+    pub patch_sizes: Vec<PatchPart>,
     /// In what order the patch sizes come.
     #[default(PatchSchedule::Stochastic)]
     pub patch_schedule: PatchSchedule,
@@ -129,6 +135,10 @@ pub struct TrainSettings {
     pub loss_scaling: f64,
     /// The network.
     pub network: NetworkSettings,
+}
+
+fn are_all_sizes(sizes: &[PatchPart]) -> bool {
+    sizes == PatchPart::ALL
 }
 
 impl TrainSettings {

@@ -5,6 +5,7 @@ use std::time::Instant;
 use patchwork_dataset::{ShardSet, Share};
 use patchwork_diffusion::{PatchSides, Round, Side, StepPlan, TrainStep};
 use patchwork_networks::Network;
+use patchwork_terms::PatchPart;
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
@@ -27,7 +28,7 @@ pub(crate) fn measure_network(subject: &Subject, arguments: &Arguments) -> Vec<V
     );
     let folder = tempfile::tempdir().unwrap();
     let data = images(folder.path(), resolution as usize);
-    let sides = PatchSides::pixel(resolution, resolution, 0.5).unwrap();
+    let sides = PatchSides::pixel(resolution, resolution, PatchPart::ALL, 0.5).unwrap();
     let words = [
         ("--network", name.to_owned()),
         ("--threads", arguments.threads.to_string()),

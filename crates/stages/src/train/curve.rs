@@ -94,6 +94,7 @@ impl LossCurve {
             .map(|(&side, name)| Line {
                 name,
                 points: smoothed(&self.points(side)),
+                ..Line::default()
             })
             .collect();
         let labels = Labels {

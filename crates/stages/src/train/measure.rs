@@ -41,7 +41,12 @@ pub(crate) fn pace(
     device: Device,
 ) -> Result<(Pace, Network), StageError> {
     let config = config_of_shape(settings, images);
-    let sides = PatchSides::pixel(config.height(), config.width(), settings.full_image_ratio)?;
+    let sides = PatchSides::pixel(
+        config.height(),
+        config.width(),
+        &settings.patch_sizes,
+        settings.full_image_ratio,
+    )?;
     let fitting = |rounds: u32| -> Result<Result<TrainStep, memory::TooLarge>, StageError> {
         let settings = TrainSettings {
             gradient_accumulation: rounds,

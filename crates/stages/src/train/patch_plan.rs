@@ -27,6 +27,7 @@ impl PatchPlan {
 #[cfg(test)]
 mod tests {
     use patchwork_diffusion::ImageClock;
+    use patchwork_terms::PatchPart;
     use serde_json::{Value, json};
 
     use super::*;
@@ -45,7 +46,7 @@ mod tests {
             ("progressive", PatchSchedule::Progressive),
         ] {
             let plan = PatchPlan {
-                sides: PatchSides::pixel(12, 20, 0.3).unwrap(),
+                sides: PatchSides::pixel(12, 20, PatchPart::ALL, 0.3).unwrap(),
                 schedule,
                 seed: Seed::new(7).derive("train"),
                 duration_images: 700,

@@ -186,6 +186,7 @@ impl<'a> SnapshotEvaluation<'a> {
             points: points
                 .map(|measured| (measured.images_seen as f64, measured.value))
                 .collect(),
+            ..Line::default()
         };
         let labels = Labels {
             title: "distance of the snapshots to the training images",

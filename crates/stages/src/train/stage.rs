@@ -8,7 +8,7 @@ use patchwork_artifacts::worker::{Context, StageError};
 use patchwork_core::Seed;
 use patchwork_diffusion::{DiffusionError, PatchSides};
 use patchwork_networks::{Network, NetworkConfig};
-use patchwork_recipes::TrainJob;
+use patchwork_recipes::{TrainJob, TrainSettings};
 
 use super::batch::Batches;
 use super::checkpoint::Checkpoints;
@@ -39,11 +39,12 @@ use crate::network::network_config;
 struct NoClasses;
 
 /// The patch sizes of a network of pixels, or of latents.
-fn sides(config: &NetworkConfig, full_image_ratio: f64) -> Result<PatchSides, DiffusionError> {
+fn sides(config: &NetworkConfig, settings: &TrainSettings) -> Result<PatchSides, DiffusionError> {
     let (height, width) = (config.height(), config.width());
+    let full_image_ratio = settings.full_image_ratio;
     match config.latents {
         Some(_) => PatchSides::latent(height, width, full_image_ratio),
-        None => PatchSides::pixel(height, width, full_image_ratio),
+        None => PatchSides::pixel(height, width, &settings.patch_sizes, full_image_ratio),
     }
 }
 
@@ -68,7 +69,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         return Err(NoClasses.into());
     }
     let config = network_config(&settings, &data);
-    let sides = sides(&config, settings.full_image_ratio)?;
+    let sides = sides(&config, &settings)?;
     let network = Network::new(&config, device, seed.derive("initialisation").value())?;
     let (is_first, ranks) = (job.is_first(), job.ranks());
     if ranks > settings.batch_size / settings.gradient_accumulation {

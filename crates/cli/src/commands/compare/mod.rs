@@ -2,10 +2,14 @@
 //!
 //! - `side_by_side`: what differs between some runs, as tables joined by polars;
 //! - `ranking`: the scores of a metric, refused where they do not compare;
+//! - `column`: what stands in one column, a run or several that differ in their seed alone;
+//! - `groups`: the ranked scores of such runs, taken together;
 //! - `settings`: the settings that distinguish ranked runs;
 //! - `curves`: distance against training images and against hours, as pictures.
 
+mod column;
 mod curves;
+mod groups;
 mod ranking;
 mod settings;
 mod side_by_side;
@@ -15,6 +19,7 @@ use std::path::Path;
 use patchwork_registry::Registry;
 use serde_json::json;
 
+use super::signatures::signatures;
 use crate::arguments::{CompareArguments, Format};
 use crate::error::CliError;
 use crate::output::{Rows, exact_line, line, remark};
@@ -37,7 +42,15 @@ pub(crate) async fn compare(home: &Path, arguments: &CompareArguments) -> Result
     if runs.len() < 2 {
         return Err(CliError::TooFewRuns);
     }
-    let tables = side_by_side::tables(&runs, arguments.format)?;
+    let warnings = patchwork_comparison::warnings(&runs);
+    let mut signed = Vec::new();
+    for run in &runs {
+        let found = signatures(home, &registry, run).await?;
+        let named = found.into_iter();
+        signed.extend(named.map(|signature| format!("{}: signature: {signature}", run.run.name)));
+    }
+    let columns = column::columns(runs, arguments.over);
+    let tables = side_by_side::tables(&columns, arguments.over, arguments.format)?;
     match arguments.format {
         Format::Json => {
             let object: serde_json::Map<_, _> = tables
@@ -57,11 +70,11 @@ pub(crate) async fn compare(home: &Path, arguments: &CompareArguments) -> Result
             }
         }
     }
-    for warning in patchwork_comparison::warnings(&runs) {
-        remark(&warning);
+    for warning in warnings.iter().chain(&signed) {
+        remark(warning);
     }
     if let Some(path) = &arguments.plot {
-        for path in curves::draw(&registry, &runs, path, arguments.force).await? {
+        for path in curves::draw(&registry, &columns, path, arguments.force).await? {
             let text = format!("picture: {}", path.display());
             match arguments.format {
                 Format::Table => line(&text)?,

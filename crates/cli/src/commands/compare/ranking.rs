@@ -3,23 +3,35 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use patchwork_comparison::{differences, warning};
-use patchwork_registry::{HistoryRow, Registry, ScoreRow};
+use patchwork_registry::{HistoryRow, Registry, ScoreRow, Work};
 use serde_json::{Value, json};
 
+use super::groups;
 use super::settings::SettingsApart;
-use crate::arguments::{CompareArguments, Format};
+use crate::arguments::{CompareArguments, Format, Over};
 use crate::commands::show::subject;
 use crate::error::CliError;
 use crate::output::{Rows, remark, score_text};
 
 /// So much of a fingerprint has room in a table.
-const SHORT: usize = 12;
+pub(super) const SHORT: usize = 12;
 
 /// A score, with the run that measured it and later ones that found it made.
-struct Ranked {
-    run: String,
-    score: ScoreRow,
+pub(super) struct Ranked {
+    pub(super) run: String,
+    pub(super) score: ScoreRow,
     also: Vec<String>,
+    processor: String,
+    training: Option<String>,
+}
+
+/// What the training behind a score took.
+#[derive(Default)]
+struct Training {
+    /// Until as many images had been seen.
+    seconds: Option<f64>,
+    /// All of it.
+    work: Work,
 }
 
 pub(super) async fn rank(
@@ -66,7 +78,17 @@ pub(super) async fn rank(
             differences: differences.join("\n"),
         });
     }
-    table(&ranked, &settings, arguments.format).print(arguments.format)?;
+    let rows = match arguments.over {
+        None => {
+            let trainings = trainings(registry, &ranked, arguments.format).await?;
+            table(&ranked, &trainings, &settings, arguments.format)
+        }
+        Some(Over::Seed) => {
+            let settings = settings.without_seeds();
+            groups::table(&ranked, &settings, arguments.format)
+        }
+    };
+    rows.print(arguments.format)?;
     if !differences.is_empty() {
         remark(&warning(metric, &differences));
     }
@@ -133,14 +155,45 @@ fn ranked(history: Vec<HistoryRow>) -> Vec<Ranked> {
                 run: row.run,
                 score: row.score,
                 also: Vec::new(),
+                processor: row.processor,
+                training: row.training,
             }),
         }
     }
     ranked
 }
 
+/// What each score's training took; only programs get it, so that nothing is looked up for a table.
+async fn trainings(
+    registry: &Registry,
+    ranked: &[Ranked],
+    format: Format,
+) -> Result<Vec<Training>, CliError> {
+    let mut trainings = Vec::with_capacity(ranked.len());
+    for Ranked {
+        score, training, ..
+    } in ranked
+    {
+        let took = match training {
+            Some(fingerprint) if format != Format::Table => Training {
+                seconds: (registry.training_time(fingerprint).await?)
+                    .seconds_until(score.images_seen.unwrap_or_default()),
+                work: registry.work_on_artifact(fingerprint).await?,
+            },
+            _ => Training::default(),
+        };
+        trainings.push(took);
+    }
+    Ok(trainings)
+}
+
 /// People get numbers and names that are shortened, programs everything.
-fn table(ranked: &[Ranked], settings: &SettingsApart, format: Format) -> Rows {
+fn table(
+    ranked: &[Ranked],
+    trainings: &[Training],
+    settings: &SettingsApart,
+    format: Format,
+) -> Rows {
     let is_table = format == Format::Table;
     let mut columns = vec![
         "rank",
@@ -155,10 +208,21 @@ fn table(ranked: &[Ranked], settings: &SettingsApart, format: Format) -> Rows {
         "settings",
     ];
     if !is_table {
-        columns.extend(["stage", "also"]);
+        columns.extend([
+            "stage",
+            "also",
+            "seed",
+            "training seconds",
+            "training processor seconds",
+            "processor",
+            "time",
+        ]);
     }
     let mut rows = Rows::new(&columns);
-    for (position, Ranked { run, score, also }) in ranked.iter().enumerate() {
+    for (position, (one, training)) in ranked.iter().zip(trainings).enumerate() {
+        let Ranked {
+            run, score, also, ..
+        } = one;
         let (mut of, mut reference) = (score.subject.clone(), score.reference.clone());
         if is_table {
             of = subject(score);
@@ -188,6 +252,15 @@ fn table(ranked: &[Ranked], settings: &SettingsApart, format: Format) -> Rows {
             Format::Table => {}
             Format::Json => row.extend([json!(score.stage), json!(also)]),
             Format::Csv => row.extend([json!(score.stage), json!(also.join(" "))]),
+        }
+        if !is_table {
+            row.extend([
+                json!(settings.seed(run)),
+                json!(training.seconds),
+                json!(training.work.processor_seconds),
+                json!(one.processor),
+                json!(score.time),
+            ]);
         }
         rows.push(row);
     }

@@ -13,11 +13,19 @@ use crate::error::CliError;
 /// So many settings of a run have room in a table.
 const MOST_IN_TABLE: usize = 6;
 
+/// Whether a run's parameter is the root of its randomness, which each training has among its settings.
+pub(super) fn is_seed(key: &str) -> bool {
+    key.strip_prefix("stages.")
+        .and_then(|name| name.split_once('.'))
+        .is_some_and(|(_, setting)| setting == "seed")
+}
+
 /// The settings in which some runs differ.
 pub(super) struct SettingsApart {
     /// Such as `train.batch_size`.
     names: Vec<String>,
     by_run: BTreeMap<String, Facts>,
+    seeds: BTreeMap<String, String>,
 }
 
 impl SettingsApart {
@@ -29,7 +37,11 @@ impl SettingsApart {
     ) -> Result<Self, CliError> {
         let mut by_run: BTreeMap<String, Facts> =
             runs.map(|run| (run.to_owned(), Facts::new())).collect();
+        let mut seeds = BTreeMap::new();
         for (run, key, value) in registry.score_settings(metric).await? {
+            if is_seed(&key) {
+                seeds.insert(run.clone(), value.clone());
+            }
             if let Some(facts) = by_run.get_mut(&run)
                 && let Some(name) = outcome_setting(&key)
             {
@@ -37,7 +49,31 @@ impl SettingsApart {
             }
         }
         let names = differing(&by_run.values().collect::<Vec<_>>());
-        Ok(Self { names, by_run })
+        Ok(Self {
+            names,
+            by_run,
+            seeds,
+        })
+    }
+
+    /// The root of a run's randomness, as it is recorded.
+    pub(super) fn seed(&self, run: &str) -> &str {
+        self.seeds.get(run).map_or("", String::as_str)
+    }
+
+    /// All settings of a run that can change what comes out.
+    pub(super) fn all(&self, run: &str) -> Option<&Facts> {
+        self.by_run.get(run)
+    }
+
+    /// The same without seeds, for runs that are taken together.
+    pub(super) fn without_seeds(mut self) -> Self {
+        let is_other = |name: &str| !is_seed(&format!("stages.{name}"));
+        self.names.retain(|name| is_other(name));
+        for facts in self.by_run.values_mut() {
+            facts.retain(|name, _| is_other(name));
+        }
+        self
     }
 
     /// A setting of a run by a name such as `train.batch_size`, whether other runs have the same or not.
@@ -70,7 +106,7 @@ impl SettingsApart {
 }
 
 /// `stages.train.batch_size` as `train.batch_size`; none for a setting that changes nothing in what comes out.
-fn outcome_setting(key: &str) -> Option<&str> {
+pub(super) fn outcome_setting(key: &str) -> Option<&str> {
     let name = key.strip_prefix("stages.")?;
     let (_, setting) = name.split_once('.')?;
     changes_results(setting).then_some(name)
@@ -111,7 +147,11 @@ mod tests {
             ("a-3".to_owned(), Facts::new()),
         ]);
         let names = differing(&by_run.values().collect::<Vec<_>>());
-        let apart = SettingsApart { names, by_run };
+        let apart = SettingsApart {
+            names,
+            by_run,
+            seeds: BTreeMap::new(),
+        };
         assert_eq!(
             apart.of_run("a-1", Format::Table),
             "train.s0=1 train.s1=1 train.s2=1 train.s3=1 train.s4=1 train.s5=1 …"
