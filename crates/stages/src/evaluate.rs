@@ -1,6 +1,5 @@
 //! Sampled images against reference statistics: distances, each with what makes it comparable.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use patchwork_artifacts::event::Progress;
@@ -10,7 +9,6 @@ use patchwork_artifacts::{Manifest, Outcome, Score, Subject};
 use patchwork_core::{Seed, durable, file_error};
 use patchwork_dataset::ShardSet;
 use patchwork_metrics::{Extraction, MetricsError};
-use patchwork_plot::{Labels, Line, line_plot};
 use patchwork_recipes::{EvaluateJob, EvaluateSettings, ReferenceSettings};
 use patchwork_signatures::NearCopies;
 use patchwork_terms::{Baseline, Kind};
@@ -19,6 +17,7 @@ use tch::{Device, Kind as Number, Tensor};
 
 use crate::device;
 use crate::features::{FeatureStore, Images, in_color};
+use crate::findings::{add_signatures, plot_curve, summary};
 use crate::job::{are_images, first_images, images_of_reference, input, inputs, summary_of};
 use crate::neighbours::{self, write_neighbours};
 use crate::reconstruct::SCORES_FILE;
@@ -94,17 +93,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     plot_curve(&scores, &variants, &primary, context.artifact())?;
     durable::write_json(&context.artifact().join("scores.json"), &scores)?;
     let mut summary = summary(&scores, &variants, &primary);
-    let signatures = signatures(&scores, &variants, near_copies);
-    if !signatures.is_empty() {
-        summary["signatures"] = json!(signatures);
-    }
-    if near_copies.samples > 0 {
-        summary["near_copies"] = json!({
-            "copies": near_copies.copies,
-            "samples": near_copies.samples,
-        });
-    }
-    for signature in signatures {
+    for signature in add_signatures(&mut summary, &scores, &variants, near_copies) {
         context.warn(signature);
     }
     Ok(Outcome::new(summary, scores))
@@ -395,127 +384,6 @@ impl Evaluation<'_> {
         }
         Ok(())
     }
-}
-
-/// How the training failed, as far as its samples tell.
-fn signatures(scores: &[Score], variants: &Variants, near_copies: NearCopies) -> Vec<String> {
-    let subjects: Vec<String> = (scores.iter())
-        .map(|score| match &score.subject {
-            Subject::Baseline(name) => name.clone(),
-            Subject::Input(_) => of(score, variants.of(&score.subject)),
-        })
-        .collect();
-    let measured: Vec<patchwork_signatures::Score<'_>> = (scores.iter().zip(&subjects))
-        .map(|(score, subject)| patchwork_signatures::Score {
-            subject,
-            metric: &score.metric,
-            value: score.value,
-            images_seen: score.images_seen.map(|images| images as i64),
-        })
-        .collect();
-    let mut found = patchwork_signatures::of_scores(&measured);
-    found.extend(near_copies.signature());
-    found
-}
-
-/// The distances by what was measured, and the best of the one that curves and listings show.
-fn summary(scores: &[Score], variants: &Variants, primary: &str) -> Value {
-    let best = scores
-        .iter()
-        .filter(|score| score.images_seen.is_some() && score.metric == primary)
-        .min_by(|left, right| left.value.total_cmp(&right.value));
-    let distances: Vec<Value> = scores
-        .iter()
-        .map(|score| {
-            let of = of(score, variants.of(&score.subject));
-            let mut distance = json!({ "of": of, "metric": score.metric, "value": score.value });
-            if let Some(deviation) = score.deviation {
-                distance["deviation"] = json!(deviation);
-            }
-            distance
-        })
-        .collect();
-    json!({
-        "report": report_line(scores, variants),
-        "distances": distances,
-        "best": best.map(|best| best.value),
-    })
-}
-
-/// The first scores, and how many more there are.
-fn report_line(scores: &[Score], variants: &Variants) -> String {
-    const SHOWN: usize = 4;
-    let shown: Vec<String> = (scores.iter().take(SHOWN))
-        .map(|score| {
-            let of = of(score, variants.of(&score.subject));
-            format!("{} of {of} {:.3}", score.metric, score.value)
-        })
-        .collect();
-    let more = match scores.len().saturating_sub(SHOWN) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    format!("{}{more}", shown.join(", "))
-}
-
-fn of(score: &Score, variant: &str) -> String {
-    let network = match score.images_seen {
-        Some(0) => "the untrained network".to_owned(),
-        Some(images) => format!("the network after {images} images"),
-        None => return of_subject(&score.subject),
-    };
-    if variant.is_empty() {
-        network
-    } else {
-        format!("{network} ({variant})")
-    }
-}
-
-fn of_subject(subject: &Subject) -> String {
-    match subject {
-        Subject::Baseline(name) => name.clone(),
-        Subject::Input(_) => "the images".to_owned(),
-    }
-}
-
-/// The curve of distance against training images seen, one a variant, where there are several points.
-fn plot_curve(
-    scores: &[Score],
-    variants: &Variants,
-    primary: &str,
-    folder: &Path,
-) -> Result<(), StageError> {
-    let mut curves: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
-    for score in scores.iter().filter(|score| score.metric == primary) {
-        if let Some(images) = score.images_seen {
-            let curve = curves.entry(variants.of(&score.subject)).or_default();
-            curve.push((images as f64, score.value));
-        }
-    }
-    if curves.values().map(Vec::len).sum::<usize>() < 2 {
-        return Ok(());
-    }
-    let lines: Vec<Line<'_>> = curves
-        .into_iter()
-        .map(|(variant, mut points)| {
-            points.sort_by(|left, right| left.0.total_cmp(&right.0));
-            Line {
-                name: if variant.is_empty() { primary } else { variant },
-                points,
-                ..Line::default()
-            }
-        })
-        .collect();
-    let labels = Labels {
-        title: "distance to the real images",
-        x: "training images seen",
-        y: primary,
-    };
-    durable::write(
-        &folder.join("curve.png"),
-        &line_plot(&labels, &lines, true)?,
-    )?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod ema_width;
 mod encode;
 mod evaluate;
 mod features;
+mod findings;
 mod group;
 mod job;
 pub mod latents;
