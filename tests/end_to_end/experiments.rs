@@ -82,10 +82,8 @@ fn seeds_are_taken_together_with_their_spread() {
     let scores = object["scores"].as_array().unwrap();
     let row = |what: &str| scores.iter().find(|row| row["what"] == what).unwrap();
     let mean = &row("fd_efficientnet_lite0 of sample")["sweep-1_(3_seeds)"];
-    assert_eq!(
-        mean.as_str().unwrap().parse::<f64>().unwrap(),
-        number(&groups[0]["mean"])
-    );
+    let mean: f64 = mean.as_str().unwrap().parse().unwrap();
+    assert_eq!(mean.to_bits(), number(&groups[0]["mean"]).to_bits());
     assert_eq!(
         row("fd_efficientnet_lite0 of sample, seeds")["sweep-2_(3_seeds)"],
         "3"

@@ -207,7 +207,7 @@ fn experiments_keep_and_share_their_fingerprints() {
             };
             let (train, evaluate) = (of("train"), of("evaluate"));
             writeln!(text, "  {}: {train} {evaluate}", values.join(" ")).unwrap();
-            own.push(train.to_string());
+            own.push(train.clone());
         }
         // Values that come to the same training would be the same run twice.
         let different: std::collections::BTreeSet<&String> = own.iter().collect();
