@@ -50,7 +50,10 @@ fn nccl_headers(lib: &Path, root: &Path) -> Option<PathBuf> {
     println!("cargo:rerun-if-env-changed=CUDA_HOME");
     let toolkit = env::var_os("CUDA_HOME").map(|home| Path::new(&home).join("include"));
     let own = root.join("cuda-include");
-    println!("cargo:rerun-if-changed={}", own.display());
+    // A path that is not there counts as changed, each time; libtorch's folder changes when it comes.
+    if own.exists() {
+        println!("cargo:rerun-if-changed={}", own.display());
+    }
     lib.join("libtorch_cuda.so").exists().then_some(())?;
     let folders = toolkit.into_iter().chain([own, root.join("include")]);
     folders
