@@ -152,7 +152,7 @@ impl Trial {
         all.find(|process| rank_of(process) == Some(rank)).unwrap()
     }
 
-    /// A run whose supervisor is killed, or asked to stop, is gone on with.
+    /// A run whose supervisor is killed, or asked to stop, resumes.
     fn outlives_its_supervisor(&self, expected: &Program) {
         for signal in ["KILL", "TERM"] {
             let program = Program::new();

@@ -49,7 +49,7 @@ fn a_machine_at_work_keeps_others_out_and_a_silent_one_does_not() {
         }
     });
 
-    // It has ended without a word, just now.
+    // It was killed just now.
     assert!(mark.exists());
     let output = program.run(&["runs"]);
     assert!(output.status.success(), "{}", said(&output));

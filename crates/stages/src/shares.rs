@@ -1,7 +1,7 @@
 //! Work of which each rank does some pieces, that are files: nothing is exchanged but these.
 //!
 //! Rank 0 has the lock and the folders, and makes the artifact of all pieces; the others begin when it lets them, and end
-//! with their last piece. What is there already is not done again, whoever has done it.
+//! with their last piece. A piece whose file exists is skipped, whichever rank wrote it.
 
 use std::time::Duration;
 

@@ -27,7 +27,7 @@ impl Drop for Folder {
     }
 }
 
-/// Tries a group; what was found, or what is wrong and how to mend it.
+/// Tries a group; what was found, or what is wrong and how to fix it.
 pub(crate) async fn check(home: &Path, asked: &DoctorArguments) -> Result<String, String> {
     let execution = Execution {
         ranks: asked.ranks.unwrap_or(1),

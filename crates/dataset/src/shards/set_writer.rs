@@ -48,7 +48,7 @@ impl<S: SetSpec> ShardSetWriter<S> {
     }
 
     /// Opens a folder that another process has opened for a set whose shards several processes write, each some of them, with
-    /// [`write_full`](Self::write_full). Finds no shards, and leaves what is there.
+    /// [`write_full`](Self::write_full). Counts no shards as complete yet, and removes nothing.
     pub fn beside(folder: &Path, spec: S) -> Result<Self, DatasetError> {
         spec.check()?;
         Ok(Self {
