@@ -1,7 +1,8 @@
-//! Compiles the C++ of `csrc/` against libtorch's headers, with NCCL where libtorch's CUDA part and NCCL's headers are
-//! there.
+//! Compiles the C++ of `csrc/` against libtorch's headers, with NCCL and CUDA graphs where
+//! libtorch's CUDA part and the headers of NCCL and CUDA are there.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 #[path = "../link-libtorch.rs"]
@@ -18,6 +19,11 @@ fn main() {
     let root = env::var_os("LIBTORCH_INCLUDE").map_or_else(|| parent(&lib), PathBuf::from);
     let include = root.join("include");
     let abi = env::var("LIBTORCH_CXX11_ABI").unwrap_or_else(|_| "1".to_owned());
+    let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it"));
+    embed(
+        "csrc/normalization_kernels.h",
+        &out.join("normalization_source.inc"),
+    );
     let mut build = cc::Build::new();
     build
         .cpp(true)
@@ -28,15 +34,24 @@ fn main() {
         .define("GLOG_USE_GLOG_EXPORT", None)
         // libtorch holds Gloo without its headers; what c10d's own header needs of them is declared here.
         .include("csrc/gloo_declarations")
+        .include(&out)
         // Not `include`: what is wrong in libtorch's headers is none of ours.
         .flag("-isystem")
         .flag(&include)
         .flag("-isystem")
         .flag(include.join("torch/csrc/api/include"))
-        .files(["csrc/boundary.cpp", "csrc/distributed.cpp"]);
-    if let Some(headers) = nccl_headers(&lib, &root) {
+        .files([
+            "csrc/boundary.cpp",
+            "csrc/distributed.cpp",
+            "csrc/kernels.cpp",
+            "csrc/normalization.cpp",
+            "csrc/optimizer.cpp",
+            "csrc/streams.cpp",
+        ]);
+    if let Some(headers) = cuda_headers(&lib, &root) {
         build
             .define("USE_C10D_NCCL", None)
+            .define("PW_CUDA", None)
             .include("csrc/cuda_declarations")
             .flag("-isystem")
             .flag(headers);
@@ -46,7 +61,7 @@ fn main() {
 
 /// The folder of NCCL's headers and of those of CUDA's runtime, where libtorch has a CUDA part: the one that
 /// `scripts/setup.sh` makes, or that of a toolkit.
-fn nccl_headers(lib: &Path, root: &Path) -> Option<PathBuf> {
+fn cuda_headers(lib: &Path, root: &Path) -> Option<PathBuf> {
     println!("cargo:rerun-if-env-changed=CUDA_HOME");
     let toolkit = env::var_os("CUDA_HOME").map(|home| Path::new(&home).join("include"));
     let own = root.join("cuda-include");
@@ -59,6 +74,14 @@ fn nccl_headers(lib: &Path, root: &Path) -> Option<PathBuf> {
     folders
         .filter(|folder| folder.join("cuda_runtime_api.h").exists())
         .find(|folder| folder.join("nccl.h").exists())
+}
+
+/// Writes a file of C++ as a literal of its text: what is compiled for a GPU is compiled where the GPU is.
+fn embed(source: &str, literal: &Path) {
+    let text = fs::read_to_string(source).unwrap_or_else(|error| panic!("{source}: {error}"));
+    let literal_text = format!("R\"PATCHWORK({text})PATCHWORK\"\n");
+    fs::write(literal, literal_text)
+        .unwrap_or_else(|error| panic!("{}: {error}", literal.display()));
 }
 
 fn parent(lib: &Path) -> PathBuf {
