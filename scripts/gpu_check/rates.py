@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,43 @@ def cudnn_attention(check: Check, finding: Finding) -> None:
         finding.skip("only on CUDA")
         return
     train(check, finding, "bfloat16", [], named="bfloat16, cuDNN's attention", variables={"TORCH_CUDNN_SDPA_DEPRIORITIZED": "0"})
+
+
+LIKE_GRADIENTS = 0.05
+"""What gradients in bfloat16 may differ by that are rounded at other places; one left out would be off by more."""
+
+LIKE_UPDATE = 1e-4
+"""What an update of the same gradients may differ by in float32."""
+
+
+def fast_path(*names: str) -> Callable[[Check, Finding], None]:
+    """A step that has ours with fast paths beside ours without, in one run."""
+
+    def run(check: Check, finding: Finding) -> None:
+        if not check.is_cuda and "graphs" in names:
+            finding.skip("only on CUDA")
+            return
+        if check.program("bench-train") is None:
+            finding.skip("the bundle holds no `bench-train`")
+            return
+        train(check, finding, "bfloat16", ["--fast", ",".join(names)])
+        rows = finding.facts.get("measurements", [])
+        plain = {row["patch_size"]: row for row in rows if not row.get("fast_paths")}
+        fast = {row["patch_size"]: row for row in rows if row.get("fast_paths")}
+        if not fast:
+            finding.fail("no step with fast paths was measured")
+            return
+        found = next(iter(fast.values()))["differences"]
+        text = f"gradients differ by {found['gradients']:.1e} of the plain step's, an update by {found['update']:.1e}"
+        if found["gradients"] <= LIKE_GRADIENTS and found["update"] <= LIKE_UPDATE:
+            finding.say(text)
+        else:
+            finding.fail(f"{text}; at most {LIKE_GRADIENTS} and {LIKE_UPDATE} are rounding")
+        gains = {size: row["images_per_second"] / plain[size]["images_per_second"] for size, row in fast.items()}
+        finding.facts["times_as_fast"] = gains
+        finding.say("times as fast as without: " + "; ".join(f"{size}: {gain:.2f}" for size, gain in gains.items()))
+
+    return run
 
 
 def train(
@@ -134,7 +172,7 @@ def add(finding: Finding, whose: str, rows: list[dict[str, Any]]) -> None:
         table.rows.append(
             [
                 whose,
-                row.get("mode"),
+                row.get("mode") or row.get("fast_paths"),
                 row["precision"],
                 row.get("patch_size"),
                 row.get("images"),

@@ -40,4 +40,20 @@ STEPS = [
     Step("cudnn-attention", "Is cuDNN's attention worth it?", 50, rates.cudnn_attention),
     Step("compile", "How fast is `torch.compile`?", 90, rates.pytorch_compile),
     Step("group", "Does a group of one rank train over NCCL?", 30, training.group),
+    Step(
+        "fast-layout",
+        "Are channels-last and fused normalisation right and faster?",
+        75,
+        rates.fast_path("channels-last", "fused-normalization"),
+    ),
+    Step("fast-graphs", "Are CUDA graphs of a step right and faster?", 75, rates.fast_path("graphs")),
+    Step("fast-adam", "Is fused Adam right and faster?", 60, rates.fast_path("fused-adam")),
+    Step("fast-channels-last", "Is channels-last alone right and faster?", 60, rates.fast_path("channels-last")),
+    Step(
+        "fast-all",
+        "Do all fast paths of a step go together?",
+        75,
+        rates.fast_path("fused-adam", "channels-last", "fused-normalization", "graphs"),
+    ),
+    Step("fast-copies", "Does a training that copies beside its steps end as one that does not?", 60, training.copies),
 ]

@@ -56,6 +56,29 @@ def resume(check: Check, finding: Finding) -> None:
             finding.fail(f"a resumed training may differ by {most:.1e}")
 
 
+def copies(check: Check, finding: Finding) -> None:
+    """One training as ever, one whose images are copied to the device beside its steps: networks and times beside each other."""
+    if not check.is_cuda:
+        finding.skip("only on CUDA")
+        return
+    images = check.size.train_images // 2
+    seconds = []
+    with Homes() as homes:
+        both = [homes.new(), homes.new()]
+        for home, paths in zip(both, ([], ["stages.train.fast_paths=[\"copy-stream\"]"]), strict=True):
+            settings = [*check.size.network_settings, f"stages.train.duration_images={images}", *paths]
+            run = check.patchwork(home, *check.pipeline(PIPELINE, settings), "--until", "train")
+            if not run.is_success:
+                finding.fail(f"the training {run.cause()}")
+                return
+            seconds.append(run.seconds)
+        difference = compare(finding, "copied beside its steps against as ever", *both)
+    finding.facts["seconds"] = seconds
+    finding.say(f"{seconds[0]:.1f} s as ever, {seconds[1]:.1f} s with copies beside the steps")
+    if difference is None or difference > 3 * LIKE_WEIGHTS:
+        finding.fail(f"it may differ by {3 * LIKE_WEIGHTS:.0e}")
+
+
 def losses(check: Check, home: Path, finding: Finding) -> None:
     """Whether the loss falls."""
     query = "SELECT step, value FROM metrics WHERE name = 'loss' ORDER BY step"

@@ -14,7 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("signatures", &[]),
     ("config", &["core"]),
     ("dataset", &["core", "terms"]),
-    ("networks", &["core", "terms"]),
+    ("networks", &["core", "libtorch", "terms"]),
     ("tensorboard", &["core"]),
     ("weights", &["core", "terms"]),
     ("artifacts", &["core", "terms"]),
@@ -32,7 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("collectives", &["core", "libtorch"]),
-    ("diffusion", &["core", "networks", "terms"]),
+    ("diffusion", &["core", "libtorch", "networks", "terms"]),
     ("metrics", &["core", "networks", "weights"]),
     (
         "recipes",

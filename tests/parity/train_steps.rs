@@ -5,8 +5,8 @@ use std::convert::Infallible;
 use patchwork_diffusion::loss::LossOptions;
 use patchwork_diffusion::patches::crop;
 use patchwork_diffusion::{
-    AdamOptions, EmaProfile, ImageClock, Lanes, LearningRate, Round, Side, StepPlan, TrainOptions,
-    TrainStep,
+    AdamOptions, EmaProfile, FastPaths, ImageClock, Lanes, LearningRate, Round, Side, StepPlan,
+    TrainOptions, TrainStep,
 };
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
@@ -121,6 +121,7 @@ fn start(case: &Case) -> Result<TrainStep, String> {
             epsilon: case.required("eps")?,
         },
         lanes: Lanes::ONE,
+        fast_paths: FastPaths::NONE,
     };
     let average = EmaProfile::HalfLife {
         images: case.required("ema_halflife_nimg")? as u64,

@@ -27,6 +27,8 @@ pub mod optimizer;
 pub mod ema;
 pub mod posthoc;
 
+pub mod fast_paths;
+mod graphs;
 pub mod lanes;
 mod replica;
 pub mod round;
@@ -43,6 +45,7 @@ pub mod autoencoder;
 pub use denoiser::{Conditioning, Denoiser};
 pub use ema::{Ema, EmaProfile};
 pub use error::DiffusionError;
+pub use fast_paths::{FastPath, FastPaths};
 pub use lanes::Lanes;
 pub use latents::{seeded_latents, to_pixels};
 pub use learning_rate::LearningRate;

@@ -57,7 +57,7 @@ impl Round {
 }
 
 /// What a round has to know of its step.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct StepShare {
     pub(crate) side: Side,
     /// Images of the step, all rounds and all ranks together.
@@ -77,35 +77,90 @@ pub(crate) struct RoundLoss {
     pub(crate) images: Tensor,
 }
 
+impl RoundLoss {
+    /// The same numbers in memory of their own.
+    pub(crate) fn copy(&self) -> Self {
+        Self {
+            scalar: self.scalar.copy(),
+            sigma: self.sigma.copy(),
+            images: self.images.copy(),
+        }
+    }
+}
+
+/// All tensors that the way of a round through the network reads, on its device.
+#[derive(Debug)]
+pub(crate) struct RoundInputs {
+    /// Patches, the draws of their noise levels, and their noise, as in [`Round`].
+    pub(crate) drawn: [Tensor; 3],
+    /// What the network is told about them.
+    pub(crate) conditioning: Conditioning,
+}
+
+impl RoundInputs {
+    /// The inputs of a round; where patches lie comes from the host here, and nothing else later.
+    pub(crate) fn new(denoiser: &NetworkDenoiser, round: &Round, side: Side) -> Self {
+        let config = denoiser.network.config();
+        let positions = config.position_channels.then(|| {
+            patch_positions(
+                &round.rows,
+                &round.cols,
+                side.height,
+                side.width,
+                config.height(),
+                config.width(),
+                round.patches.device(),
+            )
+        });
+        let drawn = [&round.patches, &round.rnd_normal, &round.noise];
+        Self {
+            drawn: drawn.map(Tensor::shallow_clone),
+            conditioning: Conditioning {
+                positions,
+                class_labels: round.class_labels.as_ref().map(Tensor::shallow_clone),
+                augment_labels: round.augment_labels.as_ref().map(Tensor::shallow_clone),
+            },
+        }
+    }
+
+    /// Every tensor, those that may be absent last.
+    pub(crate) fn tensors(&self) -> impl Iterator<Item = Option<&Tensor>> {
+        let Conditioning {
+            positions,
+            class_labels,
+            augment_labels,
+        } = &self.conditioning;
+        let absent = [positions, class_labels, augment_labels].map(Option::as_ref);
+        self.drawn.iter().map(Some).chain(absent)
+    }
+
+    /// The same numbers in memory of their own.
+    pub(crate) fn copy(&self) -> Self {
+        let copy = |tensor: &Option<Tensor>| tensor.as_ref().map(Tensor::copy);
+        Self {
+            drawn: self.drawn.each_ref().map(Tensor::copy),
+            conditioning: Conditioning {
+                positions: copy(&self.conditioning.positions),
+                class_labels: copy(&self.conditioning.class_labels),
+                augment_labels: copy(&self.conditioning.augment_labels),
+            },
+        }
+    }
+}
+
 /// Forward and backward: adds the gradients of a round to those of the denoiser's parameters.
 pub(crate) fn back_propagate(
     denoiser: &NetworkDenoiser,
     round: &Round,
     share: &StepShare,
 ) -> RoundLoss {
-    let StepShare {
-        side,
-        images,
-        loss_scaling,
-        ref loss,
-    } = *share;
-    let config = denoiser.network.config();
-    let positions = config.position_channels.then(|| {
-        patch_positions(
-            &round.rows,
-            &round.cols,
-            side.height,
-            side.width,
-            config.height(),
-            config.width(),
-            round.patches.device(),
-        )
-    });
-    let conditioning = Conditioning {
-        positions,
-        class_labels: round.class_labels.as_ref().map(Tensor::shallow_clone),
-        augment_labels: round.augment_labels.as_ref().map(Tensor::shallow_clone),
-    };
+    let inputs = RoundInputs::new(denoiser, round, share.side);
+    seed_dropout(denoiser, round);
+    pass(denoiser, &inputs, share)
+}
+
+/// Has the dropout of a round begin with its seed, where it has one.
+pub(crate) fn seed_dropout(denoiser: &NetworkDenoiser, round: &Round) {
     match (round.dropout_seed, &denoiser.dropout) {
         (Some(seed), Some(dropout)) if round.patches.device() == Device::Cpu => {
             dropout.reseed(seed, round.first_image);
@@ -116,19 +171,35 @@ pub(crate) fn back_propagate(
         }
         (None, _) => {}
     }
+}
+
+/// The way forward and back. On a GPU it is a function of tensors alone, which the host does not read: a graph of it does the
+/// same with other numbers in them.
+pub(crate) fn pass(
+    denoiser: &NetworkDenoiser,
+    inputs: &RoundInputs,
+    share: &StepShare,
+) -> RoundLoss {
+    let StepShare {
+        images,
+        loss_scaling,
+        ref loss,
+        ..
+    } = *share;
+    let [patches, rnd_normal, noise] = &inputs.drawn;
     let losses = patch_loss(
         denoiser,
-        &round.patches,
-        &round.rnd_normal,
-        &round.noise,
-        &conditioning,
+        patches,
+        rnd_normal,
+        noise,
+        &inputs.conditioning,
         loss,
     );
     let scalar = scalar_loss(&losses, loss_scaling, images);
     scalar.backward();
     RoundLoss {
         scalar: scalar.detach(),
-        sigma: loss.sigma(&round.rnd_normal),
+        sigma: loss.sigma(rnd_normal),
         images: losses
             .detach()
             .sum_dim_intlist([1_i64].as_slice(), false, Kind::Float)

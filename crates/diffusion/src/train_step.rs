@@ -2,9 +2,11 @@
 //!
 //! Source: EDM (arXiv 2206.00364), Appendix F.2, with the patches of Patch Diffusion, Algorithm 1.
 
-use patchwork_networks::Gradients;
+use patchwork_networks::{Features, Gradients};
 use tch::{Device, Kind, Tensor};
 
+use crate::fast_paths::{FastPath, FastPaths};
+use crate::graphs::GraphedRounds;
 use crate::lanes::{LaneThreads, Lanes};
 use crate::loss::LossOptions;
 use crate::replica::{self, Replica, ReplicaGradients};
@@ -44,6 +46,8 @@ pub struct TrainOptions {
     pub adam: AdamOptions,
     /// How the threads of a CPU share a round.
     pub lanes: Lanes,
+    /// Which fast paths are taken.
+    pub fast_paths: FastPaths,
 }
 
 /// The loss of one image of a step.
@@ -89,6 +93,8 @@ impl StepReport {
 enum Workplace {
     /// A copy for the calling thread.
     Copy(Box<Replica>),
+    /// A copy for the calling thread, whose work is started by graphs.
+    Graphs(Box<(GraphedRounds, Replica)>),
     /// Copies, each with a thread of its own.
     Lanes(LaneThreads),
 }
@@ -98,8 +104,20 @@ impl Workplace {
     fn gradients(&mut self) -> Vec<&mut ReplicaGradients> {
         match self {
             Workplace::Copy(replica) => vec![replica.gradients()],
+            Workplace::Graphs(graphed) => vec![graphed.1.gradients()],
             Workplace::Lanes(lanes) => lanes.gradients().collect(),
         }
+    }
+}
+
+/// How the features are computed with.
+fn features(paths: FastPaths) -> Features {
+    if paths.has(FastPath::FusedNormalization) {
+        Features::FusedNormalization
+    } else if paths.has(FastPath::ChannelsLast) {
+        Features::ChannelsLast
+    } else {
+        Features::Plain
     }
 }
 
@@ -130,13 +148,23 @@ pub struct TrainStep {
 
 impl TrainStep {
     /// Prepares training from the network's weights; the averages start there too.
+    ///
+    /// # Panics
+    /// With libtorch's words where fast paths are not for the network's device.
     pub fn new(
         denoiser: NetworkDenoiser,
         options: TrainOptions,
         averages: &[EmaProfile],
         clock: ImageClock,
     ) -> Self {
+        let denoiser = NetworkDenoiser {
+            network: denoiser.network.with_features(features(options.fast_paths)),
+            ..denoiser
+        };
         let mut optimizer = Adam::new(denoiser.network.parameters(), options.adam);
+        if options.fast_paths.has(FastPath::FusedAdam) {
+            optimizer = optimizer.fused();
+        }
         let averages = averages
             .iter()
             .map(|&profile| Ema::new(profile, optimizer.layout(), optimizer.values()))
@@ -147,6 +175,9 @@ impl TrainStep {
         let mut replica = |gradients| Replica::new(&denoiser, &mut optimizer, values, gradients);
         let workplace = if options.lanes.count > 1 && device == Device::Cpu {
             Workplace::Lanes(LaneThreads::start(options.lanes, replica))
+        } else if options.fast_paths.has(FastPath::Graphs) {
+            let rounds = GraphedRounds::new(device).unwrap_or_else(|error| panic!("{error}"));
+            Workplace::Graphs(Box::new((rounds, replica(Gradients::Shared))))
         } else {
             Workplace::Copy(Box::new(replica(Gradients::Shared)))
         };
@@ -170,7 +201,7 @@ impl TrainStep {
     pub fn lanes(&self) -> usize {
         match &self.workplace {
             Workplace::Lanes(lanes) => lanes.count(),
-            Workplace::Copy(_) => 1,
+            Workplace::Copy(_) | Workplace::Graphs(_) => 1,
         }
     }
 
@@ -224,6 +255,10 @@ impl TrainStep {
         };
         let losses = match &mut self.workplace {
             Workplace::Copy(replica) => vec![back_propagate(replica.denoiser(), round, &share)],
+            Workplace::Graphs(graphed) => {
+                let (rounds, replica) = &mut **graphed;
+                vec![rounds.back_propagate(replica.denoiser(), round, &share)]
+            }
             Workplace::Lanes(lanes) => lanes.back_propagate(round, &share),
         };
         for loss in losses {

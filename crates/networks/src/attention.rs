@@ -5,6 +5,7 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::builder::Builder;
+use crate::features::Features;
 use crate::init::Initialization;
 use crate::layers::{Conv2d, ConvOptions, GroupNorm};
 
@@ -15,6 +16,7 @@ pub(crate) struct Attention {
     qkv: Conv2d,
     projection: Conv2d,
     heads: i64,
+    features: Features,
 }
 
 /// How the two convolutions begin.
@@ -53,6 +55,7 @@ impl Attention {
                 &init.projection,
             ),
             heads,
+            features: builder.features(),
         }
     }
 
@@ -60,8 +63,13 @@ impl Attention {
     pub(crate) fn forward(&self, x: &Tensor, scale: f64) -> Tensor {
         let qkv = self.qkv.forward(&self.norm.forward(x));
         let attended = match qkv.device() {
-            Device::Cpu => attend_by_products(&qkv, self.heads),
+            Device::Cpu => attend_by_products(&qkv.contiguous(), self.heads),
             _ => attend_fused(&qkv, self.heads),
+        };
+        // Of one head it is so already where it comes from the fused kernel.
+        let attended = match self.features {
+            Features::Plain => attended,
+            _ => self.features.arrange(&attended),
         };
         self.projection.forward_scaled(&attended, scale, 1.0)
     }

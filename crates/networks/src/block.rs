@@ -177,7 +177,7 @@ impl UNetBlock {
         modulations: &mut Modulations,
         dropout: Option<&Dropout>,
     ) -> Tensor {
-        let mut hidden = self.conv0.forward(&self.norm0.forward(x).silu());
+        let mut hidden = self.conv0.forward(&self.norm0.forward_silu(x));
         let modulation = modulations.next();
         let hidden = if self.adaptive {
             let halves = modulation.chunk(2, 1);
@@ -185,7 +185,7 @@ impl UNetBlock {
                 .addcmul(&self.norm1.forward(&hidden), &(&halves[0] + 1.0))
                 .silu()
         } else {
-            self.norm1.forward(&hidden.g_add_(&modulation)).silu()
+            self.norm1.forward_silu(&hidden.g_add_(&modulation))
         };
         let (hidden, boost) = self.drop(hidden, dropout);
         let mut residual = self.conv1.forward_scaled(&hidden, self.skip_scale, boost);

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 
 use crate::error::NetworkError;
+use crate::features::Features;
 use crate::init::Start;
 use crate::parameter::Parameter;
 
@@ -70,6 +71,7 @@ impl Mismatch {
 /// The names and tensors of a network under construction.
 pub(crate) struct Builder<'a> {
     source: Source<'a>,
+    features: Features,
     entries: Vec<Entry>,
 }
 
@@ -84,11 +86,17 @@ impl<'a> Builder<'a> {
     pub(crate) fn fresh(device: Device) -> Self {
         Self {
             source: Source::Fresh(device),
+            features: Features::Plain,
             entries: Vec::new(),
         }
     }
 
-    pub(crate) fn cast(entries: &'a [Entry], kind: Kind, gradients: Gradients) -> Self {
+    pub(crate) fn cast(
+        entries: &'a [Entry],
+        kind: Kind,
+        gradients: Gradients,
+        features: Features,
+    ) -> Self {
         let tensors = entries
             .iter()
             .map(|entry| (entry.parameter.name.as_str(), &entry.parameter.tensor))
@@ -99,6 +107,7 @@ impl<'a> Builder<'a> {
                 kind,
                 gradients,
             },
+            features,
             entries: Vec::new(),
         }
     }
@@ -112,6 +121,7 @@ impl<'a> Builder<'a> {
                 weights,
                 mismatch: Mismatch::default(),
             },
+            features: Features::Plain,
             entries: Vec::new(),
         }
     }
@@ -166,6 +176,11 @@ impl<'a> Builder<'a> {
             } => taken(weights, mismatch, &name, shape, *device),
         };
         self.register(name, tensor, false)
+    }
+
+    /// How the network's features are computed with.
+    pub(crate) fn features(&self) -> Features {
+        self.features
     }
 
     /// The device of everything built.

@@ -172,7 +172,7 @@ impl DhariwalUNet {
             }
             x = block.forward(&x, &mut modulations, dropout);
         }
-        self.out_conv.forward(&self.out_norm.forward(&x).silu())
+        self.out_conv.forward(&self.out_norm.forward_silu(&x))
     }
 
     fn embed(&self, conditioning: &Conditioning) -> Tensor {

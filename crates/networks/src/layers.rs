@@ -1,10 +1,12 @@
 //! Linear, convolution and group normalisation. Weights of the first two are cast to the input's element type at each
 //! use, so that gradients reach the stored (float32) weights whatever precision the network runs in.
 
+use patchwork_libtorch::channels_last;
 use tch::{Device, Kind, Tensor};
 
 use crate::builder::Builder;
 use crate::config::group_count;
+use crate::features::{Features, done};
 use crate::init::{Initialization, Start};
 use crate::resample::{Direction, Resampler};
 
@@ -233,6 +235,7 @@ pub(crate) struct GroupNorm {
     bias: Tensor,
     groups: i64,
     epsilon: f64,
+    is_fused: bool,
 }
 
 impl GroupNorm {
@@ -260,11 +263,15 @@ impl GroupNorm {
             bias: parameter("bias", 0.0),
             groups,
             epsilon,
+            is_fused: builder.features() == Features::FusedNormalization,
         }
     }
 
     /// Same shape.
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
+        if self.is_fused {
+            return self.fused(x, false);
+        }
         let kind = x.kind();
         match (kind, x.device()) {
             (Kind::BFloat16 | Kind::Half, Device::Cpu) => {
@@ -276,6 +283,28 @@ impl GroupNorm {
                 .to_kind(kind),
             _ => self.normalize(x, &self.weight.to_kind(kind), &self.bias.to_kind(kind)),
         }
+    }
+
+    /// [`forward`](Self::forward), and SiLU of it.
+    pub(crate) fn forward_silu(&self, x: &Tensor) -> Tensor {
+        if self.is_fused {
+            return self.fused(x, true);
+        }
+        self.forward(x).silu()
+    }
+
+    fn fused(&self, x: &Tensor, silu: bool) -> Tensor {
+        let kind = match x.kind() {
+            Kind::Double => Kind::Double,
+            _ => Kind::Float,
+        };
+        let norm = channels_last::GroupNorm {
+            weight: &self.weight.to_kind(kind),
+            bias: &self.bias.to_kind(kind),
+            groups: self.groups,
+            epsilon: self.epsilon,
+        };
+        done(channels_last::group_norm(x, &norm, silu))
     }
 
     fn normalize(&self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {

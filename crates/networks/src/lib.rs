@@ -26,6 +26,7 @@ mod conditioning;
 mod dhariwal;
 mod dropout;
 mod embedding;
+mod features;
 mod init;
 mod latent_config;
 mod layers;
@@ -42,6 +43,7 @@ pub use config::{
 };
 pub use dropout::Dropout;
 pub use error::NetworkError;
+pub use features::Features;
 pub use latent_config::LatentConfig;
 pub use network::Network;
 pub use parameter::Parameter;

@@ -10,6 +10,7 @@ use crate::config::{Architecture, NetworkConfig};
 use crate::dhariwal::DhariwalUNet;
 use crate::dropout::Dropout;
 use crate::error::NetworkError;
+use crate::features::Features;
 use crate::parameter::Parameter;
 use crate::resample::filter_tensor;
 use crate::song::SongUNet;
@@ -32,6 +33,7 @@ pub struct Network {
     config: NetworkConfig,
     graph: Graph,
     entries: Vec<Entry>,
+    features: Features,
 }
 
 impl Network {
@@ -78,6 +80,7 @@ impl Network {
     }
 
     fn build(config: &NetworkConfig, mut builder: Builder) -> (Self, Mismatch) {
+        let features = builder.features();
         let graph = match config.arch {
             Architecture::Ddpmpp | Architecture::Ncsnpp => {
                 Graph::Song(SongUNet::new(&mut builder, config))
@@ -89,6 +92,7 @@ impl Network {
             config: config.clone(),
             graph,
             entries,
+            features,
         };
         (network, mismatch)
     }
@@ -137,9 +141,7 @@ impl Network {
             class,
             augment: augment_labels.map(|labels| labels.to_kind(kind)),
         };
-        // In the order [n, c, h, w] on any device: oneDNN and cuDNN reorder for themselves where that is faster, and
-        // libtorch's group normalisation is ten times as slow in the other order on a CPU and leaves it on CUDA.
-        let x = x.contiguous();
+        let x = self.features.arrange(x);
         let output = match &self.graph {
             Graph::Song(network) => network.forward(&x, &conditioning, precision, dropout),
             Graph::Dhariwal(network) => network.forward(&x, &conditioning, precision, dropout),
@@ -223,7 +225,7 @@ impl Network {
     pub fn to_kind_copy(&self, kind: Kind) -> Network {
         Self::build(
             &self.config,
-            Builder::cast(&self.entries, kind, Gradients::None),
+            Builder::cast(&self.entries, kind, Gradients::None, Features::Plain),
         )
         .0
     }
@@ -234,7 +236,26 @@ impl Network {
     /// The parameters come in the same order as [`Network::parameters`] here.
     #[must_use]
     pub fn to_training_copy(&self, kind: Kind, gradients: Gradients) -> Network {
-        Self::build(&self.config, Builder::cast(&self.entries, kind, gradients)).0
+        let builder = Builder::cast(&self.entries, kind, gradients, self.features);
+        Self::build(&self.config, builder).0
+    }
+
+    /// The same network with its features computed with in another way, as in the copies that it is trained with; those
+    /// for inference compute in the plain way. The weights of convolutions are moved into the order of the features, each
+    /// in memory of its own, and whatever is laid out as they are keeps that order.
+    #[must_use]
+    pub fn with_features(self, features: Features) -> Self {
+        if features == self.features {
+            return self;
+        }
+        for Entry { parameter, .. } in &self.entries {
+            if parameter.tensor.dim() == 4 {
+                let arranged = tch::no_grad(|| features.arrange(&parameter.tensor));
+                parameter.tensor.shallow_clone().set_data(&arranged);
+            }
+        }
+        let builder = Builder::cast(&self.entries, Kind::Float, Gradients::Shared, features);
+        Self::build(&self.config, builder).0
     }
 }
 

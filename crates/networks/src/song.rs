@@ -232,7 +232,7 @@ impl SongUNet {
                 }
                 DecoderStep::AuxiliaryUp(up) => output = output.map(|sum| up.forward(&sum)),
                 DecoderStep::Output { norm, conv } => {
-                    let level = conv.forward(&norm.forward(&x).silu());
+                    let level = conv.forward(&norm.forward_silu(&x));
                     output = Some(match output {
                         Some(sum) => sum + level,
                         None => level,

@@ -805,6 +805,59 @@ fn rules_between_settings_name_both() {
     }
 }
 
+/// Each where it is for something else; and the words of a setting that is left out are not in the job.
+#[test]
+fn fast_paths_are_refused_where_they_are_not_for() {
+    let fast = |paths: &str| format!("stages.train.fast_paths={paths}");
+    for (paths, more, expected) in [
+        (
+            r#"["fused-normalization"]"#,
+            "device=cuda",
+            "name `channels-last` too",
+        ),
+        (
+            r#"["channels-last", "fused-normalization"]"#,
+            "precision=float16",
+            "for bfloat16 and float32, but `precision` is \"float16\"",
+        ),
+        (
+            r#"["graphs"]"#,
+            "preconditioning=iddpm",
+            "which a graph cannot",
+        ),
+        (
+            r#"["graphs"]"#,
+            "device=cpu",
+            "has `graphs`, which is for CUDA devices, but `device` is `cpu`",
+        ),
+        (
+            r#"["copy-stream"]"#,
+            "device=cpu",
+            "has `copy-stream`, which is for CUDA devices",
+        ),
+        (r#"["graphs"]"#, "ranks=2", "is for one process"),
+        (r#"["fastest"]"#, "device=cuda", "fastest"),
+    ] {
+        let settings = [
+            "stages.train.loss_scaling=1024",
+            &fast(paths),
+            &format!("stages.train.{more}"),
+        ];
+        let message = refusal(SMALL, None, &settings);
+        assert!(message.contains(expected), "{message}");
+    }
+    let typed = |settings: &[&str]| {
+        let train = resolved(SMALL, settings).stages.swap_remove(2);
+        serde_json::to_value(train.settings).unwrap()
+    };
+    assert_eq!(typed(&[]).get("fast_paths"), None);
+    let chosen = typed(&[&fast(r#"["channels-last", "fused-adam"]"#)]);
+    assert_eq!(
+        chosen["fast_paths"],
+        serde_json::json!(["fused-adam", "channels-last"])
+    );
+}
+
 #[test]
 fn needs_are_checked_and_found() {
     check(

@@ -232,7 +232,13 @@ fn work(task: &Task) -> Found {
     } else {
         Kind::Float
     };
-    let mut training = training(config, batch, precision, Device::Cpu);
+    let mut training = training(
+        config,
+        batch,
+        precision,
+        Device::Cpu,
+        patchwork_diffusion::FastPaths::NONE,
+    );
     let group = join(task);
     let share = Share::new(task.rank.into(), task.ranks.into());
     let sides = PatchSides::pixel(

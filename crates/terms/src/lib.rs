@@ -25,7 +25,7 @@ pub use network::{Architecture, Precision, Preconditioning};
 pub use sampling::{Discretization, NoiseSchedule, SampleLabels, Scaling, Solver};
 pub use stage::Kind;
 pub use training::{
-    AugmentOperation, EmaKind, OnDivergence, PatchPart, PatchSchedule, PatchShare,
+    AugmentOperation, EmaKind, FastPath, OnDivergence, PatchPart, PatchSchedule, PatchShare,
     latent_patch_shares, patch_shares,
 };
 pub use word::{UnknownWord, Word};

@@ -170,3 +170,19 @@ impl AugmentOperation {
         Self::Saturation,
     ];
 }
+
+words! {
+    /// A way through a step of training that is meant to be faster on a GPU, and that no GPU has shown right and faster yet.
+    pub enum FastPath {
+        /// Adam's update in one kernel.
+        FusedAdam = "fused-adam",
+        /// Features and convolutions' weights with the channels of a pixel side by side.
+        ChannelsLast = "channels-last",
+        /// Group normalisation and SiLU in kernels that are compiled when training starts; with `channels-last`.
+        FusedNormalization = "fused-normalization",
+        /// Forward and backward of each patch size started as one CUDA graph; for one process.
+        Graphs = "graphs",
+        /// Images copied to the GPU while it computes the step before.
+        CopyStream = "copy-stream",
+    }
+}

@@ -26,12 +26,11 @@ pub struct Prefetch<B> {
     waiting: usize,
 }
 
-impl<B: AsMut<[f32]> + Send + 'static> Prefetch<B> {
-    /// Starts the thread; `gather` copies patches of a size into a buffer, as [`ShardSet::gather`](super::ShardSet::gather).
+impl<B: Send + 'static> Prefetch<B> {
+    /// Starts the thread; `gather` copies patches of a size into a buffer, as [`ShardSet::gather`](super::ShardSet::gather)
+    /// does, and may do more with it there.
     pub fn start(
-        gather: impl Fn(&[PatchRequest], PatchSize, &mut [f32]) -> Result<(), DatasetError>
-        + Send
-        + 'static,
+        gather: impl Fn(&[PatchRequest], PatchSize, &mut B) -> Result<(), DatasetError> + Send + 'static,
     ) -> Result<Self, DatasetError> {
         const DEPTH: usize = 4;
         let (orders, next_order) = sync_channel::<Fetched<B>>(DEPTH);
@@ -41,7 +40,7 @@ impl<B: AsMut<[f32]> + Send + 'static> Prefetch<B> {
             .spawn(move || {
                 for mut order in next_order {
                     let gathered =
-                        gather(&order.requests, order.size, order.buffer.as_mut()).map(|()| order);
+                        gather(&order.requests, order.size, &mut order.buffer).map(|()| order);
                     if done.send(gathered).is_err() {
                         break;
                     }

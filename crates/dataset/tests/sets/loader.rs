@@ -79,7 +79,7 @@ fn a_thread_of_its_own_gathers_the_same_batches_in_order() {
     let stream = PatchStream::new(&set, Seed::new(1), 0.5);
     let mut prefetch: Prefetch<Vec<f32>> = Prefetch::start({
         let set = set.clone();
-        move |requests, size, out| set.gather(requests, size, out)
+        move |requests, size, out: &mut Vec<f32>| set.gather(requests, size, out)
     })
     .unwrap();
     let batch = |number: u64| {

@@ -1,9 +1,10 @@
 //! What must hold between a training and its data set.
 
 use patchwork_config::{ConfigError, Section};
-use patchwork_terms::{AugmentOperation, Channels, Labels, PatchShare};
+use patchwork_terms::{AugmentOperation, Channels, FastPath, Labels, PatchShare};
 
 use super::{TrainSettings, TrainingData};
+use crate::execution::{CPU, Execution};
 use crate::prepare::PrepareSettings;
 
 /// Checks a training against its data.
@@ -115,6 +116,31 @@ fn check_sizes(
             }
         );
         return Err(network_section.invalid("attn_resolutions", problem));
+    }
+    Ok(())
+}
+
+/// Checks that the fast paths are for the device and for as many processes.
+pub(super) fn fast_paths_fit(
+    train: &TrainSettings,
+    section: &Section<'_>,
+    execution: &Execution,
+) -> Result<(), ConfigError> {
+    const KEY: &str = "fast_paths";
+    let only_on_cuda = [FastPath::Graphs, FastPath::CopyStream];
+    let mut paths = train.fast_paths.iter();
+    if execution.device == CPU
+        && let Some(path) = paths.find(|path| only_on_cuda.contains(path))
+    {
+        let problem = format!(
+            "has `{path}`, which is for CUDA devices, but `device` is `{CPU}`: leave it out"
+        );
+        return Err(section.invalid(KEY, problem));
+    }
+    let is_shared = execution.ranks > 1 || execution.launch.is_some();
+    if is_shared && train.fast_paths.contains(&FastPath::Graphs) {
+        let problem = "has `graphs`, which is for one process, and `ranks` or `launch` has several: leave it out";
+        return Err(section.invalid(KEY, problem));
     }
     Ok(())
 }

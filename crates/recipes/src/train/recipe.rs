@@ -4,7 +4,7 @@ use std::path::Path;
 
 use patchwork_config::{ConfigError, Section};
 use patchwork_terms::{
-    AugmentOperation, Kind, LatentScaling, PatchPart, Precision, Preconditioning,
+    AugmentOperation, FastPath, Kind, LatentScaling, PatchPart, Precision, Preconditioning,
 };
 
 use super::{TrainSettings, TrainingData, checks};
@@ -31,6 +31,7 @@ impl Recipe for TrainSettings {
             let problem = "is left out, and float16 loses small gradients without it; a power of two such as 1024 suits";
             return Err(section.invalid("loss_scaling", problem));
         }
+        self.settle_fast_paths(section)?;
         self.check_durations(section)?;
         self.check_snapshots(section)?;
         let (batch, rounds) = (self.batch_size, self.gradient_accumulation);
@@ -61,6 +62,7 @@ impl Recipe for TrainSettings {
     }
 
     fn check(&self, section: &Section<'_>, inputs: &Inputs<'_>) -> Result<(), ConfigError> {
+        checks::fast_paths_fit(self, section, &inputs.reader().execution)?;
         checks::has_images_for_each_rank(self, section, inputs.reader().execution.ranks)?;
         match TrainingData::of(inputs) {
             Some(data) => checks::fits(self, section, data),
@@ -90,6 +92,30 @@ impl TrainSettings {
             return Err(section.invalid("patch_sizes", problem));
         }
         self.patch_sizes = in_order(&self.patch_sizes);
+        Ok(())
+    }
+
+    /// The same fast paths in another order are the same settings.
+    fn settle_fast_paths(&mut self, section: &Section<'_>) -> Result<(), ConfigError> {
+        const KEY: &str = "fast_paths";
+        self.fast_paths = in_order(&self.fast_paths);
+        let has = |path| self.fast_paths.contains(&path);
+        if has(FastPath::FusedNormalization) {
+            if !has(FastPath::ChannelsLast) {
+                let problem = "has `fused-normalization`, which reads features in channels-last: name `channels-last` too";
+                return Err(section.invalid(KEY, problem));
+            }
+            if self.precision == Precision::Float16 {
+                let problem = "has `fused-normalization`, whose kernels are for bfloat16 and float32, but `precision` is \
+                               \"float16\": leave it out";
+                return Err(section.invalid(KEY, problem));
+            }
+        }
+        if has(FastPath::Graphs) && self.preconditioning == Preconditioning::Iddpm {
+            let problem = "has `graphs`, but with `preconditioning` = \"iddpm\" a step brings a table of noise levels from the \
+                           host, which a graph cannot: leave it out";
+            return Err(section.invalid(KEY, problem));
+        }
         Ok(())
     }
 

@@ -1,7 +1,8 @@
 //! The settings of a `train` stage.
 
 use patchwork_terms::{
-    AugmentOperation, EmaKind, LatentScaling, PatchPart, PatchSchedule, Precision, Preconditioning,
+    AugmentOperation, EmaKind, FastPath, LatentScaling, PatchPart, PatchSchedule, Precision,
+    Preconditioning,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -83,6 +84,10 @@ pub struct TrainSettings {
     /// Compute precision of the network.
     #[default(Precision::Auto)]
     pub precision: Precision,
+    /// Ways through a step that are meant to be faster on a GPU; none of them has been seen on one yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(!skip_serializing_if)]
+    pub fast_paths: Vec<FastPath>,
     /// Images seen at which the averaged network is retained, ascending, below the duration; 0 = the untrained network.
     /// The final network is always retained.
     pub snapshot_images: Vec<u64>,

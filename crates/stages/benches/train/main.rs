@@ -17,7 +17,8 @@
 //! see `support/pytorch.rs`.
 //!
 //! `--device cpu|cuda|cuda:N`, `--network NAME`, `--precision float32|bfloat16|float16`, `--batch N` whole images a step,
-//! `--seconds S` for each measurement, `--threads N`, `--tf32`, `--report FILE` for the measurements as JSON.
+//! `--seconds S` for each measurement, `--threads N`, `--tf32`, `--fast PATH,PATH` for a step with these of the
+//! setting `fast_paths` beside the plain one, and how much they differ, `--report FILE` for the measurements as JSON.
 //! `--memory BATCH` measures the peak of memory instead, of one network in one precision.
 
 #![expect(
@@ -25,6 +26,7 @@
     reason = "a benchmark that fails ends with the reason"
 )]
 
+mod fast;
 mod memory;
 #[path = "../support/networks.rs"]
 mod networks;
@@ -39,6 +41,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 // For its allocator, which a worker has too.
+use patchwork_diffusion::{FastPath, FastPaths};
 use patchwork_stages as _;
 use tch::{Cuda, Device, Kind};
 
@@ -58,6 +61,10 @@ struct Arguments {
     report: Option<PathBuf>,
     /// Whether float32 is TF32.
     tf32: bool,
+    /// Which fast paths a step takes.
+    fast_paths: FastPaths,
+    /// The same as they were typed.
+    fast_names: String,
     /// Who is measured beside ours.
     pytorch: pytorch::Options,
 }
@@ -96,6 +103,8 @@ fn parse() -> Arguments {
         memory: None,
         report: None,
         tf32: false,
+        fast_paths: FastPaths::NONE,
+        fast_names: String::new(),
         pytorch: pytorch::Options::default(),
     };
     let mut words = std::env::args().skip(1);
@@ -125,6 +134,11 @@ fn parse() -> Arguments {
             "--seconds" => arguments.duration = Duration::from_secs_f64(value.parse().unwrap()),
             "--memory" => arguments.memory = Some(value.parse().unwrap()),
             "--report" => arguments.report = Some(value.into()),
+            "--fast" => {
+                let paths = value.split(',').map(str::parse::<FastPath>);
+                arguments.fast_paths = paths.collect::<Result<_, _>>().unwrap();
+                arguments.fast_names = value;
+            }
             "--threads" => arguments.threads = value.parse().unwrap(),
             _ => {
                 panic!("`{word}` is not known; see the head of crates/stages/benches/train/main.rs")

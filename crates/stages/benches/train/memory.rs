@@ -23,7 +23,13 @@ pub(crate) fn measure_memory(subject: &Subject, batch: i64, arguments: &Argument
     let count = parameters(&Network::new(config, arguments.device, 0).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let data = images(folder.path(), config.img_resolution as usize);
-    let mut training = training(config, batch, precision, arguments.device);
+    let mut training = training(
+        config,
+        batch,
+        precision,
+        arguments.device,
+        arguments.fast_paths,
+    );
     let side = Side::square(config.img_resolution, 1);
     let plan = StepPlan {
         side,

@@ -3,13 +3,14 @@
 use std::time::Instant;
 
 use patchwork_dataset::{ShardSet, Share};
-use patchwork_diffusion::{PatchSides, Round, Side, StepPlan, TrainStep};
+use patchwork_diffusion::{FastPaths, PatchSides, Round, Side, StepPlan, TrainStep};
 use patchwork_networks::Network;
 use patchwork_terms::PatchPart;
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
 use crate::Arguments;
+use crate::fast::compare;
 use crate::pytorch::{self, PyTorch, median};
 use crate::subject::{Subject, images, parameters, round, training};
 use crate::support::wait;
@@ -52,9 +53,23 @@ pub(crate) fn measure_network(subject: &Subject, arguments: &Arguments) -> Vec<V
     let mut float32 = Vec::new();
     let mut ratios = Vec::new();
     let mut rows = Vec::new();
-    for &precision in &arguments.precisions {
+    let (plain, fast) = (FastPaths::NONE, arguments.fast_paths);
+    let ways = if fast == plain {
+        vec![plain]
+    } else {
+        vec![plain, fast]
+    };
+    let combined = arguments.precisions.iter().flat_map(|precision| {
+        let ways = ways.iter();
+        ways.map(move |paths| (*precision, *paths))
+    });
+    for (precision, paths) in combined {
         let product = matrix_product(precision, arguments);
-        let mut training = training(config, batch, precision, arguments.device);
+        let differences = (paths != plain).then(|| {
+            println!("      with {}:", arguments.fast_names);
+            compare(subject, &data, &sides, precision, arguments)
+        });
+        let mut training = training(config, batch, precision, arguments.device, paths);
         let mut peers = Peers::new(pytorch.as_mut(), precision, batch, arguments);
         let mut times: Vec<Vec<Turn>> = sides.shares().iter().map(|_| Vec::new()).collect();
         let begin = Instant::now();
@@ -119,6 +134,8 @@ pub(crate) fn measure_network(subject: &Subject, arguments: &Arguments) -> Vec<V
                 "gflops": gflops,
                 "matmul_gflops": product,
                 "pytorch": against,
+                "fast_paths": if paths == plain { "" } else { &arguments.fast_names },
+                "differences": differences,
             }));
             rates.push(found.images_per_second);
         }
@@ -130,7 +147,7 @@ pub(crate) fn measure_network(subject: &Subject, arguments: &Arguments) -> Vec<V
             "      a product of {size}x{size} matrices in {precision:?}: {product:.1} GFLOP/s"
         );
         ratios.push((precision, patch_speedup(&rates, &sides)));
-        if precision == Kind::Float {
+        if precision == Kind::Float && paths == plain {
             float32 = rates;
         }
     }

@@ -8,8 +8,8 @@ use patchwork_dataset::{
 };
 use patchwork_diffusion::loss::LossOptions;
 use patchwork_diffusion::{
-    AdamOptions, EmaProfile, ImageClock, Lanes, LearningRate, NetworkDenoiser, Round, Side,
-    TrainOptions, TrainStep,
+    AdamOptions, EmaProfile, FastPaths, ImageClock, Lanes, LearningRate, NetworkDenoiser, Round,
+    Side, TrainOptions, TrainStep,
 };
 use patchwork_networks::{Network, NetworkConfig};
 use tch::{Device, Kind, Tensor};
@@ -80,6 +80,7 @@ pub(crate) fn training(
     batch: i64,
     precision: Kind,
     device: Device,
+    fast_paths: FastPaths,
 ) -> TrainStep {
     let network = Network::new(config, device, 0).unwrap();
     let denoiser = NetworkDenoiser {
@@ -98,6 +99,7 @@ pub(crate) fn training(
         loss: LossOptions::default(),
         adam: AdamOptions::default(),
         lanes: Lanes::of(tch::get_num_threads() as usize, batch as usize),
+        fast_paths,
     };
     let average = EmaProfile::HalfLife {
         images: 500_000,

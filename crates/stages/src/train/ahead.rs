@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use patchwork_dataset::{DatasetError, PatchRequest, PatchSize, Prefetch};
+use patchwork_libtorch::cuda::CopyStream;
 use tch::Device;
 
 use super::host::HostBatch;
@@ -19,13 +20,23 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
-    /// Starts the thread that gathers.
-    pub(super) fn start(data: &TrainingData, device: Device) -> Result<Self, DatasetError> {
+    /// Starts the thread that gathers, and where there is a stream for it begins the copy to the device.
+    pub(super) fn start(
+        data: &TrainingData,
+        device: Device,
+        stream: Option<CopyStream>,
+    ) -> Result<Self, DatasetError> {
         Ok(Self {
             channels: data.channels(),
             thread: RefCell::new(Prefetch::start({
                 let data = data.clone();
-                move |requests, size, out| data.gather(requests, size, out)
+                move |requests, size, batch: &mut HostBatch| {
+                    data.gather(requests, size, batch.as_mut())?;
+                    if let Some(stream) = &stream {
+                        batch.send(stream);
+                    }
+                    Ok(())
+                }
             })?),
             device,
         })

@@ -10,7 +10,9 @@ use patchwork_diffusion::loss::drop_labels;
 use patchwork_diffusion::patches::crop;
 use patchwork_diffusion::transfer::bring;
 use patchwork_diffusion::{Round, Side};
+use patchwork_libtorch::cuda::CopyStream;
 use patchwork_recipes::{Execution, TrainSettings};
+use patchwork_terms::FastPath;
 use tch::{Cuda, Device, Kind, Tensor};
 
 use super::ahead::Ahead;
@@ -79,10 +81,13 @@ impl<'a> Batches<'a> {
     /// gathering takes its time from the network whichever thread does it.
     pub(crate) fn gathered_ahead_on_cuda(
         mut self,
+        settings: &TrainSettings,
         execution: &Execution,
-    ) -> Result<Self, DatasetError> {
+    ) -> Result<Self, StageError> {
         if self.device.is_cuda() {
-            self.ahead = Some(Ahead::start(self.data, self.device)?);
+            let is_copied_beside = settings.fast_paths.contains(&FastPath::CopyStream);
+            let stream = is_copied_beside.then(|| CopyStream::new(self.device));
+            self.ahead = Some(Ahead::start(self.data, self.device, stream.transpose()?)?);
             self.is_autotuned = execution.cudnn_benchmark;
         }
         Ok(self)
@@ -399,7 +404,7 @@ pub(crate) mod tests {
             let settings = settings(probability);
             let plain = Batches::new(&data, &settings, Seed::new(1), Device::Cpu);
             let mut ahead = Batches::new(&data, &settings, Seed::new(1), Device::Cpu);
-            ahead.ahead = Some(Ahead::start(&data, Device::Cpu).unwrap());
+            ahead.ahead = Some(Ahead::start(&data, Device::Cpu, None).unwrap());
             for (step, guess) in [
                 (0, Some(0)),
                 (1, Some(1)),

@@ -2,6 +2,7 @@
 
 use patchwork_dataset::{DatasetError, PatchRequest, PatchSize};
 use patchwork_diffusion::transfer::bring;
+use patchwork_libtorch::cuda::{CopyStream, PendingCopy};
 use tch::{Device, Kind, Tensor};
 
 use crate::data::TrainingData;
@@ -13,6 +14,8 @@ use crate::data::TrainingData;
 pub(super) struct HostBatch {
     values: Tensor,
     device: Device,
+    /// The copy to the device, where it has begun.
+    sent: Option<PendingCopy>,
 }
 
 impl HostBatch {
@@ -25,7 +28,11 @@ impl HostBatch {
             Device::Cuda(_) => values.internal_pin_memory(device),
             _ => values,
         };
-        Self { values, device }
+        Self {
+            values,
+            device,
+            sent: None,
+        }
     }
 
     /// Gathers patches of a set into memory for a device, without a copy in between.
@@ -40,9 +47,18 @@ impl HostBatch {
         Ok(batch)
     }
 
+    /// Begins the copy to the device, once the batch is gathered. One that fails, as for want of memory, is made by
+    /// [`HostBatch::into_device`], which says why it fails if it does again.
+    pub(super) fn send(&mut self, stream: &CopyStream) {
+        self.sent = stream.begin(&self.values).ok();
+    }
+
     /// The batch on its device; on CUDA the copy may still be under way, behind which every kernel waits.
     pub(super) fn into_device(self) -> Tensor {
-        bring(&self.values, self.device)
+        match self.sent {
+            Some(copy) => copy.take().unwrap_or_else(|error| panic!("{error}")),
+            None => bring(&self.values, self.device),
+        }
     }
 }
 

@@ -202,6 +202,7 @@ pub(super) fn train_step(
             device::threads(execution),
             (settings.batch_size / settings.gradient_accumulation / execution.ranks) as usize,
         ),
+        fast_paths: settings.fast_paths.iter().copied().collect(),
     };
     let averages = match settings.ema {
         EmaKind::HalfLife => vec![EmaProfile::HalfLife {

@@ -143,7 +143,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let log_interval = Duration::from_secs_f64(execution.log_every_seconds);
     let batches = Batches::new(&data, &settings, seed, device)
         .shared(ranks.share())
-        .gathered_ahead_on_cuda(&execution)?;
+        .gathered_ahead_on_cuda(&settings, &execution)?;
     let mut training = Training {
         context,
         settings: &settings,
