@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::program::{Program, workspace};
+use crate::program::{Program, is_alive, processes, send, workspace};
 use crate::readers::python;
 
 /// Pictures in a folder, in folders of classes, in an archive; small ones, oblong ones, damaged ones, and none at all.
@@ -236,6 +237,46 @@ fn what_cannot_be_a_pipeline_is_refused_and_nothing_is_written() {
             "could not be measured",
         ],
     );
+}
+
+#[test]
+fn a_worker_that_measures_ends_with_the_command() {
+    let place = Place::new();
+    for signal in ["TERM", "KILL"] {
+        let mut child = place
+            .command(&["init", "oblong", "--resolution", "64"])
+            .spawn()
+            .unwrap();
+        let worker = worker_that_measures(&place);
+        // It is at work, not only about to start.
+        std::thread::sleep(Duration::from_millis(500));
+        send(signal, &child.id().to_string());
+        assert!(!child.wait().unwrap().success());
+        let begin = Instant::now();
+        while is_alive(&worker) {
+            let time = begin.elapsed();
+            assert!(time < Duration::from_secs(1), "{signal}: it measures on");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(!place.path("pipelines").exists());
+    }
+}
+
+/// The process that measures, once it is there.
+fn worker_that_measures(place: &Place) -> String {
+    let begin = Instant::now();
+    loop {
+        let workers = processes(place.program.home(), "patchwork-worker");
+        let measures = |worker: &String| {
+            let line = std::fs::read_to_string(format!("/proc/{worker}/cmdline"));
+            line.is_ok_and(|line| line.contains("measure"))
+        };
+        if let Some(worker) = workers.into_iter().find(measures) {
+            return worker;
+        }
+        assert!(begin.elapsed() < Duration::from_mins(1), "nothing measures");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Answers questions on a terminal: wrong ones first.

@@ -173,6 +173,15 @@ pub(crate) fn processes(home: &Path, name: &str) -> Vec<String> {
     found.iter().map(u32::to_string).collect()
 }
 
+/// Whether a process is there and has not ended.
+pub(crate) fn is_alive(process: &str) -> bool {
+    let status = std::fs::read_to_string(Path::new("/proc").join(process).join("stat"));
+    status.is_ok_and(|status| {
+        let state = status.rsplit(") ").next().unwrap_or_default();
+        !state.starts_with(['Z', 'X'])
+    })
+}
+
 /// Whether an unfinished training in a home folder has a checkpoint.
 pub(crate) fn has_checkpoint(home: &Path) -> bool {
     std::fs::read_dir(home.join("work"))

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use patchwork_core::Seed;
 
 use crate::program::{
-    Program, children, differences, has_checkpoint, send, wait_for_checkpoint, with,
+    Program, children, differences, has_checkpoint, is_alive, send, wait_for_checkpoint, with,
 };
 
 const TRAIN: &[&str] = &["run", "pipelines/smoke.toml", "--until", "train"];
@@ -464,13 +464,4 @@ fn wait_for_the_end_of(processes: &[String], story: &str) {
         assert!(took < Duration::from_mins(1), "{story}: {processes:?}");
         std::thread::sleep(Duration::from_millis(20));
     }
-}
-
-/// Whether a process is there and has not ended.
-fn is_alive(process: &str) -> bool {
-    let status = std::fs::read_to_string(Path::new("/proc").join(process).join("stat"));
-    status.is_ok_and(|status| {
-        let state = status.rsplit(") ").next().unwrap_or_default();
-        !state.starts_with(['Z', 'X'])
-    })
 }

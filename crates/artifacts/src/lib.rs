@@ -11,6 +11,7 @@ pub mod environment;
 pub mod event;
 mod event_pipe;
 pub mod failure;
+pub mod lifeline;
 pub mod manifest;
 pub mod presence;
 pub mod protocol;

@@ -4,7 +4,7 @@
 //! resume after a crash in `work/<fingerprint>/state/`, and publishes by one rename.
 
 use std::error::Error;
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +19,7 @@ use crate::event::{Event, Progress};
 pub use crate::event_pipe::EVENT_DESCRIPTOR;
 use crate::event_pipe::EventPipe;
 use crate::failure::{chain, may_pass, says_it_may_pass};
+use crate::lifeline;
 use crate::manifest::{MANIFEST_FORMAT, Manifest, Outcome, list_files};
 use crate::presence::Presence;
 use crate::protocol::Job;
@@ -29,6 +30,10 @@ use crate::unfinished;
 
 /// The exit code of a worker that stopped because it was asked to.
 const EXIT_INTERRUPTED: u8 = 130;
+
+/// How long a stage may take to its next durable point when its supervisor is gone. Whoever wants the same artifact waits for
+/// the fingerprint's lock meanwhile.
+const SUPERVISOR_LOST: Duration = Duration::from_mins(1);
 
 /// Why a stage gave nothing.
 #[derive(Debug)]
@@ -159,7 +164,7 @@ impl Context {
             transient: true,
         });
         loop {
-            kill_this_process();
+            lifeline::kill_this_process();
         }
     }
 
@@ -216,9 +221,10 @@ fn attempt(
     stage: impl Fn(&Job, &Context) -> Result<Outcome, StageError>,
     events: &EventPipe,
 ) -> Result<Event, StageError> {
-    let job = read_job()?;
+    let job: Job = serde_json::from_str(&lifeline::read_request()?)?;
     let interrupted = Arc::new(AtomicBool::new(false));
-    watch_supervisor(Arc::clone(&interrupted));
+    let lost = Arc::clone(&interrupted);
+    lifeline::watch(SUPERVISOR_LOST, move || lost.store(true, Ordering::Relaxed));
     let hangup = (!is_hangup_ignored()).then_some(SIGHUP);
     for signal in [SIGINT, SIGTERM].into_iter().chain(hangup) {
         signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
@@ -340,40 +346,6 @@ fn publish(store: &Store, job: &Job, artifact: &Path, outcome: Outcome) -> Resul
             .expect("an artifact lies in the folder of its kind"),
     )?;
     durable::publish_directory(artifact, &place)
-}
-
-/// Reads the job, a line of standard input.
-fn read_job() -> Result<Job, StageError> {
-    let mut line = String::new();
-    io::stdin().lock().read_line(&mut line)?;
-    Ok(serde_json::from_str(&line)?)
-}
-
-/// Watches the pipe that the job came by: its end means that the supervisor is gone.
-///
-/// The stage is asked to stop at its next durable point then, and does not outlive a minute; who wants the same
-/// artifact waits for the fingerprint's lock meanwhile.
-fn watch_supervisor(interrupted: Arc<AtomicBool>) {
-    const GRACE: Duration = Duration::from_mins(1);
-    std::thread::spawn(move || {
-        let mut rest = [0; 64];
-        let mut stdin = io::stdin().lock();
-        loop {
-            match stdin.read(&mut rest) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(0) | Err(_) => break,
-                Ok(_) => {}
-            }
-        }
-        interrupted.store(true, Ordering::Relaxed);
-        std::thread::sleep(GRACE);
-        // Every durable point stands an abrupt end.
-        kill_this_process();
-    });
-}
-
-fn kill_this_process() {
-    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
 }
 
 fn wait_for_lock(

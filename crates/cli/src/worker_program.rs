@@ -57,14 +57,14 @@ pub(crate) fn own_programs() -> Result<BTreeMap<String, PathBuf>, CliError> {
 
 /// Starts the worker once, so that what keeps it from starting is reported before any stage is tried.
 pub(crate) fn probe(worker: &Path) -> Result<Probe, CliError> {
-    ask(worker, "probe", b"")
+    ask(worker, "probe", "")
 }
 
-/// What the worker answers to a request on its standard input.
+/// What the worker answers to a request, a line on its standard input. The worker ends with this process.
 pub(crate) fn ask<T: DeserializeOwned>(
     worker: &Path,
     argument: &str,
-    request: &[u8],
+    request: &str,
 ) -> Result<T, CliError> {
     let refused = |cause: String| CliError::WorkerStart {
         path: worker.to_owned(),
@@ -78,13 +78,16 @@ pub(crate) fn ask<T: DeserializeOwned>(
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| refused(error.to_string()))?;
-    if let Some(mut input) = child.stdin.take() {
+    // Held until the answer is there: the worker ends when it closes.
+    let mut lifeline = child.stdin.take();
+    if let Some(input) = &mut lifeline {
         // A worker that ended before it read says why by its standard error and its exit.
-        let _ = input.write_all(request);
+        let _ = writeln!(input, "{request}");
     }
     let output = child
         .wait_with_output()
         .map_err(|error| refused(error.to_string()))?;
+    drop(lifeline);
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         // The dynamic loader prefixes the program's path, which the message names already.

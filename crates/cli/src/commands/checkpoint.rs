@@ -67,7 +67,7 @@ fn write(out: &Path, force: bool, request: &Value) -> Result<(), CliError> {
 fn ask(request: &Value) -> Result<Value, CliError> {
     let worker = worker_program::path()?;
     let request = request.to_string();
-    match worker_program::ask(&worker, "checkpoint", request.as_bytes())? {
+    match worker_program::ask(&worker, "checkpoint", &request)? {
         Answer::Done(result) => Ok(result),
         Answer::Error {
             message,

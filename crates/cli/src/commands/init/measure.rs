@@ -105,7 +105,7 @@ pub(super) fn measure(
     });
     let worker = worker_program::path()?;
     let request = request.to_string();
-    let pace = match worker_program::ask(&worker, "measure", request.as_bytes())? {
+    let pace = match worker_program::ask(&worker, "measure", &request)? {
         Answer::Done(pace) => pace,
         Answer::Error(problem) => return Err(CliError::Measure(problem)),
     };
