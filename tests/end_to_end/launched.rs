@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::program::{
-    Program, differences, has_checkpoint, processes, send, text, wait_for_checkpoint, with,
+    Program, differences, files, has_checkpoint, processes, send, text, wait_for_checkpoint, with,
     workspace,
 };
 
@@ -169,6 +169,7 @@ impl Trial {
             self.succeed(&program);
             self.compare(expected, &program);
             wait_for_nobody(&program, &self.launch);
+            assert_eq!(leftovers(&program), Vec::<PathBuf>::new(), "{signal}");
         }
     }
 
@@ -223,6 +224,13 @@ fn log(program: &Program) -> String {
     let log = runs.last().map(|run| run.join("train.log"));
     log.and_then(|log| std::fs::read_to_string(log).ok())
         .unwrap_or_default()
+}
+
+/// What attempts of several ranks have left in the folders of runs.
+fn leftovers(program: &Program) -> Vec<PathBuf> {
+    let all = files(&program.home().join("logs"));
+    let of_ranks = |path: &PathBuf| path.to_string_lossy().contains(".ranks-");
+    all.into_keys().filter(of_ranks).collect()
 }
 
 /// Waits until no process is left that works in a home folder.

@@ -32,6 +32,14 @@ impl EventPipe {
         })
     }
 
+    /// A pipe of this process alone.
+    #[cfg(test)]
+    pub(crate) fn over(writer: std::io::PipeWriter) -> Self {
+        Self {
+            file: Arc::new(Mutex::new(File::from(std::os::fd::OwnedFd::from(writer)))),
+        }
+    }
+
     pub(crate) fn send(&self, event: &Event) {
         let mut line = serde_json::to_vec(event).expect("an event is plain data");
         line.push(b'\n');
@@ -56,7 +64,6 @@ impl EventPipe {
 #[cfg(test)]
 mod tests {
     use std::io::{self, BufRead};
-    use std::os::fd::OwnedFd;
     use std::time::Instant;
 
     use super::*;
@@ -64,9 +71,7 @@ mod tests {
     /// A pipe that nobody reads, and that is full.
     fn full_pipe() -> (io::PipeReader, EventPipe) {
         let (reader, writer) = io::pipe().unwrap();
-        let events = EventPipe {
-            file: Arc::new(Mutex::new(File::from(OwnedFd::from(writer)))),
-        };
+        let events = EventPipe::over(writer);
         let filler = events.clone();
         std::thread::spawn(move || {
             // More than a pipe holds.
@@ -93,9 +98,7 @@ mod tests {
     #[test]
     fn what_can_be_sent_is_sent_in_order() {
         let (reader, writer) = io::pipe().unwrap();
-        let events = EventPipe {
-            file: Arc::new(Mutex::new(File::from(OwnedFd::from(writer)))),
-        };
+        let events = EventPipe::over(writer);
         let warning = Event::warning("slow");
         events.send_if_possible(warning.clone());
         events.send(&Event::Waiting);

@@ -1,6 +1,8 @@
 //! How the ranks of a job know of each other that they are there, while one waits for another for any time: the others for
 //! rank 0, which waits for a lock or has something to do alone; rank 0 for what the others write.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -21,7 +23,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// What a rank beside rank 0 leaves in its sign when it has ended.
 const ENDED: &[u8] = b"ended";
 
-/// Shows that a rank is there: rank 0 until the ranks meet, the others until this is dropped.
+/// Shows that a rank is there: rank 0 until the ranks meet, the others from when they write their share until this is
+/// dropped.
 pub(crate) struct Presence {
     shown: Option<Sender<()>>,
     beating: Option<JoinHandle<()>>,
@@ -34,9 +37,10 @@ impl Presence {
         let (sign, meeting) = (sign(place, rank), place.rendezvous.clone());
         let beating = std::thread::spawn(move || {
             let mut beats = 0_u64;
+            let mut is_shown = false;
             while rank != 0 || !meeting.exists() {
                 // One that cannot be written is missed by those who wait.
-                let _ = std::fs::write(&sign, beats.to_string());
+                is_shown |= write(&sign, beats.to_string().as_bytes(), !is_shown).is_ok();
                 beats += 1;
                 if over.recv_timeout(BEAT) != Err(RecvTimeoutError::Timeout) {
                     break;
@@ -44,7 +48,7 @@ impl Presence {
             }
             let _ = match rank {
                 0 => std::fs::remove_file(sign),
-                _ => std::fs::write(sign, ENDED),
+                _ => write(&sign, ENDED, !is_shown),
             };
         });
         Self {
@@ -179,6 +183,13 @@ fn sign_of(rendezvous: &Path, rank: u32) -> PathBuf {
     rendezvous.with_extension(format!("rank-{rank}"))
 }
 
+/// Writes a sign. One that was there and is gone was removed with its attempt: it is not made again.
+fn write(sign: &Path, text: &[u8], create: bool) -> std::io::Result<()> {
+    let mut options = File::options();
+    let mut file = (options.write(true).truncate(true).create(create)).open(sign)?;
+    file.write_all(text)
+}
+
 fn read(sign: &Path) -> Option<Vec<u8>> {
     // Empty between the moment in which it is emptied and that in which it is written.
     std::fs::read(sign).ok().filter(|beats| !beats.is_empty())
@@ -231,6 +242,15 @@ mod tests {
             "rank 1 has shown no sign of life for 5 s"
         );
         clear_up(&first.rendezvous, 2);
+        assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none());
+        // Cleared up while it shows itself, it leaves nothing.
+        let presence = Presence::show(&other);
+        while !sign(&first, 1).exists() {
+            std::thread::sleep(PAUSE);
+        }
+        clear_up(&first.rendezvous, 2);
+        std::thread::sleep(2 * BEAT);
+        drop(presence);
         assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none());
     }
 

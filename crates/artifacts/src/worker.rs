@@ -22,7 +22,7 @@ use crate::failure::{chain, may_pass, says_it_may_pass};
 use crate::lifeline;
 use crate::manifest::{MANIFEST_FORMAT, Manifest, Outcome, list_files};
 use crate::presence::Presence;
-use crate::protocol::Job;
+use crate::protocol::{Job, Place};
 use crate::resources;
 use crate::signals::is_hangup_ignored;
 use crate::store::Store;
@@ -61,10 +61,22 @@ pub struct Context {
     last_progress: Mutex<Option<Instant>>,
     last_resources: Mutex<Instant>,
     /// What a rank beside rank 0 holds while it writes.
-    share: OnceLock<FileLock>,
+    share: OnceLock<(FileLock, Presence)>,
 }
 
 impl Context {
+    fn new(work: &Path, events: EventPipe, interrupted: Arc<AtomicBool>) -> Self {
+        Self {
+            artifact: work.join("artifact"),
+            state: work.join("state"),
+            events,
+            interrupted,
+            last_progress: Mutex::new(None),
+            last_resources: Mutex::new(Instant::now()),
+            share: OnceLock::new(),
+        }
+    }
+
     /// The folder whose content becomes the artifact. What an earlier attempt left is still there.
     pub fn artifact(&self) -> &Path {
         &self.artifact
@@ -124,28 +136,38 @@ impl Context {
         self.events.send(&Event::Resumed { step });
     }
 
-    /// Of a rank beside rank 0: takes the share of a lock that says until its end that it writes.
-    pub fn begin_to_write(&self) -> Result<(), FileError> {
+    /// Of a rank beside rank 0: takes the share of a lock that says until its end that it writes, and shows rank 0, which
+    /// waits for what it writes, that it is alive.
+    pub fn begin_to_write(&self, place: &Place) -> Result<(), FileError> {
         let share = FileLock::acquire_shared(&self.ranks_lock())?;
         // It holds it already, otherwise.
-        let _ = self.share.set(share);
+        let _ = self.share.set((share, Presence::show(place)));
         Ok(())
     }
 
     /// Of rank 0: waits for ranks of an earlier attempt that have not noticed its end, and could write what those of this
-    /// one do.
+    /// one do. A wait of more than some seconds is reported.
     ///
     /// # Errors
     /// When this process is asked to stop.
     pub fn wait_for_earlier_ranks(&self) -> Result<(), StageError> {
+        const UNREPORTED: Duration = Duration::from_secs(2);
         const PATIENCE: Duration = Duration::from_mins(1);
         let begin = Instant::now();
+        let mut is_reported = false;
         while FileLock::try_acquire(&self.ranks_lock())?.is_none() {
             if self.is_interrupted() {
                 return Err(StageError::Interrupted);
             }
+            if begin.elapsed() > UNREPORTED && !is_reported {
+                is_reported = true;
+                self.warn("a rank of an earlier attempt has not ended yet: waiting for it");
+            }
             if begin.elapsed() > PATIENCE {
-                self.warn("a rank of an earlier attempt still seems to be there");
+                self.warn(format!(
+                    "a rank of an earlier attempt has not ended in {:.0} s: continuing beside it",
+                    PATIENCE.as_secs_f64()
+                ));
                 break;
             }
             std::thread::sleep(Duration::from_millis(100));
@@ -243,15 +265,7 @@ fn attempt(
         });
     }
     let work = store.work(job.fingerprint);
-    let context = Context {
-        artifact: work.join("artifact"),
-        state: work.join("state"),
-        events: events.clone(),
-        interrupted,
-        last_progress: Mutex::new(None),
-        last_resources: Mutex::new(Instant::now()),
-        share: OnceLock::new(),
-    };
+    let context = Context::new(&work, events.clone(), interrupted);
     make_room(&store, &job, &context)?;
     for folder in [&context.artifact, &context.state] {
         durable::create_dir_all(folder)?;
@@ -291,17 +305,8 @@ fn beside_rank_0(
     events: &EventPipe,
     interrupted: Arc<AtomicBool>,
 ) -> Result<Event, StageError> {
-    let _present = job.place.as_ref().map(Presence::show);
     let work = store.work(job.fingerprint);
-    let context = Context {
-        artifact: work.join("artifact"),
-        state: work.join("state"),
-        events: events.clone(),
-        interrupted,
-        last_progress: Mutex::new(None),
-        last_resources: Mutex::new(Instant::now()),
-        share: OnceLock::new(),
-    };
+    let context = Context::new(&work, events.clone(), interrupted);
     stage(job, &context).map(|outcome| Event::Finished {
         cached: false,
         outcome,
@@ -385,6 +390,8 @@ fn report_panics(events: EventPipe) {
 
 #[cfg(test)]
 mod tests {
+    use std::io::BufRead;
+
     use patchwork_core::{Digest, Fingerprint};
     use serde_json::json;
 
@@ -418,5 +425,39 @@ mod tests {
             let refused = check_scores(&outcome(value)).unwrap_err().to_string();
             assert!(refused.contains("`fid`"), "{refused}");
         }
+    }
+
+    #[test]
+    fn a_wait_for_ranks_of_an_earlier_attempt_is_reported_once() {
+        let work = tempfile::tempdir().unwrap();
+        let (reader, writer) = io::pipe().unwrap();
+        let context = Context::new(
+            work.path(),
+            EventPipe::over(writer),
+            Arc::new(AtomicBool::new(false)),
+        );
+        let wait_beside_a_rank_of = |time: Duration| {
+            let share = FileLock::acquire_shared(&context.ranks_lock()).unwrap();
+            std::thread::scope(|scope| {
+                scope.spawn(move || {
+                    std::thread::sleep(time);
+                    drop(share);
+                });
+                context.wait_for_earlier_ranks().unwrap();
+            });
+        };
+        wait_beside_a_rank_of(Duration::from_millis(200));
+        context.warn("the short wait is over");
+        wait_beside_a_rank_of(Duration::from_secs(4));
+        drop(context);
+        let reported: Vec<Event> = io::BufReader::new(reader)
+            .lines()
+            .map(|line| serde_json::from_str(&line.unwrap()).unwrap())
+            .collect();
+        let expected = [
+            "the short wait is over",
+            "a rank of an earlier attempt has not ended yet: waiting for it",
+        ];
+        assert_eq!(reported, expected.map(Event::warning));
     }
 }

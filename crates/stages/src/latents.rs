@@ -59,8 +59,9 @@ pub fn encode_set(
     options: &EncodeOptions,
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<u64, EncodeError> {
-    let set = Encoding::open(autoencoder, pixels_folder, folder, options, true)?;
+    let mut set = Encoding::open(autoencoder, pixels_folder, folder, options, true)?;
     set.encode(Membership::ALONE, progress)?;
+    set.is_complete();
     set.finish()
 }
 
@@ -152,14 +153,13 @@ impl<'a> Encoding<'a> {
             .collect()
     }
 
-    /// Whether all shards are there, whoever has written them.
+    /// Whether all shards are there, whoever has written them. Those that are count in [`finish`](Self::finish).
     pub(crate) fn is_complete(&mut self) -> bool {
         self.set.is_complete()
     }
 
-    /// Checks every row and writes the index. Returns the number of images.
-    pub(crate) fn finish(mut self) -> Result<u64, EncodeError> {
-        self.set.is_complete();
+    /// Checks every row and writes the index, once the set is complete. Returns the number of images.
+    pub(crate) fn finish(self) -> Result<u64, EncodeError> {
         self.set.finish()?;
         Ok(self.pixels.len() as u64)
     }

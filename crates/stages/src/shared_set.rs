@@ -39,7 +39,8 @@ impl<S: SetSpec> SharedSet<S> {
 
     /// The shards that are not there yet.
     pub(crate) fn missing(&self) -> Missing {
-        let shards: Vec<usize> = (0..self.shards)
+        // The writer has opened those before these already.
+        let shards: Vec<usize> = (self.writer.complete_shards()..self.shards)
             .filter(|&shard| !self.writer.has_full(shard))
             .collect();
         let lacking: usize = shards.iter().map(|&shard| self.rows(shard).len()).sum();

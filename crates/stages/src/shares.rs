@@ -47,7 +47,7 @@ impl<'a> Shares<'a> {
             context.wait_for_earlier_ranks()?;
         } else {
             wait_for_rank_0(place, timeout, context)?;
-            context.begin_to_write()?;
+            context.begin_to_write(place)?;
         }
         Ok(Self {
             context,

@@ -12,6 +12,8 @@ use patchwork_core::lock::FileLock;
 use patchwork_core::{FileError, Fingerprint, durable};
 use serde::Serialize;
 
+use crate::launcher::{leftovers, remove};
+
 /// What recorded runs need.
 #[derive(Clone, Debug, Default)]
 pub struct Needed {
@@ -28,7 +30,7 @@ pub struct Needed {
 pub struct Garbage {
     /// What it is.
     pub what: GarbageKind,
-    /// Its folder.
+    /// Its folder or file.
     pub path: PathBuf,
     /// The sum of its files.
     pub bytes: u64,
@@ -45,7 +47,7 @@ pub enum GarbageKind {
     Artifact(String),
     /// The unfinished work of a stage.
     Work,
-    /// What an interrupted deletion left.
+    /// What an interrupted deletion or a killed supervisor left.
     Leftover,
 }
 
@@ -115,6 +117,19 @@ pub fn find(store: &Store, needed: &Needed) -> Result<Unneeded, FileError> {
             fingerprint,
         });
     }
+    for run in durable::list(&store.home().join("logs"))? {
+        if !durable::is_real_dir(&run) {
+            continue;
+        }
+        for path in leftovers(store, &run)? {
+            found.garbage.push(Garbage {
+                what: GarbageKind::Leftover,
+                bytes: size_of(&path)?,
+                path,
+                fingerprint: None,
+            });
+        }
+    }
     Ok(found)
 }
 
@@ -146,7 +161,7 @@ fn is_of_work(path: &Path) -> bool {
 /// Deletes a piece of garbage; says whether it did. What a process works on at this moment stays.
 pub fn delete(store: &Store, garbage: &Garbage) -> Result<bool, FileError> {
     let Some(fingerprint) = garbage.fingerprint else {
-        durable::remove_dir_all(&garbage.path)?;
+        remove(&garbage.path)?;
         return Ok(true);
     };
     let Some(_free) = FileLock::try_acquire(&store.lock(fingerprint))? else {
@@ -181,20 +196,15 @@ fn name_of(path: &Path) -> String {
         .into_owned()
 }
 
-/// The bytes of the files in a folder; those that links in it lead to do not count.
-fn size_of(folder: &Path) -> Result<u64, FileError> {
-    let mut bytes = 0;
-    for path in durable::list(folder)? {
-        let entry = path
-            .symlink_metadata()
-            .map_err(|source| FileError::new("read the size of", &path, source))?;
-        bytes += if entry.is_dir() {
-            size_of(&path)?
-        } else {
-            entry.len()
-        };
+/// The bytes of a file, or of the files in a folder; those that links in it lead to do not count.
+fn size_of(path: &Path) -> Result<u64, FileError> {
+    let entry = (path.symlink_metadata())
+        .map_err(|source| FileError::new("read the size of", path, source))?;
+    if !entry.is_dir() {
+        return Ok(entry.len());
     }
-    Ok(bytes)
+    let files = durable::list(path)?;
+    files.iter().map(|path| size_of(path)).sum()
 }
 
 #[cfg(test)]
@@ -260,6 +270,15 @@ mod tests {
         let linked = home.path().join(format!("work/{needed}"));
         std::os::unix::fs::symlink(&external, &linked).unwrap();
         let _worker = FileLock::acquire(&store.lock(running)).unwrap();
+        let _alive = store.announce_process().unwrap();
+        let logs = make(store.logs("test-1"));
+        // No process has the first number: the kernel's are smaller.
+        let met_before = make(logs.join("train.ranks-4194305-1-0"));
+        let sign_before = logs.join("sample.ranks-4194305-1-0.rank-1");
+        let met = logs.join(format!("train.ranks-{}-1-0.json", std::process::id()));
+        for file in [&sign_before, &met] {
+            std::fs::write(file, b"1234").unwrap();
+        }
 
         let Unneeded {
             garbage,
@@ -311,6 +330,10 @@ mod tests {
             (own_work, true),
             (linked, true),
             (external, true),
+            (logs, true),
+            (met_before, false),
+            (sign_before, false),
+            (met, true),
         ] {
             assert_eq!(path.exists(), there, "{}", path.display());
         }

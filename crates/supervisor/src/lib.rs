@@ -29,7 +29,7 @@ mod signals;
 
 pub use error::PipelineError;
 pub use executor::{ExecuteOptions, execute};
-pub use launcher::{RankError, carry_out, work_as_rank};
+pub use launcher::{RankError, carry_out, remove_leftovers, work_as_rank};
 pub use plan::{Plan, PlannedStage, Scope};
 pub use result::{RunOutcome, StageResult};
 pub use signals::Signals;

@@ -10,7 +10,9 @@ use patchwork_core::{FileError, durable};
 use patchwork_recipes::{Pipeline, SpecifyOptions, specify};
 use patchwork_registry::Registry;
 use patchwork_supervisor::rebuild;
-use patchwork_supervisor::{ExecuteOptions, Plan, RunOutcome, Scope, StageResult, execute};
+use patchwork_supervisor::{
+    ExecuteOptions, Plan, RunOutcome, Scope, StageResult, execute, remove_leftovers,
+};
 use patchwork_weights::weights_folder;
 use serde_json::{Value, json};
 
@@ -178,6 +180,9 @@ impl Planned {
                 "run {} crashed in stage {} (last heartbeat {}); recorded as interrupted",
                 stale.run, stale.stage, stale.heartbeat
             ));
+            if let Err(error) = remove_leftovers(&store, &stale.run) {
+                console.remark(format!("warning: {error}"));
+            }
         }
         let _alive = store.announce_process()?;
         let options = ExecuteOptions {

@@ -4,14 +4,14 @@
 
 mod ends;
 mod launched;
+mod leftovers;
 mod link;
 mod local;
 mod process;
 mod rank;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use patchwork_artifacts::Outcome;
 use patchwork_artifacts::event::Event;
@@ -21,9 +21,12 @@ use tokio::sync::{mpsc, watch};
 
 use self::ends::Ends;
 use self::launched::Launched;
+use self::leftovers::attempt_name;
 use self::local::Local;
 use crate::error::PipelineError;
 
+pub use self::leftovers::remove_leftovers;
+pub(crate) use self::leftovers::{leftovers, remove};
 pub use self::rank::{RankError, work_as_rank};
 
 /// How hard the workers are asked to end.
@@ -66,19 +69,6 @@ pub(crate) struct Worker {
 enum Started {
     Local(Local),
     Launched(Launched),
-}
-
-/// A name of this attempt alone: what an earlier one has left is not taken for its own.
-fn attempt_name(job: &Job) -> String {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    format!(
-        "{}.ranks-{}-{}-{}",
-        job.stage,
-        std::process::id(),
-        now.unwrap_or_default().as_nanos(),
-        COUNT.fetch_add(1, Ordering::Relaxed)
-    )
 }
 
 impl Worker {
@@ -177,7 +167,7 @@ impl Worker {
             (true, Some(timeout), AttemptEnd::Interrupted { .. } | AttemptEnd::Failed { .. }) => {
                 AttemptEnd::Failed {
                     chain: vec![format!(
-                        "stopped after its timeout of {:.1} minutes; it goes on from there when run again",
+                        "stopped after its timeout of {:.1} minutes; run again to resume it",
                         timeout.as_secs_f64() / 60.0
                     )],
                     transient: false,
