@@ -408,7 +408,13 @@ np.log(std.astype(np.float64) ** 2).astype(np.float32).tofile(f'{root}/logvar.bi
         near(&spread, &log_variance[image * values..][..values]);
         assert_eq!(set.label(image), Some(image as u32 % 3));
     }
-    // Taken for log-variances they would be read, as something else; log-variances taken for deviations are not.
+    // Deviations are not taken for log-variances, nor log-variances for deviations.
+    let mistaken = settings("edm2", Spread::LogVariance, StoredScale::RAW);
+    let refused = run(&mistaken, "mistaken").err().unwrap().to_string();
+    assert!(
+        refused.contains("are these standard deviations?"),
+        "{refused}"
+    );
     let strict = ImportSettings {
         max_rejected: 0.0,
         ..edm2

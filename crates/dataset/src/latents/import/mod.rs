@@ -183,7 +183,7 @@ fn spec(settings: &ImportSettings, source: &dyn LatentSource) -> Result<LatentSp
     let mut problem = String::new();
     for image in 0..source.len() {
         match source.read(image)? {
-            Ok(Stored { shape, .. }) => {
+            Ok(Stored { shape, values }) => {
                 let channels = match settings.spread {
                     Spread::None => shape[0],
                     _ if shape[0].is_multiple_of(2) => shape[0] / 2,
@@ -208,6 +208,16 @@ fn spec(settings: &ImportSettings, source: &dyn LatentSource) -> Result<LatentSp
                             source.key(image),
                             shape[0],
                             settings.channels
+                        ),
+                    });
+                }
+                if settings.spread == Spread::LogVariance && values::are_deviations(&values) {
+                    return Err(DatasetError::Setting {
+                        setting: "spread",
+                        value: settings.spread.name().to_owned(),
+                        problem: format!(
+                            "`{}` has no log-variance below 0, and nearly all of an encoder's are; are these standard deviations?",
+                            source.key(image)
                         ),
                     });
                 }

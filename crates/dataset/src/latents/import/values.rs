@@ -23,6 +23,12 @@ impl StoredScale {
 /// The log-variance's bounds in the autoencoder.
 const LOG_VARIANCE: [f32; 2] = [-30.0, 20.0];
 
+/// Whether the second half of an image's values can only be standard deviations: log-variances of an encoder are nearly all
+/// below 0, and read as such these would be of noise that drowns the means.
+pub(super) fn are_deviations(values: &[f32]) -> bool {
+    values[values.len() / 2..].iter().all(|value| *value >= 0.0)
+}
+
 /// Raw means and log-variances, or why there are none.
 pub(super) fn moments(
     mut values: Vec<f32>,
