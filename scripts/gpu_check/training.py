@@ -57,16 +57,17 @@ def resume(check: Check, finding: Finding) -> None:
 
 
 def copies(check: Check, finding: Finding) -> None:
-    """One training as ever, one whose images are copied to the device beside its steps: networks and times beside each other."""
+    """One training as ever beside one whose images are copied to the device during its steps."""
     if not check.is_cuda:
         finding.skip("only on CUDA")
         return
     images = check.size.train_images // 2
-    seconds = []
+    seconds: list[float] = []
     with Homes() as homes:
         both = [homes.new(), homes.new()]
-        for home, paths in zip(both, ([], ["stages.train.fast_paths=[\"copy-stream\"]"]), strict=True):
-            settings = [*check.size.network_settings, f"stages.train.duration_images={images}", *paths]
+        for home, paths in zip(both, ("[]", '["copy-stream"]'), strict=True):
+            settings = [*check.size.network_settings, f"stages.train.duration_images={images}"]
+            settings.append(f"stages.train.fast_paths={paths}")
             run = check.patchwork(home, *check.pipeline(PIPELINE, settings), "--until", "train")
             if not run.is_success:
                 finding.fail(f"the training {run.cause()}")
