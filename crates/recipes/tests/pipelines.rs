@@ -812,37 +812,40 @@ fn fast_paths_are_refused_where_they_are_not_for() {
     for (paths, more, expected) in [
         (
             r#"["fused-normalization"]"#,
-            "device=cuda",
+            &["device=cuda"][..],
             "name `channels-last` too",
         ),
         (
             r#"["channels-last", "fused-normalization"]"#,
-            "precision=float16",
+            &["precision=float16"][..],
             "for bfloat16 and float32, but `precision` is \"float16\"",
         ),
         (
             r#"["graphs"]"#,
-            "preconditioning=iddpm",
+            &["preconditioning=iddpm"][..],
             "which a graph cannot",
         ),
         (
             r#"["graphs"]"#,
-            "device=cpu",
+            &["device=cpu"][..],
             "has `graphs`, which is for CUDA devices, but `device` is `cpu`",
         ),
         (
             r#"["copy-stream"]"#,
-            "device=cpu",
+            &["device=cpu"][..],
             "has `copy-stream`, which is for CUDA devices",
         ),
-        (r#"["graphs"]"#, "ranks=2", "is for one process"),
-        (r#"["fastest"]"#, "device=cuda", "fastest"),
+        (
+            r#"["graphs"]"#,
+            &["device=cuda", "ranks=2"][..],
+            "is for one process",
+        ),
+        (r#"["fastest"]"#, &["device=cuda"][..], "fastest"),
     ] {
-        let settings = [
-            "stages.train.loss_scaling=1024",
-            &fast(paths),
-            &format!("stages.train.{more}"),
-        ];
+        let own = ["loss_scaling=1024"].iter().chain(more);
+        let own: Vec<String> = own.map(|own| format!("stages.train.{own}")).collect();
+        let paths = fast(paths);
+        let settings: Vec<&str> = own.iter().chain([&paths]).map(String::as_str).collect();
         let message = refusal(SMALL, None, &settings);
         assert!(message.contains(expected), "{message}");
     }
