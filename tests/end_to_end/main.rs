@@ -20,6 +20,7 @@ mod evaluation;
 mod experiments;
 mod faults;
 mod gpu_check;
+mod imported;
 mod init;
 mod keeping;
 mod killed;
