@@ -26,6 +26,7 @@ mod keeping;
 mod killed;
 mod latents;
 mod launched;
+mod lost_ranks;
 mod machines;
 mod mistakes;
 mod notice;
