@@ -64,7 +64,7 @@ parity DIR="": setup
 settings:
     PATCHWORK_WRITE_SETTINGS=1 cargo test --release --locked --workspace --test manual
 
-# write the tables and plots of docs/experiments.md anew; with HOME its scores too, from that home's registry
+# write the tables and plots of docs/experiments.md again; with HOME its scores too, from that home's registry
 experiments HOME="":
     @if [[ -n $1 ]]; then "{{ just_executable() }}" --justfile "{{ justfile() }}" build; scripts/experiments.sh "{{ patchwork }}" "$1"; fi
     PATCHWORK_WRITE_EXPERIMENTS=1 cargo test --release --locked --package patchwork --test experiments_page

@@ -5,7 +5,7 @@ patchwork=$(realpath "$1") home=$(realpath "$2")
 cd "$(dirname "$0")/.."
 for file in pipelines/experiments/*.toml; do
     name=$(basename "$file" .toml)
-    # Scores of some of the seeds alone are no result.
+    # Scores of some of the seeds alone are not a result.
     if ! plan=$("$patchwork" --home "$home" explain "$file" --format csv 2>/dev/null) || grep -qv ',cached,' <<< "${plan#*$'\n'}"; then
         echo "$name: not finished in $home, not exported" >&2
         continue

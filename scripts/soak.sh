@@ -4,7 +4,7 @@
 # usage: scripts/soak.sh PATCHWORK MINUTES
 set -euo pipefail
 patchwork=$1 minutes=$2
-[[ $minutes =~ ^[0-9]+(\.[0-9]+)?$ ]] || { echo "\`$minutes\` is no number of minutes" >&2; exit 2; }
+[[ $minutes =~ ^[0-9]+(\.[0-9]+)?$ ]] || { echo "\`$minutes\` is not a number of minutes" >&2; exit 2; }
 home=$(mktemp -d "${TMPDIR:-/tmp}/patchwork-soak.XXXXXX")
 trap 'rm -rf "$home"' EXIT
 export PATCHWORK_HOME=$home

@@ -136,7 +136,7 @@ def test_autoencoders_that_are_none(tmp_path: Path) -> None:
     config.unlink()
     refused(lambda: load_autoencoder(folder), f"neither `{folder}`", "diffusers folder")
     save_file({"encoder.conv_in.weight": torch.zeros(8, 3, 3, 3)}, weights)
-    refused(lambda: load_autoencoder(weights), f"`{weights}` is no autoencoder", "decoder.conv_out.weight")
+    refused(lambda: load_autoencoder(weights), f"`{weights}` is not an autoencoder", "decoder.conv_out.weight")
     refused(lambda: AutoencoderConfig.from_json([]), "JSON object")
 
 

@@ -37,7 +37,7 @@ class Ended:
         return "\n".join(self.output.strip().splitlines()[-count:])
 
     def cause(self) -> str:
-        """Why it is no success, in a few lines."""
+        """Why it is not a success, in a few lines."""
         how = "ran past its limit" if self.code is None else f"ended with {self.code}"
         return f"{how} after {self.seconds:.1f} s: {self.last_lines()}"
 

@@ -153,7 +153,7 @@ fn a_training_made_longer_is_the_longer_training() {
 }
 
 #[test]
-fn a_run_says_which_unfinished_training_it_does_not_go_on_with() {
+fn a_run_reports_the_unfinished_training_that_it_does_not_resume() {
     let program = Program::new();
     let halves = "stages.train.max_kimg=0.3";
     let output = program.run(&with(TRAIN, &[LONG, halves]));

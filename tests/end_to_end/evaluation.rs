@@ -63,7 +63,7 @@ fn sets_on_disk_are_compared_as_in_a_pipeline() {
     };
     export::export(&options, &mut |_, _| std::ops::ControlFlow::Continue(())).unwrap();
     let raw = place("raw");
-    let told = program.run(&[
+    let output = program.run(&[
         "evaluate",
         text(&files),
         text(&samples),
@@ -72,9 +72,9 @@ fn sets_on_disk_are_compared_as_in_a_pipeline() {
         "--out",
         text(&raw),
     ]);
-    let warned = String::from_utf8(told.stderr).unwrap();
+    let warned = String::from_utf8(output.stderr).unwrap();
     assert!(
-        told.status.success() && warned.contains("near-copies among samples: 10 of 10"),
+        output.status.success() && warned.contains("near-copies among samples: 10 of 10"),
         "{warned}"
     );
     assert!(scores(&raw)[0]["value"].as_f64().unwrap().abs() < 1e-3);
@@ -200,7 +200,7 @@ fn unusual_sets_have_sensible_answers() {
 }
 
 #[test]
-fn samples_of_one_network_are_told_apart_by_how_they_were_drawn() {
+fn samples_of_one_network_are_named_after_their_settings() {
     let program = Program::new();
     let path = program.home().join("steps.toml");
     let smoke = workspace().join(PIPELINE);

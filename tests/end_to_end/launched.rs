@@ -183,7 +183,7 @@ impl Trial {
     }
 }
 
-/// The rank that a process is, by what its launcher has told it.
+/// The rank that a process is, by its launcher's variables.
 fn rank_of(process: &str) -> Option<usize> {
     let environment = std::fs::read(Path::new("/proc").join(process).join("environ")).ok()?;
     let environment = String::from_utf8_lossy(&environment).into_owned();
@@ -197,11 +197,14 @@ fn rank_of(process: &str) -> Option<usize> {
 }
 
 /// Says that a launcher is not there; fails where it has to be.
-fn skip(launcher: &str, lacks: &str) {
+fn skip(launcher: &str, missing: &str) {
     let needed = std::env::var("PATCHWORK_REQUIRE_LAUNCHERS").unwrap_or_default();
     let is_needed = needed.split(',').any(|name| name == launcher);
-    assert!(!is_needed, "PATCHWORK_REQUIRE_LAUNCHERS={needed}: {lacks}");
-    eprintln!("skipped: {lacks}");
+    assert!(
+        !is_needed,
+        "PATCHWORK_REQUIRE_LAUNCHERS={needed}: {missing}"
+    );
+    eprintln!("skipped: {missing}");
 }
 
 /// Trains with so many ranks that the supervisor starts itself.
@@ -258,7 +261,7 @@ fn a_launcher_starts_the_ranks() {
 }
 
 #[test]
-fn a_launcher_that_starts_something_else_is_told_of() {
+fn a_launcher_that_starts_something_else_is_reported() {
     let refused = |launch: &str, setting: &str| {
         let program = Program::new();
         let launch = format!("stages.train.launch={launch:?}");
@@ -290,7 +293,7 @@ fn a_launcher_that_starts_something_else_is_told_of() {
             "stages.train.retries=0",
             "`true` started no rank",
         ),
-        // No launcher: the program is started, and is told nothing of ranks.
+        // No launcher: the program is started without the variables of a rank.
         (
             "env".to_owned(),
             "stages.train.retries=0",
@@ -424,7 +427,7 @@ fn srun_starts_the_ranks() {
     a_job_requeues_itself(&cluster);
 }
 
-/// The script that docs/how-to/cluster.md describes, told that its time is nearly up.
+/// The script that docs/how-to/cluster.md describes, whose time is nearly up.
 fn a_job_requeues_itself(cluster: &Cluster) {
     let expected = trained(2);
     let program = Program::new();

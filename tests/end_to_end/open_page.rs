@@ -21,7 +21,7 @@ const WATCH: &str = "window.asked = []; window.failures = [];
     window.plain = fetch;
     window.fetch = (address, ...rest) => { if (address === location.href) asked.push(performance.now()); return plain(address, ...rest); };";
 
-/// A training that would go on for days; a test that fails does not leave it behind.
+/// A training that would run for days; a test that fails does not leave it behind.
 struct Training(Child);
 
 impl Training {

@@ -50,7 +50,7 @@ fn look(browser: &mut Browser, address: &str, name: &str) {
     }
 }
 
-/// Runs of every fate: finished, diverged to what is no number, interrupted, of a data set with hostile names.
+/// Runs of every status: finished, diverged to non-finite values, interrupted, of a data set with hostile names.
 fn home() -> Program {
     let program = crate::earlier::home();
     let source = program.home().join("<b>source & \"co\"");

@@ -243,7 +243,7 @@ fn a_run_is_sampled_by_name_class_region_and_between_seeds() {
         (
             &["nosuch-1"][..],
             &[
-                "`nosuch-1` is no file or folder, and no run",
+                "`nosuch-1` is not a file or folder, and no run",
                 "`patchwork runs`",
             ][..],
         ),

@@ -68,7 +68,7 @@ fn stages_say_what_they_did_and_raw_sources_are_looked_at() {
                   this program's own output, 1 hidden), 0 rejected; 2 classes: cat 6, dog 6";
     let said = standard_error(&program, &build);
     assert!(said.contains(report), "{said}");
-    // What was made inside of the source is no part of it: nothing is to be done again.
+    // What was made inside of the source is not part of it: nothing is to be done again.
     let said = standard_error(&program, &build);
     assert!(said.contains("up to date"), "{said}");
 

@@ -352,9 +352,9 @@ fn a_divergence_is_dealt_with_as_wished() {
 
     let (code, said) = attempt("stages.train.on_divergence=continue");
     assert_eq!(code, Some(0), "{said}");
-    assert_eq!(said.matches("going on, as").count(), 1, "{said}");
+    assert_eq!(said.matches("continuing, as").count(), 1, "{said}");
 
-    // What the network draws then is no image. Training says so and ends; sampling fails.
+    // What the network draws then is not an image. Training says so and ends; sampling fails.
     let drawn = [
         "stages.train.on_divergence=continue",
         "stages.train.snapshot_samples=4",
@@ -379,7 +379,7 @@ fn a_divergence_is_dealt_with_as_wished() {
     );
 }
 
-/// The newest checkpoint has weights that are no numbers, and a right digest: they had gone astray before it was written.
+/// The newest checkpoint has non-finite weights, and a right digest: they had gone astray before it was written.
 #[test]
 fn a_checkpoint_that_was_astray_already_is_passed_over() {
     const TRAIN: &[&str] = &["run", "pipelines/smoke.toml", "--until", "train"];

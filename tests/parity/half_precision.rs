@@ -58,7 +58,7 @@ fn differences(case: &Case) -> Result<(f64, f64), String> {
     ))
 }
 
-/// Whether both differences of a case are small; no number is not.
+/// Whether both differences of a case are small; NaN is not.
 pub(crate) fn agrees(network: f64, denoised: f64) -> bool {
     network <= NETWORK && denoised <= DENOISED
 }

@@ -73,7 +73,7 @@ fn bfloat16_stays_within_two_percent_of_float32() {
     }
 }
 
-/// A case of a kind that nobody knows, and a folder that is no case, must not pass for agreement.
+/// A case of a kind that nobody knows, and a folder that is not a case, must not pass for agreement.
 #[test]
 fn what_cannot_be_checked_fails() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");

@@ -53,7 +53,7 @@ pub enum Event {
         name: String,
         /// The step, in the stage's own unit (images seen, for training). A step measured again replaces the first.
         step: u64,
-        /// Its value. JSON writes null for what is no finite number, which is read as not-a-number.
+        /// Its value. JSON writes null for a non-finite number, which is read as not-a-number.
         #[serde(deserialize_with = "number_or_nan")]
         value: f64,
     },

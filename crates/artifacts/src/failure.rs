@@ -66,7 +66,7 @@ pub fn may_pass(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
-/// How libtorch and the libraries below it say that a device's memory does not suffice. cuBLAS cannot be set up for lack of
+/// How libtorch and the libraries below it report that a device is out of memory. cuBLAS cannot be set up for want of
 /// memory; an out-of-memory that a convolution met while it looked for an algorithm comes out as none found.
 const OUT_OF_MEMORY: [&str; 6] = [
     "can't allocate memory",
@@ -77,7 +77,7 @@ const OUT_OF_MEMORY: [&str; 6] = [
     "was unable to find an engine to execute this computation",
 ];
 
-/// How they say that a device failed. After such an error, unless it was for lack of memory, CUDA refuses all further work
+/// How they say that a device failed. After such an error, unless it was out of memory, CUDA refuses all further work
 /// of the process.
 const DEVICE_FAILED: [&str; 3] = ["CUDA error", "CUDA driver error", "cuDNN error"];
 
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_of_a_device_are_told_apart() {
+    fn errors_of_a_device_are_recognised() {
         // (text, out of memory, device failed)
         let cases = [
             (

@@ -29,7 +29,7 @@ pub use environment::Environment;
 pub use event::{Event, Progress, Record};
 pub use manifest::{Manifest, ManifestInput, Outcome, Score, Subject};
 pub use provenance::Provenance;
-pub use spec::{Demand, Lack, PipelineSpec, StageSpec};
+pub use spec::{Demand, MissingInput, PipelineSpec, StageSpec};
 pub use status::{MessageLevel, RunStatus, StageStatus};
 pub use store::Store;
 pub use time::Timestamp;

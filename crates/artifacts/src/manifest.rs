@@ -73,7 +73,7 @@ impl Outcome {
     /// An outcome from a literal object of facts.
     ///
     /// # Panics
-    /// If `summary` is no object.
+    /// If `summary` is not an object.
     pub fn new(summary: Value, scores: Vec<Score>) -> Self {
         let Value::Object(summary) = summary else {
             panic!("a summary is an object, not {summary}")
@@ -142,7 +142,7 @@ impl Manifest {
     /// Reads the manifest of an artifact's folder.
     ///
     /// # Errors
-    /// One that names a file outside of the folder, or a kind that is no name, too.
+    /// One that names a file outside of the folder, or a kind that is not a name, too.
     pub fn read(folder: &Path) -> Result<Self, FileError> {
         let path = folder.join(MANIFEST_FILE);
         let manifest: Self = file_error::read_json(&path)?;

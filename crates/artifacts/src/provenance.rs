@@ -65,7 +65,7 @@ fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error>
             .collect::<Vec<_>>()
             .join(" ")),
         other => Err(serde::de::Error::custom(format!(
-            "{other} is no command line"
+            "{other} is not a command line"
         ))),
     }
 }

@@ -35,11 +35,11 @@ pub struct StageSpec {
     pub execution: Value,
     /// The digest of the raw data that it reads besides its inputs.
     pub source: Option<Digest>,
-    /// The fingerprint of an artifact that was put in place ([`crate::Store::give`]) and is used as it is; none for
-    /// a stage whose artifact is named by what goes into it.
-    pub given: Option<Fingerprint>,
-    /// What it reads and what is not there: a stage whose artifact is there does without.
-    pub lacks: Vec<Lack>,
+    /// The fingerprint of an external artifact ([`crate::Store::link_external`]), which is used as it is; none for a stage
+    /// whose artifact is named by what goes into it.
+    pub external: Option<Fingerprint>,
+    /// The inputs from outside of the pipeline that are missing. A stage that is cached does not need them.
+    pub missing: Vec<MissingInput>,
     /// What it takes of the machine while it runs.
     pub demand: Demand,
     /// How often a failure that may pass is tried again.
@@ -52,7 +52,7 @@ impl StageSpec {
     /// The name of the artifact that the stage makes of `inputs`, which stand in the order of its `needs`: everything that
     /// can change its bytes goes in, and nothing else.
     pub fn fingerprint(&self, inputs: &[ManifestInput]) -> Fingerprint {
-        self.given.unwrap_or_else(|| {
+        self.external.unwrap_or_else(|| {
             Fingerprint::of(&json!({
                 "kind": self.kind,
                 "format_version": self.format_version,
@@ -64,9 +64,9 @@ impl StageSpec {
     }
 }
 
-/// Something that a stage reads from outside of the pipeline and that is not there.
+/// Something that a stage reads from outside of the pipeline and that is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lack {
+pub struct MissingInput {
     /// What it is, in a word, such as `source` or `weights`.
     pub what: &'static str,
     /// What is missing, and what puts it there.

@@ -142,8 +142,8 @@ impl Store {
         }
     }
 
-    /// Puts an external finished artifact in place, by a link to its folder: nothing is copied.
-    pub fn give(
+    /// Puts an external artifact in place, by a link to its folder: nothing is copied.
+    pub fn link_external(
         &self,
         kind: &str,
         fingerprint: Fingerprint,

@@ -38,7 +38,7 @@ impl Console {
         self.printer.result(text);
     }
 
-    /// Prints a remark that is no result.
+    /// Prints a remark that is not a result.
     pub(crate) fn remark(&self, text: String) {
         self.printer.remark(text);
     }

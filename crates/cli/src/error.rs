@@ -70,11 +70,11 @@ pub(crate) enum CliError {
     OutputThere { path: PathBuf },
     #[error("`{}` exists and is not a folder: the logs go there", path.display())]
     LogsThere { path: PathBuf },
-    #[error("`{network}` is no file or folder, and {cause}")]
+    #[error("`{network}` is not a file or folder, and {cause}")]
     NoNetwork { network: String, cause: String },
     #[error("run {run} has {}", trainings(stages))]
     WhichTraining { run: String, stages: Vec<String> },
-    #[error("`--labels {label}` is no class of this network; {known}{suggestion}")]
+    #[error("`--labels {label}` is not a class of this network; {known}{suggestion}")]
     NoSuchClass {
         label: String,
         known: String,
@@ -106,7 +106,7 @@ pub(crate) enum CliError {
     Question(#[source] io::Error),
     #[error("cannot measure the speed of training: {0}")]
     Measure(String),
-    #[error("`{}` is no artifact of {wanted}: {problem}", path.display())]
+    #[error("`{}` is not an artifact of {wanted}: {problem}", path.display())]
     NoArtifact {
         path: PathBuf,
         wanted: String,
@@ -374,7 +374,7 @@ impl CliError {
                 PipelineError::UnknownStage { .. }
                 | PipelineError::Cycle { .. }
                 | PipelineError::InputMissing { .. }
-                | PipelineError::Lacking { .. }
+                | PipelineError::MissingInputs { .. }
                 | PipelineError::OtherDisk { .. }
                 | PipelineError::TooLittleMemory { .. },
             ) => EXIT_USAGE,

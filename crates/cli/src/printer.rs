@@ -75,7 +75,7 @@ impl Printer {
         self.send(Message::Result);
     }
 
-    /// Prints a remark that is no result.
+    /// Prints a remark that is not a result.
     pub(crate) fn remark(&self, text: String) {
         self.send(Message::Remark(text));
     }

@@ -113,7 +113,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let _connected = TcpStream::connect(address).unwrap();
         let new: Sockets = own_sockets().difference(&before).copied().collect();
-        // What listens is no connection.
+        // What listens is not a connection.
         assert_eq!(interfaces(&new), ["lo (127.0.0.1)"]);
         assert_eq!(interfaces(&Sockets::new()), Vec::<String>::new());
     }

@@ -45,7 +45,7 @@ pub enum CollectiveError {
     #[error(transparent)]
     File(#[from] FileError),
     /// The rendezvous file is not one.
-    #[error("`{path}` is no rendezvous file: {problem}")]
+    #[error("`{path}` is not a rendezvous file: {problem}")]
     NoRendezvous {
         /// Its path.
         path: String,

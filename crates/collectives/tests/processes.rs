@@ -295,16 +295,17 @@ fn ranks_that_differ_refuse_each_other() {
 #[test]
 fn ranks_that_do_not_come_are_named() {
     let (_folder, mut started) = start("absent", 2, 4);
-    let mut told: Vec<String> = started.iter_mut().map(Rank::line).collect();
-    told.sort();
+    let mut lines: Vec<String> = started.iter_mut().map(Rank::line).collect();
+    lines.sort();
     // Who comes first, and so whose second is over first, is open.
     assert!(
-        told.iter()
+        lines
+            .iter()
             .any(|line| line == "error: ranks 2, 3 did not join within 1 s"),
-        "{told:?}"
+        "{lines:?}"
     );
     assert!(
-        told.iter().all(|line| line.contains("did not join")),
-        "{told:?}"
+        lines.iter().all(|line| line.contains("did not join")),
+        "{lines:?}"
     );
 }

@@ -179,7 +179,7 @@ pub fn range_in_words(schema: &Value) -> Option<String> {
     }
 }
 
-/// A number as people write it: `1e9` rather than all its zeros, where it is no count.
+/// A number as people write it: `1e9` rather than all its zeros, where it is not a count.
 pub(crate) fn number_in_words(number: &Value) -> String {
     match number.as_f64() {
         Some(real) if number.is_f64() && real.abs() >= 1e6 => format!("{real:e}"),

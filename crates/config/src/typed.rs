@@ -30,7 +30,7 @@ impl Section<'_> {
             let key = fault.path.remove(0);
             return match self.table(&key) {
                 Ok(Some(section)) => section.place(fault),
-                // The way goes through something that is no table, such as a list: its own place is the nearest.
+                // The way goes through something that is not a table, such as a list: its own place is the nearest.
                 _ => self.invalid(&key, fault.problem.to_string()),
             };
         }

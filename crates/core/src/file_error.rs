@@ -32,7 +32,7 @@ impl FileError {
         }
     }
 
-    /// Whether the file could be read and its content is wrong, or it is no regular file.
+    /// Whether the file could be read and its content is wrong, or it is not a regular file.
     pub fn is_damage(&self) -> bool {
         matches!(
             self.source.kind(),

@@ -71,7 +71,7 @@ impl WorkFolder {
             }
             Err(source) => return Err(FileError::new("look at", path, source).into()),
             Ok(metadata) if metadata.is_symlink() => return refuse("is a link"),
-            Ok(metadata) if !metadata.is_dir() => return refuse("is no folder"),
+            Ok(metadata) if !metadata.is_dir() => return refuse("is not a folder"),
             Ok(_) if is_file(&mark) => false,
             Ok(_) if is_empty(path)? => {
                 durable::write(&mark, MARK_TEXT)?;
@@ -177,7 +177,7 @@ mod tests {
         assert!(refusal(&link).contains("link"));
         std::os::unix::fs::symlink("nowhere", place.path().join("dangling")).unwrap();
         assert!(refusal(&place.path().join("dangling")).contains("link"));
-        assert!(refusal(&path.join("thesis.tex")).contains("no folder"));
+        assert!(refusal(&path.join("thesis.tex")).contains("not a folder"));
         assert_eq!(fs::read(path.join("thesis.tex")).unwrap(), b"years");
     }
 

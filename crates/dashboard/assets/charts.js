@@ -151,8 +151,8 @@ const charts = (() => {
       return controls.axis === "time" ? times.map((time) => time / 1000) : times.map((time) => (time - times[0]) / 1000);
     }
 
-    // With `anew` what the controls or the colours decide is set again; otherwise new points alone.
-    draw(anew = false) {
+    // With `rebuild` what the controls or the colours decide is set again; otherwise new points alone.
+    draw(rebuild = false) {
       this.remember();
       const shown = this.series.filter((one) => one.points);
       const columns = (values) => {
@@ -164,7 +164,7 @@ const charts = (() => {
       this.recorded = columns((values) => values);
       this.figure.dataset.points = String(data[0].length);
       const some = data.slice(1).some((values) => values.some((value) => value != null));
-      if (this.plot && (anew || !some || this.plot.series.length !== data.length)) { this.plot.destroy(); this.plot = null; }
+      if (this.plot && (rebuild || !some || this.plot.series.length !== data.length)) { this.plot.destroy(); this.plot = null; }
       if (this.plot) { this.plot.setData(data); return; }
       this.held = false;
       this.box.textContent = some ? "" : controls.log ? "no value above zero" : "no finite value";

@@ -14,7 +14,7 @@ use crate::home::Home;
 /// How often the registry is asked; a question of some microseconds.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// An event `change` now and at each change: what is going on, as JSON.
+/// An event `change` now and at each change: what is running, as JSON.
 pub(crate) fn changes(home: Arc<Home>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let stream = futures_util::stream::unfold(None, move |known| {
         let home = home.clone();

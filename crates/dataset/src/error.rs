@@ -7,7 +7,7 @@ use patchwork_core::FileError;
 
 /// Anything that stops the work on a data set.
 ///
-/// A single bad image is no error: it is a rejection, listed in `rejected.parquet`.
+/// A single bad image is not an error: it is a rejection, listed in `rejected.parquet`.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
     /// A file could not be read or written.

@@ -37,7 +37,7 @@ pub fn apply(
 ) -> Result<Vec<u8>, Rejection> {
     if from.width == 0 || from.height == 0 || pixels.len() != from.width * from.height * channels {
         return Err(Rejection::new(format!(
-            "{} bytes are no image of {} x {} pixels",
+            "{} bytes are not an image of {} x {} pixels",
             pixels.len(),
             from.width,
             from.height

@@ -21,7 +21,7 @@ pub enum MetricsError {
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A TorchScript program cannot be loaded, or gives no features.
-    #[error("`{}` is no TorchScript program that gives features: {reason}", path.display())]
+    #[error("`{}` is not a TorchScript program that gives features: {reason}", path.display())]
     Program {
         /// The file.
         path: PathBuf,

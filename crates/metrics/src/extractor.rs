@@ -61,7 +61,7 @@ pub struct OpenExtractor {
     pub extractor: Box<dyn Extractor>,
 }
 
-/// An error where `images` is no batch of colour images.
+/// An error where `images` is not a batch of colour images.
 pub(crate) fn check_images(images: &Tensor) -> Result<(), MetricsError> {
     let shape = images.size();
     let sides_are_positive = shape.iter().skip(1).all(|&side| side > 0);

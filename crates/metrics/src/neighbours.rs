@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_are_found_whatever_the_parts_and_go_on() {
+    fn the_nearest_are_found_whatever_the_parts_and_resumed() {
         let features = (Tensor::arange(60 * 3, (Kind::Float, tch::Device::Cpu)) * 1.7)
             .sin()
             .reshape([60, 3]);

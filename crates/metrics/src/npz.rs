@@ -60,13 +60,13 @@ pub fn read(path: &Path, count: Option<i64>) -> Result<Gaussian, MetricsError> {
         .map_err(|error| refused(error.to_string()))?;
     if !is_positive(gaussian.covariance()) {
         return Err(refused(
-            "`sigma` is no covariance: it has negative variances".to_owned(),
+            "`sigma` is not a covariance: it has negative variances".to_owned(),
         ));
     }
     Ok(gaussian)
 }
 
-/// What a file is that is no archive: other programs keep statistics in other ways.
+/// What a file is that is not an archive: other programs keep statistics in other ways.
 fn other_kind(file: &mut File) -> std::io::Result<Option<&'static str>> {
     let mut head = Vec::new();
     Read::by_ref(file).take(6).read_to_end(&mut head)?;
@@ -110,12 +110,12 @@ fn open(path: &Path) -> Result<ZipArchive<BufReader<File>>, MetricsError> {
         other_kind(&mut file).map_err(|error| FileError::new("read", path, error))?
     {
         return Err(refused(format!(
-            "it is no `.npz` file but {kind}\n\
+            "it is not an `.npz` file but {kind}\n\
              hint: write its mean and covariance with `numpy.savez(\"statistics.npz\", mu=mu, sigma=sigma)`"
         )));
     }
     ZipArchive::new(BufReader::new(file))
-        .map_err(|error| refused(format!("it is no `.npz` file: {error}")))
+        .map_err(|error| refused(format!("it is not an `.npz` file: {error}")))
 }
 
 /// The bytes of a file that NumPy, EDM's `fid.py` and pytorch-fid read.
@@ -196,7 +196,7 @@ fn read_array(reader: &mut dyn Read, widest: Option<usize>) -> Result<Array, Str
     let mut start = [0; 8];
     reader.read_exact(&mut start).map_err(text)?;
     if &start[..6] != MAGIC {
-        return Err("it is no NumPy array".to_owned());
+        return Err("it is not a NumPy array".to_owned());
     }
     let length = match start[6] {
         1 => {
@@ -320,7 +320,7 @@ mod tests {
             assert!(message.contains(expected), "{message} / {expected}");
         };
         let bytes = to_bytes(&gaussian()).unwrap();
-        check(b"mu", "no `.npz` file");
+        check(b"mu", "not an `.npz` file");
         check(b"\x80\x04\x95 and so on", "a pickle, as EDM2");
         check(b"\x93NUMPY\x01\0", "a single array of NumPy");
         for (row, column, value, cause) in [
@@ -334,7 +334,7 @@ mod tests {
             let wrong = archive([("mu", ours.mean()), ("sigma", &covariance)]);
             check(&wrong.unwrap(), cause);
         }
-        check(&bytes[..bytes.len() / 2], "no `.npz` file");
+        check(&bytes[..bytes.len() / 2], "not an `.npz` file");
         let edited = |from: &[u8], to: &[u8]| {
             assert_eq!(from.len(), to.len());
             let mut bytes = bytes.clone();

@@ -130,7 +130,7 @@ fn vectors(output: IValue, count: i64) -> Result<Tensor, TchError> {
         IValue::Tensor(tensor) => tensor,
         IValue::Tuple(values) | IValue::GenericList(values) => match values.into_iter().next() {
             Some(IValue::Tensor(tensor)) => tensor,
-            _ => return Err(wrong("several values, of which the first is no tensor")),
+            _ => return Err(wrong("several values, of which the first is not a tensor")),
         },
         IValue::TensorList(tensors) => {
             (tensors.into_iter().next()).ok_or_else(|| wrong("an empty list"))?

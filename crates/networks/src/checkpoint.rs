@@ -224,8 +224,8 @@ pub fn load_network(path: &Path, device: Device) -> Result<Network, NetworkError
 }
 
 /// The tensors of one set of weights, without its prefix: `entry` names it (`network`, `ema`, `ema.1` …), none stands for
-/// the average. What is missing from the set because it is not trained is that of [`TRAINED_PREFIX`]. Files that are no training's
-/// checkpoint have one set and no entries.
+/// the average. What is missing from the set because it is not trained is that of [`TRAINED_PREFIX`]. Files that are not a
+/// training's checkpoint have one set and no entries.
 pub(crate) fn parse_weights(
     bytes: &[u8],
     entry: Option<&str>,

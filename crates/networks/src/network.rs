@@ -289,7 +289,7 @@ fn check_filter(config: &NetworkConfig, name: &str, tensor: &Tensor) -> Result<(
         .abs()
         .max()
         .double_value(&[]);
-    // Not a number is no match either.
+    // NaN is not a match either.
     if largest <= 1e-3 {
         return Ok(());
     }

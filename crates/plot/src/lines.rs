@@ -83,7 +83,7 @@ fn draw(
 ) -> Result<(), String> {
     static FONT_REGISTERED: Once = Once::new();
     FONT_REGISTERED.call_once(|| {
-        // Fails only for a file that is no font, which the shipped one is.
+        // Fails only for a file that is not a font, which the shipped one is.
         let _ = register_font(FONT, FontStyle::Normal, dejavu::sans::regular());
     });
     let root = BitMapBackend::with_buffer(pixels, (WIDTH, HEIGHT)).into_drawing_area();

@@ -147,7 +147,7 @@ fn check_names(draft: &Draft<'_>, drafts: &[Draft<'_>]) -> Result<(), ConfigErro
         if find(drafts, name).is_none() {
             let meant = nearest(name, drafts.iter().map(|draft| draft.name.as_str()))
                 .map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
-            let problem = format!("names `{name}`, which is no stage of this pipeline{meant}");
+            let problem = format!("names `{name}`, which is not a stage of this pipeline{meant}");
             return Err(draft.section.invalid("needs", problem));
         }
         if needs[..position].contains(name) {

@@ -168,10 +168,10 @@ pub(crate) fn check(
 /// A stage's table with its kind; its keys are all known.
 pub(crate) fn draft<'a>(tables: &Section<'a>, name: &str) -> Result<Draft<'a>, ConfigError> {
     if !is_plain_name(name) {
-        return Err(tables.refused(name, format!("is no name for a stage; {PLAIN_NAME}")));
+        return Err(tables.refused(name, format!("is not a name for a stage; {PLAIN_NAME}")));
     }
     let Some(section) = tables.table(name)? else {
-        return Err(tables.refused(name, "is no table"));
+        return Err(tables.refused(name, "is not a table"));
     };
     let Place { kind, needs } = section.read()?;
     let names = || Kind::ALL.iter().map(|kind| kind.name());
@@ -181,7 +181,7 @@ pub(crate) fn draft<'a>(tables: &Section<'a>, name: &str) -> Result<Draft<'a>, C
         let kinds = names().collect::<Vec<_>>().join(", ");
         tables.refused(
             name,
-            format!("is no kind of stage, so it needs a `kind`: {kinds}{meant}"),
+            format!("is not a kind of stage, so it needs a `kind`: {kinds}{meant}"),
         )
     })?;
     let own = kinds::shape(kind).keys;

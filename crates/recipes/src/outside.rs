@@ -1,11 +1,11 @@
 //! What a stage reads from outside of the pipeline: raw data, weights, files of other programs.
 //!
-//! What is missing is no error yet: a stage whose artifact is present does without, if the digest of what it was made
+//! What is missing is not an error yet: a stage whose artifact is present does without, if the digest of what it was made
 //! from is remembered.
 
 use std::path::{Path, PathBuf};
 
-use patchwork_artifacts::spec::Lack;
+use patchwork_artifacts::spec::MissingInput;
 use patchwork_core::{Digest, FileError};
 use patchwork_dataset::latents::import_digest;
 use patchwork_dataset::{DatasetError, SourceCache};
@@ -43,8 +43,8 @@ pub struct SpecifyOptions<'a> {
 pub(crate) struct Outside<'a> {
     stage: &'a Stage,
     options: &'a SpecifyOptions<'a>,
-    /// What of it is not there.
-    pub(crate) lacks: Vec<Lack>,
+    /// What of it is missing.
+    pub(crate) missing: Vec<MissingInput>,
 }
 
 /// Files of an autoencoder that a setting names.
@@ -61,7 +61,7 @@ impl<'a> Outside<'a> {
         Self {
             stage,
             options,
-            lacks: Vec::new(),
+            missing: Vec::new(),
         }
     }
 
@@ -126,13 +126,13 @@ impl<'a> Outside<'a> {
     pub(crate) fn note_missing_weights(&mut self, reference: &ReferenceSettings) {
         let missing = (extractors(reference).into_iter())
             .filter_map(|extractor| extractor.missing_from(self.options.weights))
-            .map(|error| Lack {
+            .map(|error| MissingInput {
                 what: WEIGHTS,
                 problem: error.to_string(),
                 is_known: true,
                 is_for_beginning: false,
             });
-        self.lacks.extend(missing);
+        self.missing.extend(missing);
     }
 
     /// The digest of external statistics.
@@ -253,7 +253,7 @@ impl<'a> Outside<'a> {
         }
     }
 
-    /// Notes that something is not there; gives its digest, if an earlier plan has read it.
+    /// Notes a missing input; gives its digest, if an earlier plan has read it.
     fn recalled(
         &mut self,
         what: &'static str,
@@ -266,7 +266,7 @@ impl<'a> Outside<'a> {
             SOURCE | LATENTS if self.options.rehash => None,
             _ => recall(self.options.cache, path, read_as),
         };
-        self.lacks.push(Lack {
+        self.missing.push(MissingInput {
             what,
             problem,
             is_known: digest.is_some(),

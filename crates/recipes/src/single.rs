@@ -20,9 +20,9 @@ pub struct SingleStage {
 }
 
 /// Reads the settings of one stage of `kind`: the table `[stages.<name>]` of a pipeline file or preset, where one is
-/// given, and the `overrides` (the key within the stage, or dotted from the top) over that.
+/// named, and the `overrides` (the key within the stage, or dotted from the top) over that.
 ///
-/// `given` are the stages whose artifacts it reads, with the settings that made them as far as they are known:
+/// `inputs` are the stages whose artifacts it reads, with the settings that made them as far as they are known:
 /// what must hold between stages is checked as in a pipeline.
 ///
 /// # Errors
@@ -32,7 +32,7 @@ pub fn load_stage(
     name: &str,
     file: Option<&Path>,
     overrides: &[Override],
-    given: &[Stage],
+    inputs: &[Stage],
 ) -> Result<SingleStage, ConfigError> {
     let mut document = match file {
         Some(path) => Document::read(path)?,
@@ -63,14 +63,14 @@ pub fn load_stage(
         let problem = format!("is of kind `{}`; here it must be `{kind}`", draft.kind);
         return Err(draft.section.invalid("kind", problem));
     }
-    let mut stages = given.to_vec();
+    let mut stages = inputs.to_vec();
     stages.push(Stage {
         name: name.to_owned(),
-        needs: given.iter().map(|stage| stage.name.clone()).collect(),
+        needs: inputs.iter().map(|stage| stage.name.clone()).collect(),
         settings: StageSettings::read(kind, &draft.section)?,
         execution: execution::read(kind, &draft.section, &common.device)?,
     });
-    let place = given.len();
+    let place = inputs.len();
     load::fit(&draft.section, place, &mut stages)?;
     load::check(&draft.section, &stages[place], &stages)?;
     Ok(SingleStage {

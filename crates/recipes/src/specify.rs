@@ -64,8 +64,8 @@ fn describe(
         settings: described.covered,
         execution: described.uncovered,
         source: described.source,
-        given: None,
-        lacks: outside.lacks,
+        external: None,
+        missing: outside.missing,
         demand: demand(&stage.execution),
         retries: stage.execution.retries,
         timeout: stage

@@ -1,4 +1,4 @@
-//! What names every artifact, and what every worker is told, for all pipelines that ship and one that sets nearly
+//! What names every artifact, and the job of every worker, for all pipelines that ship and one that sets nearly
 //! everything.
 //!
 //! A fingerprint that changes loses a user's cache: their finished work is done again. So a change here is either
@@ -103,12 +103,12 @@ fn plan(pipeline: &Pipeline) -> Plan {
     };
     let spec = specify(pipeline, None, &options).unwrap();
     match Plan::new(&spec, &store, Scope::All) {
-        Ok(plan) | Err(patchwork_supervisor::PipelineError::Lacking { plan, .. }) => plan,
+        Ok(plan) | Err(patchwork_supervisor::PipelineError::MissingInputs { plan, .. }) => plan,
         Err(error) => panic!("{error}"),
     }
 }
 
-/// What a worker is told of a stage, but for the folders of home and run.
+/// A worker's job, but for the folders of home and run.
 fn job(stage: &PlannedStage) -> Value {
     json!({
         "stage": stage.spec.name,
@@ -123,7 +123,7 @@ fn job(stage: &PlannedStage) -> Value {
     })
 }
 
-fn told(variants: Vec<Variant>) -> String {
+fn jobs(variants: Vec<Variant>) -> String {
     let mut text = String::new();
     for Variant {
         values,
@@ -261,7 +261,7 @@ fn fingerprints_and_jobs_stay_as_they_are() {
             let variants = load(&path, &overrides).unwrap_or_else(|error| panic!("{error}"));
             let label = device.trim_end_matches(":0");
             insta::with_settings!({omit_expression => true, prepend_module_to_snapshot => false}, {
-                insta::assert_snapshot!(format!("{name}-{label}").trim_end_matches('-'), told(variants));
+                insta::assert_snapshot!(format!("{name}-{label}").trim_end_matches('-'), jobs(variants));
             });
         }
     }

@@ -198,7 +198,7 @@ fn what_is_laid_over_a_preset_is_told_with_both_values() {
     let variants = load(&path, &overrides).unwrap();
     let over = variants[0].pipeline.over_preset.clone().unwrap();
     assert_eq!(over.file, "base.toml");
-    let told: Vec<(&str, &str, Option<&str>)> = over
+    let changes: Vec<(&str, &str, Option<&str>)> = over
         .changed
         .iter()
         .map(|(key, changed)| {
@@ -207,7 +207,7 @@ fn what_is_laid_over_a_preset_is_told_with_both_values() {
         })
         .collect();
     assert_eq!(
-        told,
+        changes,
         [
             ("device", "cuda", None),
             ("stages.sample.steps", "5", None),
@@ -399,7 +399,7 @@ fn refusals_say_where_and_what() {
     check(
         "[stages.sample]",
         "[stages.sampel]",
-        "p.toml:18:9: `sampel` in [stages] is no kind of stage, so it needs a `kind`: prepare, autoencoder, encode, \
+        "p.toml:18:9: `sampel` in [stages] is not a kind of stage, so it needs a `kind`: prepare, autoencoder, encode, \
          reference, train, sample, reconstruct, evaluate; did you mean `sample`?",
     );
     check(
@@ -866,7 +866,7 @@ fn needs_are_checked_and_found() {
     check(
         "[stages.sample]",
         "[stages.sample]\nneeds = [\"trian\"]",
-        "`needs` in [stages.sample] names `trian`, which is no stage of this pipeline; did you mean `train`?",
+        "`needs` in [stages.sample] names `trian`, which is not a stage of this pipeline; did you mean `train`?",
     );
     check(
         "[stages.sample]",

@@ -67,7 +67,7 @@ pub struct ArtifactRow {
     pub summary: String,
 }
 
-/// What is going on.
+/// What is running.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Activity {
     /// The name of the newest run; none where there is none.

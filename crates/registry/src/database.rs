@@ -97,7 +97,7 @@ impl Registry {
         }
     }
 
-    /// Refuses to go on where another machine has opened the database for writing since this one was opened for questions.
+    /// Refuses to continue where another machine has opened the database for writing since this one was opened for questions.
     pub fn check_machine(&self) -> Result<(), RegistryError> {
         match seen_lately(&self.path) {
             Some(machine) if self.mark.is_none() => Err(RegistryError::OtherMachine {

@@ -28,7 +28,7 @@ pub enum RegistryError {
         /// The machine's name.
         machine: String,
     },
-    /// What lies in the database's place is no file.
+    /// What lies in the database's place is not a file.
     #[error("cannot open the registry `{}`: it is not a regular file", .0.display())]
     NotAFile(PathBuf),
     /// The file cannot be opened as a database.
@@ -104,7 +104,7 @@ pub enum RegistryError {
         more: i64,
     },
     /// A run of the past has a name that no run can have.
-    #[error("`{0}` is no name of a run: runs are called `PIPELINE-NUMBER`")]
+    #[error("`{0}` is not a name of a run: runs are called `PIPELINE-NUMBER`")]
     RunName(
         /// The name.
         String,

@@ -301,7 +301,7 @@ mod tests {
         // Where one of them does not say which kernel it is, the name decides.
         assert!(machine("host", None).is(&host));
         assert!(!machine("f00ba4", None).is(&host));
-        // Another machine of the same name, or this one before it was started anew.
+        // Another machine of the same name, or this one before it was restarted.
         assert!(!machine("host", Some("77-11")).is(&host));
         assert_eq!(others(folder, &machine("host", Some("77-11"))).len(), 2);
 
@@ -326,7 +326,7 @@ mod tests {
         assert_eq!(marks(), 2);
         drop((mark, other));
         assert_eq!(marks(), 0);
-        // Those of this machine are no others.
+        // Those of this machine are not others.
         let _mark = Mark::set(&database).unwrap();
         assert_eq!(wait_for_silence(&database).await.unwrap(), Marks::new());
         assert!(is_alone(&database, &Marks::new()));

@@ -65,7 +65,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     if !shares.is_first() {
         return Ok(no_outcome());
     }
-    for warning in std::mem::take(&mut evaluation.warnings).told(measured.len()) {
+    for warning in std::mem::take(&mut evaluation.warnings).texts(measured.len()) {
         context.warn(warning);
     }
     if settings.baselines.contains(&Baseline::RealHalves) {
@@ -284,15 +284,15 @@ impl Warnings {
     }
 
     /// Each once, with the names of its sets where it does not hold of all.
-    fn told(self, sets: usize) -> Vec<String> {
-        let told = self.0.into_iter().map(|(text, of)| {
+    fn texts(self, sets: usize) -> Vec<String> {
+        let texts = self.0.into_iter().map(|(text, of)| {
             if of.len() == sets {
                 text
             } else {
                 format!("`{}`: {text}", of.join("`, `"))
             }
         });
-        told.collect()
+        texts.collect()
     }
 }
 
@@ -401,6 +401,6 @@ mod tests {
         for (set, texts) in measured {
             warnings.add(set, texts.iter().copied().map(str::to_owned).collect());
         }
-        assert_eq!(warnings.told(3), ["few", "`sample`, `noise`: singular"]);
+        assert_eq!(warnings.texts(3), ["few", "`sample`, `noise`: singular"]);
     }
 }

@@ -139,7 +139,7 @@ struct Damaged {
 }
 
 impl FeatureStore {
-    /// Takes the features of all images, going on where an earlier attempt stopped; beside rank 0 those of a share, so that
+    /// Takes the features of all images, resuming where an earlier attempt stopped; beside rank 0 those of a share, so that
     /// the rest need not be there yet.
     ///
     /// `folder` is this set's own; `report` gets the number of finished images and of those resumed, and

@@ -47,8 +47,8 @@ pub struct EncodeOptions {
     pub at_once: i64,
 }
 
-/// Encodes every image of a set, in float32, going on where an earlier call for the same set and autoencoder was
-/// broken off. Returns the number of images.
+/// Encodes every image of a set, in float32, resuming where an earlier call for the same set and autoencoder was
+/// interrupted. Returns the number of images.
 ///
 /// # Errors
 /// [`EncodeError`]; [`DatasetError::Interrupted`] when `progress` says so.

@@ -91,7 +91,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let shown = settings.shown as usize;
     if let (Some(prepared), true) = (inputs(job, Kind::Prepare).next(), shown > 0) {
         let images = ShardSet::open(&prepared.folder)?;
-        // Latents of another program may lack some.
+        // Of latents of another program some may be missing.
         if images.len() == all.count() {
             let png = picture(&Evenly::of(&images, shown), &Evenly::of(&all, shown))?;
             durable::write(&context.artifact().join("reconstructions.png"), &png)?;

@@ -43,10 +43,10 @@ impl<S: SetSpec> SharedSet<S> {
         let shards: Vec<usize> = (self.writer.complete_shards()..self.shards)
             .filter(|&shard| !self.writer.has_full(shard))
             .collect();
-        let lacking: usize = shards.iter().map(|&shard| self.rows(shard).len()).sum();
+        let missing: usize = shards.iter().map(|&shard| self.rows(shard).len()).sum();
         Missing {
             shards,
-            present: self.total - lacking,
+            present: self.total - missing,
         }
     }
 

@@ -102,7 +102,7 @@ impl<'a> Shares<'a> {
 
 /// The others have ended, and a piece of theirs is not there.
 #[derive(Debug, thiserror::Error)]
-#[error("the other ranks have ended, and not all that they had to write is there")]
+#[error("the other ranks have ended, and some of the files that they had to write are missing")]
 struct LeftOut;
 
 /// How much is done of `total`, as far as a rank can tell by what it has done itself, where `resumed` was done already.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use patchwork_artifacts::protocol::{Job, JobInput};
 use patchwork_artifacts::worker::StageError;
 use patchwork_artifacts::{Manifest, Subject};
-use patchwork_recipes::sample::tells_samples_apart;
+use patchwork_recipes::sample::distinguishes_samples;
 use patchwork_terms::Kind;
 use serde_json::Value;
 
@@ -27,7 +27,7 @@ impl Variants {
             .map(Drawn::read)
             .collect::<Result<Vec<_>, StageError>>()?;
         Ok(Self {
-            by_input: told_apart(&drawn),
+            by_input: distinguishing_names(&drawn),
         })
     }
 
@@ -60,7 +60,7 @@ impl Drawn {
         };
         let settings = manifest.settings.as_object().into_iter().flatten();
         let mut facts: BTreeMap<String, String> = settings
-            .filter(|(name, _)| tells_samples_apart(name))
+            .filter(|(name, _)| distinguishes_samples(name))
             .map(|(name, value)| (name.clone(), text(value)))
             .collect();
         let network = manifest
@@ -81,7 +81,7 @@ fn text(value: &Value) -> String {
 }
 
 /// A text for each set; all are empty unless some are of equally many images.
-fn told_apart(sets: &[Option<Drawn>]) -> Vec<String> {
+fn distinguishing_names(sets: &[Option<Drawn>]) -> Vec<String> {
     let drawn: Vec<&Drawn> = sets.iter().flatten().collect();
     let moments: BTreeSet<u64> = drawn.iter().map(|drawn| drawn.images_seen).collect();
     let mut names: BTreeSet<&String> = BTreeSet::new();
@@ -124,11 +124,11 @@ mod tests {
             .iter()
             .map(|input| input.as_ref().map(drawn))
             .collect();
-        assert_eq!(told_apart(&sets), expected);
+        assert_eq!(distinguishing_names(&sets), expected);
     }
 
     #[test]
-    fn sets_of_the_same_moment_are_told_apart_by_what_differs() {
+    fn sets_of_the_same_moment_are_named_after_what_differs() {
         let (four, nine) = (("steps", "4"), ("steps", "9"));
         let seeds = ("seeds", "0-31");
         check(&[None, Some((600, &[four, seeds]))], &["", ""]);

@@ -32,17 +32,17 @@ pub enum PipelineError {
         /// The stage that makes the input.
         input: String,
     },
-    /// What stages read that are to run is not there.
+    /// Inputs of stages that are to run are missing.
     #[error("{problems}")]
-    Lacking {
+    MissingInputs {
         /// Each stage, what is missing, and what puts it there.
         problems: String,
         /// What would be done if it were there.
         plan: Plan,
     },
-    /// An artifact that was put in place is gone.
+    /// An external artifact is missing.
     #[error("the artifact of `{stage}` is missing from `{}`", folder.display())]
-    GivenMissing {
+    ExternalMissing {
         /// The stage.
         stage: String,
         /// Where it was put.

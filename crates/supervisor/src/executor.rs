@@ -65,7 +65,7 @@ pub async fn execute(
     observer.update(Update::RunStarted {
         run: recorder.run().to_owned(),
     });
-    let (stop, stopped) = watch::channel(Stop::GoOn);
+    let (stop, stopped) = watch::channel(Stop::Continue);
     let (messages, inbox) = mpsc::channel(256);
     let mut run = Run {
         plan,

@@ -60,8 +60,9 @@ impl Plan {
     /// Orders the stages, fingerprints them and looks each one up.
     ///
     /// # Errors
-    /// An unknown stage in `needs` or `scope`, a cycle, an unreadable manifest, an input that is not there
-    /// for [`Scope::Only`], artifacts on another disk than work, a given artifact that is not there, and all that stages lack that are not done.
+    /// An unknown stage in `needs` or `scope`, a cycle, an unreadable manifest, an input that is not finished for
+    /// [`Scope::Only`], artifacts on another disk than work, a missing external artifact, and all missing inputs of stages
+    /// that are to run.
     pub fn new(
         spec: &PipelineSpec,
         store: &Store,
@@ -84,7 +85,7 @@ impl Plan {
                 })
                 .collect();
             let fingerprint = stage.fingerprint(&inputs);
-            let is_known = stage.lacks.iter().all(|lack| lack.is_known)
+            let is_known = stage.missing.iter().all(|input| input.is_known)
                 && stages
                     .iter()
                     .filter(|planned| stage.needs.contains(&planned.spec.name))
@@ -107,8 +108,8 @@ impl Plan {
                     work: store.home().join("work"),
                 });
             }
-            if stage.given.is_some() && cached.is_none() {
-                return Err(PipelineError::GivenMissing {
+            if stage.external.is_some() && cached.is_none() {
+                return Err(PipelineError::ExternalMissing {
                     stage: stage.name.clone(),
                     folder: store.artifact(&stage.kind, fingerprint),
                 });
@@ -124,7 +125,7 @@ impl Plan {
             }
             let mut spec = stage.clone();
             if is_known && has_begun(store, fingerprint) {
-                spec.lacks.retain(|lack| !lack.is_for_beginning);
+                spec.missing.retain(|input| !input.is_for_beginning);
             }
             stages.push(PlannedStage {
                 spec,
@@ -135,45 +136,45 @@ impl Plan {
                 unusable,
             });
         }
-        Self { stages }.if_nothing_lacks()
+        Self { stages }.if_nothing_is_missing()
     }
 
-    /// The plan in which the stages of these names are not done, whatever is there.
+    /// The plan in which the stages of these names run again though they are cached.
     ///
     /// # Errors
-    /// All that stages lack that are to run.
-    pub fn doing_again(mut self, names: &[String]) -> Result<Self, PipelineError> {
+    /// All missing inputs of stages that are to run.
+    pub fn forcing(mut self, names: &[String]) -> Result<Self, PipelineError> {
         for stage in &mut self.stages {
             if names.contains(&stage.spec.name) {
                 stage.cached = None;
             }
         }
-        self.if_nothing_lacks()
+        self.if_nothing_is_missing()
     }
 
-    fn if_nothing_lacks(self) -> Result<Self, PipelineError> {
+    fn if_nothing_is_missing(self) -> Result<Self, PipelineError> {
         let problems = self.problems();
         if problems.is_empty() {
             return Ok(self);
         }
-        Err(PipelineError::Lacking {
+        Err(PipelineError::MissingInputs {
             problems: problems.join("\n"),
             plan: self,
         })
     }
 
-    /// What the stages lack that are not done: each thing once, with the first stage that reads it.
+    /// The missing inputs of the stages that are to run: each once, with the first stage that reads it.
     fn problems(&self) -> Vec<String> {
-        let mut told = BTreeSet::new();
+        let mut listed = BTreeSet::new();
         self.stages
             .iter()
             .filter(|stage| stage.cached.is_none())
             .flat_map(|stage| {
                 let name = &stage.spec.name;
-                stage.spec.lacks.iter().map(move |lack| (name, lack))
+                stage.spec.missing.iter().map(move |input| (name, input))
             })
-            .filter(|(_, lack)| told.insert(&lack.problem))
-            .map(|(name, lack)| format!("stage `{name}`: {}", lack.problem))
+            .filter(|(_, input)| listed.insert(&input.problem))
+            .map(|(name, input)| format!("stage `{name}`: {}", input.problem))
             .collect()
     }
 
@@ -271,7 +272,7 @@ fn visit<'a>(
 #[cfg(test)]
 mod tests {
     use patchwork_artifacts::manifest::{MANIFEST_FORMAT, Outcome};
-    use patchwork_artifacts::spec::{Demand, Lack};
+    use patchwork_artifacts::spec::{Demand, MissingInput};
     use serde_json::json;
 
     use super::*;
@@ -285,8 +286,8 @@ mod tests {
             settings,
             execution: json!({"threads": 2}),
             source: None,
-            given: None,
-            lacks: Vec::new(),
+            external: None,
+            missing: Vec::new(),
             demand: Demand::default(),
             retries: 0,
             timeout: None,
@@ -402,21 +403,21 @@ mod tests {
     fn only_a_stage_that_is_to_run_needs_what_it_reads() {
         let home = tempfile::tempdir().unwrap();
         let store = Store::open(home.path()).unwrap();
-        let plan = |lacks: &[(&'static str, bool)]| {
-            let lacks = lacks.iter().map(|&(what, is_known)| Lack {
+        let plan = |missing: &[(&'static str, bool)]| {
+            let missing = missing.iter().map(|&(what, is_known)| MissingInput {
                 what,
                 problem: format!("there is no {what}"),
                 is_known,
                 is_for_beginning: false,
             });
             let mut prepare = stage("prepare", &[], json!({}));
-            prepare.lacks = lacks.collect();
+            prepare.missing = missing.collect();
             let train = stage("train", &["prepare"], json!({}));
             Plan::new(&pipeline(vec![prepare, train]), &store, Scope::All)
         };
         let refused = |planned: Result<Plan, PipelineError>| match planned {
-            Err(PipelineError::Lacking { problems, plan }) => (problems, plan),
-            other => panic!("it is not refused for what lacks: {other:?}"),
+            Err(PipelineError::MissingInputs { problems, plan }) => (problems, plan),
+            other => panic!("it is not refused for its missing inputs: {other:?}"),
         };
         // All at once, each thing once.
         let (problems, _) = refused(plan(&[("zip", true), ("list", true), ("zip", true)]));
@@ -429,7 +430,7 @@ mod tests {
         let done = plan(&[("zip", true)]).unwrap();
         assert!(done.stages[0].cached.is_some());
         // To be done again, it reads it.
-        let (problems, _) = refused(done.doing_again(&["prepare".to_owned()]));
+        let (problems, _) = refused(done.forcing(&["prepare".to_owned()]));
         assert!(problems.contains("there is no zip"), "{problems}");
         // What was never read says nothing about an artifact, nor about those made from it.
         let (_, unknown) = refused(plan(&[("zip", false)]));

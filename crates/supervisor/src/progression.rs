@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_in_succession_count_and_sound_attempts_begin_anew() {
+    fn failures_in_succession_count_and_sound_attempts_reset_the_count() {
         let first = Attempt::first();
         assert_eq!(first.next(0), None);
         let second = first.next(2).unwrap();

@@ -1,5 +1,5 @@
-//! The registry made again: the records of the runs' folders applied once more, all of them or those of the runs that it
-//! lacks.
+//! The registry made again: the records of the runs' folders applied once more, all of them or those of the runs that are
+//! missing from it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -42,12 +42,12 @@ pub async fn rebuild(store: &Store, registry: &Registry) -> Result<Entered, Pipe
     let mut entered = Entered::default();
     for kind in durable::list(&store.home().join("artifacts"))? {
         if !kind.is_dir() {
-            entered.leave_out(&kind, &"it is no folder of artifacts");
+            entered.leave_out(&kind, &"it is not a folder of artifacts");
             continue;
         }
         for folder in durable::list(&kind)? {
             if !folder.join(MANIFEST_FILE).is_file() {
-                entered.leave_out(&folder, &"it is no artifact: it has no manifest");
+                entered.leave_out(&folder, &"it is not an artifact: it has no manifest");
                 continue;
             }
             match Manifest::read(&folder) {
@@ -95,7 +95,7 @@ async fn enter_runs(
 ) -> Result<(), PipelineError> {
     let folders = RunFolders::read(store, known)?;
     for unusable in folders.unusable {
-        // A copy of the folder of a run that is entered is no loss.
+        // A copy of the folder of a run that is entered is not a loss.
         if !known.contains(&unusable.run) {
             entered.leave_out(&unusable.path, &unusable.problem);
         }

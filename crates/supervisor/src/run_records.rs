@@ -32,7 +32,7 @@ impl RunRecords {
         }
         if run_number(&start.run, &start.pipeline).is_none() {
             let (run, pipeline) = (&start.run, &start.pipeline);
-            return Err(format!("{run:?} is no name of a run of `{pipeline}`"));
+            return Err(format!("{run:?} is not a name of a run of `{pipeline}`"));
         }
         let artifacts = self
             .records

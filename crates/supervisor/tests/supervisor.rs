@@ -105,8 +105,8 @@ fn stage(name: &str, seconds: f64) -> StageSpec {
         settings: json!({ "name": name, "seconds": seconds }),
         execution: json!({ "environment": { WORKER: "1" } }),
         source: None,
-        given: None,
-        lacks: Vec::new(),
+        external: None,
+        missing: Vec::new(),
         demand: Demand {
             cpus: Some(1),
             ..Demand::default()

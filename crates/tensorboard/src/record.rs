@@ -36,7 +36,7 @@ pub(crate) fn whole_bytes(mut file: impl Read) -> io::Result<u64> {
     Ok(whole)
 }
 
-/// The length of the next record with its frame; none where the file ends or is no record.
+/// The length of the next record with its frame; none where the file ends or is not a record.
 fn next_record(file: &mut impl Read) -> io::Result<Option<u64>> {
     let mut length = [0; 8];
     let mut checksum = [0; 4];

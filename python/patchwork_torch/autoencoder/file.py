@@ -124,7 +124,7 @@ def config_of_shapes(tensors: dict[str, Tensor], path: Path) -> AutoencoderConfi
     def required(name: str, dimension: int) -> int:
         found = size(name, dimension)
         if found is None:
-            raise PatchworkError(f"`{path}` is no autoencoder: it has no tensor `{name}` under any known name", HINT)
+            raise PatchworkError(f"`{path}` is not an autoencoder: it has no tensor `{name}` under any known name", HINT)
         return found
 
     def block(level: int, block: int) -> int | None:

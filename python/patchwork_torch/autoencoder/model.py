@@ -104,7 +104,7 @@ class Autoencoder(nn.Module):
                 pixels `byte / 127.5 - 1`.
 
         Raises:
-            PatchworkError: for a side that is no multiple, of which the network would drop the last rows.
+            PatchworkError: for a side that is not a multiple, of which the network would drop the last rows.
         """
         height, width, factor = *images.shape[-2:], self.config.factor
         if height < factor or width < factor or height % factor or width % factor:

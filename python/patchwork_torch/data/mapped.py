@@ -30,7 +30,7 @@ class Mapped:
         self.folder = Path(folder)
         self.index = self.folder / INDEX_FILE
         if not self.index.is_file():
-            raise PatchworkError(f"`{self.folder}` has no `{INDEX_FILE}`: it is no finished data set", HINT)
+            raise PatchworkError(f"`{self.folder}` has no `{INDEX_FILE}`: it is not a finished data set", HINT)
         try:
             raw = pq.read_metadata(self.index).metadata or {}
             table = pq.read_table(self.index, columns=["id", "label", "shard", "offset"])

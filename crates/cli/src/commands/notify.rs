@@ -63,7 +63,7 @@ pub(crate) async fn notify(
 
 /// Runs the command; gives what went wrong.
 async fn carry_out(command: &str, home: &Path, news: &News) -> Option<String> {
-    // What it prints is no result of this program.
+    // What it prints is not a result of this program.
     let stdout = match std::io::stderr().as_fd().try_clone_to_owned() {
         Ok(stderr) => Stdio::from(stderr),
         Err(_) => Stdio::null(),

@@ -78,7 +78,7 @@ impl Request<'_> {
         let spec = specify(self.pipeline, self.scope.last(), &options)?;
         let mut planned = Planned::new(store, spec, self.scope)?;
         // What is done again is given up first: what it is made of has to be there.
-        planned.plan = planned.plan.doing_again(self.force)?;
+        planned.plan = planned.plan.forcing(self.force)?;
         Ok(planned)
     }
 
@@ -219,9 +219,13 @@ impl Planned {
 fn done_without(plan: &Plan) -> Vec<String> {
     let done = plan.stages.iter().filter(|stage| stage.cached.is_some());
     done.flat_map(|stage| {
-        let sources = stage.spec.lacks.iter().filter(|lack| lack.what == "source");
-        sources.map(|lack| {
-            let problem = lack.problem.lines().next().unwrap_or_default();
+        let sources = stage
+            .spec
+            .missing
+            .iter()
+            .filter(|input| input.what == "source");
+        sources.map(|input| {
+            let problem = input.problem.lines().next().unwrap_or_default();
             format!(
                 "stage `{}` is finished, from an earlier read: {problem}",
                 stage.spec.name

@@ -176,7 +176,7 @@ fn dry_run(
             }
             Ok(plan_rows(&planned.plan))
         }
-        Err(CliError::Pipeline(PipelineError::Lacking { problems, plan })) => {
+        Err(CliError::Pipeline(PipelineError::MissingInputs { problems, plan })) => {
             console.remark(problems);
             Ok(plan_rows(&plan))
         }
@@ -187,9 +187,9 @@ fn dry_run(
 fn plan_rows(plan: &Plan) -> Rows {
     let mut rows = Rows::new(&DRY_RUN);
     for stage in &plan.stages {
-        let would_be = match stage.spec.lacks.first() {
+        let would_be = match stage.spec.missing.first() {
             _ if stage.cached.is_some() => "cached".to_owned(),
-            Some(lack) => format!("missing its {}", lack.what),
+            Some(input) => format!("missing its {}", input.what),
             None => "run".to_owned(),
         };
         rows.push(vec![

@@ -46,7 +46,7 @@ pub(crate) fn text(bytes: &[u8]) -> Result<(), CliError> {
         .map_err(CliError::Print)
 }
 
-/// Prints a remark that is no result.
+/// Prints a remark that is not a result.
 pub(crate) fn remark(text: &str) {
     // Nothing is to be done for somebody who closed standard error.
     let _ = writeln!(io::stderr().lock(), "{}", printable(text));

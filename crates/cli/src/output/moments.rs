@@ -29,7 +29,7 @@ pub(crate) fn moment(recorded: &str) -> String {
             let seconds = text.split('.').next().unwrap_or_default();
             format!("{seconds} UTC")
         }
-        // What is no time, in a record that somebody has changed, is shown as it is.
+        // What is not a time, in a record that somebody has changed, is shown as it is.
         Err(_) => recorded.to_owned(),
     }
 }

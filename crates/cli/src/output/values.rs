@@ -11,7 +11,7 @@ use crate::arguments::Format;
 pub(crate) fn duration(seconds: Option<f64>, format: Format) -> Value {
     match seconds {
         Some(seconds) if format == Format::Table => {
-            // What is no length of time, in a record that somebody has changed, is shown as it is.
+            // What is not a length of time, in a record that somebody has changed, is shown as it is.
             match Duration::try_from_secs_f64(seconds.max(0.0)) {
                 Ok(length) => Value::from(moments::duration(length)),
                 Err(_) => Value::from(format!("{seconds} s")),

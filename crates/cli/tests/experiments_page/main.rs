@@ -1,6 +1,6 @@
 //! docs/experiments.md is made of the scores in docs/experiments: its tables and plots are current.
 //!
-//! `just experiments` writes them anew. A folder has the export of one experiment, a file a metric.
+//! `just experiments` writes them again. A folder has the export of one experiment, a file a metric.
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod plots;

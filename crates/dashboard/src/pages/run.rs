@@ -256,7 +256,7 @@ fn charts(run: &RunDetail) -> Markup {
     } } }
 }
 
-/// Every series in short. What was recorded and is no number is said to be none.
+/// Every series in short. Non-finite values are shown as such.
 fn last_values(run: &RunDetail) -> Markup {
     let value =
         |value: Option<f64>| value.map_or("NaN".to_owned(), |value| text::number(Some(value)));

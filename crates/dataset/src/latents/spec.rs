@@ -184,7 +184,7 @@ impl SetSpec for LatentSpec {
         .iter()
         .all(|side| sides.contains(side));
         if !is_possible || self.channels == 0 || self.factor == 0 {
-            let problem = "it is no size of latents".to_owned();
+            let problem = "it is not a size of latents".to_owned();
             return Err(setting("latents", self.description(), problem));
         }
         let most = self.most_images_per_shard();

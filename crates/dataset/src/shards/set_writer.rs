@@ -15,7 +15,7 @@ use super::spec::{
 use super::write::write_shard_file;
 use crate::error::DatasetError;
 
-/// Writes the shards of a set in order, going on where an earlier writer of the same set stopped.
+/// Writes the shards of a set in order, resuming where an earlier writer of the same set stopped.
 ///
 /// A shard is complete or absent: it is written beside its place, synced and renamed, and its metadata
 /// says which images were rejected on the way to it.
@@ -61,7 +61,7 @@ impl<S: SetSpec> ShardSetWriter<S> {
     }
 
     /// Takes over the complete shards of this very spec that follow the last one, as after a damaged shard was written
-    /// anew: the next to write is the first that is missing.
+    /// again: the next to write is the first that is missing.
     pub fn take_over(&mut self) {
         while let Some((images, rejected)) = self.complete_shard(self.shards, self.images) {
             self.shards += 1;
@@ -144,7 +144,7 @@ impl<S: SetSpec> ShardSetWriter<S> {
     /// Checks every image of every shard against its digest, and writes the index and the list of rejected
     /// images: the set is then complete.
     ///
-    /// A damaged shard is removed, so that the next attempt writes it anew.
+    /// A damaged shard is removed, so that the next attempt writes it again.
     pub fn finish(self) -> Result<(), DatasetError> {
         self.remove_from(self.shards)?;
         let mut rows: Vec<IndexRow> = Vec::with_capacity(self.images as usize);

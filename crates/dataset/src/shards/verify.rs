@@ -74,7 +74,7 @@ impl Verified {
 ///
 /// # Errors
 /// [`DatasetError::EmptySet`] if the folder holds nothing of a set; [`DatasetError::Interrupted`]. What is wrong with
-/// a set is no error but a [`Fault`].
+/// a set is not an error but a [`Fault`].
 pub fn verify(
     folder: &Path,
     progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,

@@ -1,4 +1,4 @@
-//! What became of everything that a source holds: images, and what is no image of the data set, by reason.
+//! What became of everything that a source holds: images, and what is not an image of the data set, by reason.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -13,7 +13,7 @@ const REASONS_SHOWN: usize = 8;
 
 const OTHER: &str = "of other kinds";
 
-/// How many entries of a source are no images of the data set, by reason.
+/// How many entries of a source are not images of the data set, by reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct PassedOver(BTreeMap<String, u64>);
@@ -89,7 +89,7 @@ pub struct Account {
     pub classes_by: Option<String>,
     /// Everything that the source holds.
     pub entries: u64,
-    /// What is no image of the data set.
+    /// What is not an image of the data set.
     pub passed_over: PassedOver,
     /// What a person should know before training on it, each a sentence fragment.
     pub warnings: Vec<String>,

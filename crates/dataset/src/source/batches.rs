@@ -195,7 +195,7 @@ impl<'a> Machine<'a> {
                 b'b' => {
                     let state = self.pop()?;
                     let Some(Value::Object(object)) = self.stack.last() else {
-                        return Err("it sets the state of what is no object".to_owned());
+                        return Err("it sets the state of what is not an object".to_owned());
                     };
                     *object.borrow_mut() = state;
                 }
@@ -248,7 +248,7 @@ impl<'a> Machine<'a> {
 
     fn append(&mut self, items: Vec<Value<'a>>) -> Result<(), String> {
         let Some(Value::List(list)) = self.stack.last() else {
-            return Err("it appends to what is no list".to_owned());
+            return Err("it appends to what is not a list".to_owned());
         };
         list.borrow_mut().extend(items);
         Ok(())
@@ -256,7 +256,7 @@ impl<'a> Machine<'a> {
 
     fn set(&mut self, items: &[Value<'a>]) -> Result<(), String> {
         let Some(Value::Table(table)) = self.stack.last() else {
-            return Err("it sets items of what is no dictionary".to_owned());
+            return Err("it sets items of what is not a dictionary".to_owned());
         };
         let (pairs, rest) = items.as_chunks::<2>();
         if !rest.is_empty() {

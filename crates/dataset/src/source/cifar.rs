@@ -179,7 +179,7 @@ fn from_folder(folder: &Path, format: Format) -> Result<Files, DatasetError> {
 fn from_archive(path: &Path) -> Result<Files, DatasetError> {
     let compression = Compression::of_tar(path)?.ok_or_else(|| DatasetError::Archive {
         path: path.to_owned(),
-        problem: "it is no tar archive".to_owned(),
+        problem: "it is not a tar archive".to_owned(),
     })?;
     let mut files: Files = Vec::new();
     walk(path, compression, &mut |member, content| {
@@ -295,7 +295,7 @@ fn add_binary(
     let rows = bytes.chunks_exact(labels + IMAGE);
     if !rows.remainder().is_empty() {
         return Err(format!(
-            "its {} bytes are no whole number of images",
+            "its {} bytes are not a whole number of images",
             bytes.len()
         ));
     }

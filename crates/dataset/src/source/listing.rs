@@ -79,7 +79,7 @@ impl<P: Copy> Listing<P> {
         Ok(())
     }
 
-    /// Counts an entry that is no image.
+    /// Counts an entry that is not an image.
     pub(super) fn pass_over(&mut self, reason: &str) {
         self.passed_over.add(reason);
     }
@@ -98,7 +98,7 @@ impl<P: Copy> Listing<P> {
         self.reads_more
     }
 
-    /// Adds a file. A name that is no text or leads out of the archive makes it an image that is refused.
+    /// Adds a file. A name that is not text or leads out of the archive makes it an image that is refused.
     pub(super) fn push(&mut self, name: &[u8], place: P) {
         let text = String::from_utf8_lossy(name);
         if std::str::from_utf8(name).is_err() {

@@ -69,7 +69,7 @@ impl LmdbStore {
         };
         let unusable = |problem: String| DatasetError::Archive {
             path: data.clone(),
-            problem: format!("it is no whole database of LMDB: {problem}"),
+            problem: format!("it is not a complete LMDB database: {problem}"),
         };
         let metadata =
             std::fs::metadata(&data).map_err(|error| FileError::new("read", &data, error))?;

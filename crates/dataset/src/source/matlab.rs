@@ -18,7 +18,7 @@ const MATRIX: u32 = 14;
 pub(super) fn whole_numbers(file: &[u8], variable: &str) -> Result<Vec<usize>, String> {
     let little = file.get(126..128) == Some(b"IM");
     if !little || file.len() < HEADING_BYTES {
-        return Err("it is no little-endian MATLAB file of level 5".to_owned());
+        return Err("it is not a little-endian MATLAB file of level 5".to_owned());
     }
     let mut rest = &file[HEADING_BYTES..];
     let mut names = Vec::new();
@@ -87,7 +87,7 @@ fn numbers(kind: u32, values: &[u8]) -> Result<Vec<usize>, String> {
         values
             .chunks_exact(width)
             .map(|bytes| {
-                value(bytes).ok_or_else(|| "it holds a value that is no whole number".to_owned())
+                value(bytes).ok_or_else(|| "it holds a value that is not a whole number".to_owned())
             })
             .collect()
     };

@@ -195,7 +195,7 @@ fn images_in(path: &Path) -> Result<u64, FileError> {
 /// The sizes and bytes of an array of unsigned bytes.
 fn idx(bytes: &[u8], dimensions: usize) -> Result<(Vec<usize>, &[u8]), &'static str> {
     if bytes.get(..4) != Some(&[0, 0, 8, dimensions as u8]) {
-        return Err("it is no IDX file of bytes in so many dimensions");
+        return Err("it is not an IDX file of bytes with that number of dimensions");
     }
     let sizes = bytes
         .get(4..4 + 4 * dimensions)

@@ -5,9 +5,9 @@
 pub(super) enum ByName {
     /// It ends as images' names do.
     Image,
-    /// It is no image, for this reason.
+    /// It is not an image, for this reason.
     PassedOver(String),
-    /// Only the content decides; if that is no image, this is the reason.
+    /// Only the content decides; if that is not an image, this is the reason.
     Unknown(String),
 }
 

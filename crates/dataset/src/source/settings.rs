@@ -30,7 +30,7 @@ pub struct SourceSettings {
     /// Which emoji to take; of no meaning for others.
     #[serde(skip)]
     pub emoji: EmojiFilter,
-    /// Folders, without links in their paths, that are no part of a folder that holds them: where this program writes.
+    /// Folders, without links in their paths, that are not part of a folder that holds them: where this program writes.
     #[serde(skip)]
     pub without: Vec<PathBuf>,
 }

@@ -75,7 +75,7 @@ pub(super) struct Json {
     pub(super) folder: String,
 }
 
-/// The maximum number of classes; a larger number is no class but something else, such as an identity or a date.
+/// The maximum number of classes; a larger number is not a class but something else, such as an identity or a date.
 pub(super) const MOST_CLASSES: i64 = 1 << 20;
 
 /// The largest `dataset.json` that is read: several million images.
@@ -154,7 +154,7 @@ pub(super) fn not_listed(path: &Path, kind: &str, error: io::Error) -> DatasetEr
     }
     DatasetError::Archive {
         path: path.to_owned(),
-        problem: format!("it is no whole {kind} archive: {error}"),
+        problem: format!("it is not a complete {kind} archive: {error}"),
     }
 }
 

@@ -49,7 +49,7 @@ fn by_json(store: &dyn Store, json: &Json) -> Result<Selection, String> {
     let labels: Vec<(String, Value)> = match labels {
         Value::Object(labels) => labels.into_iter().collect(),
         list @ Value::Array(_) => serde_json::from_value(list)
-            .map_err(|error| wrong(&format!("has labels that are no pairs: {error}")))?,
+            .map_err(|error| wrong(&format!("has labels that are not pairs: {error}")))?,
         _ => return Err(wrong("holds no labels")),
     };
     let mut classes: HashMap<String, i32> = HashMap::with_capacity(labels.len());

@@ -37,7 +37,7 @@ impl Compression {
             .and_then(|reader| reader.take(512).read_to_end(&mut header));
         match unpacked {
             Err(error) if is_of_system(&error) => Err(failed(error)),
-            // What cannot be unpacked is no archive.
+            // What cannot be unpacked is not an archive.
             Ok(_) if is_header(&header) => Ok(Some(compression)),
             _ => Ok(None),
         }

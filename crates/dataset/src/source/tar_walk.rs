@@ -21,7 +21,7 @@ use crate::error::DatasetError;
 /// The most bytes of headers before a file: names and attributes are far shorter.
 const MAX_HEADER_BYTES: u64 = 1 << 20;
 
-/// An entry of an archive that is no folder.
+/// An entry of an archive that is not a folder.
 pub(super) struct Member<'a> {
     /// Its path, without `./` before it.
     pub(super) name: &'a [u8],
@@ -334,7 +334,7 @@ mod tests {
         assert!(
             cut.unwrap_err()
                 .to_string()
-                .contains("no whole tar archive")
+                .contains("not a complete tar archive")
         );
     }
 }

@@ -1,7 +1,7 @@
 //! The emoji pictures that ship with the build: Twemoji, 72 x 72 pixels with transparency.
 //!
 //! The order is Unicode's (CLDR), each emoji followed by its skin-tone variants. An emoji of which
-//! Twemoji has no picture is no part of the source.
+//! Twemoji has no picture is not part of the source.
 
 use std::borrow::Cow;
 use std::ops::Range;

@@ -151,7 +151,7 @@ impl WebDatasetStore {
     fn add(&mut self, path: &Path, name: &str, prefix: &str) -> Result<(), DatasetError> {
         let compression = Compression::of_tar(path)?.ok_or_else(|| DatasetError::Archive {
             path: path.to_owned(),
-            problem: "it is no tar archive".to_owned(),
+            problem: "it is not a tar archive".to_owned(),
         })?;
         let files = TarStore::open(path, compression)?;
         let shard = self.shards.len() as u32;

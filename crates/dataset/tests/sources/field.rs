@@ -315,7 +315,7 @@ fn links_sparse_files_old_headers_and_ends_of_tar_archives() {
     damaged[sum] ^= 1;
     let path = root.path().join("damaged.tar.gz");
     fs::write(&path, damaged).unwrap();
-    assert!(refusal(&settings(&path, Labels::None)).contains("no whole tar archive"));
+    assert!(refusal(&settings(&path, Labels::None)).contains("not a complete tar archive"));
 }
 
 #[test]
@@ -659,7 +659,10 @@ fn a_database_that_is_cut_off_or_damaged_is_refused() {
     ] {
         fs::write(&data, &whole[..bytes]).unwrap();
         let refused = refusal(&settings(&path, Labels::None));
-        assert!(refused.contains("no whole database"), "{bytes}: {refused}");
+        assert!(
+            refused.contains("not a complete LMDB database"),
+            "{bytes}: {refused}"
+        );
     }
     // Of the right length, with what was not downloaded yet, or with any byte another one: never a crash.
     let mut sparse = whole.clone();

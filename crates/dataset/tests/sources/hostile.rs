@@ -122,7 +122,7 @@ fn hostile_files_are_listed_and_do_no_harm() {
 
     let settings = source(raw.to_str().unwrap(), Labels::None);
     let folder = open(&settings, &SourceCache::default()).unwrap();
-    // The broken ones, two sound ones, the three links and the name that is no text.
+    // The broken ones, two sound ones, the three links and the name that is not text.
     assert_eq!(folder.len(), broken + 6);
     let out = root.path().join("out-folder");
     rejected(&*folder, &out);

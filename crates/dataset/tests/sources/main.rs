@@ -229,6 +229,6 @@ fn every_data_set_is_read_as_it_is_distributed() {
     let whole = fs::read(celeba).unwrap();
     for part in [whole.len() / 2, whole.len() - 10] {
         fs::write(celeba, &whole[..part]).unwrap();
-        assert!(refused(source(celeba, Labels::None)).contains("no whole zip archive"));
+        assert!(refused(source(celeba, Labels::None)).contains("not a complete zip archive"));
     }
 }

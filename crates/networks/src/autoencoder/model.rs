@@ -131,7 +131,7 @@ impl Autoencoder {
     /// Whether images of this size can be encoded.
     ///
     /// # Errors
-    /// [`NetworkError::ImageSize`] where a side is no multiple of [`AutoencoderConfig::factor`]: the network would
+    /// [`NetworkError::ImageSize`] where a side is not a multiple of [`AutoencoderConfig::factor`]: the network would
     /// leave out the last rows or columns silently.
     pub fn check_size(&self, height: i64, width: i64) -> Result<(), NetworkError> {
         let multiple = self.config.factor();

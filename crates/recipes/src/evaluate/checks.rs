@@ -111,7 +111,7 @@ pub(super) fn samples(
     Ok(())
 }
 
-/// Images of different sizes or channels are no fair comparison.
+/// Images of different sizes or channels do not compare fairly.
 pub(super) fn images(section: &Section<'_>, inputs: &Inputs<'_>) -> Result<(), ConfigError> {
     let reference = inputs
         .reference()

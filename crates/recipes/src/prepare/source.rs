@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{EmojiSettings, PrepareSettings};
 
-/// Where this program keeps what it knows of sources, and what it writes, which is no part of any.
+/// Where this program keeps what it knows of sources, and what it writes, which is not part of any.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
     /// The folder in which digests of sources are remembered, by path, size, inode and times; none = nowhere.

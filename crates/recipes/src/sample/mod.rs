@@ -13,4 +13,4 @@ pub use grid::Grid;
 pub use job::{Places, SampleJob};
 pub use region::Region;
 pub use seeds::SeedRange;
-pub use settings::{SampleSettings, tells_samples_apart};
+pub use settings::{SampleSettings, distinguishes_samples};

@@ -18,7 +18,7 @@ use super::seeds::{self, SeedRange};
 const CHANGES_NO_SAMPLE: &str = "x-changes-no-sample";
 
 /// Whether sets of samples that differ in the setting of that name differ in how they were made.
-pub fn tells_samples_apart(key: &str) -> bool {
+pub fn distinguishes_samples(key: &str) -> bool {
     let schema = shape::<SampleSettings>().key(key);
     schema.is_none_or(|schema| schema.get(CHANGES_NO_SAMPLE).is_none())
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 /// A network's file in a format that stages do not read.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "`{path}` is no safetensors file\nhint: `patchwork checkpoint import {path} --out network.safetensors` makes one of \
+    "`{path}` is not a safetensors file\nhint: `patchwork checkpoint import {path} --out network.safetensors` makes one of \
      a pickle of EDM or Patch Diffusion and of a file of torch.save"
 )]
 pub struct ExternalNetwork {

@@ -27,7 +27,7 @@ enum ClassError {
          set `labels = \"balanced\"`"
     )]
     NoCounts,
-    #[error("`classes` names `{class}`, which is no class of the network: {known}")]
+    #[error("`classes` names `{class}`, which is not a class of the network: {known}")]
     NoSuchClass { class: String, known: String },
     #[error("`guidance` needs a class-conditional network trained with `label_dropout` above 0")]
     GuidanceUnwanted,

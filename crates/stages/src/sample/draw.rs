@@ -159,7 +159,7 @@ impl ImageSampler {
     /// On the processor an image is a function of its seed and class alone, whatever is drawn beside it.
     ///
     /// # Errors
-    /// [`NotFinite`] for the first image that has a value which is no finite number.
+    /// [`NotFinite`] for the first image that has a non-finite value.
     pub fn draw(&self, seeds: &[u64], labels: Option<&[i64]>) -> Result<Tensor, NotFinite> {
         let starts: Vec<Start> = seeds.iter().map(|&seed| Start::of_seed(seed)).collect();
         self.draw_from(&starts, labels)

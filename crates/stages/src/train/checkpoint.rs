@@ -3,7 +3,7 @@
 //! A checkpoint is a safetensors file, `checkpoint-STEP.NN.safetensors`, with weights, averages and moments as tensors
 //! and everything else as JSON in its metadata, and a record, `checkpoint-STEP.NN.json`, written after it, with its
 //! digest. NN counts the checkpoints of one step: none is ever written over another. Those of the newest two steps are
-//! kept: should the last be damaged, training goes on from the one before it.
+//! kept: should the last be damaged, training resumes from the one before it.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -151,7 +151,7 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// Removes the newest checkpoint if there is an older one to go on from; says whether it was so.
+    /// Removes the newest checkpoint if there is an older one to resume from; says whether it was so.
     pub(crate) fn forget_newest(&self) -> Result<bool, FileError> {
         let mut records = self.records()?;
         let Some(newest) = records.pop().filter(|_| !records.is_empty()) else {
@@ -211,12 +211,12 @@ fn set_aside(record: &Path) -> Result<(), FileError> {
 }
 
 fn remove(record: &Path) -> Result<(), FileError> {
-    // The record goes first: without it the tensors are no checkpoint.
+    // The record goes first: without it the tensors are not a checkpoint.
     durable::remove_file(record)?;
     durable::remove_file(&record.with_extension("safetensors"))
 }
 
-/// Why training cannot go on from its checkpoints.
+/// Why training cannot resume from its checkpoints.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RestoreError {
     #[error(transparent)]
@@ -225,7 +225,7 @@ pub(crate) enum RestoreError {
     Unread(#[from] CheckpointError),
     #[error(
         "none of the checkpoints can be used:\n{problems}\nhint: make `{}` readable again or restore it, or delete it \
-         to begin training anew",
+         to restart training from scratch",
         .folder.display()
     )]
     NoneWhole { folder: PathBuf, problems: String },

@@ -19,7 +19,7 @@ const QUIET_STEPS: u64 = 1000;
 #[derive(Debug, thiserror::Error)]
 enum Divergence {
     #[error(
-        "{problem} after {images_seen} images; `on_divergence` = \"rollback\" goes on from the last checkpoint with other \
+        "{problem} after {images_seen} images; `on_divergence` = \"rollback\" resumes from the last checkpoint with other \
          batches; or {remedy}"
     )]
     Stops {
@@ -96,7 +96,7 @@ impl<'a> DivergenceGuard<'a> {
                 if self.warned_at.is_none_or(|last| step >= last + QUIET_STEPS) {
                     self.warned_at = Some(step);
                     self.context.warn(format!(
-                        "{problem} after {images_seen} images; going on, as `on_divergence` = \"continue\" says"
+                        "{problem} after {images_seen} images; continuing, as `on_divergence` = \"continue\" says"
                     ));
                 }
                 Ok(false)
@@ -130,7 +130,7 @@ impl<'a> DivergenceGuard<'a> {
         }
         if !gives_up && checkpoints.forget_newest()? {
             self.context.warn(format!(
-                "training diverges whenever it goes on from the checkpoint at {to_images} images: it may have \
+                "training diverges whenever it resumes from the checkpoint at {to_images} images: it may have \
                  been astray already, and the one before it is taken"
             ));
             return skip_to_newest(learner, checkpoints);
@@ -176,7 +176,7 @@ fn remedy(checkpoints: &CheckpointKeeper<'_>) -> Result<String, StageError> {
                             `precision = \"float32\"`";
     Ok(match checkpoints.newest_file()? {
         Some(path) => format!(
-            "{SETTINGS}: another training, which begins anew unless it goes on from the last checkpoint with \
+            "{SETTINGS}: another training, which starts from scratch unless it resumes from the last checkpoint with \
              `resume_from = \"{}\"`",
             path.display()
         ),

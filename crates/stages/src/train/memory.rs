@@ -197,7 +197,7 @@ fn try_round(step: &mut TrainStep, images: u64, side: Side) {
     step.begin();
 }
 
-/// Whether memory suffices for `work`: otherwise libtorch's words for it. Any other panic of `work` goes on.
+/// Whether memory suffices for `work`: otherwise libtorch's message. Any other panic of `work` is passed on.
 fn try_out(work: impl FnOnce()) -> Result<(), String> {
     caught(work).map_err(|panic| {
         if says_out_of_memory(&panic) {
@@ -208,7 +208,7 @@ fn try_out(work: impl FnOnce()) -> Result<(), String> {
     })
 }
 
-/// libtorch's messages go on with a trace of its own functions.
+/// libtorch's messages continue with a trace of its own functions.
 fn first_line(message: &str) -> String {
     message.lines().next().unwrap_or_default().to_owned()
 }

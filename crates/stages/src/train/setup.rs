@@ -52,7 +52,7 @@ pub(super) fn initialise(
         return Err(InitError::Changed { path }.into());
     }
     let source = load_network(file, Device::Cpu)?;
-    let anew = copy_weights(&source, network).map_err(|problem| InitError::Unlike {
+    let initialised = copy_weights(&source, network).map_err(|problem| InitError::Unlike {
         path: path.clone(),
         problem,
     })?;
@@ -61,10 +61,10 @@ pub(super) fn initialise(
             "`init_from`: the network in `{path}` knows no coordinates; their weights start at zero"
         ));
     }
-    if !anew.is_empty() {
+    if !initialised.is_empty() {
         context.warn(format!(
-            "`init_from`: layers that read labels start anew, since `{path}` has none of this shape and meaning: {}",
-            anew.join(", ")
+            "`init_from`: layers that read labels are initialised, since `{path}` has none of this shape and meaning: {}",
+            initialised.join(", ")
         ));
     }
     Ok(())
@@ -127,14 +127,16 @@ fn copy_weights(source: &Network, target: &Network) -> Result<Vec<String>, Strin
         lacks_coordinates && reads && given == wanted
     };
     let other_labels = reads_other_labels(source.config(), target.config());
-    let mut anew = Vec::new();
+    let mut initialised = Vec::new();
     for parameter in &wanted {
         let name = &parameter.name;
         match given.get(name) {
-            Some(_) if other_labels && name.contains(AUGMENT_LAYER) => anew.push(name.clone()),
+            Some(_) if other_labels && name.contains(AUGMENT_LAYER) => {
+                initialised.push(name.clone());
+            }
             Some(tensor) if tensor.size() == parameter.tensor.size() => {}
             Some(tensor) if reads_input(tensor, &parameter.tensor) => {}
-            _ if reads_labels(name) => anew.push(name.clone()),
+            _ if reads_labels(name) => initialised.push(name.clone()),
             Some(tensor) => {
                 return Err(format!(
                     "its `{name}` has the shape {:?}, not {:?}",
@@ -153,7 +155,7 @@ fn copy_weights(source: &Network, target: &Network) -> Result<Vec<String>, Strin
     }
     tch::no_grad(|| {
         for mut parameter in wanted {
-            if anew.contains(&parameter.name) {
+            if initialised.contains(&parameter.name) {
                 continue;
             }
             let given = &given[&parameter.name];
@@ -164,7 +166,7 @@ fn copy_weights(source: &Network, target: &Network) -> Result<Vec<String>, Strin
             parameter.tensor.copy_(given);
         }
     });
-    Ok(anew)
+    Ok(initialised)
 }
 
 /// A network before its first step, with its optimiser and its averages.
@@ -246,7 +248,7 @@ mod tests {
     fn weights_come_over_and_label_layers_start_anew() {
         let _guard = GENERATOR.lock().unwrap();
         let source = network(r#"{"label_dim": 4}"#, 1);
-        for (changes, anew) in [
+        for (changes, initialised) in [
             (r#"{"label_dim": 4}"#, 0),
             (r#"{"label_dim": 7}"#, 1),
             ("{}", 0),
@@ -258,7 +260,7 @@ mod tests {
                 .map(|parameter| parameter.tensor.copy())
                 .collect();
             let left = copy_weights(&source, &target).unwrap();
-            assert_eq!(left.len(), anew, "{left:?}");
+            assert_eq!(left.len(), initialised, "{left:?}");
             let given = source.parameters();
             for (parameter, fresh) in target.parameters().iter().zip(fresh) {
                 let expected = match given.iter().find(|given| given.name == parameter.name) {
@@ -273,11 +275,12 @@ mod tests {
             r#"{"augment_dim": 2}"#,
             r#"{"augment_dim": 2, "blit_labels": 2}"#,
         );
-        for (source, target, anew) in [(old, new, 1), (new, old, 1), (new, new, 0), (new, "{}", 0)]
+        for (source, target, initialised) in
+            [(old, new, 1), (new, old, 1), (new, new, 0), (new, "{}", 0)]
         {
             let [source, target] = [network(source, 1), network(target, 2)];
             let left = copy_weights(&source, &target).unwrap();
-            assert_eq!(left.len(), anew, "{left:?}");
+            assert_eq!(left.len(), initialised, "{left:?}");
         }
         // Fourier frequencies are drawn, not trained, and belong to the weights that were trained on them.
         let [source, target] = [1, 2].map(|seed| network(FOURIER, seed));

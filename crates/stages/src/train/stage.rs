@@ -98,10 +98,10 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         execution.memory_gib,
     );
     match checked {
-        // It has fitted before, and what lacks may be lent to others for a while.
+        // It has fitted before: others may use the missing memory for a while.
         Err(problem) if !begins => {
             context.warn(format!(
-                "{problem}; going on all the same, as it did before"
+                "{problem}; continuing all the same, as it did before"
             ));
         }
         checked => checked?,

@@ -68,7 +68,7 @@ impl Training<'_> {
         }
         while self.learner.images_seen() < self.settings.duration_images {
             let [stops, snapshot, pauses, checkpoint] = self.due(limits)?;
-            // First, since a snapshot takes its time and is made when training goes on.
+            // First, since a snapshot takes its time and is made when training continues.
             if stops {
                 return self.stop(StageError::Interrupted);
             }
@@ -165,7 +165,7 @@ impl Training<'_> {
         for part in self.batches.parts(&round) {
             step.accumulate(&part, plan.side);
         }
-        // While a GPU works on what it has been told so far, and before the wait for its report.
+        // While a GPU works on what is queued, and before the wait for its report.
         self.batches.expect(&next, self.plan.at(&next).side);
         self.ranks.reduce(step, plan.side)?;
         let report = step.finish(plan);

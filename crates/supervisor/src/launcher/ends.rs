@@ -69,7 +69,7 @@ impl Ends {
         } else if self.all.iter().any(Seen::is_failed) {
             Some(self.sight)
         } else if self.all.iter().all(Seen::is_finished) {
-            // Rank 0 goes on alone when there is nothing more to compute together, and may take its time.
+            // Rank 0 continues alone when there is nothing more to compute together, and may take its time.
             None
         } else {
             // Ranks stop together, once rank 0 has saved what it has to: what is left waits for one that never came.

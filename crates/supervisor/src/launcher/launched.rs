@@ -114,7 +114,7 @@ impl Launched {
         let mut ranks = Ranks::default();
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut obeyed = Stop::GoOn;
+        let mut obeyed = Stop::Continue;
         let (mut last_beat, mut beats) = (None::<Instant>, 0);
         let mut end_at: Option<Instant> = None;
         let mut is_terminated = false;
@@ -124,7 +124,8 @@ impl Launched {
             if wished > obeyed {
                 obeyed = wished;
                 if let Err(error) = self.link.stop(wished) {
-                    let warning = format!("the ranks cannot be told to stop by a file: {error}");
+                    let warning =
+                        format!("writing the request to stop to the ranks failed: {error}");
                     let _ = messages.send((stage, Event::warning(warning))).await;
                     send_signal_to_group(self.pid, Signal::TERM);
                 }
@@ -219,7 +220,7 @@ impl Ranks {
         for (number, rank) in self.0.iter_mut().filter(|(_, rank)| !rank.has_ended) {
             // It is written after all else.
             let end = link.ended(*number);
-            for event in link.told(*number, &mut rank.read) {
+            for event in link.new_events(*number, &mut rank.read) {
                 let event = event.unwrap_or_else(|error| {
                     Event::warning(format!("unreadable event from rank {number}: {error}"))
                 });
@@ -251,7 +252,7 @@ impl Ranks {
         let code = status.ok().and_then(|status| status.code());
         let lost = |rank: u32, cause: String| ProcessEnd {
             rank,
-            end: if obeyed > Stop::GoOn {
+            end: if obeyed > Stop::Continue {
                 AttemptEnd::Interrupted { cause: None }
             } else {
                 AttemptEnd::Failed {

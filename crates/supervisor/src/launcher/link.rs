@@ -1,8 +1,8 @@
 //! The folder by which a supervisor and the ranks that a launcher started, on whichever machines, are connected.
 //!
-//! The supervisor writes what is to be done, counts as long as it lives, and says when to stop. Each rank says that it is
-//! there, then what happens, then how it ended. All is read by being looked at: files are opened anew each time, which
-//! network file systems answer with what was written and closed elsewhere.
+//! The supervisor writes the job, counts as long as it is alive, and writes the request to stop. Each rank writes that it has
+//! started, then its events, then how it ended. Readers poll: a file is opened for each read, so that network file systems
+//! answer with what another machine wrote and closed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::Stop;
 use super::ends::ProcessEnd;
 
-/// What every rank is told.
+/// What every rank is to do.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Order {
     /// What is to be done, without a place.
@@ -88,19 +88,19 @@ impl Link {
         beats.filter(|beats| !beats.is_empty())
     }
 
-    /// Tells the ranks to stop.
+    /// Asks the ranks to stop.
     pub(super) fn stop(&self, wish: Stop) -> Result<(), FileError> {
         match wish {
-            Stop::GoOn => Ok(()),
+            Stop::Continue => Ok(()),
             wish => durable::write_json(&self.0.join("stop.json"), &wish),
         }
     }
 
-    /// What the ranks are told.
+    /// How the ranks are asked to stop.
     pub(super) fn wished(&self) -> Stop {
-        let told = fs::read(self.0.join("stop.json")).ok();
-        let told = told.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        told.unwrap_or(Stop::GoOn)
+        let bytes = fs::read(self.0.join("stop.json")).ok();
+        let wish = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        wish.unwrap_or(Stop::Continue)
     }
 
     /// Whether the supervisor has removed the folder: it follows these ranks no more.
@@ -120,8 +120,8 @@ impl Link {
         }
     }
 
-    /// Says what happened to a rank.
-    pub(super) fn tell(&self, rank: u32, events: &[Event]) -> Result<(), FileError> {
+    /// Appends events of a rank.
+    pub(super) fn append(&self, rank: u32, events: &[Event]) -> Result<(), FileError> {
         let path = self.events(rank);
         let mut lines = Vec::new();
         for event in events {
@@ -148,8 +148,12 @@ impl Link {
             .collect()
     }
 
-    /// What has happened to a rank since `read`, in whole lines.
-    pub(super) fn told(&self, rank: u32, read: &mut Read) -> Vec<Result<Event, serde_json::Error>> {
+    /// The events of a rank since `read`, in whole lines.
+    pub(super) fn new_events(
+        &self,
+        rank: u32,
+        read: &mut Read,
+    ) -> Vec<Result<Event, serde_json::Error>> {
         let mut new = Vec::new();
         let _ = fs::File::open(self.events(rank)).and_then(|mut file| {
             file.seek(SeekFrom::Start(read.bytes))?;
@@ -190,7 +194,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let link = Link(folder.path().to_owned());
         assert!(link.ranks().is_empty());
-        assert_eq!((link.wished(), link.beaten()), (Stop::GoOn, None));
+        assert_eq!((link.wished(), link.beaten()), (Stop::Continue, None));
         link.beat(7);
         link.stop(Stop::AtNextPoint).unwrap();
         assert_eq!(link.beaten().as_deref(), Some("00000000000000000007"));
@@ -202,21 +206,21 @@ mod tests {
         }
         assert_eq!(link.ranks(), BTreeSet::from([2, 11]));
         let mut read = Read::default();
-        assert!(link.told(2, &mut read).is_empty());
-        link.tell(2, &[Event::Waiting, Event::Resumed { step: 3 }])
+        assert!(link.new_events(2, &mut read).is_empty());
+        link.append(2, &[Event::Waiting, Event::Resumed { step: 3 }])
             .unwrap();
         let mut file = durable::open_to_append(&link.events(2)).unwrap();
         // A line that is on its way.
         file.write_all(b"{\"event\":\"wai").unwrap();
         let events: Vec<Event> = link
-            .told(2, &mut read)
+            .new_events(2, &mut read)
             .into_iter()
             .map(Result::unwrap)
             .collect();
         assert_eq!(events, [Event::Waiting, Event::Resumed { step: 3 }]);
         file.write_all(b"ting\"}\n").unwrap();
-        assert_eq!(link.told(2, &mut read).len(), 1);
-        assert!(link.told(2, &mut read).is_empty());
+        assert_eq!(link.new_events(2, &mut read).len(), 1);
+        assert!(link.new_events(2, &mut read).is_empty());
 
         assert!(link.ended(2).is_none());
         link.end(&ProcessEnd {

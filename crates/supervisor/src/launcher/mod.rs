@@ -34,7 +34,7 @@ pub use self::rank::{RankError, work_as_rank};
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Stop {
     /// Not at all.
-    GoOn,
+    Continue,
     /// At their next durable point.
     AtNextPoint,
     /// At once.
@@ -108,7 +108,7 @@ impl Worker {
         timeout: Option<Duration>,
     ) -> (usize, AttemptEnd) {
         const GRACE: Duration = Duration::from_mins(1);
-        let (wishes, wished) = watch::channel(Stop::GoOn);
+        let (wishes, wished) = watch::channel(Stop::Continue);
         let (ended, mut endings) = mpsc::channel(16);
         let (is_one_of_several, is_local, sight) = match &self.started {
             Started::Local(local) => (local.ranks() > 1, true, Duration::from_millis(500)),
@@ -140,7 +140,7 @@ impl Worker {
                     Some(end) => {
                         ends.add(end);
                         if let Some(patience) = ends.patience() {
-                            // A launcher that loses a rank interrupts the others: that is no wish.
+                            // A launcher that loses a rank interrupts the others: that is not a wish.
                             if ends.is_done() || (is_local && ends.is_interrupted()) {
                                 wish(Stop::AtNextPoint);
                             }
@@ -194,7 +194,7 @@ pub async fn carry_out(
     let (messages, mut inbox) = mpsc::channel(16);
     // Nobody asks for its progress.
     tokio::spawn(async move { while inbox.recv().await.is_some() {} });
-    let (_stop, stopped) = watch::channel(Stop::GoOn);
+    let (_stop, stopped) = watch::channel(Stop::Continue);
     let (_, end) = worker.follow(0, messages, stopped, Some(timeout)).await;
     Ok(match end {
         AttemptEnd::Finished { outcome, .. } => Ok(outcome),

@@ -122,7 +122,7 @@ impl Process {
         let mut last = None;
         let mut lines = BufReader::new(self.events).lines();
         let mut listening = true;
-        let mut obeyed = Stop::GoOn;
+        let mut obeyed = Stop::Continue;
         let status = loop {
             let wished = *stop.borrow_and_update();
             if wished > obeyed {
@@ -193,7 +193,7 @@ fn end_of_attempt(
             transient,
             exit,
         },
-        _ if stop > Stop::GoOn => AttemptEnd::Interrupted { cause: None },
+        _ if stop > Stop::Continue => AttemptEnd::Interrupted { cause: None },
         _ => {
             let killed = status.ok().and_then(|status| status.signal());
             let cause = match killed {

@@ -31,7 +31,7 @@ const SUPERVISOR_PATIENCE: Duration = Duration::from_mins(3);
 /// How long a worker is given to end, when its supervisor is lost.
 const GRACE: Duration = Duration::from_mins(1);
 
-/// Why a process is no rank.
+/// Why a process is not a rank.
 #[derive(Debug, thiserror::Error)]
 pub enum RankError {
     /// The launcher's variables make no sense.
@@ -61,7 +61,7 @@ pub enum RankError {
 /// Works as the rank that the launcher's variables say, for the supervisor whose folder this is.
 ///
 /// # Errors
-/// What keeps the process from being a rank; how the worker ends is told in the folder.
+/// What keeps the process from being a rank; how the worker ends is written to the folder.
 pub async fn work_as_rank(folder: &Path) -> Result<(), RankError> {
     let (link, order) = Link::open(folder)?;
     let variable = |name: &str| std::env::var(name).ok();
@@ -124,11 +124,11 @@ fn job_of(order: &Order, membership: Membership, link: &Link) -> Result<Job, Str
     Ok(job)
 }
 
-/// Follows the worker to its end, and tells how it ended.
+/// Follows the worker to its end, and writes how it ended.
 async fn attend(process: Process, rank: u32, link: &Link, order: &Order) -> Result<(), RankError> {
     let mut signals = Signals::listen()?;
     let (messages, mut inbox) = mpsc::channel(256);
-    let (wishes, wished) = watch::channel(Stop::GoOn);
+    let (wishes, wished) = watch::channel(Stop::Continue);
     let wish_for = |wish: Stop| {
         wishes.send_if_modified(|wished| {
             let is_more = wish > *wished;
@@ -141,12 +141,12 @@ async fn attend(process: Process, rank: u32, link: &Link, order: &Order) -> Resu
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut first_signal: Option<Instant> = None;
-    let mut telling = Telling::new(rank, link);
+    let mut reports = Reports::new(rank, link);
     let mut is_lost = false;
     let mut end = loop {
         tokio::select! {
             end = &mut worker => break end.expect("listening to a process does not panic"),
-            Some((_, event)) = inbox.recv() => telling.add(event),
+            Some((_, event)) = inbox.recv() => reports.add(event),
             _ = signals.next() => {
                 let since_first = first_signal.map(|moment| moment.elapsed());
                 first_signal.get_or_insert_with(Instant::now);
@@ -155,7 +155,7 @@ async fn attend(process: Process, rank: u32, link: &Link, order: &Order) -> Resu
                 }
             }
             _ = looks.tick() => {
-                telling.pass_on();
+                reports.flush_if_due();
                 wish_for(link.wished());
                 if let Some(lost_for) = supervisor.is_lost(link) {
                     is_lost = true;
@@ -165,9 +165,9 @@ async fn attend(process: Process, rank: u32, link: &Link, order: &Order) -> Resu
         }
     };
     while let Ok((_, event)) = inbox.try_recv() {
-        telling.add(event);
+        reports.add(event);
     }
-    if let (true, Stop::GoOn, None, AttemptEnd::Interrupted { .. }) =
+    if let (true, Stop::Continue, None, AttemptEnd::Interrupted { .. }) =
         (is_lost, link.wished(), first_signal, &end.end)
     {
         // Nobody has asked for it: if the supervisor is there after all, it tries again.
@@ -182,8 +182,8 @@ async fn attend(process: Process, rank: u32, link: &Link, order: &Order) -> Resu
     }
     // A disk that is full, or a file server that hangs, may come back as long as there is somebody who reads.
     loop {
-        let told = telling.finish().and_then(|()| link.end(&end));
-        match told {
+        let written = reports.flush().and_then(|()| link.end(&end));
+        match written {
             Ok(()) => return Ok(()),
             Err(error) if supervisor.is_lost(link).is_some_and(|time| time > GRACE) => {
                 return Err(error.into());
@@ -193,8 +193,8 @@ async fn attend(process: Process, rank: u32, link: &Link, order: &Order) -> Resu
     }
 }
 
-/// What the worker says on its way to the supervisor. What cannot be written yet is kept.
-struct Telling<'a> {
+/// Events of the worker on their way to the supervisor. Those that cannot be written yet are kept.
+struct Reports<'a> {
     rank: u32,
     link: &'a Link,
     kept: Vec<Event>,
@@ -203,7 +203,7 @@ struct Telling<'a> {
     passed: Option<Instant>,
 }
 
-impl<'a> Telling<'a> {
+impl<'a> Reports<'a> {
     fn new(rank: u32, link: &'a Link) -> Self {
         Self {
             rank,
@@ -225,21 +225,21 @@ impl<'a> Telling<'a> {
         }
     }
 
-    fn pass_on(&mut self) {
+    fn flush_if_due(&mut self) {
         let is_due = self
             .passed
             .is_none_or(|passed| passed.elapsed() >= PROGRESS);
         if is_due || !self.kept.is_empty() {
             self.passed = Some(Instant::now());
             // It is tried again.
-            let _ = self.finish();
+            let _ = self.flush();
         }
     }
 
-    fn finish(&mut self) -> Result<(), FileError> {
+    fn flush(&mut self) -> Result<(), FileError> {
         self.kept.extend(self.progress.take());
         if !self.kept.is_empty() {
-            self.link.tell(self.rank, &self.kept)?;
+            self.link.append(self.rank, &self.kept)?;
             self.kept.clear();
         }
         Ok(())

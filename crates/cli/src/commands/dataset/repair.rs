@@ -113,7 +113,7 @@ fn leave(place: Workplace) -> Result<(), CliError> {
     Ok(())
 }
 
-/// The home folder of the work: beside the set, and so on the same disk; hidden, so that it is no artifact.
+/// The home folder of the work: beside the set, and so on the same disk; hidden, so that it is not an artifact.
 fn home(folder: &Path) -> PathBuf {
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     folder.with_file_name(format!(".{name}.repair"))

@@ -78,7 +78,7 @@ fn compare_files(folder: &Path, manifest: &Manifest, found: &mut Verified) -> Re
     }
     for file in present {
         if manifest.files.iter().all(|own| own.path != file.path) && !known.contains(&file.path) {
-            remark(&format!("`{}` is no file of the data set", file.path));
+            remark(&format!("`{}` is not a file of the data set", file.path));
         }
     }
     Ok(())

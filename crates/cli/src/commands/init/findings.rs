@@ -30,7 +30,7 @@ pub(super) struct Findings {
     pub(super) reading: String,
     /// How many images there are.
     pub(super) images: usize,
-    /// What is no image of the data set, in words; empty where there is nothing.
+    /// What is not an image of the data set, in words; empty where there is nothing.
     pub(super) passed_over: String,
     /// What was seen of some images.
     pub(super) look: Look,

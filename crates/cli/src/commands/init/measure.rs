@@ -65,16 +65,23 @@ pub(super) fn measure(
         .chain(settings_of(Table::Train, ""))
         .chain(settings_of(Table::Network, "network."))
         .collect();
-    let given = [prepare];
-    let train = load_stage(Kind::Train, "train", Some(&preset), &train_settings, &given)?.stage;
+    let inputs = [prepare];
+    let train = load_stage(
+        Kind::Train,
+        "train",
+        Some(&preset),
+        &train_settings,
+        &inputs,
+    )?
+    .stage;
     let sample_settings: Vec<Override> = settings_of(Table::Sample, "").chain([device]).collect();
-    let given = [given, [train.clone()]].concat();
+    let inputs = [inputs, [train.clone()]].concat();
     let sample = load_stage(
         Kind::Sample,
         "sample",
         Some(&preset),
         &sample_settings,
-        &given,
+        &inputs,
     )?
     .stage;
     let (StageSettings::Train(settings), StageSettings::Sample(sampling)) =

@@ -32,7 +32,7 @@ impl Answers {
             Question {
                 option: "name",
                 text: "name of the pipeline",
-                given: init.name.as_deref(),
+                typed: init.name.as_deref(),
                 default: &source::pipeline_name(&found.source),
             },
             asks,
@@ -52,7 +52,7 @@ impl Answers {
             Question {
                 option: "device",
                 text: "device, such as cpu or cuda:0",
-                given: init.device.as_deref(),
+                typed: init.device.as_deref(),
                 default: usual_device(),
             },
             asks,
@@ -62,7 +62,7 @@ impl Answers {
             Question {
                 option: "resolution",
                 text: "resolution in pixels",
-                given: init.resolution.map(|side| side.to_string()).as_deref(),
+                typed: init.resolution.map(|side| side.to_string()).as_deref(),
                 default: &preset::suiting_resolution(found.median_side(), &device).to_string(),
             },
             asks,
@@ -82,7 +82,8 @@ struct Question<'a> {
     /// The option that answers it.
     option: &'static str,
     text: &'static str,
-    given: Option<&'a str>,
+    /// What was typed with that option.
+    typed: Option<&'a str>,
     default: &'a str,
 }
 
@@ -94,12 +95,12 @@ fn answer(
     let Question {
         option,
         text,
-        given,
+        typed,
         default,
     } = question;
-    if let Some(given) = given {
-        return match check(given) {
-            Ok(()) => Ok(given.to_owned()),
+    if let Some(typed) = typed {
+        return match check(typed) {
+            Ok(()) => Ok(typed.to_owned()),
             Err(problem) => Err(CliError::Answer { option, problem }),
         };
     }

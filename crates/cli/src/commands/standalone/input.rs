@@ -148,8 +148,8 @@ impl Input {
             settings: self.manifest.settings.clone(),
             execution: json!({}),
             source: self.manifest.source,
-            given: Some(self.manifest.fingerprint),
-            lacks: Vec::new(),
+            external: Some(self.manifest.fingerprint),
+            missing: Vec::new(),
             demand: Demand::default(),
             retries: 0,
             timeout: None,
@@ -160,6 +160,6 @@ impl Input {
         let Manifest {
             kind, fingerprint, ..
         } = &self.manifest;
-        store.give(kind, *fingerprint, &self.folder)
+        store.link_external(kind, *fingerprint, &self.folder)
     }
 }

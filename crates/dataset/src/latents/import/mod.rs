@@ -192,7 +192,7 @@ fn spec(settings: &ImportSettings, source: &dyn LatentSource) -> Result<LatentSp
                             setting: "spread",
                             value: settings.spread.name().to_owned(),
                             problem: format!(
-                                "`{}` has {} channels, which are no two halves",
+                                "`{}` has {} channels, which is not an even number",
                                 source.key(image),
                                 shape[0]
                             ),

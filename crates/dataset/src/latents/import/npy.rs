@@ -123,7 +123,7 @@ fn parse(bytes: &[u8]) -> Result<Stored, String> {
     let (header, data) = rest
         .split_at_checked(length)
         .ok_or("it ends within its header")?;
-    let header = std::str::from_utf8(header).map_err(|_| "its header is no text".to_owned())?;
+    let header = std::str::from_utf8(header).map_err(|_| "its header is not text".to_owned())?;
     let Header { kind, shape } = parse_header(header)?;
     let count = shape
         .iter()
