@@ -92,7 +92,7 @@ fn pictures_and_curves_that_cannot_be_written_do_not_end_training() {
     let reported = warnings(&program);
     for words in [
         "TensorBoard's files cannot be written",
-        "drawing a snapshot's images failed",
+        "sampling a snapshot's images failed",
     ] {
         let count = reported.iter().filter(|text| text.contains(words)).count();
         assert_eq!(count, 1, "{words}: {reported:?}");

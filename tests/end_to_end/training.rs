@@ -354,7 +354,7 @@ fn a_divergence_is_dealt_with_as_wished() {
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(said.matches("continuing, as").count(), 1, "{said}");
 
-    // What the network draws then is not an image. Training says so and ends; sampling fails.
+    // What the network generates then is not an image. Training says so and ends; sampling fails.
     let drawn = [
         "stages.train.on_divergence=continue",
         "stages.train.snapshot_samples=4",
@@ -365,7 +365,7 @@ fn a_divergence_is_dealt_with_as_wished() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
     for words in [
-        "drawing a network's images failed (the image of seed 0 has non-finite values",
+        "sampling a network's images failed (the image of seed 0 has non-finite values",
         "measuring a network failed (the image of seed 0 has",
         "no network could be measured",
     ] {

@@ -246,7 +246,7 @@ fn write(sampler: &ImageSampler, seeds: &[u64], folder: &std::path::Path) {
         class_names: Vec::new(),
         metadata: BTreeMap::new(),
     };
-    let images = sampler.draw(seeds, None).unwrap();
+    let images = sampler.sample(seeds, None).unwrap();
     let images = images.permute([0, 2, 3, 1]).contiguous();
     let bytes = Vec::<u8>::try_from(images.flatten(0, -1)).unwrap();
     let row = |(seed, pixels): (&u64, &[u8])| Row {

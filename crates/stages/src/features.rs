@@ -19,7 +19,7 @@ use crate::shares::{Shares, done_in_all};
 /// Rows that are summed at once: enough to keep the processor busy with one product of matrices.
 const ROWS_AT_ONCE: usize = 2048;
 
-/// Where images come from: a shard set, or something drawn.
+/// Where images come from: a shard set, or a sampler.
 pub(crate) trait Images {
     /// How many there are.
     fn count(&self) -> usize;

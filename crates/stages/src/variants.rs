@@ -21,13 +21,13 @@ pub(crate) struct Variants {
 impl Variants {
     /// Compares the samples that a job reads.
     pub(crate) fn of_inputs(job: &Job) -> Result<Self, StageError> {
-        let drawn = job
+        let samples = job
             .inputs
             .iter()
-            .map(Drawn::read)
+            .map(Samples::read)
             .collect::<Result<Vec<_>, StageError>>()?;
         Ok(Self {
-            by_input: distinguishing_names(&drawn),
+            by_input: distinguishing_names(&samples),
         })
     }
 
@@ -41,13 +41,13 @@ impl Variants {
 }
 
 /// Samples of a network of known training.
-struct Drawn {
+struct Samples {
     images_seen: u64,
-    /// How they were drawn.
+    /// The settings of their stage.
     facts: BTreeMap<String, String>,
 }
 
-impl Drawn {
+impl Samples {
     /// None for anything else.
     fn read(input: &JobInput) -> Result<Option<Self>, StageError> {
         if input.input.kind != Kind::Sample.name() {
@@ -81,21 +81,21 @@ fn text(value: &Value) -> String {
 }
 
 /// A text for each set; all are empty unless some are of equally many images.
-fn distinguishing_names(sets: &[Option<Drawn>]) -> Vec<String> {
-    let drawn: Vec<&Drawn> = sets.iter().flatten().collect();
-    let moments: BTreeSet<u64> = drawn.iter().map(|drawn| drawn.images_seen).collect();
+fn distinguishing_names(sets: &[Option<Samples>]) -> Vec<String> {
+    let samples: Vec<&Samples> = sets.iter().flatten().collect();
+    let moments: BTreeSet<u64> = samples.iter().map(|set| set.images_seen).collect();
     let mut names: BTreeSet<&String> = BTreeSet::new();
-    if moments.len() < drawn.len() {
-        names.extend(drawn.iter().flat_map(|drawn| drawn.facts.keys()));
+    if moments.len() < samples.len() {
+        names.extend(samples.iter().flat_map(|set| set.facts.keys()));
         names.retain(|name| {
-            drawn
+            samples
                 .windows(2)
                 .any(|pair| pair[0].facts.get(*name) != pair[1].facts.get(*name))
         });
     }
-    let in_words = |drawn: &Drawn| {
+    let in_words = |set: &Samples| {
         let facts = names.iter().filter_map(|name| {
-            let value = drawn.facts.get(*name)?;
+            let value = set.facts.get(*name)?;
             Some(format!("{name}={value}"))
         });
         facts.collect::<Vec<_>>().join(", ")
@@ -113,16 +113,16 @@ mod tests {
 
     /// Inputs, by their images seen and how they were generated, and what distinguishes each.
     fn check(inputs: &[Option<(u64, &[Fact<'_>])>], expected: &[&str]) {
-        let drawn = |&(images_seen, facts): &(u64, &[Fact<'_>])| Drawn {
+        let samples = |&(images_seen, facts): &(u64, &[Fact<'_>])| Samples {
             images_seen,
             facts: facts
                 .iter()
                 .map(|&(name, value)| (name.to_owned(), value.to_owned()))
                 .collect(),
         };
-        let sets: Vec<Option<Drawn>> = inputs
+        let sets: Vec<Option<Samples>> = inputs
             .iter()
-            .map(|input| input.as_ref().map(drawn))
+            .map(|input| input.as_ref().map(samples))
             .collect();
         assert_eq!(distinguishing_names(&sets), expected);
     }

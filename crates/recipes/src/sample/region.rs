@@ -31,7 +31,7 @@ impl Region {
     }
 
     /// Why a network of so many levels, trained with or without coordinates on images of a width and a height, does not
-    /// draw it, as the rest of a sentence.
+    /// sample it, as the rest of a sentence.
     pub fn problem(
         self,
         has_coordinates: bool,

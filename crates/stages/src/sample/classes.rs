@@ -44,7 +44,7 @@ pub(crate) struct Classes {
 }
 
 impl Classes {
-    /// The classes that a sample stage draws from a network of so many, by its settings.
+    /// The classes that a sample stage samples of a network of so many, by its settings.
     pub(super) fn of_stage(
         job: &Job,
         settings: &SampleSettings,
@@ -109,7 +109,7 @@ impl Classes {
     }
 
     /// The classes of the images of some seeds, the first of which is the image at `first` of all; none where no class is
-    /// drawn.
+    /// sampled.
     ///
     /// Classes that were named take turns by the place of the image; all others are a function of the seed alone.
     pub(crate) fn of(&self, first: u64, seeds: &[u64]) -> Option<Vec<i64>> {
@@ -156,14 +156,14 @@ fn number_of(class: &str, names: &[String]) -> Result<i64, ClassError> {
     })
 }
 
-/// How often a network was trained without its class, so that it draws without one; not known of a network that was not
+/// How often a network was trained without its class, so that it samples without one; not known of a network that was not
 /// trained here.
 fn label_dropout(trained: &JobInput) -> Result<Option<f64>, StageError> {
     let settings = Manifest::read(&trained.folder)?.settings;
     Ok(settings["label_dropout"].as_f64())
 }
 
-/// Guidance leads away from what a network draws without a class, which it has to have learnt. Settings are checked
+/// Guidance leads away from what a network samples without a class, which it has to have learnt. Settings are checked
 /// against those of training before a run; here against the network, which may be external. Gives a warning where
 /// it cannot be known.
 fn check_guidance(
@@ -192,16 +192,16 @@ mod tests {
             in_turn: Vec::new(),
         };
         let seeds: Vec<u64> = seeds.collect();
-        let drawn = classes.of(0, &seeds).unwrap();
+        let sampled = classes.of(0, &seeds).unwrap();
         // A seed's class does not depend on the seeds beside it.
-        assert_eq!(classes.of(7, &seeds[7..]).unwrap(), drawn[7..]);
+        assert_eq!(classes.of(7, &seeds[7..]).unwrap(), sampled[7..]);
         (0..3)
-            .map(|class| drawn.iter().filter(|&&drawn| drawn == class).count())
+            .map(|class| sampled.iter().filter(|&&sampled| sampled == class).count())
             .collect()
     }
 
     #[test]
-    fn guidance_wants_a_network_that_learnt_to_draw_without_a_class() {
+    fn guidance_needs_a_network_that_learnt_to_sample_without_a_class() {
         assert_eq!(check_guidance(3, Some(0.1)).unwrap(), None);
         assert!(check_guidance(3, None).unwrap().is_some());
         for (classes, label_dropout) in [(3, Some(0.0)), (0, Some(0.0)), (0, None)] {

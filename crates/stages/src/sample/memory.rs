@@ -1,12 +1,12 @@
 //! How many images fit into memory at once.
 //!
-//! Drawing takes what one evaluation of the network takes, and the noise of stochastic steps, which is drawn ahead. The
+//! Sampling takes what one evaluation of the network takes, and the noise of stochastic steps, which is sampled ahead. The
 //! former is found out by having it look at few images and at twice as many, and reading from Linux the most that was
 //! resident; elsewhere, and on other devices than the processor, it is not known and nothing is bounded.
 
 use patchwork_artifacts::resources::{free_memory_bytes, memory, peak_memory_bytes_of};
 
-/// The share of the free memory that a batch may take: what is free changes while it is drawn.
+/// The share of the free memory that a batch may take: what is free changes while it is sampled.
 const USABLE: f64 = 0.7;
 
 /// The most that this process may still take, in bytes, if that is known: what the machine and its control group have

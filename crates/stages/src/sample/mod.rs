@@ -1,8 +1,8 @@
 //! A network to images, one a seed, in shards that resume by their range of seeds.
 
 mod classes;
-mod draw;
 mod export;
+mod image_sampler;
 pub(crate) mod memory;
 mod options;
 mod path;
@@ -32,7 +32,7 @@ use crate::shared_set::SharedSet;
 use crate::shares::{Shares, done_in_all, no_outcome};
 use crate::train::{BEST_FILE, NETWORK_FILE, snapshot_file};
 pub(crate) use classes::Classes;
-pub use draw::{ImageSampler, NotFinite};
+pub use image_sampler::{ImageSampler, NotFinite};
 pub(crate) use options::sampler_options;
 use starts::Start;
 
@@ -67,7 +67,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         classes: &classes,
         settings: &settings,
     };
-    draw_all(&images, job, shares, &execution, context)?;
+    sample_all(&images, job, shares, &execution, context)?;
     if !job.is_first() {
         return Ok(no_outcome());
     }
@@ -119,7 +119,7 @@ fn network(
     Ok(network)
 }
 
-/// A region that the network does not draw.
+/// A region that the network cannot sample.
 #[derive(Debug, thiserror::Error)]
 #[error("`region` {0}")]
 struct NoRegion(String);
@@ -149,15 +149,15 @@ fn images_seen(trained: &JobInput, settings: &SampleSettings) -> Result<Option<u
     }
 }
 
-/// The images that are drawn.
+/// The images that are sampled.
 struct Images<'a> {
     sampler: &'a ImageSampler,
     classes: &'a Classes,
     settings: &'a SampleSettings,
 }
 
-/// Draws every seed's image into the shards that are not there yet; beside rank 0 into those of a share.
-fn draw_all(
+/// Samples every seed's image into the shards that are not there yet; beside rank 0 into those of a share.
+fn sample_all(
     images: &Images<'_>,
     job: &Job,
     shares: Shares<'_>,
@@ -189,7 +189,7 @@ fn draw_all(
     let own = missing.of(shares.membership());
     if !own.is_empty() {
         let batch_size = batch_size(sampler, settings, execution, context);
-        let mut drawn = 0;
+        let mut sampled = 0;
         for shard in own {
             let range = set.rows(shard);
             let starts: Vec<Start> = starts::starts(settings)
@@ -203,10 +203,10 @@ fn draw_all(
                 }
                 let seeds: Vec<u64> = batch.iter().map(Start::nearer_seed).collect();
                 let labels = classes.of((range.start + rows.len()) as u64, &seeds);
-                let images = sampler.draw_from(batch, labels.as_deref())?;
+                let images = sampler.sample_from(batch, labels.as_deref())?;
                 rows.extend(to_rows(batch, labels.as_deref(), &images));
-                drawn += batch.len();
-                progress(drawn);
+                sampled += batch.len();
+                progress(sampled);
             }
             set.write(shard, rows)?;
         }

@@ -137,7 +137,7 @@ impl<'a> SnapshotEvaluation<'a> {
         Ok(value)
     }
 
-    /// Keeps the best network once more under a name of its own, draws the curve, and says what is worth telling:
+    /// Keeps the best network once more under a name of its own, plots the curve, and reports
     /// the best, and what it was measured on. `best_snapshot` is the best one before the final network, that after
     /// `images_seen`, which counts as the best where none could be measured.
     pub(super) fn finish(
@@ -264,7 +264,7 @@ fn images_of(
     }))
 }
 
-/// Images that are drawn when they are asked for, one a seed from 0.
+/// Images that are sampled when they are asked for, one a seed from 0.
 struct Samples<'a> {
     sampler: ImageSampler,
     classes: &'a Classes,
@@ -279,7 +279,7 @@ impl Images for Samples<'_> {
     fn batch(&self, range: Range<usize>) -> Result<Tensor, StageError> {
         let seeds: Vec<u64> = (range.start as u64..range.end as u64).collect();
         let labels = self.classes.of(range.start as u64, &seeds);
-        let images = self.sampler.draw(&seeds, labels.as_deref())?;
+        let images = self.sampler.sample(&seeds, labels.as_deref())?;
         Ok(in_color(&images))
     }
 }

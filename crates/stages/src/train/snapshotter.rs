@@ -65,7 +65,7 @@ impl Snapshotter<'_> {
         let file = snapshot_file(due);
         let context = self.context;
         once_the_disk_takes_it(context, || self.save_networks(&file, learner))?;
-        dispensable(context, "drawing a snapshot's images", || {
+        dispensable(context, "sampling a snapshot's images", || {
             self.save_samples(&file, due, telemetry)
         })?;
         let distance = dispensable(context, "measuring a snapshot", || self.measure(&file, due))?;
@@ -207,7 +207,7 @@ impl Snapshotter<'_> {
         images_seen: u64,
         telemetry: &mut Telemetry<'_>,
     ) -> Result<(), StageError> {
-        dispensable_at_last(self.context, "drawing a network's images", || {
+        dispensable_at_last(self.context, "sampling a network's images", || {
             self.save_samples(file, images_seen, telemetry)
         })?;
         Ok(())
@@ -233,7 +233,7 @@ impl Snapshotter<'_> {
         for seeds in seeds.chunks(SAMPLER_BATCH) {
             let labels: Option<Vec<i64>> =
                 (classes > 0).then(|| seeds.iter().map(|&seed| seed as i64 % classes).collect());
-            let images = sampler.draw(seeds, labels.as_deref())?;
+            let images = sampler.sample(seeds, labels.as_deref())?;
             let pixels = images.permute([0, 2, 3, 1]).contiguous();
             pictures.extend(
                 Vec::<u8>::try_from(pixels.flatten(0, -1))

@@ -150,7 +150,7 @@ impl<'a> Telemetry<'a> {
         self.start_over();
     }
 
-    /// Shows images that were drawn from the network of so many images seen.
+    /// Shows images that were sampled from the network of so many images seen.
     pub(super) fn samples(&mut self, images_seen: u64, png: &[u8]) {
         self.events.image(self.context, images_seen, "samples", png);
     }

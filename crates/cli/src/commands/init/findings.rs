@@ -99,7 +99,7 @@ impl Findings {
         let warnings = self.warnings.iter().cloned();
         let few = (self.images < FEW_IMAGES).then(|| {
             format!(
-                "{} images are few: a network soon knows them by heart, and what it draws resembles them",
+                "{} images are few: a network soon memorises them, and its samples resemble them",
                 self.images
             )
         });

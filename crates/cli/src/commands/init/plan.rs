@@ -78,7 +78,7 @@ impl Plan {
                 .map(String::as_str)
                 .unwrap_or_default();
             let reason = format!(
-                "classes as often as among the images; `patchwork sample RUN --labels NAME`, such as `{shown}`, draws one"
+                "classes as often as among the images; `patchwork sample RUN --labels NAME`, such as `{shown}`, samples one"
             );
             plan.set(Table::Sample, "labels", json!("dataset"), &reason);
         }

@@ -17,7 +17,7 @@ use super::starts::Start;
 use crate::decoder::Decoder;
 use crate::train::one_hot;
 
-/// A network with everything that says how images are drawn from it.
+/// A network with everything that says how images are sampled from it.
 pub struct ImageSampler {
     denoiser: NetworkDenoiser,
     /// Copies that share its weights, one for each thread that takes a part of a batch.
@@ -28,8 +28,8 @@ pub struct ImageSampler {
     device: Device,
     /// For a network of latents.
     decoder: Option<Decoder>,
-    /// The most images that were drawn at once.
-    most_drawn: AtomicUsize,
+    /// The most images that were sampled at once.
+    most_at_once: AtomicUsize,
 }
 
 /// An image that came out as something else than numbers.
@@ -105,7 +105,7 @@ impl ImageSampler {
             options,
             device,
             decoder: None,
-            most_drawn: AtomicUsize::new(0),
+            most_at_once: AtomicUsize::new(0),
         }
     }
 
@@ -145,7 +145,7 @@ impl ImageSampler {
     ///
     /// On the processor, libtorch multiplies float32 matrices of fewer rows in another order, convolves a single
     /// image by another routine, and shares odd numbers of bfloat16 images out otherwise: an image would depend, in
-    /// its last bits, on how many are drawn beside it.
+    /// its last bits, on how many are sampled beside it.
     pub fn images_multiple(&self) -> u32 {
         if self.device == Device::Cpu { 4 } else { 1 }
     }
@@ -156,17 +156,17 @@ impl ImageSampler {
     /// - returns: `[seeds, channels, height, width]`, u8, on the CPU
     ///
     /// # Determinism
-    /// On the processor an image is a function of its seed and class alone, whatever is drawn beside it.
+    /// On the processor an image is a function of its seed and class alone, whatever is sampled beside it.
     ///
     /// # Errors
     /// [`NotFinite`] for the first image that has a non-finite value.
-    pub fn draw(&self, seeds: &[u64], labels: Option<&[i64]>) -> Result<Tensor, NotFinite> {
+    pub fn sample(&self, seeds: &[u64], labels: Option<&[i64]>) -> Result<Tensor, NotFinite> {
         let starts: Vec<Start> = seeds.iter().map(|&seed| Start::of_seed(seed)).collect();
-        self.draw_from(&starts, labels)
+        self.sample_from(&starts, labels)
     }
 
     /// The same, of images that may start between two seeds.
-    pub(crate) fn draw_from(
+    pub(crate) fn sample_from(
         &self,
         starts: &[Start],
         labels: Option<&[i64]>,
@@ -174,12 +174,12 @@ impl ImageSampler {
         let images = starts.len() as i64;
         let missing = self.images_at_once(starts.len()) - starts.len();
         if missing == 0 || starts.is_empty() {
-            return self.draw_together(starts, labels);
+            return self.sample_together(starts, labels);
         }
         let starts = [starts, &vec![starts[0]; missing]].concat();
         let labels = labels.map(|labels| [labels, &vec![labels[0]; missing]].concat());
-        let drawn = self.draw_together(&starts, labels.as_deref())?;
-        Ok(drawn.narrow(0, 0, images))
+        let sampled = self.sample_together(&starts, labels.as_deref())?;
+        Ok(sampled.narrow(0, 0, images))
     }
 
     /// How many images the network looks at for so many seeds. On a GPU a last batch of fewer is padded: cuDNN would try
@@ -188,11 +188,15 @@ impl ImageSampler {
         if self.device == Device::Cpu {
             return seeds.next_multiple_of(self.images_multiple() as usize);
         }
-        let most = self.most_drawn.fetch_max(seeds, Ordering::Relaxed);
+        let most = self.most_at_once.fetch_max(seeds, Ordering::Relaxed);
         usize::max(most, seeds)
     }
 
-    fn draw_together(&self, starts: &[Start], labels: Option<&[i64]>) -> Result<Tensor, NotFinite> {
+    fn sample_together(
+        &self,
+        starts: &[Start],
+        labels: Option<&[i64]>,
+    ) -> Result<Tensor, NotFinite> {
         let seeds: Vec<u64> = starts.iter().map(|start| start.seed).collect();
         let images = tch::no_grad(|| {
             let (channels, Part { height, width, .. }) =
@@ -217,11 +221,11 @@ impl ImageSampler {
                 )
             });
             let options = &self.options;
-            let drawn =
+            let sampled =
                 self.shared_out(parts.collect(), |denoiser, (latents, mut noise, given)| {
                     sample(denoiser, &latents, &mut noise, &given, options)
                 });
-            Tensor::cat(&drawn, 0)
+            Tensor::cat(&sampled, 0)
         });
         check_finite(&seeds, &images)?;
         let pixels = match &self.decoder {
@@ -337,7 +341,7 @@ mod tests {
     use super::*;
     use crate::train::GENERATOR;
 
-    /// Whoever takes which part, and in however many of them a batch is drawn.
+    /// Whoever takes which part, and in however many of them a batch is sampled.
     #[test]
     fn images_do_not_depend_on_how_a_batch_is_shared_out() {
         let _guard = GENERATOR.lock().unwrap();
@@ -362,19 +366,19 @@ mod tests {
         });
         let seeds: Vec<u64> = (0..14).collect();
         let labels: Vec<i64> = seeds.iter().map(|seed| (seed % 2) as i64).collect();
-        let drawn = |threads: usize| {
+        let sampled = |threads: usize| {
             let mut sampler =
                 ImageSampler::new(&network, Kind::Float, None, options.clone(), Device::Cpu);
             let copies =
                 (0..threads).map(|_| NetworkDenoiser::new(network.to_kind_copy(Kind::Float)));
             sampler.copies = Mutex::new(copies.collect());
             sampler.threads = threads;
-            sampler.draw(&seeds, Some(&labels)).unwrap()
+            sampler.sample(&seeds, Some(&labels)).unwrap()
         };
-        let alone = drawn(1);
+        let alone = sampled(1);
         assert_eq!(alone.size(), [14, 3, 16, 16]);
         for threads in [2, 3, 4] {
-            assert!(drawn(threads).equal(&alone), "{threads}");
+            assert!(sampled(threads).equal(&alone), "{threads}");
         }
     }
 
