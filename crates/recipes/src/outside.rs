@@ -41,7 +41,7 @@ pub struct SpecifyOptions<'a> {
 
 /// What one stage reads.
 pub(crate) struct Outside<'a> {
-    stage: &'a Stage,
+    pub(crate) stage: &'a Stage,
     options: &'a SpecifyOptions<'a>,
     /// What of it is missing.
     pub(crate) missing: Vec<MissingInput>,

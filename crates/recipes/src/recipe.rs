@@ -2,21 +2,26 @@
 
 use std::path::Path;
 
-use patchwork_config::schema::Shape;
+use patchwork_artifacts::Environment;
+use patchwork_config::schema::{Shape, shape};
 use patchwork_config::{ConfigError, Section};
 use patchwork_core::Digest;
 use patchwork_terms::Kind;
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::Value;
 
+use crate::environment;
 use crate::error::SpecifyError;
 use crate::graph::Needed;
 use crate::inputs::Inputs;
+use crate::job::{Nothing, TypedJob};
 use crate::kinds::{StageSettings, kinds};
 use crate::outside::Outside;
 use crate::pipeline::Stage;
 
 /// What the settings of a kind of stage can do besides being read: what they need, and what is checked.
-pub(crate) trait Recipe: Describe {
+pub(crate) trait Recipe {
     /// Which stages a stage of these settings reads.
     fn reads(&self) -> &'static [Needed];
 
@@ -48,28 +53,29 @@ pub(crate) trait Recipe: Describe {
     }
 }
 
-/// How the settings of a kind of stage become its job.
-pub(crate) trait Describe {
-    /// Where the job says that what it reads lies.
-    fn places() -> &'static Shape
-    where
-        Self: Sized;
+/// How the settings of a kind of stage become its job: with what is resolved from them, and where what it reads lies.
+pub(crate) trait Describe: Clone + Serialize {
+    type Resolved: Serialize;
+    type Places: Serialize + JsonSchema;
 
-    /// Describes the stage to the supervisor; `seed` is the root of all randomness.
-    fn describe(
-        &self,
-        stage: &Stage,
-        seed: u64,
-        outside: &mut Outside<'_>,
-    ) -> Result<Described, SpecifyError>;
+    /// Describes the stage of `outside`; `seed` is the root of all randomness.
+    fn describe(&self, seed: u64, outside: &mut Outside<'_>) -> Describing<Self>;
+
+    /// Variables of its worker's environment.
+    fn environment(stage: &Stage) -> Environment {
+        environment::of_device(stage)
+    }
 }
 
+/// A description, or why there is none.
+pub(crate) type Describing<S> = Result<Description<S>, SpecifyError>;
+
 /// A stage as its kind describes it.
-pub(crate) struct Described {
-    /// The part of its job that the fingerprint covers.
-    pub(crate) covered: Value,
-    /// The part that it does not cover.
-    pub(crate) uncovered: Value,
+pub(crate) struct Description<S: Describe> {
+    /// The settings that can change its output; what only says where something lies is left out.
+    pub(crate) settings: S,
+    pub(crate) resolved: S::Resolved,
+    pub(crate) places: S::Places,
     /// The digest of the raw data that it reads.
     pub(crate) source: Option<Digest>,
     /// The version of what a stage of this kind makes of the same settings and inputs; it is raised when those bytes
@@ -77,16 +83,51 @@ pub(crate) struct Described {
     pub(crate) format_version: u32,
 }
 
-impl Described {
-    /// A stage that reads no raw data, by the parts of its job.
-    pub(crate) fn new((covered, uncovered): (Value, Value), format_version: u32) -> Self {
+impl<S: Describe<Resolved = Nothing>> Description<S> {
+    /// A stage that reads no raw data and of whose settings nothing is resolved.
+    pub(crate) fn of(settings: S, places: S::Places, format_version: u32) -> Self {
         Self {
-            covered,
-            uncovered,
+            settings,
+            resolved: Nothing {},
+            places,
             source: None,
             format_version,
         }
     }
+}
+
+/// A stage with its job as data.
+pub(crate) struct Described {
+    /// The part of its job that the fingerprint covers.
+    pub(crate) covered: Value,
+    /// The part that it does not cover.
+    pub(crate) uncovered: Value,
+    pub(crate) source: Option<Digest>,
+    pub(crate) format_version: u32,
+}
+
+fn described<S: Describe>(
+    settings: &S,
+    seed: u64,
+    outside: &mut Outside<'_>,
+) -> Result<Described, SpecifyError> {
+    let Description {
+        settings,
+        resolved,
+        places,
+        source,
+        format_version,
+    } = settings.describe(seed, outside)?;
+    let stage = outside.stage;
+    let environment = S::environment(stage);
+    let (covered, uncovered) =
+        TypedJob::new(stage, settings, resolved, places, environment).parts();
+    Ok(Described {
+        covered,
+        uncovered,
+        source,
+        format_version,
+    })
 }
 
 macro_rules! recipes {
@@ -106,11 +147,20 @@ macro_rules! recipes {
             pub(crate) fn recipe_mut(&mut self) -> &mut dyn Recipe {
                 match self { $(Self::$kind(settings) => settings,)+ }
             }
+
+            /// Describes the stage of `outside`, whose settings these are, to the supervisor.
+            pub(crate) fn describe(
+                &self,
+                seed: u64,
+                outside: &mut Outside<'_>,
+            ) -> Result<Described, SpecifyError> {
+                match self { $(Self::$kind(settings) => described(settings, seed, outside),)+ }
+            }
         }
 
         /// Where jobs of `kind` say that what they read lies.
         pub(crate) fn places(kind: Kind) -> &'static Shape {
-            match kind { $(Kind::$kind => <$settings>::places(),)+ }
+            match kind { $(Kind::$kind => shape::<<$settings as Describe>::Places>(),)+ }
         }
     };
 }

@@ -52,7 +52,7 @@ fn describe(
 ) -> Result<StageSpec, SpecifyError> {
     let mut outside = Outside::of(stage, options);
     let recipe = stage.settings.recipe();
-    let described = recipe.describe(stage, seed, &mut outside)?;
+    let described = stage.settings.describe(seed, &mut outside)?;
     if let Some(inputs) = inputs {
         recipe.look_behind(stage, inputs, &mut outside)?;
     }

@@ -1,15 +1,14 @@
 //! A data set to an autoencoder.
 
-use patchwork_config::schema::{Shape, shape};
+use patchwork_artifacts::Environment;
 use serde::{Deserialize, Serialize};
 
 use super::AutoencoderSettings;
 use crate::environment;
-use crate::error::SpecifyError;
 use crate::job::{Nothing, TypedJob};
 use crate::outside::Outside;
 use crate::pipeline::Stage;
-use crate::recipe::{Describe, Described};
+use crate::recipe::{Describe, Describing, Description};
 
 const FORMAT_VERSION: u32 = 1;
 
@@ -24,19 +23,20 @@ pub struct Resolved {
 }
 
 impl Describe for AutoencoderSettings {
-    fn places() -> &'static Shape {
-        shape::<Nothing>()
+    type Resolved = Resolved;
+    type Places = Nothing;
+
+    fn describe(&self, seed: u64, _: &mut Outside<'_>) -> Describing<Self> {
+        Ok(Description {
+            settings: self.clone(),
+            resolved: Resolved { seed },
+            places: Nothing {},
+            source: None,
+            format_version: FORMAT_VERSION,
+        })
     }
 
-    fn describe(
-        &self,
-        stage: &Stage,
-        seed: u64,
-        _: &mut Outside<'_>,
-    ) -> Result<Described, SpecifyError> {
-        let environment = environment::of_training(stage);
-        let resolved = Resolved { seed };
-        let job = AutoencoderJob::new(stage, self.clone(), resolved, Nothing {}, environment);
-        Ok(Described::new(job.parts(), FORMAT_VERSION))
+    fn environment(stage: &Stage) -> Environment {
+        environment::of_training(stage)
     }
 }

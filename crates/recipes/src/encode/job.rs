@@ -2,17 +2,13 @@
 
 use std::path::PathBuf;
 
-use patchwork_config::schema::{Shape, shape};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{EncodeSettings, ImportSettings};
-use crate::environment;
-use crate::error::SpecifyError;
 use crate::job::{Nothing, TypedJob};
 use crate::outside::Outside;
-use crate::pipeline::Stage;
-use crate::recipe::{Describe, Described};
+use crate::recipe::{Describe, Describing, Description};
 
 /// The layout of the artifact: latents and, in a folder of their own, the autoencoder that decodes them.
 const FORMAT_VERSION: u32 = 1;
@@ -32,23 +28,17 @@ pub struct Places {
 }
 
 impl Describe for EncodeSettings {
-    fn places() -> &'static Shape {
-        shape::<Places>()
-    }
+    type Resolved = Nothing;
+    type Places = Places;
 
-    fn describe(
-        &self,
-        stage: &Stage,
-        _: u64,
-        outside: &mut Outside<'_>,
-    ) -> Result<Described, SpecifyError> {
+    fn describe(&self, _: u64, outside: &mut Outside<'_>) -> Describing<Self> {
         let autoencoder = outside.autoencoder(self.autoencoder.as_deref())?;
         let import = self.import.as_ref();
         let source = match import {
             Some(import) => outside.latents(&import.source)?,
             None => None,
         };
-        let covered = Self {
+        let settings = Self {
             autoencoder: autoencoder.digest,
             import: import.map(|import| ImportSettings {
                 source: String::new(),
@@ -60,11 +50,9 @@ impl Describe for EncodeSettings {
             autoencoder_files: autoencoder.place,
             latents: import.map(|import| PathBuf::from(&import.source)),
         };
-        let environment = environment::of_device(stage);
-        let job = EncodeJob::new(stage, covered, Nothing {}, places, environment);
-        Ok(Described {
+        Ok(Description {
             source,
-            ..Described::new(job.parts(), FORMAT_VERSION)
+            ..Description::of(settings, places, FORMAT_VERSION)
         })
     }
 }

@@ -2,17 +2,13 @@
 
 use std::path::PathBuf;
 
-use patchwork_config::schema::{Shape, shape};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::EvaluateSettings;
-use crate::environment;
-use crate::error::SpecifyError;
 use crate::job::{Nothing, TypedJob};
 use crate::outside::Outside;
-use crate::pipeline::Stage;
-use crate::recipe::{Describe, Described};
+use crate::recipe::{Describe, Describing, Description};
 
 /// Samples of one network are distinguished by their settings.
 const FORMAT_VERSION: u32 = 3;
@@ -28,26 +24,13 @@ pub struct Places {
 }
 
 impl Describe for EvaluateSettings {
-    fn places() -> &'static Shape {
-        shape::<Places>()
-    }
+    type Resolved = Nothing;
+    type Places = Places;
 
-    fn describe(
-        &self,
-        stage: &Stage,
-        _: u64,
-        outside: &mut Outside<'_>,
-    ) -> Result<Described, SpecifyError> {
+    fn describe(&self, _: u64, outside: &mut Outside<'_>) -> Describing<Self> {
         let places = Places {
             weights: outside.weights_folder(),
         };
-        let job = EvaluateJob::new(
-            stage,
-            self.clone(),
-            Nothing {},
-            places,
-            environment::of_device(stage),
-        );
-        Ok(Described::new(job.parts(), FORMAT_VERSION))
+        Ok(Description::of(self.clone(), places, FORMAT_VERSION))
     }
 }

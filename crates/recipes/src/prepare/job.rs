@@ -1,16 +1,14 @@
 //! Raw images to shards.
 
-use patchwork_config::schema::{Shape, shape};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::PrepareSettings;
-use crate::environment;
-use crate::error::SpecifyError;
 use crate::job::{Nothing, TypedJob};
 use crate::outside::Outside;
-use crate::pipeline::Stage;
-use crate::recipe::{Describe, Described};
+use crate::recipe::{Describe, Describing, Description};
+
+const FORMAT_VERSION: u32 = 1;
 
 /// The job of a prepare stage.
 pub type PrepareJob = TypedJob<PrepareSettings, Nothing, Places>;
@@ -33,18 +31,11 @@ impl PrepareJob {
 }
 
 impl Describe for PrepareSettings {
-    fn places() -> &'static Shape {
-        shape::<Places>()
-    }
+    type Resolved = Nothing;
+    type Places = Places;
 
-    fn describe(
-        &self,
-        stage: &Stage,
-        _: u64,
-        outside: &mut Outside<'_>,
-    ) -> Result<Described, SpecifyError> {
-        let source = outside.source(self)?;
-        let covered = Self {
+    fn describe(&self, _: u64, outside: &mut Outside<'_>) -> Describing<Self> {
+        let settings = Self {
             source: String::new(),
             obtain: None,
             ..self.clone()
@@ -52,16 +43,9 @@ impl Describe for PrepareSettings {
         let places = Places {
             source: self.source.clone(),
         };
-        let job = PrepareJob::new(
-            stage,
-            covered,
-            Nothing {},
-            places,
-            environment::of_device(stage),
-        );
-        Ok(Described {
-            source,
-            ..Described::new(job.parts(), 1)
+        Ok(Description {
+            source: outside.source(self)?,
+            ..Description::of(settings, places, FORMAT_VERSION)
         })
     }
 }

@@ -2,17 +2,13 @@
 
 use std::path::PathBuf;
 
-use patchwork_config::schema::{Shape, shape};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ReconstructSettings;
-use crate::environment;
-use crate::error::SpecifyError;
 use crate::job::{Nothing, TypedJob};
 use crate::outside::Outside;
-use crate::pipeline::Stage;
-use crate::recipe::{Describe, Described};
+use crate::recipe::{Describe, Describing, Description};
 
 const FORMAT_VERSION: u32 = 1;
 
@@ -30,18 +26,12 @@ pub struct Places {
 }
 
 impl Describe for ReconstructSettings {
-    fn places() -> &'static Shape {
-        shape::<Places>()
-    }
+    type Resolved = Nothing;
+    type Places = Places;
 
-    fn describe(
-        &self,
-        stage: &Stage,
-        _: u64,
-        outside: &mut Outside<'_>,
-    ) -> Result<Described, SpecifyError> {
+    fn describe(&self, _: u64, outside: &mut Outside<'_>) -> Describing<Self> {
         let decoder = outside.autoencoder(self.autoencoder.as_deref())?;
-        let covered = Self {
+        let settings = Self {
             autoencoder: decoder.digest,
             ..self.clone()
         };
@@ -49,8 +39,6 @@ impl Describe for ReconstructSettings {
             weights: outside.weights_folder(),
             decoder_files: decoder.place,
         };
-        let environment = environment::of_device(stage);
-        let job = ReconstructJob::new(stage, covered, Nothing {}, places, environment);
-        Ok(Described::new(job.parts(), FORMAT_VERSION))
+        Ok(Description::of(settings, places, FORMAT_VERSION))
     }
 }

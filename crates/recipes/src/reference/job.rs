@@ -2,19 +2,15 @@
 
 use std::path::PathBuf;
 
-use patchwork_config::schema::{Shape, shape};
 use patchwork_core::Digest;
 use patchwork_terms::Resize;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ReferenceSettings;
-use crate::environment;
-use crate::error::SpecifyError;
 use crate::job::TypedJob;
 use crate::outside::Outside;
-use crate::pipeline::Stage;
-use crate::recipe::{Describe, Described};
+use crate::recipe::{Describe, Describing, Description};
 
 /// The job of a reference stage.
 pub type ReferenceJob = TypedJob<ReferenceSettings, Resolved, Places>;
@@ -38,42 +34,29 @@ pub struct Places {
 }
 
 impl Describe for ReferenceSettings {
-    fn places() -> &'static Shape {
-        shape::<Places>()
-    }
+    type Resolved = Resolved;
+    type Places = Places;
 
-    fn describe(
-        &self,
-        stage: &Stage,
-        _: u64,
-        outside: &mut Outside<'_>,
-    ) -> Result<Described, SpecifyError> {
+    fn describe(&self, _: u64, outside: &mut Outside<'_>) -> Describing<Self> {
         let resolved = Resolved {
             extractor_weights: outside.weights(self)?,
         };
-        let statistics = self.statistics.as_deref();
-        let source = match statistics {
+        let source = match &self.statistics {
             Some(statistics) => outside.statistics(statistics)?,
             None => None,
         };
-        let covered = Self {
-            statistics: None,
-            ..self.clone()
-        };
-        let places = Places {
-            weights: outside.weights_folder(),
-            statistics: self.statistics.clone(),
-        };
-        let job = ReferenceJob::new(
-            stage,
-            covered,
+        Ok(Description {
+            settings: Self {
+                statistics: None,
+                ..self.clone()
+            },
             resolved,
-            places,
-            environment::of_device(stage),
-        );
-        Ok(Described {
+            places: Places {
+                weights: outside.weights_folder(),
+                statistics: self.statistics.clone(),
+            },
             source,
-            ..Described::new(job.parts(), format_version(self))
+            format_version: format_version(self),
         })
     }
 }

@@ -2,19 +2,15 @@
 
 use std::path::PathBuf;
 
-use patchwork_config::schema::{Shape, shape};
 use patchwork_terms::{Export, SampleLabels};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::SampleSettings;
-use crate::environment;
-use crate::error::SpecifyError;
 use crate::job::{Nothing, TypedJob};
 use crate::outside::Outside;
-use crate::pipeline::Stage;
 use crate::precision::resolved_precision;
-use crate::recipe::{Describe, Described};
+use crate::recipe::{Describe, Describing, Description};
 
 /// The job of a sample stage.
 pub type SampleJob = TypedJob<SampleSettings, Nothing, Places>;
@@ -28,33 +24,20 @@ pub struct Places {
 }
 
 impl Describe for SampleSettings {
-    fn places() -> &'static Shape {
-        shape::<Places>()
-    }
+    type Resolved = Nothing;
+    type Places = Places;
 
-    fn describe(
-        &self,
-        stage: &Stage,
-        _: u64,
-        outside: &mut Outside<'_>,
-    ) -> Result<Described, SpecifyError> {
+    fn describe(&self, _: u64, outside: &mut Outside<'_>) -> Describing<Self> {
         let decoder = outside.autoencoder(self.autoencoder.as_deref())?;
-        let covered = Self {
+        let settings = Self {
             autoencoder: decoder.digest,
-            precision: resolved_precision(self.precision, stage)?,
+            precision: resolved_precision(self.precision, outside.stage)?,
             ..self.clone()
         };
         let places = Places {
             decoder_files: decoder.place,
         };
-        let job = SampleJob::new(
-            stage,
-            covered,
-            Nothing {},
-            places,
-            environment::of_device(stage),
-        );
-        Ok(Described::new(job.parts(), format_version(self)))
+        Ok(Description::of(settings, places, format_version(self)))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use patchwork_config::schema::{Shape, shape};
+use patchwork_artifacts::Environment;
 use patchwork_core::Digest;
 use patchwork_terms::AugmentOperation;
 use schemars::JsonSchema;
@@ -10,12 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::TrainSettings;
 use crate::environment;
-use crate::error::SpecifyError;
 use crate::job::TypedJob;
 use crate::outside::Outside;
 use crate::pipeline::Stage;
 use crate::precision::resolved_precision;
-use crate::recipe::{Describe, Described};
+use crate::recipe::{Describe, Describing, Description};
 
 /// The job of a train stage. Of the files that training starts from, the settings hold the digests.
 pub type TrainJob = TypedJob<TrainSettings, Resolved, Places>;
@@ -44,17 +43,11 @@ pub struct Places {
 }
 
 impl Describe for TrainSettings {
-    fn places() -> &'static Shape {
-        shape::<Places>()
-    }
+    type Resolved = Resolved;
+    type Places = Places;
 
-    fn describe(
-        &self,
-        stage: &Stage,
-        seed: u64,
-        outside: &mut Outside<'_>,
-    ) -> Result<Described, SpecifyError> {
-        let precision = resolved_precision(self.precision, stage)?;
+    fn describe(&self, seed: u64, outside: &mut Outside<'_>) -> Describing<Self> {
+        let precision = resolved_precision(self.precision, outside.stage)?;
         let extractor_weights = match &self.snapshot_evaluation {
             Some(evaluation) => Some(outside.weights(&evaluation.reference())?),
             None => None,
@@ -67,24 +60,29 @@ impl Describe for TrainSettings {
             Some(path) => outside.checkpoint(Path::new(path))?,
             None => None,
         };
-        let covered = Self {
-            precision,
-            init_from: network.map(|digest| digest.to_string()),
-            resume_from: checkpoint.map(|digest| digest.to_string()),
-            ..self.clone()
-        };
-        let resolved = Resolved {
-            seed,
-            extractor_weights,
-        };
-        let places = Places {
-            weights: outside.weights_folder(),
-            init_file: self.init_from.as_ref().map(PathBuf::from),
-            resume_file: self.resume_from.as_ref().map(PathBuf::from),
-        };
-        let environment = environment::of_training(stage);
-        let job = TrainJob::new(stage, covered, resolved, places, environment);
-        Ok(Described::new(job.parts(), format_version(self)))
+        Ok(Description {
+            settings: Self {
+                precision,
+                init_from: network.map(|digest| digest.to_string()),
+                resume_from: checkpoint.map(|digest| digest.to_string()),
+                ..self.clone()
+            },
+            resolved: Resolved {
+                seed,
+                extractor_weights,
+            },
+            places: Places {
+                weights: outside.weights_folder(),
+                init_file: self.init_from.as_ref().map(PathBuf::from),
+                resume_file: self.resume_from.as_ref().map(PathBuf::from),
+            },
+            source: None,
+            format_version: format_version(self),
+        })
+    }
+
+    fn environment(stage: &Stage) -> Environment {
+        environment::of_training(stage)
     }
 }
 
