@@ -7,7 +7,7 @@ use crate::builder::Builder;
 use crate::conditioning::Conditioning;
 use crate::config::{ADM_HEAD_CHANNELS, NetworkConfig};
 use crate::dropout::Dropout;
-use crate::embedding::{Halves, NoiseEmbedding};
+use crate::embedding::{Halves, Mapping, NoiseEmbedding};
 use crate::init::{Distribution, Initialization};
 use crate::layers::{Conv2d, ConvOptions, GroupNorm, Linear};
 use crate::levels::{DecoderAttention, Level, Levels};
@@ -27,8 +27,7 @@ const EPSILON: f64 = 1e-5;
 pub(crate) struct DhariwalUNet {
     map_noise: NoiseEmbedding,
     map_augment: Option<Linear>,
-    map_layer0: Linear,
-    map_layer1: Linear,
+    mapping: Mapping,
     map_label: Option<Linear>,
     input: Conv2d,
     encoder: Vec<UNetBlock>,
@@ -55,22 +54,7 @@ impl DhariwalUNet {
                 &INIT_LAST,
             )
         });
-        let map_layer0 = Linear::new(
-            builder,
-            "map_layer0",
-            noise_channels,
-            embedding_channels,
-            true,
-            &INIT,
-        );
-        let map_layer1 = Linear::new(
-            builder,
-            "map_layer1",
-            embedding_channels,
-            embedding_channels,
-            true,
-            &INIT,
-        );
+        let mapping = Mapping::new(builder, noise_channels, embedding_channels, &INIT);
         let label_scale = (config.label_dim as f64).sqrt();
         let label_init = Initialization::weights_only(Distribution::KaimingNormal, label_scale);
         let map_label = (config.label_dim > 0).then(|| {
@@ -132,8 +116,7 @@ impl DhariwalUNet {
         Self {
             map_noise,
             map_augment,
-            map_layer0,
-            map_layer1,
+            mapping,
             map_label,
             input,
             encoder,
@@ -180,9 +163,7 @@ impl DhariwalUNet {
         if let (Some(map), Some(labels)) = (&self.map_augment, &conditioning.augment) {
             embedding += map.forward(labels);
         }
-        let mut embedding = self
-            .map_layer1
-            .forward(&self.map_layer0.forward(&embedding).silu());
+        let mut embedding = self.mapping.forward(&embedding);
         if let (Some(map), Some(labels)) = (&self.map_label, &conditioning.class) {
             embedding += map.forward(labels);
         }

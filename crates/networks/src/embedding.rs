@@ -5,6 +5,8 @@ use std::f64::consts::PI;
 use tch::{Device, Kind, Tensor};
 
 use crate::builder::Builder;
+use crate::init::Initialization;
+use crate::layers::Linear;
 
 /// Which half comes first in the embedding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,5 +67,35 @@ impl NoiseEmbedding {
             Halves::CosineSine => Tensor::cat(&[cosine, sine], 1),
             Halves::SineCosine => Tensor::cat(&[sine, cosine], 1),
         }
+    }
+}
+
+/// The two linear layers between the embedded noise level and what modulates the blocks.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    layer0: Linear,
+    layer1: Linear,
+}
+
+impl Mapping {
+    /// `map_layer0` and `map_layer1`.
+    pub(crate) fn new(
+        builder: &mut Builder,
+        noise_channels: i64,
+        embedding_channels: i64,
+        init: &Initialization,
+    ) -> Self {
+        let mut layer = |name: &str, inputs: i64| {
+            Linear::new(builder, name, inputs, embedding_channels, true, init)
+        };
+        Self {
+            layer0: layer("map_layer0", noise_channels),
+            layer1: layer("map_layer1", embedding_channels),
+        }
+    }
+
+    /// `[n, noise_channels]` → `[n, embedding_channels]`, before the activation.
+    pub(crate) fn forward(&self, noise: &Tensor) -> Tensor {
+        self.layer1.forward(&self.layer0.forward(noise).silu())
     }
 }

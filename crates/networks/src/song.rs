@@ -7,7 +7,7 @@ use crate::builder::Builder;
 use crate::conditioning::Conditioning;
 use crate::config::{DecoderType, EmbeddingType, EncoderType, NetworkConfig};
 use crate::dropout::Dropout;
-use crate::embedding::{Halves, NoiseEmbedding};
+use crate::embedding::{Halves, Mapping, NoiseEmbedding};
 use crate::init::{Distribution, Initialization};
 use crate::layers::{Conv2d, ConvOptions, GroupNorm, Linear};
 use crate::levels::{DecoderAttention, Level, Levels, PlannedBlock};
@@ -49,8 +49,7 @@ pub(crate) struct SongUNet {
     map_noise: NoiseEmbedding,
     map_label: Option<Linear>,
     map_augment: Option<Linear>,
-    map_layer0: Linear,
-    map_layer1: Linear,
+    mapping: Mapping,
     encoder: Vec<EncoderStep>,
     decoder: Vec<DecoderStep>,
     label_scale: f64,
@@ -89,22 +88,7 @@ impl SongUNet {
                 &INIT,
             )
         });
-        let map_layer0 = Linear::new(
-            builder,
-            "map_layer0",
-            noise_channels,
-            embedding_channels,
-            true,
-            &INIT,
-        );
-        let map_layer1 = Linear::new(
-            builder,
-            "map_layer1",
-            embedding_channels,
-            embedding_channels,
-            true,
-            &INIT,
-        );
+        let mapping = Mapping::new(builder, noise_channels, embedding_channels, &INIT);
         let style = BlockStyle {
             embedding_channels,
             dropout: config.dropout,
@@ -125,8 +109,7 @@ impl SongUNet {
             map_noise,
             map_label: label,
             map_augment: augment,
-            map_layer0,
-            map_layer1,
+            mapping,
             encoder,
             decoder,
             label_scale: (config.label_dim as f64).sqrt(),
@@ -168,8 +151,7 @@ impl SongUNet {
         if let (Some(map), Some(labels)) = (&self.map_augment, &conditioning.augment) {
             embedding += map.forward(labels);
         }
-        let embedding = self.map_layer0.forward(&embedding).silu();
-        self.map_layer1.forward(&embedding).silu()
+        self.mapping.forward(&embedding).silu()
     }
 
     fn encode(

@@ -19,6 +19,7 @@ use crate::resize::resize;
 const CHUNK_IMAGES: i64 = 8;
 
 /// Inception-v3 on one device, with one way to resize.
+#[derive(Clone)]
 pub struct InceptionV3 {
     network: Rc<Copies<Network>>,
     device: Device,
@@ -77,10 +78,8 @@ impl InceptionV3 {
     #[must_use]
     pub fn with_resize(&self, resize: Resize) -> Self {
         Self {
-            network: Rc::clone(&self.network),
-            device: self.device,
-            weights_digest: self.weights_digest,
             resize,
+            ..self.clone()
         }
     }
 }

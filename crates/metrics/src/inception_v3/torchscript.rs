@@ -21,6 +21,7 @@ use crate::torchscript::{call, load};
 const CHUNK_IMAGES: i64 = 8;
 
 /// The TorchScript program on one device, with one way to resize.
+#[derive(Clone)]
 pub struct InceptionV3TorchScript {
     program: Rc<CModule>,
     device: Device,
@@ -49,10 +50,8 @@ impl InceptionV3TorchScript {
     #[must_use]
     pub fn with_resize(&self, resize: Resize) -> Self {
         Self {
-            program: Rc::clone(&self.program),
-            device: self.device,
-            weights_digest: self.weights_digest,
             resize,
+            ..self.clone()
         }
     }
 }
