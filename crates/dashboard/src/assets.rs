@@ -17,38 +17,20 @@ struct Asset {
 const CSS: &str = "text/css; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
+macro_rules! assets {
+    ($($kind:ident $name:literal,)+) => {
+        [$(Asset { name: $name, kind: $kind, text: include_str!(concat!("../assets/", $name)) },)+]
+    };
+}
+
 /// In the order in which a page needs them.
-const ASSETS: [Asset; 6] = [
-    Asset {
-        name: "uPlot.min.css",
-        kind: CSS,
-        text: include_str!("../assets/uPlot.min.css"),
-    },
-    Asset {
-        name: "style.css",
-        kind: CSS,
-        text: include_str!("../assets/style.css"),
-    },
-    Asset {
-        name: "uPlot.iife.min.js",
-        kind: JAVASCRIPT,
-        text: include_str!("../assets/uPlot.iife.min.js"),
-    },
-    Asset {
-        name: "charts.js",
-        kind: JAVASCRIPT,
-        text: include_str!("../assets/charts.js"),
-    },
-    Asset {
-        name: "pictures.js",
-        kind: JAVASCRIPT,
-        text: include_str!("../assets/pictures.js"),
-    },
-    Asset {
-        name: "page.js",
-        kind: JAVASCRIPT,
-        text: include_str!("../assets/page.js"),
-    },
+const ASSETS: [Asset; 6] = assets![
+    CSS "uPlot.min.css",
+    CSS "style.css",
+    JAVASCRIPT "uPlot.iife.min.js",
+    JAVASCRIPT "charts.js",
+    JAVASCRIPT "pictures.js",
+    JAVASCRIPT "page.js",
 ];
 
 fn of_kind(kind: &str) -> impl Iterator<Item = &'static Asset> {
