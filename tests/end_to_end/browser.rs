@@ -11,7 +11,10 @@ use command_fds::{CommandFdExt, FdMapping};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const WAIT: Duration = Duration::from_mins(1);
+const WAIT: Duration = Duration::from_mins(2);
+
+/// What Chromium answers to a question about a page that is just being left.
+const LEFT: &str = "Inspected target navigated or closed";
 
 /// A browser with one page.
 pub(crate) struct Browser {
@@ -92,6 +95,13 @@ impl Browser {
     }
 
     fn call(&mut self, method: &str, parameters: &Value) -> Value {
+        let answer = self.ask(method, parameters);
+        assert!(answer["error"].is_null(), "{method}: {answer}");
+        answer["result"].clone()
+    }
+
+    /// Sends a request and waits for its answer, which may be an error.
+    fn ask(&mut self, method: &str, parameters: &Value) -> Value {
         self.next += 1;
         let mut request = json!({ "id": self.next, "method": method, "params": parameters });
         if !self.session.is_null() {
@@ -105,8 +115,7 @@ impl Browser {
             let answer = self.answers.recv_timeout(WAIT);
             let answer = answer.unwrap_or_else(|error| panic!("{method} {parameters}: {error}"));
             if answer["id"] == self.next {
-                assert!(answer["error"].is_null(), "{method}: {answer}");
-                return answer["result"].clone();
+                return answer;
             }
         }
     }
@@ -131,23 +140,41 @@ impl Browser {
 
     /// The value of an expression on the page.
     pub(crate) fn value(&mut self, expression: &str) -> Value {
-        let parameters =
-            json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
-        let answer = self.call("Runtime.evaluate", &parameters);
-        assert!(
-            answer["exceptionDetails"].is_null(),
-            "{expression}: {answer}"
-        );
-        answer["result"]["value"].clone()
+        self.value_unless_left(expression)
+            .unwrap_or_else(|| panic!("{expression}: {LEFT}"))
     }
 
-    /// Waits until an expression is true.
+    /// The value of an expression, or none where another page came while it was computed.
+    fn value_unless_left(&mut self, expression: &str) -> Option<Value> {
+        let parameters =
+            json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
+        let answer = self.ask("Runtime.evaluate", &parameters);
+        if answer["error"]["message"] == LEFT {
+            return None;
+        }
+        assert!(
+            answer["error"].is_null() && answer["result"]["exceptionDetails"].is_null(),
+            "{expression}: {answer}"
+        );
+        Some(answer["result"]["result"]["value"].clone())
+    }
+
+    /// Waits until an expression is true, on this page or on the one that it leads to.
     pub(crate) fn wait_for(&mut self, expression: &str) {
         let begin = Instant::now();
-        while self.value(expression) != true {
+        while self.value_unless_left(expression) != Some(Value::Bool(true)) {
             assert!(begin.elapsed() < WAIT, "never true: {expression}");
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// Clicks on what leads to another page; `wait_for` says when it is there.
+    pub(crate) fn follow(&mut self, selector: &str) {
+        // The click comes after the answer, which a page that is left would not give.
+        self.value(&format!(
+            "setTimeout(() => document.querySelector({}).click()); 0",
+            Value::from(selector)
+        ));
     }
 
     /// Presses a key, such as `Tab`.

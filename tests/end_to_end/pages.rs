@@ -168,7 +168,7 @@ fn a_browser_draws_the_pages() {
     browser.wait_for("document.querySelectorAll('svg.spark polyline').length >= 3");
     browser.screenshot(&folder.join("runs-at-work.png"));
     browser.value("document.querySelector('input[value=small-1]').click(); document.querySelector('input[value=small-3]').click()");
-    browser.value("document.querySelector('#runs button').click()");
+    browser.follow("#runs button");
     browser.wait_for("location.pathname === '/compare' && document.readyState === 'complete'");
     browser.value("document.querySelector('[data-chart=lines]').scrollIntoView()");
     browser.wait_for("[...document.querySelectorAll('.chart')].some((figure) => Number(figure.dataset.points) > 1)");

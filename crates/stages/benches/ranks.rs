@@ -3,10 +3,11 @@
 //!
 //! Networks as in `just bench train`: `demo` and `reference`, the DDPM++ of 64 channels; another one by `--network`. The whole
 //! batch is the same each time, so that two processes have half of it each. Steps have the patch sizes of training with p =
-//! 0.5. `all-reduce` is its share of the step, with the wait for the slower process in it. The last line of a network is
-//! arithmetic and not measured: what the all-reduce would take with more processes, from the measured bandwidth.
+//! 0.5. `all-reduce` is its share of the step, with the wait for the slower process in it. Two processes that exchange
+//! nothing are the most that two can reach on this machine, whose cores share memory and clock. The last line of a network
+//! is arithmetic and not measured: what the all-reduce would take with more processes, from the measured bandwidth.
 //!
-//! `--network NAME`, `--precision float32|bfloat16`, `--seconds S` for each measurement, `--turns N`.
+//! `--network NAME`, `--batch N`, `--precision float32|bfloat16`, `--seconds S` for each measurement, `--turns N`.
 
 #![expect(
     clippy::unwrap_used,
@@ -43,11 +44,14 @@ use subject::{Subject, images, parameters, round, training};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Task {
     network: String,
+    batch: i64,
     bfloat16: bool,
     seconds: f64,
     rank: u32,
     ranks: u32,
     threads: i32,
+    /// Whether the processes add up their gradients.
+    exchanges: bool,
     folder: PathBuf,
 }
 
@@ -64,11 +68,12 @@ struct Found {
 
 const TASK: &str = "PATCHWORK_BENCH_TASK";
 
-/// How it is called, processes, threads of each.
-const WAYS: [(&str, u32, i32); 3] = [
-    ("1 process, 1 thread", 1, 1),
-    ("1 process, 2 replicas", 1, 2),
-    ("2 processes, 1 thread each", 2, 1),
+/// How it is called, processes, threads of each, whether they exchange gradients.
+const WAYS: [(&str, u32, i32, bool); 4] = [
+    ("1 process, 1 thread", 1, 1, true),
+    ("1 process, 2 replicas", 1, 2, true),
+    ("2 processes, 1 thread each", 2, 1, true),
+    ("the same, nothing exchanged", 2, 1, false),
 ];
 
 fn main() {
@@ -79,7 +84,7 @@ fn main() {
         return;
     }
     let mut networks = vec!["demo".to_owned(), "reference".to_owned()];
-    let (mut bfloat16, mut seconds, mut turns) = (false, 8.0, 3);
+    let (mut batch, mut bfloat16, mut seconds, mut turns) = (None, false, 8.0, 3);
     let mut words = std::env::args().skip(1).filter(|word| word != "--bench");
     while let Some(word) = words.next() {
         let value = words
@@ -87,6 +92,7 @@ fn main() {
             .unwrap_or_else(|| panic!("`{word}` needs a value"));
         match word.as_str() {
             "--network" => networks = vec![value],
+            "--batch" => batch = Some(value.parse().unwrap()),
             "--precision" => bfloat16 = value == "bfloat16",
             "--seconds" => seconds = value.parse().unwrap(),
             "--turns" => turns = value.parse().unwrap(),
@@ -94,14 +100,28 @@ fn main() {
         }
     }
     for name in networks {
-        measure(&name, bfloat16, seconds / f64::from(turns), turns);
+        let subject = Subject::named(&name);
+        let task = Task {
+            batch: batch.unwrap_or(subject.batch),
+            network: name,
+            bfloat16,
+            seconds: seconds / f64::from(turns),
+            rank: 0,
+            ranks: 1,
+            threads: 1,
+            exchanges: true,
+            folder: PathBuf::new(),
+        };
+        measure(&subject, &task, turns);
     }
 }
 
-fn measure(name: &str, bfloat16: bool, seconds: f64, turns: u32) {
-    let subject = Subject::named(name);
+fn measure(subject: &Subject, pattern: &Task, turns: u32) {
     let network = Network::new(&subject.config, Device::Cpu, 0).unwrap();
-    let (resolution, batch) = (subject.config.img_resolution, subject.batch);
+    let resolution = subject.config.img_resolution;
+    let Task {
+        batch, bfloat16, ..
+    } = *pattern;
     println!(
         "\n{}: {resolution}x{resolution}, {:.1} M parameters, batch {batch}, {}",
         subject.name,
@@ -109,19 +129,18 @@ fn measure(name: &str, bfloat16: bool, seconds: f64, turns: u32) {
         if bfloat16 { "bfloat16" } else { "float32" }
     );
     println!("                             images/s  against the first  all-reduce");
-    let mut all: [Vec<Found>; 3] = Default::default();
+    let mut all: [Vec<Found>; 4] = Default::default();
     // In turns, because the machine's speed changes.
     for _ in 0..turns {
-        for ((_, ranks, threads), found) in WAYS.into_iter().zip(&mut all) {
+        for ((_, ranks, threads, exchanges), found) in WAYS.into_iter().zip(&mut all) {
             let folder = tempfile::tempdir().unwrap();
             let tasks = (0..ranks).map(|rank| Task {
-                network: name.to_owned(),
-                bfloat16,
-                seconds,
                 rank,
                 ranks,
                 threads,
+                exchanges,
                 folder: folder.path().to_owned(),
+                ..pattern.clone()
             });
             found.push(together(&tasks.collect::<Vec<_>>()));
         }
@@ -138,11 +157,11 @@ fn measure(name: &str, bfloat16: bool, seconds: f64, turns: u32) {
             share * 100.0
         );
     }
-    project(&network, &all[2], rates, batch);
+    project(&network, &all[2], rates[0], batch);
 }
 
 /// What more processes would give, if each had a machine of its own and the network between them were as fast as here.
-fn project(network: &Network, pair: &[Found], rates: [f64; 3], batch: i64) {
+fn project(network: &Network, pair: &[Found], rate: f64, batch: i64) {
     let median = |of: fn(&Found) -> Option<f64>| {
         let mut values: Vec<f64> = pair.iter().filter_map(of).collect();
         values.sort_by(f64::total_cmp);
@@ -157,7 +176,7 @@ fn project(network: &Network, pair: &[Found], rates: [f64; 3], batch: i64) {
             let ranks = f64::from(ranks);
             // A ring sends 2 (n - 1) / n of the buffer; two processes send all of it.
             let reduce = latency * ranks + bytes / bandwidth * 2.0 * (ranks - 1.0) / ranks;
-            let compute = batch as f64 / rates[0];
+            let compute = batch as f64 / rate;
             format!(
                 "{ranks} processes {:.0}%",
                 100.0 * compute / (compute + reduce)
@@ -196,10 +215,11 @@ fn join(task: &Task) -> Option<Group> {
     let Task {
         rank,
         ranks,
+        exchanges,
         folder,
         ..
     } = task;
-    (*ranks > 1).then(|| {
+    (*ranks > 1 && *exchanges).then(|| {
         let membership = Membership {
             rank: *rank,
             ranks: *ranks,
@@ -224,7 +244,7 @@ fn join(task: &Task) -> Option<Group> {
 fn work(task: &Task) -> Found {
     tch::set_num_threads(task.threads);
     let subject = Subject::named(&task.network);
-    let (config, batch) = (&subject.config, subject.batch);
+    let (config, batch) = (&subject.config, task.batch);
     let folder: &Path = &task.folder.join(format!("images-{}", task.rank));
     let data = images(folder, config.img_resolution as usize);
     let precision = if task.bfloat16 {
