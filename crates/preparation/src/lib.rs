@@ -78,7 +78,7 @@ pub fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     warn_of_depth(&summary, settings.depth, context);
     if summary.rejected > 0 {
         context.warn(format!(
-            "{} images were left out; `rejected.parquet` in the artifact names each with its cause",
+            "rejected images: {}; `rejected.parquet` in the artifact names each with its cause",
             summary.rejected
         ));
     }

@@ -92,7 +92,7 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     };
     if rejected > 0 {
         context.warn(format!(
-            "{rejected} images were left out; `rejected.parquet` in the artifact names each with its cause"
+            "rejected images: {rejected}; `rejected.parquet` in the artifact names each with its cause"
         ));
     }
     let folder = context.artifact().join(AUTOENCODER_FOLDER);
