@@ -82,7 +82,7 @@ faults: setup
 soak MINUTES="60": build
     @scripts/soak.sh "{{ patchwork }}" "$1"
 
-# measure NAME: dataset, evaluate, features, ranks, registry, serve [--beside-training], supervisor; beside PyTorch: sample, train [--device cuda]
+# measure NAME: autoencoder, dataset, evaluate, features, ranks, registry, serve [--beside-training], stored_latents, supervisor, train_autoencoder; beside PyTorch: sample, train [--device cuda]
 bench NAME *ARGS: setup readers
     @if [[ $1 == evaluate ]]; then scripts/references.sh; fi
     cargo bench --locked --workspace --bench "$1" -- "${@:2}"

@@ -9,7 +9,7 @@
 #                    it is checked and linked to, never changed
 # PATCHWORK_CACHE    an absolute path outside the checkout: everything is kept there, for many checkouts (see .ci/run)
 #
-# Tested on x86_64 Linux with the CPU build. Untested: aarch64 Linux, Apple silicon, and running the CUDA build.
+# Tested on x86_64 Linux with the CPU build. Untested: aarch64 Linux, Apple silicon.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=scripts/wheels.sh
@@ -234,7 +234,7 @@ unpack_linux() {
         note "libtorch $torch_version for the CPU: 530 MB to download, 490 MB unpacked"
     else
         require_space 9000 'libtorch for CUDA'
-        note "libtorch $torch_version for CUDA with its NVIDIA libraries: 2.5 GB to download; not tested on a GPU"
+        note "libtorch $torch_version for CUDA with its NVIDIA libraries: 2.5 GB to download"
     fi
     wheel=$(fetch_wheel "$work/torch" "torch==$torch_version" "manylinux_2_28_$machine" "$torch_hash")
     if [[ $build != cpu ]]; then

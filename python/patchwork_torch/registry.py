@@ -12,7 +12,7 @@ import pandas as pd
 from .error import PatchworkError
 
 REGISTRY_FILE = "registry.db"
-NEWEST_SCHEMA = 4
+NEWEST_SCHEMA = 5
 TIMES = ("started", "ended", "heartbeat", "recorded", "time")
 """Columns that are times."""
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from cases import CASES, open_case, relative_error, write_network
 
-from patchwork_torch import SamplerOptions, ShardDataset, ShardSet, generate, load_network
+from patchwork_torch import SamplerOptions, ShardDataset, ShardSet, generate, load_network, read_registry
 from patchwork_torch.sampling import balanced_labels
 
 SEEDS = [0, 1, 2, 7, 49_999, 2_147_483_653]
@@ -79,3 +79,13 @@ def test_a_built_set_opens(program: Path, tmp_path: Path) -> None:
     images = [data[item].image_index for item in range(len(data))]
     assert len(data) > 1000 and sorted(images) == list(range(len(data)))
     assert max(data.set.labels) == -1 and data.set.class_names == []
+
+
+def test_a_registry_of_today_is_read(program: Path, tmp_path: Path) -> None:
+    pipeline = Path(__file__).parents[2] / "pipelines" / "smoke.toml"
+    run(program, tmp_path, "run", str(pipeline), "--until", "prepare")
+    registry = read_registry(tmp_path / "home")
+    (row,) = registry.runs.to_dict("records")
+    assert (row["run"], row["pipeline"], row["status"]) == ("smoke-1", "smoke", "succeeded")
+    assert ShardSet(registry.folder("smoke-1", "prepare")).class_names is not None
+    assert len(registry.stages) >= 1 and len(registry.scores) == 0

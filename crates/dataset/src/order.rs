@@ -1,8 +1,7 @@
 //! The order in which training sees the images: a seeded permutation computed by position.
 //!
-//! No list lies in memory and the state is one number. A process that is one of several `ranks` takes the
-//! positions `rank`, `rank + ranks`, `rank + 2 * ranks`, ...: together they see each image once an epoch,
-//! without overlap, whatever their number.
+//! No list lies in memory and the state is one number. A process that is one of several `ranks` takes a stretch of each
+//! batch's positions: together they see each image once an epoch, without overlap, whatever their number.
 
 use patchwork_core::Seed;
 
