@@ -60,9 +60,10 @@ parity DIR="": setup
     @if [[ -n $1 ]]; then PARITY_DIR=$(cd "{{ invocation_directory() }}" && cd "$1" && pwd); export PARITY_DIR; fi; \
     cargo test --release --locked --workspace --test parity_suite -- --nocapture
 
-# renew docs/reference/settings.md and schemas/pipeline.json from the settings' types
+# renew docs/reference/settings.md and schemas/pipeline.json from the settings' types, docs/reference/commands.md from the help
 settings:
     PATCHWORK_WRITE_SETTINGS=1 cargo test --release --locked --workspace --test manual
+    PATCHWORK_WRITE_SETTINGS=1 cargo test --release --locked --package patchwork --bin patchwork the_reference_of_commands
 
 # write the tables and plots of docs/experiments.md again; with HOME its scores too, from that home's registry
 experiments HOME="":

@@ -49,7 +49,7 @@ pub(crate) struct ImportArguments {
     /// The network's settings as JSON, for weights without settings (state dictionaries).
     #[arg(long, value_name = "JSON")]
     pub(crate) config: Option<PathBuf>,
-    /// Which entry of a pickle to read [default: `ema`, or the only one].
+    /// Which entry of a pickle or of a training checkpoint to read [default: `ema`, or the only one].
     #[arg(long, value_name = "NAME")]
     pub(crate) entry: Option<String>,
     /// Overwrite an existing file.
@@ -61,7 +61,7 @@ pub(crate) struct ImportArguments {
 pub(crate) struct InspectArguments {
     /// The checkpoint to read.
     pub(crate) file: PathBuf,
-    /// Which entry of a pickle to read [default: `ema`, or the only one].
+    /// Which entry of a pickle or of a training checkpoint to read [default: `ema`, or the only one].
     #[arg(long, value_name = "NAME")]
     pub(crate) entry: Option<String>,
     /// Output format; csv lists the tensors alone.
@@ -79,7 +79,7 @@ pub(crate) struct ExportArguments {
     /// The element type of the weights; resampling filters and Fourier frequencies stay float32.
     #[arg(long, value_enum, default_value_t = Dtype::Float32)]
     pub(crate) dtype: Dtype,
-    /// Which entry of a pickle to read [default: `ema`, or the only one].
+    /// Which entry of a pickle or of a training checkpoint to read [default: `ema`, or the only one].
     #[arg(long, value_name = "NAME")]
     pub(crate) entry: Option<String>,
     /// Overwrite an existing file.

@@ -80,7 +80,7 @@ pub(crate) struct BuildArguments {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct TablesArguments {
-    /// The folder of a data set or of samples; for `inspect`, any raw source too.
+    /// The folder of a data set or of samples; `inspect` takes a raw source too.
     pub(crate) folder: PathBuf,
     /// Only this table, such as `classes`.
     #[arg(long, value_name = "NAME")]

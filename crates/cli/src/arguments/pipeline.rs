@@ -48,7 +48,7 @@ pub(crate) struct ExecutionArguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) jobs: Option<u16>,
     /// Run this command when the run is over, with PATCHWORK_RUN, PATCHWORK_STATUS, PATCHWORK_METRIC, PATCHWORK_SCORE and
-    /// PATCHWORK_ERROR in its environment. It has 30 seconds, and changes nothing of the run.
+    /// PATCHWORK_ERROR in its environment. It has 30 seconds (PATCHWORK_NOTIFY_SECONDS), and changes nothing of the run.
     #[arg(
         long,
         value_name = "COMMAND",

@@ -48,23 +48,54 @@ fn pages(command: clap::Command, name: &str) -> Vec<clap_mangen::Man> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
-    /// The help of every command, as `patchwork COMMAND --help` prints it, without what the environment adds.
-    fn helps(mut command: clap::Command, name: &str) -> String {
-        let below: String = command
+    /// Set, the page is written rather than compared: `just settings`.
+    const WRITE: &str = "PATCHWORK_WRITE_SETTINGS";
+
+    const HEAD: &str = "# Commands
+
+What `patchwork COMMAND --help` prints, without what the environment adds. Made by `just settings`. Exit codes, and the fields of JSON and
+CSV: [command-line.md](command-line.md).
+";
+
+    /// A section for a command and one for each command below it.
+    fn sections(mut command: clap::Command, name: &str) -> String {
+        let below: Vec<clap::Command> = command
             .get_subcommands()
             .filter(|below| !below.is_hide_set() && below.get_name() != "help")
-            .map(|below| helps(below.clone(), &format!("{name} {}", below.get_name())))
+            .cloned()
             .collect();
-        let help = command.render_long_help();
-        format!("$ {name} --help\n{help}\n{below}")
+        let help = command.render_long_help().to_string();
+        let mut text = format!("\n## {name}\n\n```text\n");
+        for line in help.trim_end().lines() {
+            writeln!(text, "{}", line.trim_end()).unwrap();
+        }
+        text.push_str("```\n");
+        for command in below {
+            let name = format!("{name} {}", command.get_name());
+            text.push_str(&sections(command, &name));
+        }
+        text
     }
 
     #[test]
-    fn help_texts_are_as_they_were() {
+    fn the_reference_of_commands_is_current() {
         let mut command = Arguments::command().mut_args(|argument| argument.hide_env_values(true));
         command.build();
-        insta::assert_snapshot!(helps(command, "patchwork"));
+        let current = format!("{HEAD}{}", sections(command, "patchwork"));
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/commands.md");
+        if std::env::var_os(WRITE).is_some() {
+            std::fs::write(&path, &current).unwrap();
+        }
+        let written = std::fs::read_to_string(&path).unwrap_or_default();
+        let differs = written.lines().zip(current.lines()).find(|(was, is)| was != is);
+        assert!(
+            written == current,
+            "`{}` is not what the program prints, first at {differs:?}: `just settings` renews it",
+            path.display()
+        );
     }
 }
