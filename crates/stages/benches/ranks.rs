@@ -304,7 +304,9 @@ fn work(task: &Task) -> Found {
                 found.reduce_seconds += reduce_seconds;
             }
         }
-        let is_over = [task.rank == 0 && turn > 0 && found.seconds > task.seconds];
+        // Where nothing is exchanged, each ends by itself.
+        let decides = task.rank == 0 || group.is_none();
+        let is_over = [decides && turn > 0 && found.seconds > task.seconds];
         let [is_over] = match &group {
             Some(group) => group.any(is_over).unwrap(),
             None => is_over,
