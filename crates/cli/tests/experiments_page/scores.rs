@@ -62,11 +62,14 @@ pub(crate) fn read(path: &Path) -> Vec<Scored> {
         .collect()
 }
 
-/// Settings as a reader knows them: those of the curve's sample stages tell nothing.
+/// Settings as a reader knows them, but for the seed: runs that differ in it alone have one condition.
 fn condition(settings: &str) -> String {
     let mut texts: Vec<String> = Vec::new();
     for setting in settings.split(' ').filter(|setting| !setting.is_empty()) {
         if let Some((name, value)) = setting.split_once('=') {
+            if name.rsplit('.').next() == Some("seed") {
+                continue;
+            }
             texts.push(match name {
                 "train.full_image_ratio" => format!("p = {value}"),
                 "prepare.source" => {
