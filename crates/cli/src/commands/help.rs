@@ -91,7 +91,10 @@ CSV: [command-line.md](command-line.md).
             std::fs::write(&path, &current).unwrap();
         }
         let written = std::fs::read_to_string(&path).unwrap_or_default();
-        let differs = written.lines().zip(current.lines()).find(|(was, is)| was != is);
+        let differs = written
+            .lines()
+            .zip(current.lines())
+            .find(|(was, is)| was != is);
         assert!(
             written == current,
             "`{}` is not what the program prints, first at {differs:?}: `just settings` renews it",
