@@ -12,7 +12,7 @@ pub struct RunNeeds {
     pub run: String,
     /// Its pipeline's name.
     pub pipeline: String,
-    /// Days since it started.
+    /// Days since it ended; of a run that is not over, since it was last heard of.
     pub age_days: f64,
     /// Each stage's fingerprint, as it stands in the database, and where the stage stands.
     pub stages: Vec<(String, StageStatus)>,
@@ -44,7 +44,10 @@ impl Registry {
     pub async fn run_needs(&self) -> Result<Vec<RunNeeds>, RegistryError> {
         let rows: Vec<Row> = sqlx::query_as(
             "SELECT runs.name AS run, pipeline,
-                    julianday('now') - julianday(runs.started) AS age_days,
+                    julianday('now') - julianday(COALESCE(
+                        runs.ended,
+                        (SELECT MAX(heartbeat) FROM attempts WHERE run_id = runs.id),
+                        runs.started)) AS age_days,
                     fingerprint, stages.status
              FROM runs JOIN stages ON stages.run_id = runs.id
              ORDER BY runs.id DESC, position",

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use patchwork_artifacts::Store;
 use patchwork_artifacts::status::StageStatus;
-use patchwork_core::Fingerprint;
+use patchwork_core::{FileError, Fingerprint};
 use patchwork_registry::{BestScore, Registry, RunNeeds};
 use patchwork_supervisor::gc::{self, Garbage, GarbageKind, Needed, Unneeded};
 use patchwork_supervisor::run_folders::RunFolders;
@@ -29,7 +29,7 @@ pub(crate) async fn collect_garbage(
     let runs = registry.run_needs().await?;
     let scores = registry.best_scores().await?;
     registry.close().await;
-    let needed = needed(&store, &runs, options)?;
+    let (needed, resumable) = needed(&store, &runs, options)?;
     let Unneeded {
         garbage,
         left_alone,
@@ -77,13 +77,16 @@ pub(crate) async fn collect_garbage(
     if options.apply {
         let registry = Registry::open(&store.registry()).await?;
         registry
-            .mark_gone_artifacts(|path| store.home().join(path).is_dir())
+            .mark_gone_artifacts(|path| store.home().join(path).try_exists().unwrap_or(true))
             .await?;
         registry.close().await;
     }
     rows.print(options.format)?;
     for (path, reason) in &left_alone {
         remark(&format!("skipped: `{}`: {reason}", path.display()));
+    }
+    if !resumable.is_empty() {
+        remark(&kept(&resumable));
     }
     if let Some(error) = failed {
         return Err(error.into());
@@ -147,7 +150,15 @@ fn newest_users(runs: &[RunNeeds]) -> BTreeMap<&str, &str> {
 
 /// What the runs within the limits need, and every evaluation: they are small, and the scores of a registry that is
 /// made again come from them.
-fn needed(store: &Store, runs: &[RunNeeds], options: &GcArguments) -> Result<Needed, CliError> {
+///
+/// Unfinished work goes by its age alone, and keeps what it is made from: a number of newer runs, or their size, says
+/// nothing of whether it is to be resumed. Also gives the runs beyond the other limits that are kept for it.
+fn needed<'a>(
+    store: &Store,
+    runs: &'a [RunNeeds],
+    options: &GcArguments,
+) -> Result<(Needed, Vec<&'a str>), CliError> {
+    let mut resumable = Vec::new();
     let mut needed = Needed {
         kept_kinds: [Kind::Evaluate.name().to_owned()].into(),
         ..Needed::default()
@@ -161,7 +172,11 @@ fn needed(store: &Store, runs: &[RunNeeds], options: &GcArguments) -> Result<Nee
         let too_old = options
             .older_than
             .is_some_and(|days| run.age_days > f64::from(days));
-        if !running && (too_many || too_old) {
+        if !running && too_old {
+            continue;
+        }
+        let is_kept = running || has_work(store, run)?;
+        if too_many && !is_kept {
             continue;
         }
         let artifacts: BTreeSet<Fingerprint> = fingerprints(run, |_| true).collect();
@@ -170,8 +185,12 @@ fn needed(store: &Store, runs: &[RunNeeds], options: &GcArguments) -> Result<Nee
             added += gc::artifact_bytes(store, fingerprint)?;
         }
         let limit = options.max_gigabytes.map(|gigabytes| gigabytes * 1e9);
-        if !running && limit.is_some_and(|limit| (bytes + added) as f64 > limit) {
+        let is_too_large = limit.is_some_and(|limit| (bytes + added) as f64 > limit);
+        if is_too_large && !is_kept {
             continue;
+        }
+        if !running && (too_many || is_too_large) {
+            resumable.push(run.run.as_str());
         }
         bytes += added;
         *number += 1;
@@ -180,7 +199,31 @@ fn needed(store: &Store, runs: &[RunNeeds], options: &GcArguments) -> Result<Nee
             .unfinished
             .extend(fingerprints(run, |status| !status.is_done()));
     }
-    Ok(needed)
+    Ok((needed, resumable))
+}
+
+/// Whether a run has a stage that is not finished, with work to resume.
+fn has_work(store: &Store, run: &RunNeeds) -> Result<bool, CliError> {
+    for fingerprint in fingerprints(run, |status| !status.is_done()) {
+        let work = store.work(fingerprint);
+        let is_there = work.try_exists();
+        if is_there.map_err(|source| FileError::new("look at", &work, source))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn kept(resumable: &[&str]) -> String {
+    let mut named: Vec<&str> = resumable.iter().take(MOST_NAMED).copied().collect();
+    if resumable.len() > MOST_NAMED {
+        named.push("…");
+    }
+    format!(
+        "kept: the unfinished work of {}, and what it is made from, which can be resumed; of unfinished work, `--older-than` alone \
+         deletes any",
+        named.join(", ")
+    )
 }
 
 /// The fingerprints of the stages of a run that stand somehow.
@@ -192,4 +235,72 @@ fn fingerprints(
         .iter()
         .filter(move |(_, status)| stands(*status))
         .filter_map(|(fingerprint, _)| fingerprint.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn unfinished_work_goes_by_its_age_alone() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path()).unwrap();
+        let fingerprint = |of: &str| Fingerprint::of(&json!(of));
+        let run = |run: &str, shards: &str, train: &str, status| RunNeeds {
+            run: run.to_owned(),
+            pipeline: "celeba".to_owned(),
+            age_days: 3.0,
+            stages: vec![
+                (fingerprint(shards).to_string(), StageStatus::Succeeded),
+                (fingerprint(train).to_string(), status),
+            ],
+        };
+        // Newest first: three quick failures without anything to resume, a long training, a finished run.
+        let runs = [
+            run("celeba-5", "others", "quick 3", StageStatus::Failed),
+            run("celeba-4", "others", "quick 2", StageStatus::Failed),
+            run("celeba-3", "others", "quick 1", StageStatus::Failed),
+            run("celeba-2", "shards", "long", StageStatus::Interrupted),
+            run("celeba-1", "old", "done", StageStatus::Succeeded),
+        ];
+        std::fs::create_dir_all(store.work(fingerprint("long")).join("state")).unwrap();
+        for kind in ["shards", "old"] {
+            let folder = store.artifact("prepare", fingerprint(kind));
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join("shard"), [0; 64]).unwrap();
+        }
+        let limits = |keep, max_gigabytes, older_than| GcArguments {
+            apply: false,
+            keep,
+            older_than,
+            max_gigabytes,
+            format: Format::Table,
+        };
+        for options in [
+            limits(Some(3), None, None),
+            limits(None, Some(1e-9), None),
+            limits(Some(0), Some(0.0), Some(7)),
+        ] {
+            let (needed, resumable) = needed(&store, &runs, &options).unwrap();
+            assert!(
+                needed.unfinished.contains(&fingerprint("long")),
+                "{options:?}"
+            );
+            assert!(
+                needed.artifacts.contains(&fingerprint("shards")),
+                "{options:?}"
+            );
+            assert!(
+                !needed.artifacts.contains(&fingerprint("old")),
+                "{options:?}"
+            );
+            assert_eq!(resumable, ["celeba-2"], "{options:?}");
+            assert!(kept(&resumable).contains("celeba-2"));
+        }
+        let (needed, resumable) = needed(&store, &runs, &limits(None, None, Some(2))).unwrap();
+        assert!(needed.artifacts.is_empty() && needed.unfinished.is_empty());
+        assert!(resumable.is_empty());
+    }
 }

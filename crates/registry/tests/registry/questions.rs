@@ -199,3 +199,27 @@ async fn artifacts_that_are_gone_take_no_space_until_they_are_made_again() {
     record("train").await;
     assert_eq!(lines(&registry, bytes), ["prepare 12", "train 12"]);
 }
+
+#[tokio::test]
+async fn the_age_of_a_run_begins_at_its_end() {
+    let (_folder, _, registry) = fresh().await;
+    // All start now, and are heard of in 2100.
+    run_until(
+        &registry,
+        "a",
+        StageStatus::Interrupted,
+        RunStatus::Interrupted,
+    )
+    .await;
+    run_until(&registry, "b", StageStatus::Running, RunStatus::Running).await;
+    Run::begin(&registry, variant_of("c")).await;
+    let ages: Vec<f64> = registry
+        .run_needs()
+        .await
+        .unwrap()
+        .iter()
+        .map(|run| run.age_days)
+        .collect();
+    assert!(ages[0].abs() < 1.0, "it was not heard of since: {ages:?}");
+    assert!(ages[1] < -1000.0 && ages[2] < -1000.0, "{ages:?}");
+}
