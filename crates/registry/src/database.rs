@@ -79,7 +79,7 @@ impl Registry {
     /// # Errors
     /// [`RegistryError::Missing`] where there is none, [`RegistryError::Empty`] for one without tables.
     pub async fn open_read_only(path: &Path) -> Result<Self, RegistryError> {
-        if !path.exists() {
+        if matches!(path.try_exists(), Ok(false)) {
             return Err(RegistryError::Missing(path.to_owned()));
         }
         let path = &check_place(path)?;

@@ -110,7 +110,7 @@ async fn enter_runs(
         }
     }
     // Records name artifacts that were deleted since.
-    let is_there = |path: &str| store.home().join(path).is_dir();
+    let is_there = |path: &str| store.home().join(path).try_exists().unwrap_or(true);
     registry.mark_gone_artifacts(is_there).await?;
     Ok(())
 }

@@ -92,7 +92,8 @@ pub(crate) fn append_to_series(folder: &Path, lines: &[u8]) -> Result<(), FileEr
 pub fn has_records(folder: &Path) -> bool {
     [JOURNAL_FILE, RUN_FILE]
         .iter()
-        .any(|file| folder.join(file).exists())
+        // One that cannot be looked at may be there.
+        .any(|file| folder.join(file).try_exists().unwrap_or(true))
 }
 
 /// Reads the records of a run's folder, also of one that an earlier version wrote.
@@ -101,7 +102,7 @@ pub fn has_records(folder: &Path) -> bool {
 /// A file that cannot be read, or does not begin with the run's start.
 pub fn read_records(folder: &Path) -> Result<RunRecords, FileError> {
     let path = folder.join(JOURNAL_FILE);
-    if !path.exists() {
+    if matches!(path.try_exists(), Ok(false)) {
         return EarlierRun::read(folder).map(EarlierRun::into_records);
     }
     let failed = |source| FileError::new("read", &path, source);

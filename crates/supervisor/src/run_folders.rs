@@ -47,7 +47,8 @@ impl RunFolders {
         let mut found = Self::default();
         for path in durable::list(&store.home().join("logs"))? {
             let Some(name) = name_of(&path) else { continue };
-            if known.contains(name) || !durable::is_real_dir(&path) || !has_records(&path) {
+            let is_no_folder = (path.symlink_metadata()).is_ok_and(|entry| !entry.is_dir());
+            if known.contains(name) || is_no_folder || !has_records(&path) {
                 continue;
             }
             let unusable = |run: &str, problem: String| UnusableRun {

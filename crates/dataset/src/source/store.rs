@@ -130,6 +130,16 @@ pub(super) fn sort_out(
     }
 }
 
+/// Whether it is a file, or a link to one.
+///
+/// # Errors
+/// One that cannot be looked at, as behind a link to a disk that is gone: without it, a data set would be another one.
+pub(super) fn is_file(path: &Path) -> Result<bool, FileError> {
+    let metadata = std::fs::metadata(path);
+    let metadata = metadata.map_err(|source| FileError::new("read", path, source))?;
+    Ok(metadata.is_file())
+}
+
 /// Whether a file begins so.
 pub(super) fn starts_with(path: &Path, mark: &[u8]) -> Result<bool, DatasetError> {
     let file = file_error::open(path)?;

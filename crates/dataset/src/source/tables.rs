@@ -11,7 +11,7 @@ use super::format::{Content, Request, SourceFormat};
 use super::names::{ByName, by_name};
 use super::parquet::{ParquetStore, Tables, has_images};
 use super::settings::{Format, Split};
-use super::store::starts_with;
+use super::store::{is_file, starts_with};
 use crate::error::DatasetError;
 use crate::shards::INDEX_FILE;
 
@@ -131,7 +131,7 @@ impl Found {
         }
         for path in listed {
             let name = path.file_name().unwrap_or_default().as_bytes();
-            if is_table(&path) && !name.starts_with(b".") && path.is_file() {
+            if is_table(&path) && !name.starts_with(b".") && is_file(&path).unwrap_or(true) {
                 self.tables += 1;
                 self.first.get_or_insert(path);
             } else if by_name(name) == ByName::Image {
@@ -182,7 +182,7 @@ fn collect(
         }
         match by_name(name) {
             ByName::PassedOver(_)
-                if is_table(&path) && !name.starts_with(b".") && path.is_file() =>
+                if is_table(&path) && !name.starts_with(b".") && is_file(&path)? =>
             {
                 found.push(path);
             }

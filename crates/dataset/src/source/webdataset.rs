@@ -15,7 +15,7 @@ use super::listing::Listing;
 use super::names::is_image_name;
 use super::settings::{Format, Labels, Split};
 use super::splits::split_of;
-use super::store::{MOST_CLASSES, ReadFiles, Store, StoreLabels};
+use super::store::{MOST_CLASSES, ReadFiles, Store, StoreLabels, is_file};
 use super::tar::TarStore;
 use super::tar_compression::Compression;
 use super::tar_walk::{MemberKind, walk};
@@ -98,7 +98,7 @@ fn holds_shards(folder: &Path) -> Result<bool, DatasetError> {
     };
     let mut first = None;
     for path in durable::list(folder)? {
-        if is_tar_name(&path) && path.is_file() {
+        if is_tar_name(&path) && is_file(&path).unwrap_or(true) {
             first.get_or_insert(path);
         } else if !(describes(&path) && path.is_file() || name_of(&path).starts_with('.')) {
             return Ok(false);
@@ -135,7 +135,7 @@ impl WebDatasetStore {
             return Ok(store);
         }
         for path in durable::list(place)? {
-            if !is_tar_name(&path) || !path.is_file() {
+            if !is_tar_name(&path) || !is_file(&path)? {
                 store.passed_over.add("files beside the archives");
             } else if split != Split::All && split_of_shard(&path) != Some(split) {
                 store.passed_over.add("archives of another split");

@@ -444,6 +444,18 @@ fn web_data_sets_are_one_source_with_a_label_beside_each_image() {
     let expected = passed_over.map(|(reason, entries)| (reason.to_owned(), entries));
     assert_eq!(reasons(&*source), expected);
     assert_eq!(taken(&*source, &root.path().join("out")).images, 5);
+    // An archive that is a link to a disk that is gone is not left out: the data set would be another one.
+    let gone = shards.join("train-0002.tar");
+    symlink("nowhere", &gone).unwrap();
+    for format in [None, Some(Format::WebDataset)] {
+        let settings = SourceSettings {
+            format,
+            ..settings(&shards, Labels::Source)
+        };
+        let refusal = refusal(&settings);
+        assert!(refusal.contains("train-0002.tar"), "{refusal}");
+    }
+    fs::remove_file(gone).unwrap();
     // The names of archives name splits.
     fs::write(shards.join("val-0000.tar"), shard(1, &[("000", "1")])).unwrap();
     for (split, images) in [(Split::All, 6), (Split::Train, 5), (Split::Validation, 1)] {
