@@ -99,7 +99,9 @@ impl Worker {
 
     /// Passes on what the worker of a stage says until it ends; gives the stage and how it ended.
     ///
-    /// `stop` ends it earlier, as does `timeout`. A rank that fails ends all others.
+    /// `stop` ends it earlier, as does `timeout`. A rank that fails ends all others. A worker of this machine that was asked to
+    /// stop by somebody else has failed in a way that may pass; ranks that a launcher has started are told by it, as when an
+    /// allocation ends.
     pub(crate) async fn follow(
         self,
         stage: usize,
@@ -174,6 +176,18 @@ impl Worker {
                     exit: "timeout".to_owned(),
                 }
             }
+            (false, _, AttemptEnd::Interrupted { cause: None })
+                if is_local && !is_wished(&mut stop).await =>
+            {
+                AttemptEnd::Failed {
+                    chain: vec![
+                        "the worker was asked to stop by another process than its supervisor, such as `kill` or earlyoom"
+                            .to_owned(),
+                    ],
+                    transient: true,
+                    exit: "interrupted".to_owned(),
+                }
+            }
             (_, _, end) => end,
         };
         (stage, end)
@@ -203,6 +217,13 @@ pub async fn carry_out(
         }
         AttemptEnd::Failed { chain, .. } => Err(chain),
     })
+}
+
+/// Whether the worker is to stop. What is sent to a whole group of processes may come to the worker first.
+async fn is_wished(stop: &mut watch::Receiver<Stop>) -> bool {
+    const SAME_WISH: Duration = Duration::from_secs(2);
+    let wished = stop.wait_for(|wished| *wished > Stop::Continue);
+    matches!(tokio::time::timeout(SAME_WISH, wished).await, Ok(Ok(_)))
 }
 
 async fn sleep_until(moment: Option<tokio::time::Instant>) {
