@@ -58,6 +58,10 @@ pub(crate) trait Describe: Clone + Serialize {
     type Resolved: Serialize;
     type Places: Serialize + JsonSchema;
 
+    /// The version of what a stage of this kind makes of these settings and its inputs; it is raised when those bytes
+    /// change.
+    fn format_version(&self) -> u32;
+
     /// Describes the stage of `outside`; `seed` is the root of all randomness.
     fn describe(&self, seed: u64, outside: &mut Outside<'_>) -> Describing<Self>;
 
@@ -78,20 +82,16 @@ pub(crate) struct Description<S: Describe> {
     pub(crate) places: S::Places,
     /// The digest of the raw data that it reads.
     pub(crate) source: Option<Digest>,
-    /// The version of what a stage of this kind makes of the same settings and inputs; it is raised when those bytes
-    /// change.
-    pub(crate) format_version: u32,
 }
 
 impl<S: Describe<Resolved = Nothing>> Description<S> {
     /// A stage that reads no raw data and of whose settings nothing is resolved.
-    pub(crate) fn of(settings: S, places: S::Places, format_version: u32) -> Self {
+    pub(crate) fn of(settings: S, places: S::Places) -> Self {
         Self {
             settings,
             resolved: Nothing {},
             places,
             source: None,
-            format_version,
         }
     }
 }
@@ -111,12 +111,12 @@ fn described<S: Describe>(
     seed: u64,
     outside: &mut Outside<'_>,
 ) -> Result<Described, SpecifyError> {
+    let format_version = settings.format_version();
     let Description {
         settings,
         resolved,
         places,
         source,
-        format_version,
     } = settings.describe(seed, outside)?;
     let stage = outside.stage;
     let environment = S::environment(stage);
@@ -146,6 +146,11 @@ macro_rules! recipes {
 
             pub(crate) fn recipe_mut(&mut self) -> &mut dyn Recipe {
                 match self { $(Self::$kind(settings) => settings,)+ }
+            }
+
+            /// The version of what this program makes of these settings.
+            pub(crate) fn format_version(&self) -> u32 {
+                match self { $(Self::$kind(settings) => settings.format_version(),)+ }
             }
 
             /// Describes the stage of `outside`, whose settings these are, to the supervisor.

@@ -10,6 +10,8 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use patchwork_artifacts::Store;
+use patchwork_artifacts::protocol::Job;
+use patchwork_artifacts::worker::StageError;
 use patchwork_core::Digest;
 use patchwork_recipes::{Pipeline, SpecifyOptions, StageSettings, Variant, load, specify};
 use patchwork_supervisor::{Plan, PlannedStage, Scope};
@@ -108,6 +110,36 @@ fn plan(pipeline: &Pipeline) -> Plan {
     }
 }
 
+/// A worker of this build takes the stage's job, and no job that was planned by another format.
+fn check_format_of(stage: &PlannedStage) {
+    let job = |format_version| Job {
+        stage: stage.spec.name.clone(),
+        kind: stage.spec.kind.clone(),
+        format_version,
+        fingerprint: stage.fingerprint,
+        settings: stage.spec.settings.clone(),
+        execution: stage.spec.execution.clone(),
+        source: stage.spec.source,
+        inputs: Vec::new(),
+        home: PathBuf::new(),
+        logs: PathBuf::new(),
+        place: None,
+    };
+    let version = stage.spec.format_version;
+    patchwork_recipes::check_format(&job(version)).unwrap();
+    let Err(StageError::Failed(refusal)) = patchwork_recipes::check_format(&job(version + 1))
+    else {
+        panic!("another version of `{}` is not refused", stage.spec.kind)
+    };
+    let refusal = refusal.to_string();
+    let names_both = refusal.contains(&format!("format version {version} "))
+        && refusal.contains(&format!("version {}:", version + 1));
+    assert!(
+        names_both && refusal.contains("run the same command again"),
+        "{refusal}"
+    );
+}
+
 /// A worker's job, but for the folders of home and run.
 fn job(stage: &PlannedStage) -> Value {
     json!({
@@ -140,6 +172,7 @@ fn jobs(variants: Vec<Variant>) -> String {
                 "{} reads something that no stand-in is for",
                 stage.spec.name
             );
+            check_format_of(&stage);
             writeln!(
                 text,
                 "{} {} {}",

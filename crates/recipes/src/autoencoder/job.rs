@@ -26,13 +26,16 @@ impl Describe for AutoencoderSettings {
     type Resolved = Resolved;
     type Places = Nothing;
 
+    fn format_version(&self) -> u32 {
+        FORMAT_VERSION
+    }
+
     fn describe(&self, seed: u64, _: &mut Outside<'_>) -> Describing<Self> {
         Ok(Description {
             settings: self.clone(),
             resolved: Resolved { seed },
             places: Nothing {},
             source: None,
-            format_version: FORMAT_VERSION,
         })
     }
 

@@ -31,6 +31,10 @@ impl Describe for EncodeSettings {
     type Resolved = Nothing;
     type Places = Places;
 
+    fn format_version(&self) -> u32 {
+        FORMAT_VERSION
+    }
+
     fn describe(&self, _: u64, outside: &mut Outside<'_>) -> Describing<Self> {
         let autoencoder = outside.autoencoder(self.autoencoder.as_deref())?;
         let import = self.import.as_ref();
@@ -52,7 +56,7 @@ impl Describe for EncodeSettings {
         };
         Ok(Description {
             source,
-            ..Description::of(settings, places, FORMAT_VERSION)
+            ..Description::of(settings, places)
         })
     }
 }

@@ -27,10 +27,14 @@ impl Describe for EvaluateSettings {
     type Resolved = Nothing;
     type Places = Places;
 
+    fn format_version(&self) -> u32 {
+        FORMAT_VERSION
+    }
+
     fn describe(&self, _: u64, outside: &mut Outside<'_>) -> Describing<Self> {
         let places = Places {
             weights: outside.weights_folder(),
         };
-        Ok(Description::of(self.clone(), places, FORMAT_VERSION))
+        Ok(Description::of(self.clone(), places))
     }
 }

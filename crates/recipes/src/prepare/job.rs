@@ -34,6 +34,10 @@ impl Describe for PrepareSettings {
     type Resolved = Nothing;
     type Places = Places;
 
+    fn format_version(&self) -> u32 {
+        FORMAT_VERSION
+    }
+
     fn describe(&self, _: u64, outside: &mut Outside<'_>) -> Describing<Self> {
         let settings = Self {
             source: String::new(),
@@ -45,7 +49,7 @@ impl Describe for PrepareSettings {
         };
         Ok(Description {
             source: outside.source(self)?,
-            ..Description::of(settings, places, FORMAT_VERSION)
+            ..Description::of(settings, places)
         })
     }
 }

@@ -29,6 +29,10 @@ impl Describe for ReconstructSettings {
     type Resolved = Nothing;
     type Places = Places;
 
+    fn format_version(&self) -> u32 {
+        FORMAT_VERSION
+    }
+
     fn describe(&self, _: u64, outside: &mut Outside<'_>) -> Describing<Self> {
         let decoder = outside.autoencoder(self.autoencoder.as_deref())?;
         let settings = Self {
@@ -39,6 +43,6 @@ impl Describe for ReconstructSettings {
             weights: outside.weights_folder(),
             decoder_files: decoder.place,
         };
-        Ok(Description::of(settings, places, FORMAT_VERSION))
+        Ok(Description::of(settings, places))
     }
 }

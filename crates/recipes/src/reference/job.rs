@@ -37,6 +37,12 @@ impl Describe for ReferenceSettings {
     type Resolved = Resolved;
     type Places = Places;
 
+    fn format_version(&self) -> u32 {
+        // For `inception-v3/torch`, NVIDIA's program is given pixels that come out normalised as pytorch-fid does.
+        let is_torch = (self.extractor.iter()).any(|choice| choice.resize == Some(Resize::Torch));
+        if is_torch { 3 } else { 2 }
+    }
+
     fn describe(&self, _: u64, outside: &mut Outside<'_>) -> Describing<Self> {
         let resolved = Resolved {
             extractor_weights: outside.weights(self)?,
@@ -56,13 +62,6 @@ impl Describe for ReferenceSettings {
                 statistics: self.statistics.clone(),
             },
             source,
-            format_version: format_version(self),
         })
     }
-}
-
-fn format_version(settings: &ReferenceSettings) -> u32 {
-    // For `inception-v3/torch`, NVIDIA's program is given pixels that come out normalised as pytorch-fid does.
-    let is_torch = (settings.extractor.iter()).any(|choice| choice.resize == Some(Resize::Torch));
-    if is_torch { 3 } else { 2 }
 }

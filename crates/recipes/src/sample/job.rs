@@ -27,6 +27,17 @@ impl Describe for SampleSettings {
     type Resolved = Nothing;
     type Places = Places;
 
+    fn format_version(&self) -> u32 {
+        // PNG files of images that are sampled without a class lie in no folder of their own.
+        let has_no_class = self.labels == SampleLabels::None && self.classes.is_empty();
+        if self.export == Export::Folder && has_no_class {
+            return 6;
+        }
+        // No image depends on the number sampled beside it; the networks' sums are made in another order, twice so far;
+        // below float32, normalisation and the first convolution keep their weights.
+        5
+    }
+
     fn describe(&self, _: u64, outside: &mut Outside<'_>) -> Describing<Self> {
         let decoder = outside.autoencoder(self.autoencoder.as_deref())?;
         let settings = Self {
@@ -37,17 +48,6 @@ impl Describe for SampleSettings {
         let places = Places {
             decoder_files: decoder.place,
         };
-        Ok(Description::of(settings, places, format_version(self)))
+        Ok(Description::of(settings, places))
     }
-}
-
-fn format_version(settings: &SampleSettings) -> u32 {
-    // PNG files of images that are sampled without a class lie in no folder of their own.
-    let has_no_class = settings.labels == SampleLabels::None && settings.classes.is_empty();
-    if settings.export == Export::Folder && has_no_class {
-        return 6;
-    }
-    // No image depends on the number sampled beside it; the networks' sums are made in another order, twice so far;
-    // below float32, normalisation and the first convolution keep their weights.
-    5
 }

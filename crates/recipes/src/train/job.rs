@@ -46,6 +46,23 @@ impl Describe for TrainSettings {
     type Resolved = Resolved;
     type Places = Places;
 
+    fn format_version(&self) -> u32 {
+        // The labels of quarter turns and whole shifts are EDM's, and a whole shift moves rows the other way.
+        let is_turned = |operation: &AugmentOperation| {
+            matches!(
+                operation,
+                AugmentOperation::RotateInt | AugmentOperation::TranslateInt
+            )
+        };
+        if self.augment_operations.iter().any(is_turned) {
+            return 7;
+        }
+        // A micro-batch's images are shared out among threads, and dropout has draws of its own. A patch's corner is sampled by
+        // its own position. The networks' sums are made in another order, twice so far; below float32, normalisation and the first
+        // convolution keep their weights.
+        6
+    }
+
     fn describe(&self, seed: u64, outside: &mut Outside<'_>) -> Describing<Self> {
         let precision = resolved_precision(self.precision, outside.stage)?;
         let extractor_weights = match &self.snapshot_evaluation {
@@ -77,28 +94,10 @@ impl Describe for TrainSettings {
                 resume_file: self.resume_from.as_ref().map(PathBuf::from),
             },
             source: None,
-            format_version: format_version(self),
         })
     }
 
     fn environment(stage: &Stage) -> Environment {
         environment::of_training(stage)
     }
-}
-
-fn format_version(settings: &TrainSettings) -> u32 {
-    // The labels of quarter turns and whole shifts are EDM's, and a whole shift moves rows the other way.
-    let is_turned = |operation: &AugmentOperation| {
-        matches!(
-            operation,
-            AugmentOperation::RotateInt | AugmentOperation::TranslateInt
-        )
-    };
-    if settings.augment_operations.iter().any(is_turned) {
-        return 7;
-    }
-    // A micro-batch's images are shared out among threads, and dropout has draws of its own. A patch's corner is sampled by
-    // its own position. The networks' sums are made in another order, twice so far; below float32, normalisation and the first
-    // convolution keep their weights.
-    6
 }
