@@ -414,7 +414,7 @@ fn cluster() -> Option<Cluster> {
 fn srun_starts_the_ranks() {
     let Some(cluster) = cluster() else { return };
     let trial = Trial {
-        launch: "srun --quiet --nodes=2 --ntasks=4 --mem-per-cpu=900 --kill-on-bad-exit=1"
+        launch: "srun --quiet --nodes=2 --ntasks=4 --mem-per-cpu=900 --kill-on-bad-exit=1 --wait=0"
             .to_owned(),
         ranks: 4,
         variables: vec![("SLURM_CONF", cluster.configuration())],
@@ -495,4 +495,36 @@ fn a_job_requeues_itself(cluster: &Cluster) {
         .filter_map(|run| run["status"].as_str())
         .collect();
     assert_eq!(found, ["interrupted", "succeeded"]);
+}
+
+#[test]
+fn a_job_that_starts_again_forces_nothing() {
+    let command_of = |restarts: &str| {
+        let output = Command::new("bash")
+            .arg("scripts/cluster.sbatch")
+            .args([
+                "mine.toml",
+                "--force",
+                "train",
+                "--force=sample",
+                "--device",
+                "cuda",
+            ])
+            .current_dir(workspace())
+            .env("SLURM_RESTART_COUNT", restarts)
+            .env("PATCHWORK", "echo")
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let own = "--set stages.train.launch=\"srun --kill-on-bad-exit=1 --wait=0\"";
+    assert_eq!(
+        command_of("0"),
+        format!("run mine.toml --force train --force=sample --device cuda {own}\n")
+    );
+    assert_eq!(
+        command_of("1"),
+        format!("run mine.toml --device cuda {own}\n")
+    );
 }
