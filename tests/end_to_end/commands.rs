@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::program::{Program, workspace};
 use crate::readers::python;
 
@@ -359,6 +361,34 @@ fn a_matrix_is_a_run_for_each_combination_with_shared_stages_done_once() {
             "sweep-2 reference succeeded 30",
         ]
     );
+}
+
+#[test]
+fn a_matrix_computes_a_forced_stage_once() {
+    let program = Program::new();
+    let path = sweep(&program, "stages.train.full_image_ratio", "[0.5, 1.0]");
+    let path = path.to_str().unwrap();
+    let prepare = ["run", path, "--until", "prepare"];
+    let statuses = |options: &[&str]| -> Vec<String> {
+        let rows = program.rows(&[&prepare[..], options].concat());
+        let status = |row: &Value| {
+            let of = if options.contains(&"--dry-run") {
+                "would_be"
+            } else {
+                "status"
+            };
+            row[of].as_str().unwrap().to_owned()
+        };
+        rows.iter().map(status).collect()
+    };
+    assert_eq!(statuses(&[]), ["succeeded", "cached"]);
+    assert_eq!(
+        statuses(&["--force", "prepare", "--dry-run"]),
+        ["run", "cached"]
+    );
+    assert_eq!(statuses(&["--force", "prepare"]), ["succeeded", "cached"]);
+    let left = program.home().join("work").read_dir().unwrap();
+    assert_eq!(left.count(), 0, "what was replaced is gone");
 }
 
 #[test]

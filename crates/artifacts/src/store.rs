@@ -1,5 +1,6 @@
 //! Where everything lies below the home folder (`runs/` by default).
 
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,9 @@ use crate::manifest::{MANIFEST_FILE, Manifest};
 
 /// What the name of a folder in `work/` begins with that is about to be removed.
 pub const DISCARDED: &str = "discarded-";
+
+/// What the name of a folder in `work/` begins with that holds an artifact until another one replaces it.
+pub const REPLACED: &str = "replaced-";
 
 /// What lies in the place of an artifact.
 #[derive(Debug)]
@@ -73,10 +77,11 @@ impl Store {
     /// What lies in the place of an artifact.
     ///
     /// # Errors
-    /// A manifest that the system does not let this process read; one that is damaged is [`Found::Unusable`].
+    /// A folder or manifest that the system does not let this process see; a manifest that is damaged is
+    /// [`Found::Unusable`].
     pub fn look_up(&self, kind: &str, fingerprint: Fingerprint) -> Result<Found, FileError> {
         let folder = self.artifact(kind, fingerprint);
-        if folder.symlink_metadata().is_err() {
+        if !is_there(&folder)? {
             return Ok(Found::Nothing);
         }
         let problem = match Manifest::read(&folder) {
@@ -119,9 +124,13 @@ impl Store {
             _ => format!("{fingerprint}.unusable-{number}"),
         });
         let mut places = names.map(|name| self.artifacts(kind).join(name));
-        let aside = places
-            .find(|place| place.symlink_metadata().is_err())
-            .expect("a folder has fewer entries than there are numbers");
+        let aside = loop {
+            let place = places.next();
+            let place = place.expect("a folder has fewer entries than there are numbers");
+            if !is_there(&place)? {
+                break place;
+            }
+        };
         durable::move_aside(&folder, &aside)?;
         Ok(Some(format!(
             "`{}` was not a complete artifact ({problem}); it is set aside as `{}`",
@@ -162,6 +171,40 @@ impl Store {
         durable::discard_directory(&self.artifact(kind, fingerprint), &aside)
     }
 
+    /// Moves a finished artifact aside until another one is published in its place, as the stage's own worker does: see
+    /// [`Store::replaced`]. Killed on the way, it leaves the artifact in either place.
+    pub fn set_aside_replaced(
+        &self,
+        kind: &str,
+        fingerprint: Fingerprint,
+    ) -> Result<(), FileError> {
+        if self.find(kind, fingerprint)?.is_none() {
+            // It is aside already, or the worker sets aside what lies there.
+            return Ok(());
+        }
+        self.remove_replaced(fingerprint)?;
+        let aside = self.replaced(fingerprint);
+        durable::move_aside(&self.artifact(kind, fingerprint), &aside)
+    }
+
+    /// Where an artifact lies that is being replaced; it can be moved back by hand.
+    pub fn replaced(&self, fingerprint: Fingerprint) -> PathBuf {
+        self.home
+            .join("work")
+            .join(format!("{REPLACED}{fingerprint}"))
+    }
+
+    /// Removes the artifact that was replaced, if there is one.
+    pub fn remove_replaced(&self, fingerprint: Fingerprint) -> Result<(), FileError> {
+        let aside = self.replaced(fingerprint);
+        // A link to an external artifact goes, what it leads to stays.
+        if aside.is_symlink() {
+            durable::remove_file(&aside)
+        } else {
+            durable::remove_dir_all(&aside)
+        }
+    }
+
     /// The folder in which an unfinished stage works.
     pub fn work(&self, fingerprint: Fingerprint) -> PathBuf {
         self.home.join("work").join(fingerprint.to_string())
@@ -196,7 +239,8 @@ impl Store {
     /// Whether a supervisor or worker of this id is alive. In doubt, it is.
     pub fn is_alive(&self, pid: u32) -> bool {
         self.process_locks(pid)
-            .take_while(|lock| lock.exists())
+            // One that cannot be looked at may be held.
+            .take_while(|lock| lock.try_exists().unwrap_or(true))
             .any(|lock| !matches!(FileLock::try_acquire(&lock), Ok(Some(_))))
     }
 
@@ -232,9 +276,32 @@ impl Store {
     }
 }
 
+/// Whether something lies at a path, be it a link to nowhere. What cannot be looked at is an error, and not absent.
+fn is_there(path: &Path) -> Result<bool, FileError> {
+    match path.symlink_metadata() {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(FileError::new("look at", path, source)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_looked_at_is_not_absent() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path()).unwrap();
+        let fingerprint = Fingerprint::of(&serde_json::json!(1));
+        let look_up = || store.look_up("train", fingerprint);
+        assert!(matches!(look_up(), Ok(Found::Nothing)));
+        // A link to itself cannot be followed: as of a file server that does not answer, also for root.
+        std::os::unix::fs::symlink("train", store.artifacts("train")).unwrap();
+        let error = look_up().unwrap_err().to_string();
+        assert!(error.contains(&fingerprint.to_string()), "{error}");
+        assert!(store.set_aside_replaced("train", fingerprint).is_err());
+    }
 
     #[test]
     fn processes_of_one_id_do_not_wait_for_each_other() {

@@ -196,8 +196,11 @@ impl Context {
     }
 }
 
-/// Runs one job from standard input with a stage's function, and publishes what it made.
-pub fn run(stage: impl Fn(&Job, &Context) -> Result<Outcome, StageError>) -> ExitCode {
+/// Runs one job from standard input with a stage's function, and publishes what it made. What `check` refuses is not begun.
+pub fn run(
+    check: impl Fn(&Job) -> Result<(), StageError>,
+    stage: impl Fn(&Job, &Context) -> Result<Outcome, StageError>,
+) -> ExitCode {
     let events = match EventPipe::open() {
         Ok(events) => events,
         Err(error) => {
@@ -210,7 +213,7 @@ pub fn run(stage: impl Fn(&Job, &Context) -> Result<Outcome, StageError>) -> Exi
         }
     };
     report_panics(events.clone());
-    let ended = attempt(stage, &events);
+    let ended = attempt(check, stage, &events);
     if let Some(report) = resources::report() {
         events.send(&report);
     }
@@ -240,6 +243,7 @@ pub fn run(stage: impl Fn(&Job, &Context) -> Result<Outcome, StageError>) -> Exi
 }
 
 fn attempt(
+    check: impl Fn(&Job) -> Result<(), StageError>,
     stage: impl Fn(&Job, &Context) -> Result<Outcome, StageError>,
     events: &EventPipe,
 ) -> Result<Event, StageError> {
@@ -247,6 +251,7 @@ fn attempt(
     let interrupted = Arc::new(AtomicBool::new(false));
     let lost = Arc::clone(&interrupted);
     lifeline::watch(SUPERVISOR_LOST, move || lost.store(true, Ordering::Relaxed));
+    check(&job)?;
     let hangup = (!is_hangup_ignored()).then_some(SIGHUP);
     for signal in [SIGINT, SIGTERM].into_iter().chain(hangup) {
         signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
@@ -271,15 +276,18 @@ fn attempt(
         durable::create_dir_all(folder)?;
         durable::remove_partials(folder)?;
     }
-    unfinished::note(&job, &work)?;
+    if let Some(warning) = unfinished::note(&job, &work)? {
+        context.warn(warning);
+    }
     let outcome = stage(&job, &context)?;
     check_scores(&outcome)?;
     make_room(&store, &job, &context)?;
     publish(&store, &job, &context.artifact, outcome.clone())?;
-    if let Err(error) = durable::remove_dir_all(&work) {
-        // The artifact is in place; `gc` finds what is left.
+    // The artifact is in place; `gc` finds what is left.
+    let cleared = durable::remove_dir_all(&work).and(store.remove_replaced(job.fingerprint));
+    if let Err(error) = cleared {
         context.warn(format!(
-            "the stage is finished, and its work folder could not be removed: {error}"
+            "the stage is finished, and what it worked on or replaced could not be removed: {error}"
         ));
     }
     Ok(Event::Finished {

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use patchwork_config::ConfigError;
 use patchwork_core::{ClaimError, FileError, durable};
@@ -195,6 +196,8 @@ pub(crate) enum CliError {
         /// The version of libtorch that it is built with.
         libtorch: &'static str,
     },
+    #[error("`{}` has not started in {:.0} s", path.display(), limit.as_secs_f64())]
+    WorkerHangs { path: PathBuf, limit: Duration },
 }
 
 /// Refuses a file that is there, unless it may go.
@@ -324,6 +327,10 @@ impl CliError {
             ),
             Self::NoWorker { .. } => Some(
                 "build both programs: `./justw build`, or `cargo build --release --package patchwork`"
+                    .to_owned(),
+            ),
+            Self::WorkerHangs { .. } => Some(
+                "what it waits for may hang: a GPU (does `nvidia-smi` answer?) or the file server that holds libtorch"
                     .to_owned(),
             ),
             Self::WorkerStart { libtorch, .. } => Some(format!(

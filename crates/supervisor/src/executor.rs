@@ -37,8 +37,6 @@ pub struct ExecuteOptions {
     pub own_programs: BTreeMap<String, PathBuf>,
     /// How many stages may run at once; none = as many as the machine has room for.
     pub jobs: Option<usize>,
-    /// Stages that run again though they are up to date.
-    pub force: Vec<String>,
     /// What is recorded of the circumstances.
     pub provenance: Provenance,
 }
@@ -181,8 +179,7 @@ impl Run<'_> {
                 self.end_stage(index, result);
                 continue;
             }
-            let forced = self.options.force.contains(&planned.spec.name);
-            if let Some(manifest) = planned.cached.as_ref().filter(|_| !forced) {
+            if let Some(manifest) = &planned.cached {
                 let outcome = Some(manifest.outcome.clone());
                 let result = self.result(
                     index,
@@ -198,12 +195,13 @@ impl Run<'_> {
                 .iter()
                 .all(|need| matches!(need, Progression::Ended(_)));
             if ready && self.has_room(index) {
-                let discarded = if forced {
-                    self.store.discard(&planned.spec.kind, planned.fingerprint)
+                let (kind, fingerprint) = (&planned.spec.kind, planned.fingerprint);
+                let made_room = if planned.is_forced {
+                    self.store.set_aside_replaced(kind, fingerprint)
                 } else {
                     Ok(())
                 };
-                match discarded {
+                match made_room {
                     Ok(()) => self.start(index, Attempt::first(), workers).await,
                     Err(error) => {
                         let error = chain(&error);

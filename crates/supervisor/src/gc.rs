@@ -6,7 +6,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use patchwork_artifacts::store::{DISCARDED, Found, Store};
+use patchwork_artifacts::manifest::Manifest;
+use patchwork_artifacts::store::{DISCARDED, Found, REPLACED, Store};
 use patchwork_artifacts::unfinished;
 use patchwork_core::lock::FileLock;
 use patchwork_core::{FileError, Fingerprint, durable};
@@ -47,7 +48,7 @@ pub enum GarbageKind {
     Artifact(String),
     /// The unfinished work of a stage.
     Work,
-    /// What an interrupted deletion or a killed supervisor left.
+    /// What an interrupted deletion or a killed process left.
     Leftover,
 }
 
@@ -91,6 +92,13 @@ pub fn find(store: &Store, needed: &Needed) -> Result<Unneeded, FileError> {
     }
     for path in found.folders_in(&store.home().join("work"))? {
         let fingerprint = fingerprint_of(&path);
+        let replaced = name_of(&path)
+            .strip_prefix(REPLACED)
+            .and_then(|name| name.parse().ok());
+        if let Some(replaced) = replaced {
+            found.add_replaced(store, needed, path, replaced)?;
+            continue;
+        }
         let discarded = name_of(&path)
             .strip_prefix(DISCARDED)
             .map(str::parse::<Fingerprint>);
@@ -149,12 +157,46 @@ impl Unneeded {
         paths.retain(|path| durable::is_real_dir(path));
         Ok(paths)
     }
+
+    /// Adds an artifact that was moved aside until another one replaces it: once that is published, or where no run needs it.
+    fn add_replaced(
+        &mut self,
+        store: &Store,
+        needed: &Needed,
+        path: PathBuf,
+        fingerprint: Fingerprint,
+    ) -> Result<(), FileError> {
+        let kind = match Manifest::read(&path) {
+            Ok(manifest) if manifest.fingerprint == fingerprint => manifest.kind,
+            Ok(_) => {
+                let problem = "its `manifest.json` is of another artifact";
+                self.left_alone.push((path, problem.to_owned()));
+                return Ok(());
+            }
+            Err(error) => {
+                self.left_alone.push((path, error.to_string()));
+                return Ok(());
+            }
+        };
+        let is_needed =
+            needed.artifacts.contains(&fingerprint) || needed.kept_kinds.contains(&kind);
+        if is_needed && store.find(&kind, fingerprint)?.is_none() {
+            return Ok(());
+        }
+        self.garbage.push(Garbage {
+            what: GarbageKind::Leftover,
+            bytes: size_of(&path)?,
+            path,
+            fingerprint: Some(fingerprint),
+        });
+        Ok(())
+    }
 }
 
 /// Whether something in a folder of `work/` is a stage's.
 fn is_of_work(path: &Path) -> bool {
     let name = name_of(path);
-    ["artifact", "state"].contains(&name.as_str())
+    ["artifact", "state", "ranks.lock"].contains(&name.as_str())
         || name.trim_start_matches('.').starts_with(unfinished::FILE)
 }
 
@@ -208,134 +250,4 @@ fn size_of(path: &Path) -> Result<u64, FileError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use patchwork_artifacts::manifest::{MANIFEST_FORMAT, Manifest, Outcome};
-
-    fn fingerprint(number: u32) -> Fingerprint {
-        Fingerprint::of(&serde_json::json!(number))
-    }
-
-    fn manifest(kind: &str, fingerprint: Fingerprint) -> Manifest {
-        Manifest {
-            format: MANIFEST_FORMAT.to_owned(),
-            kind: kind.to_owned(),
-            fingerprint,
-            format_version: 1,
-            settings: serde_json::json!({}),
-            source: None,
-            inputs: Vec::new(),
-            files: Vec::new(),
-            outcome: Outcome::default(),
-        }
-    }
-
-    #[test]
-    fn what_runs_need_and_what_is_worked_on_stays() {
-        let home = tempfile::tempdir().unwrap();
-        let store = Store::open(home.path()).unwrap();
-        let make = |path: PathBuf| {
-            std::fs::create_dir_all(&path).unwrap();
-            std::fs::write(path.join("file"), b"1234").unwrap();
-            path
-        };
-        let [needed, old, unfinished, abandoned, running] = [1, 2, 3, 4, 5].map(fingerprint);
-        let artifact = |kind: &str, fingerprint| {
-            let folder = make(store.artifact(kind, fingerprint));
-            manifest(kind, fingerprint).write(&folder).unwrap();
-            folder
-        };
-        let work = |fingerprint| {
-            make(store.work(fingerprint).join("state"));
-            store.work(fingerprint)
-        };
-        let kept = artifact("train", needed);
-        let deleted = artifact("train", old);
-        let of_kept_kind = artifact("evaluate", old);
-        let resumable = work(unfinished);
-        let given_up = work(abandoned);
-        let busy = work(running);
-        let leftover = make(home.path().join(format!("work/discarded-{old}")));
-        let notes = make(home.path().join("artifacts/train/notes"));
-        // Called as ours are, and somebody's own.
-        let photos = make(home.path().join("work/discarded-photos"));
-        let without_manifest = make(store.artifact("train", running));
-        let of_another = make(store.artifact("train", abandoned));
-        manifest("train", old).write(&of_another).unwrap();
-        let own_work = make(store.work(old));
-        let outside = tempfile::tempdir().unwrap();
-        let external = make(outside.path().join(old.to_string()));
-        manifest("sample", old).write(&external).unwrap();
-        std::os::unix::fs::symlink(outside.path(), home.path().join("artifacts/sample")).unwrap();
-        let linked = home.path().join(format!("work/{needed}"));
-        std::os::unix::fs::symlink(&external, &linked).unwrap();
-        let _worker = FileLock::acquire(&store.lock(running)).unwrap();
-        let _alive = store.announce_process().unwrap();
-        let logs = make(store.logs("test-1"));
-        // No process has the first number: the kernel's are smaller.
-        let met_before = make(logs.join("train.ranks-4194305-1-0"));
-        let sign_before = logs.join("sample.ranks-4194305-1-0.rank-1");
-        let met = logs.join(format!("train.ranks-{}-1-0.json", std::process::id()));
-        for file in [&sign_before, &met] {
-            std::fs::write(file, b"1234").unwrap();
-        }
-
-        let Unneeded {
-            garbage,
-            left_alone,
-        } = find(
-            &store,
-            &Needed {
-                artifacts: [needed].into(),
-                unfinished: [unfinished].into(),
-                kept_kinds: ["evaluate".to_owned()].into(),
-            },
-        )
-        .unwrap();
-        let mut untouched: Vec<PathBuf> = left_alone.into_iter().map(|(path, _)| path).collect();
-        untouched.sort();
-        let mut expected = [
-            home.path().join("artifacts/sample"),
-            of_another.clone(),
-            without_manifest.clone(),
-            linked.clone(),
-            own_work.clone(),
-        ];
-        expected.sort();
-        assert_eq!(untouched, expected);
-        let manifest_bytes = std::fs::metadata(deleted.join("manifest.json"))
-            .unwrap()
-            .len();
-        assert!(garbage.iter().all(|garbage| match garbage.what {
-            GarbageKind::Artifact(_) => garbage.bytes == 4 + manifest_bytes,
-            _ => garbage.bytes == 4,
-        }));
-        let done: Vec<bool> = garbage
-            .iter()
-            .map(|garbage| delete(&store, garbage).unwrap())
-            .collect();
-        assert_eq!(done.iter().filter(|done| !**done).count(), 1, "{garbage:?}");
-        for (path, there) in [
-            (kept, true),
-            (deleted, false),
-            (of_kept_kind, true),
-            (resumable, true),
-            (given_up, false),
-            (busy, true),
-            (leftover, false),
-            (notes, true),
-            (photos, true),
-            (without_manifest, true),
-            (of_another, true),
-            (own_work, true),
-            (linked, true),
-            (external, true),
-            (logs, true),
-            (met_before, false),
-            (sign_before, false),
-            (met, true),
-        ] {
-            assert_eq!(path.exists(), there, "{}", path.display());
-        }
-    }
-}
+mod tests;

@@ -50,6 +50,8 @@ pub struct PlannedStage {
     pub is_known: bool,
     /// The artifacts that it reads, in the order of `spec.needs`.
     pub inputs: Vec<ManifestInput>,
+    /// Whether it runs again though it may have an artifact, which is kept until the new one is published.
+    pub is_forced: bool,
     /// The manifest of its artifact, when that is there already.
     pub cached: Option<Manifest>,
     /// What is wrong with what lies in the artifact's place, where that is none; the stage sets it aside.
@@ -132,6 +134,7 @@ impl Plan {
                 fingerprint,
                 is_known,
                 inputs,
+                is_forced: false,
                 cached,
                 unusable,
             });
@@ -139,13 +142,19 @@ impl Plan {
         Self { stages }.if_nothing_is_missing()
     }
 
-    /// The plan in which the stages of these names run again though they are cached.
+    /// The plan in which the stages of these names run again though they are cached, but for those that were `forced`
+    /// before: a matrix computes them once.
     ///
     /// # Errors
     /// All missing inputs of stages that are to run.
-    pub fn forcing(mut self, names: &[String]) -> Result<Self, PipelineError> {
+    pub fn forcing(
+        mut self,
+        names: &[String],
+        forced: &BTreeSet<Fingerprint>,
+    ) -> Result<Self, PipelineError> {
         for stage in &mut self.stages {
-            if names.contains(&stage.spec.name) {
+            if names.contains(&stage.spec.name) && !forced.contains(&stage.fingerprint) {
+                stage.is_forced = true;
                 stage.cached = None;
             }
         }

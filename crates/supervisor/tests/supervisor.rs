@@ -1,13 +1,15 @@
 //! The supervisor with a worker of its own: what goes wrong around a healthy stage costs no more than it must.
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use patchwork_artifacts::worker::{self, StageError};
+use patchwork_artifacts::protocol::Job;
+use patchwork_artifacts::worker::{self, Context, StageError};
 use patchwork_artifacts::{
     Demand, Event, Outcome, PipelineSpec, Provenance, Record, RunStatus, StageSpec, StageStatus,
     Store, Timestamp,
@@ -35,10 +37,11 @@ fn the_worker() {
     if std::env::var_os(WORKER).is_none() {
         return;
     }
-    let _ = worker::run(|job, context| {
+    let work = |job: &Job, context: &Context| -> Result<Outcome, StageError> {
         let seconds = job.settings["seconds"].as_f64().unwrap_or(0.0);
         let begin = Instant::now();
-        std::fs::write(context.state().join("at-work"), "")?;
+        let process = std::process::id().to_string();
+        std::fs::write(context.state().join("at-work"), process)?;
         let mut step = 0;
         while begin.elapsed().as_secs_f64() < seconds {
             if context.is_interrupted() {
@@ -55,14 +58,16 @@ fn the_worker() {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        match job.settings["end"].as_str() {
+        let end = [&job.settings, &job.execution].map(|part| part["end"].as_str());
+        match end[0].or(end[1]) {
             Some("paused") => return Err(StageError::Paused("a limit".to_owned())),
             Some("failed") => return Err(std::io::Error::other("no luck").into()),
             _ => {}
         }
         std::fs::write(context.artifact().join("made"), "")?;
         Ok(Outcome::new(json!({ "steps": step }), Vec::new()))
-    });
+    };
+    let _ = worker::run(|_| Ok(()), work);
 }
 
 /// No test but a run of a long stage, for tests that send it signals.
@@ -150,18 +155,29 @@ impl Bench {
         stages: Vec<StageSpec>,
         watch: impl FnMut(&Update),
     ) -> Result<RunOutcome, PipelineError> {
+        self.run_forcing(&[], worker, stages, watch).await
+    }
+
+    async fn run_forcing(
+        &self,
+        force: &[&str],
+        worker: &Path,
+        stages: Vec<StageSpec>,
+        watch: impl FnMut(&Update),
+    ) -> Result<RunOutcome, PipelineError> {
         let spec = PipelineSpec {
             name: "test".to_owned(),
             definition: json!({}),
             stages,
         };
         let planning = self.store.lock_planning().unwrap();
+        let force: Vec<String> = force.iter().map(|&stage| stage.to_owned()).collect();
         let plan = Plan::new(&spec, &self.store, Scope::All).unwrap();
+        let plan = plan.forcing(&force, &BTreeSet::new()).unwrap();
         let options = ExecuteOptions {
             own_programs: std::collections::BTreeMap::new(),
             worker: worker.to_owned(),
             jobs: None,
-            force: Vec::new(),
             provenance: Provenance::collect(&[], self.store.home(), json!({})),
         };
         let (store, registry) = (&self.store, &self.registry);
@@ -410,12 +426,23 @@ fn supervise(home: &Path, start: &str) -> Child {
 
 /// Whether the stage's folder of state has a file of that name.
 fn state(home: &Path, name: &str) -> bool {
-    let Ok(folders) = home.join("work").read_dir() else {
-        return false;
-    };
+    state_of(home, name).is_some()
+}
+
+/// What the file of that name in the stage's folder of state holds.
+fn state_of(home: &Path, name: &str) -> Option<String> {
+    let folders = home.join("work").read_dir().ok()?;
     folders
         .flatten()
-        .any(|folder| folder.path().join("state").join(name).exists())
+        .find_map(|folder| std::fs::read_to_string(folder.path().join("state").join(name)).ok())
+}
+
+/// SIGTERM to the worker alone.
+fn ask_worker_to_stop(home: &Path) {
+    let worker = || state_of(home, "at-work").filter(|text| !text.is_empty());
+    wait_for("worker", || worker().is_some());
+    let process = Pid::from_raw(worker().unwrap().parse().unwrap());
+    kill_process(process.unwrap(), Signal::TERM).unwrap();
 }
 
 fn wait_for(what: &str, is_there: impl Fn() -> bool) {
@@ -442,6 +469,17 @@ fn one_wish_to_stop_may_come_as_two_signals() {
     let child = supervise(home.path(), "exec");
     send(&child, Signal::TERM);
     std::thread::sleep(Duration::from_millis(100));
+    send(&child, Signal::TERM);
+    assert!(stopped_in_order(child, home.path()));
+}
+
+#[test]
+fn what_is_sent_to_a_whole_group_may_come_to_the_worker_first() {
+    let home = tempfile::tempdir().unwrap();
+    let child = supervise(home.path(), "exec");
+    ask_worker_to_stop(home.path());
+    // It has written its checkpoint by then.
+    std::thread::sleep(Duration::from_millis(800));
     send(&child, Signal::TERM);
     assert!(stopped_in_order(child, home.path()));
 }
@@ -477,4 +515,70 @@ fn a_worker_whose_supervisor_is_killed_comes_to_its_checkpoint() {
     wait_for("end of the worker", || {
         store.process_at_work().unwrap().is_none()
     });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_somebody_else_asks_to_stop_is_started_again() {
+    let (home, bench) = Bench::new().await;
+    let retried = StageSpec {
+        retries: 1,
+        ..stage("train", 2.0)
+    };
+    let watch = |update: &Update| {
+        if matches!(update, Update::StageStarted { attempt: 1, .. }) {
+            let home = home.path().to_owned();
+            std::thread::spawn(move || {
+                ask_worker_to_stop(&home);
+            });
+        }
+    };
+    let outcome = bench.run(&program(), vec![retried], watch).await.unwrap();
+    assert!(outcome.is_success(), "{outcome:?}");
+    let run = bench.registry.run("test-1").await.unwrap();
+    assert_eq!(run.attempts.len(), 2);
+    let error = run.attempts[0].error.as_deref().unwrap_or_default();
+    assert!(
+        error.contains("asked to stop by another process"),
+        "{error}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forced_stage_keeps_its_artifact_until_the_new_one_is_published() {
+    let (_home, bench) = Bench::new().await;
+    let ending = |end: &str| {
+        let execution = json!({ "environment": { WORKER: "1" }, "end": end });
+        vec![StageSpec {
+            execution,
+            ..stage("train", 0.0)
+        }]
+    };
+    let run = async |force: &[&str], end: &str| {
+        let program = program();
+        let outcome = bench.run_forcing(force, &program, ending(end), |_| {});
+        outcome.await.unwrap().stages.remove(0)
+    };
+    let first = run(&[], "").await;
+    assert_eq!(first.status, StageStatus::Succeeded);
+    let replaced = bench.store.replaced(first.fingerprint);
+    let is_kept = || replaced.join("made").is_file();
+
+    let failed = run(&["train"], "failed").await;
+    assert_eq!(failed.status, StageStatus::Failed);
+    assert!(is_kept() && !first.folder.exists());
+    // Forced once more, as by the same command, it resumes and the artifact is still kept.
+    assert_eq!(run(&["train"], "failed").await.status, StageStatus::Failed);
+    assert!(is_kept() && !first.folder.exists());
+    let detail = bench.registry.run("test-2").await.unwrap();
+    assert!(
+        (detail.events.iter()).any(|event| event.message.contains("replaced-")),
+        "{:?}",
+        detail.events
+    );
+
+    assert_eq!(run(&[], "").await.status, StageStatus::Succeeded);
+    assert!(!replaced.exists() && first.folder.join("made").is_file());
+    assert_eq!(run(&[], "").await.status, StageStatus::Cached);
+    assert_eq!(run(&["train"], "").await.status, StageStatus::Succeeded);
+    assert!(!replaced.exists() && first.folder.join("made").is_file());
 }

@@ -31,7 +31,8 @@ pub(crate) struct PipelineArguments {
 pub(crate) struct RunArguments {
     #[command(flatten)]
     pub(crate) pipeline: PipelineArguments,
-    /// Run this stage even if it is up to date; may be repeated.
+    /// Run this stage even if it is up to date; may be repeated. A matrix runs it once. Its artifact is kept until the new one
+    /// is published.
     #[arg(long, value_name = "STAGE")]
     pub(crate) force: Vec<String>,
     /// Print the plan and run nothing.

@@ -64,13 +64,13 @@ pub(crate) struct GcArguments {
     /// Delete; without it, only list what would be deleted.
     #[arg(long)]
     pub(crate) apply: bool,
-    /// Of each pipeline, only the newest N runs keep their artifacts.
+    /// Of each pipeline, only the newest N runs keep their artifacts, and those with unfinished work.
     #[arg(long, value_name = "N")]
     pub(crate) keep: Option<u32>,
-    /// Runs older than this keep nothing.
+    /// Runs that ended longer ago than this keep nothing, unfinished work included.
     #[arg(long, value_name = "DAYS")]
     pub(crate) older_than: Option<u32>,
-    /// Older runs keep nothing once the artifacts of newer ones reach this size.
+    /// Older runs keep nothing once the artifacts of newer ones reach this size, but for unfinished work.
     #[arg(long, value_name = "GB")]
     pub(crate) max_gigabytes: Option<f64>,
     /// Output format.

@@ -9,5 +9,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    patchwork_artifacts::worker::run(patchwork_preparation::run)
+    patchwork_artifacts::worker::run(patchwork_recipes::check_format, patchwork_preparation::run)
 }

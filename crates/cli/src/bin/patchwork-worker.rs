@@ -13,7 +13,9 @@ use serde_json::Value;
 
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
-        None => patchwork_artifacts::worker::run(patchwork_stages::run),
+        None => {
+            patchwork_artifacts::worker::run(patchwork_recipes::check_format, patchwork_stages::run)
+        }
         Some("probe") => answered(|_| patchwork_stages::probe()),
         Some("checkpoint") => answered(patchwork_stages::checkpoint::answer),
         Some("measure") => answered(patchwork_stages::measure::answer),

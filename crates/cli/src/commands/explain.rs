@@ -1,5 +1,7 @@
 //! `patchwork explain`: what a run would do with each stage, and why.
 
+use std::collections::BTreeSet;
+
 use patchwork_supervisor::explain::{Explanation, PlannedAction, explain};
 use serde_json::json;
 
@@ -22,6 +24,7 @@ pub(crate) async fn explain_pipeline(
             pipeline: &variant.pipeline,
             scope: scope(&options.pipeline),
             force: &[],
+            forced: &BTreeSet::new(),
             jobs: None,
             rehash: options.pipeline.rehash,
             varied: variant.varied(),

@@ -1,12 +1,13 @@
 //! What `run`, `retry` and `explain` have in common: from a resolved pipeline to a plan, and to a finished run.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use patchwork_artifacts::provenance::{Provenance, RUSTC_VERSION};
 use patchwork_artifacts::{Outcome, PipelineSpec, Store};
 use patchwork_core::lock::FileLock;
-use patchwork_core::{FileError, durable};
+use patchwork_core::{FileError, Fingerprint, durable};
 use patchwork_recipes::{Pipeline, SpecifyOptions, specify};
 use patchwork_registry::Registry;
 use patchwork_supervisor::rebuild;
@@ -30,6 +31,8 @@ pub(crate) struct Request<'a> {
     pub(crate) pipeline: &'a Pipeline,
     pub(crate) scope: Scope<'a>,
     pub(crate) force: &'a [String],
+    /// What earlier combinations of the matrix have computed again: it is not computed once more.
+    pub(crate) forced: &'a BTreeSet<Fingerprint>,
     /// None = as many stages at once as there is room for.
     pub(crate) jobs: Option<usize>,
     pub(crate) rehash: bool,
@@ -67,6 +70,11 @@ impl Request<'_> {
 
     /// Digests the raw data, checks the weights and looks up what is done already.
     pub(crate) fn plan(&self, arguments: &Arguments) -> Result<Planned, CliError> {
+        let (store, spec) = self.specify(arguments)?;
+        self.plan_of(store, spec)
+    }
+
+    fn specify(&self, arguments: &Arguments) -> Result<(Store, PipelineSpec), CliError> {
         self.check_names()?;
         let store = Store::open(&arguments.home)?;
         let weights = weights_folder(arguments.weights.clone());
@@ -76,10 +84,18 @@ impl Request<'_> {
             rehash: self.rehash,
         };
         let spec = specify(self.pipeline, self.scope.last(), &options)?;
+        Ok((store, spec))
+    }
+
+    fn plan_of(&self, store: Store, spec: PipelineSpec) -> Result<Planned, CliError> {
         let mut planned = Planned::new(store, spec, self.scope)?;
-        // What is done again is given up first: what it is made of has to be there.
-        planned.plan = planned.plan.forcing(self.force)?;
+        planned.plan = self.force(planned.plan)?;
         Ok(planned)
+    }
+
+    /// The plan with the stages that run again: what they are made of has to be there.
+    fn force(&self, plan: Plan) -> Result<Plan, CliError> {
+        Ok(plan.forcing(self.force, self.forced)?)
     }
 
     /// The first stage with many more threads than the machine has cores, which only wait for each other.
@@ -105,7 +121,10 @@ impl Request<'_> {
         arguments: &Arguments,
         report: &mut Report,
     ) -> Result<RunOutcome, CliError> {
-        let planned = self.plan(arguments)?;
+        let (store, spec) = self.specify(arguments)?;
+        // A worker that hangs at its start, for a device that is lost, keeps nobody else from planning.
+        check_worker(&self.force(Plan::new(&spec, &store, self.scope)?)?)?;
+        let planned = self.plan_of(store, spec)?;
         let console = report.console();
         for remark in done_without(&planned.plan)
             .into_iter()
@@ -114,7 +133,7 @@ impl Request<'_> {
             console.remark(remark);
         }
         report_unfinished(&planned.plan, &planned.store, &self.varied, console)?;
-        let end = planned.carry_out(self.force, self.jobs, console).await;
+        let end = planned.carry_out(self.jobs, console).await;
         if let Ok(outcome) = &end {
             report_outcome(outcome, report);
         }
@@ -143,10 +162,9 @@ impl Planned {
         })
     }
 
-    /// Carries the plan out, with up to `jobs` stages at once, those of `force` even if they are done already.
+    /// Carries the plan out, with up to `jobs` stages at once.
     pub(crate) async fn carry_out(
         self,
-        force: &[String],
         jobs: Option<usize>,
         console: &mut Console,
     ) -> Result<RunOutcome, CliError> {
@@ -159,10 +177,6 @@ impl Planned {
         } = self;
         let worker = worker_program::path()?;
         let own_programs = worker_program::own_programs()?;
-        let mut open = plan.stages.iter().filter(|stage| stage.cached.is_none());
-        if open.any(|stage| !own_programs.contains_key(&stage.spec.kind)) {
-            worker_program::probe(&worker)?;
-        }
         let registry = Registry::open(&store.registry()).await?;
         recovery::report_entered(
             &rebuild::enter_unknown_runs(&store, &registry).await?,
@@ -189,7 +203,6 @@ impl Planned {
             worker,
             own_programs,
             jobs,
-            force: force.to_vec(),
             provenance: provenance()?,
         };
         let outcome = execute(
@@ -213,6 +226,18 @@ impl Planned {
         }
         Ok(outcome)
     }
+}
+
+/// Starts the worker once where a stage of the plan needs it, so that what keeps it from starting is reported before any stage
+/// is tried. It may take its time: call it while others may plan.
+pub(crate) fn check_worker(plan: &Plan) -> Result<(), CliError> {
+    let worker = worker_program::path()?;
+    let own_programs = worker_program::own_programs()?;
+    let mut open = plan.stages.iter().filter(|stage| stage.cached.is_none());
+    if open.any(|stage| !own_programs.contains_key(&stage.spec.kind)) {
+        worker_program::probe(&worker)?;
+    }
+    Ok(())
 }
 
 /// Which stages are done whose raw data is not there: their artifacts are of what was there before.

@@ -1,5 +1,6 @@
 //! `patchwork retry`: what failed or was interrupted in a run, and what waits on it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -57,6 +58,7 @@ pub(crate) async fn retry(
         pipeline: &pipeline,
         scope: Scope::All,
         force: &[],
+        forced: &BTreeSet::new(),
         jobs: retry.execution.jobs.map(usize::from),
         rehash: false,
         varied: Vec::new(),

@@ -1,8 +1,11 @@
 //! `patchwork run`: a pipeline, or every combination of its matrix, from its file to its last artifact.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
 
+use patchwork_artifacts::StageStatus;
+use patchwork_core::Fingerprint;
 use patchwork_recipes::Variant;
 use patchwork_supervisor::{PipelineError, Plan, RunOutcome, Scope};
 use patchwork_terms::Kind;
@@ -39,6 +42,7 @@ async fn run_all(
     report: &mut Report,
 ) -> Result<ExitCode, CliError> {
     let mut tally = Tally::default();
+    let mut forced = BTreeSet::new();
     for (number, variant) in variants.iter().enumerate() {
         report.console().check_signals().await?;
         if variants.len() > 1 {
@@ -49,18 +53,24 @@ async fn run_all(
             pipeline: &variant.pipeline,
             scope: scope(&run.pipeline),
             force: &run.force,
+            forced: &forced,
             jobs: run.execution.jobs.map(usize::from),
             rehash: run.pipeline.rehash && number == 0,
             varied: variant.varied(),
             notify: run.execution.notify.as_deref(),
         };
         if run.dry_run {
-            let rows = dry_run(arguments, &request, report.console())?;
-            report.add(rows);
+            let plan = dry_run(arguments, &request, report.console())?;
+            report.add(plan_rows(&plan));
+            forced.extend(forced_by(&plan));
             continue;
         }
         let outcome = request.carry_out(arguments, report).await?;
         tally.count(&outcome);
+        let at_work = outcome.stages.iter().filter(|stage| {
+            stage.status != StageStatus::Skipped && run.force.contains(&stage.stage)
+        });
+        forced.extend(at_work.map(|stage| stage.fingerprint));
         let is_last = number + 1 == variants.len();
         if let Some(signal) = stopped_by(&outcome, is_last) {
             return Ok(ExitCode::from(exit_signalled(signal)));
@@ -163,7 +173,7 @@ fn dry_run(
     arguments: &Arguments,
     request: &Request<'_>,
     console: &Console,
-) -> Result<Rows, CliError> {
+) -> Result<Plan, CliError> {
     match request.plan(arguments) {
         Ok(planned) => {
             for stage in &planned.plan.stages {
@@ -174,14 +184,19 @@ fn dry_run(
                     ));
                 }
             }
-            Ok(plan_rows(&planned.plan))
+            Ok(planned.plan)
         }
         Err(CliError::Pipeline(PipelineError::MissingInputs { problems, plan })) => {
             console.remark(problems);
-            Ok(plan_rows(&plan))
+            Ok(plan)
         }
         Err(error) => Err(error),
     }
+}
+
+fn forced_by(plan: &Plan) -> impl Iterator<Item = Fingerprint> {
+    let forced = plan.stages.iter().filter(|stage| stage.is_forced);
+    forced.map(|stage| stage.fingerprint)
 }
 
 fn plan_rows(plan: &Plan) -> Rows {
@@ -208,8 +223,6 @@ mod tests {
     use std::time::Duration;
 
     use patchwork_artifacts::Outcome;
-    use patchwork_artifacts::StageStatus;
-    use patchwork_core::Fingerprint;
     use patchwork_supervisor::StageResult;
 
     use super::*;

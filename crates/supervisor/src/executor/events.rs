@@ -123,8 +123,22 @@ impl Run<'_> {
     }
 
     pub(super) fn end_stage(&mut self, index: usize, result: StageResult) {
-        let warning = self.recorder.end_stage(&result, &self.plan.stages[index]);
-        if let Some(message) = warning {
+        let replaced = self.store.replaced(result.fingerprint);
+        let was_at_work = matches!(
+            result.status,
+            StageStatus::Failed | StageStatus::Interrupted
+        );
+        let kept = (was_at_work && replaced.exists()).then(|| {
+            let message = format!(
+                "the artifact that `--force` is to replace is kept in `{}` until the stage is finished",
+                replaced.display()
+            );
+            let warning = Event::warning(&message);
+            self.recorder.tell_of_stage(&result.stage, warning);
+            message
+        });
+        let unread = self.recorder.end_stage(&result, &self.plan.stages[index]);
+        for message in kept.into_iter().chain(unread) {
             let stage = result.stage.clone();
             self.observer
                 .update(Update::StageWarning { stage, message });

@@ -157,10 +157,25 @@ fn only_a_stage_that_is_to_run_needs_what_it_reads() {
     let done = plan(&[("zip", true)]).unwrap();
     assert!(done.stages[0].cached.is_some());
     // To be done again, it reads it.
-    let (problems, _) = refused(done.forcing(&["prepare".to_owned()]));
+    let (problems, _) = refused(done.forcing(&["prepare".to_owned()], &BTreeSet::new()));
     assert!(problems.contains("there is no zip"), "{problems}");
     // What was never read says nothing about an artifact, nor about those made from it.
     let (_, unknown) = refused(plan(&[("zip", false)]));
     assert!(unknown.stages.iter().all(|stage| !stage.is_known));
     assert!(unknown.stages[0].cached.is_none());
+}
+
+#[test]
+fn a_matrix_computes_a_forced_stage_once() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path()).unwrap();
+    let spec = pipeline(vec![stage("train", &[], json!({}))]);
+    let plan = || Plan::new(&spec, &store, Scope::All).unwrap();
+    finish(&store, &plan().stages[0]);
+    let train = ["train".to_owned()];
+    let first = plan().forcing(&train, &BTreeSet::new()).unwrap();
+    assert!(first.stages[0].is_forced && first.stages[0].cached.is_none());
+    let forced = BTreeSet::from([first.stages[0].fingerprint]);
+    let second = plan().forcing(&train, &forced).unwrap();
+    assert!(!second.stages[0].is_forced && second.stages[0].cached.is_some());
 }

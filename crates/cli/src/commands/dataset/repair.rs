@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::arguments::Arguments;
-use crate::commands::request::{Planned, exit_code};
+use crate::commands::request::{Planned, check_worker, exit_code};
 use crate::commands::workplace::Workplace;
 use crate::console::Console;
 use crate::error::CliError;
@@ -84,7 +84,8 @@ pub(super) async fn repair(
     give_sound_shards(&manifest, &folder, files, &work)?;
     let made = store.artifact(&manifest.kind, manifest.fingerprint);
     let mut console = Console::start();
-    let outcome = planned.carry_out(&[], None, &mut console).await?;
+    check_worker(&planned.plan)?;
+    let outcome = planned.carry_out(None, &mut console).await?;
     console.finish()?;
     if !outcome.is_success() {
         remark(&format!(

@@ -27,7 +27,7 @@ pub(crate) use evaluate::evaluate;
 pub(crate) use sample::sample;
 pub(crate) use train::train;
 
-use super::request::{Planned, exit_code, pictures_in, score_lines};
+use super::request::{Planned, check_worker, exit_code, pictures_in, score_lines};
 use super::workplace::Workplace;
 use crate::arguments::Arguments;
 use crate::console::Console;
@@ -91,7 +91,8 @@ impl Standalone<'_> {
         };
         self.place.begin();
         let store = planned.store.clone();
-        let outcome = planned.carry_out(&[], None, console).await?;
+        check_worker(&planned.plan)?;
+        let outcome = planned.carry_out(None, console).await?;
         let code = exit_code(&outcome);
         if !outcome.is_success() {
             console.remark(format!(
@@ -255,7 +256,8 @@ async fn make_first(
     };
     let planned = Planned::new(store, spec, Scope::All)?;
     place.begin();
-    let outcome = planned.carry_out(&[], None, console).await?;
+    check_worker(&planned.plan)?;
+    let outcome = planned.carry_out(None, console).await?;
     if !outcome.is_success() || !outcome.is_recorded() {
         return Ok(Err(exit_code(&outcome)));
     }
