@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,12 +67,18 @@ class Runner:
         with self._output().open("wb") as output:
             process = subprocess.Popen(
                 words,
-                stdin=subprocess.DEVNULL,
+                # Stays open: a worker ends where its standard input does.
+                stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=environment,
                 start_new_session=True,
             )
+        if process.stdin is not None:
+            with suppress(BrokenPipeError):
+                # What a worker is asked with its probe: nothing.
+                process.stdin.write(b"\n")
+                process.stdin.flush()
         self.running = process
         self._begin = time.monotonic()
         return process
@@ -84,6 +91,9 @@ class Runner:
         except subprocess.TimeoutExpired:
             end(process)
             code = None
+        if process.stdin is not None:
+            with suppress(BrokenPipeError):
+                process.stdin.close()
         self.running = None
         seconds = time.monotonic() - self._begin
         output = self._output().read_text(errors="replace")

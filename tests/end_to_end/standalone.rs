@@ -76,7 +76,7 @@ fn stages_on_files_make_what_a_pipeline_makes() {
     for (arguments, words) in [
         (
             vec!["train", PIPELINE, "--data", "docs", "--out", "/tmp/x"],
-            ["docs", "no artifact"],
+            ["docs", "not an artifact"],
         ),
         (
             vec!["train", PIPELINE, "--data", text(&data), "--out", "docs"],
