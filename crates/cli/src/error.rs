@@ -107,7 +107,7 @@ pub(crate) enum CliError {
     Question(#[source] io::Error),
     #[error("cannot measure the speed of training: {0}")]
     Measure(String),
-    #[error("`{}` is not an artifact of {wanted}: {problem}", path.display())]
+    #[error("`{}` is not an artifact of a stage of kind {wanted}: {problem}", path.display())]
     NoArtifact {
         path: PathBuf,
         wanted: String,

@@ -32,7 +32,7 @@ impl Input {
             problem,
             wanted: kinds
                 .iter()
-                .map(|kind| format!("a `{kind}` stage"))
+                .map(|kind| format!("`{kind}`"))
                 .collect::<Vec<_>>()
                 .join(" or "),
         };
