@@ -92,6 +92,11 @@ impl Ema {
         self.profile
     }
 
+    /// The averaged parameters as one buffer.
+    pub fn values(&self) -> &Tensor {
+        &self.values
+    }
+
     /// Moves towards `values`: `ema = net + beta · (ema - net)`; returns beta.
     pub fn update(&mut self, values: &Tensor, images_seen: u64, step_images: f64) -> f64 {
         let beta = self.profile.beta(images_seen, step_images);

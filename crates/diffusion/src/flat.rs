@@ -136,6 +136,25 @@ impl FlatLayout {
     }
 }
 
+/// Whether no element of some buffers is NaN or infinite. Each is read once, without a copy, and their device is waited for
+/// once.
+pub fn are_finite<'a>(buffers: impl IntoIterator<Item = &'a Tensor>) -> bool {
+    tch::no_grad(|| {
+        // Both are NaN where any element is.
+        let extremes = buffers.into_iter().filter(|buffer| buffer.numel() > 0);
+        let extremes: Vec<Tensor> = extremes
+            .flat_map(|buffer| <[Tensor; 2]>::from(buffer.aminmax(None, false)))
+            .map(|extreme| extreme.to_kind(Kind::Double))
+            .collect();
+        extremes.is_empty()
+            || Tensor::stack(&extremes, 0)
+                .isfinite()
+                .all()
+                .int64_value(&[])
+                != 0
+    })
+}
+
 /// The gradients of parameters in one flat buffer, into which backward passes accumulate.
 #[derive(Debug)]
 pub struct FlatGradients {
@@ -216,4 +235,25 @@ pub fn move_into(layout: &FlatLayout, buffer: &Tensor, parameters: &mut [Tensor]
             parameter.set_data(&view);
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_element_of_many_that_is_no_number_is_found() {
+        let sound = || Tensor::ones([3, 70_001], (Kind::Float, Device::Cpu));
+        let odd = |value: f64| {
+            let tensor = sound();
+            let _ = tensor.get(1).get(40_000).fill_(value);
+            tensor
+        };
+        let empty = Tensor::zeros([0], (Kind::Float, Device::Cpu));
+        assert!(are_finite([&sound(), &empty, &odd(-3e38)]));
+        for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert!(!are_finite([&sound(), &odd(value)]), "{value}");
+        }
+        assert!(are_finite([]));
+    }
 }

@@ -101,6 +101,11 @@ impl Adam {
         &self.values
     }
 
+    /// Everything that a saved state holds, but for the number of the step: parameters, first and second moments.
+    pub fn buffers(&self) -> [&Tensor; 3] {
+        [&self.values, &self.first_moment, &self.second_moment]
+    }
+
     /// The gradients as one buffer, after [`Adam::gather`] and until [`Adam::update`], which uses it up.
     pub fn gradients(&mut self) -> &mut Tensor {
         &mut self.gradients.buffer

@@ -6,6 +6,7 @@ use patchwork_networks::{Features, Gradients};
 use tch::{Device, Kind, Tensor};
 
 use crate::fast_paths::{FastPath, FastPaths};
+use crate::flat::are_finite;
 use crate::graphs::GraphedRounds;
 use crate::lanes::{LaneThreads, Lanes};
 use crate::loss::LossOptions;
@@ -195,6 +196,12 @@ impl TrainStep {
             image_losses: Vec::new(),
             first_image: 0,
         }
+    }
+
+    /// Whether weights, moments and averages have no element that is NaN or infinite.
+    pub fn is_finite(&self) -> bool {
+        let averages = self.averages.iter().map(Ema::values);
+        are_finite(self.optimizer.buffers().into_iter().chain(averages))
     }
 
     /// Parts that a round is shared out in.

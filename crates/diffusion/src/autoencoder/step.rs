@@ -6,6 +6,7 @@ use patchwork_networks::autoencoder::Autoencoder;
 use tch::Tensor;
 
 use super::loss::{LossWeights, loss};
+use crate::flat::are_finite;
 use crate::{Adam, AdamOptions, DiffusionError};
 
 /// A linear ramp from zero, then half a cosine down to a share of the rate at the end.
@@ -130,6 +131,11 @@ impl AutoencoderStep {
             cleaned_share: number(&gradients.cleaned_share),
             learning_rate,
         })
+    }
+
+    /// Whether weights and moments have no element that is NaN or infinite.
+    pub fn is_finite(&self) -> bool {
+        are_finite(self.adam.buffers())
     }
 
     /// Everything that training resumes from, by name: weights under `autoencoder/`, and the optimiser's state.
