@@ -28,8 +28,33 @@ pub struct ImageSampler {
     device: Device,
     /// For a network of latents.
     decoder: Option<Decoder>,
+    /// Called before each evaluation of the network.
+    beat: Option<Box<dyn Fn() + Send + Sync>>,
     /// The most images that were sampled at once.
     most_at_once: AtomicUsize,
+}
+
+/// A denoiser that gives a sign of life before each evaluation.
+struct Beating<'a> {
+    denoiser: &'a NetworkDenoiser,
+    beat: Option<&'a (dyn Fn() + Send + Sync)>,
+}
+
+impl Denoiser for Beating<'_> {
+    fn denoise(&self, noisy: &Tensor, sigma: &Tensor, conditioning: &Conditioning) -> Tensor {
+        if let Some(beat) = self.beat {
+            beat();
+        }
+        self.denoiser.denoise(noisy, sigma, conditioning)
+    }
+
+    fn sigma_range(&self) -> (f64, f64) {
+        self.denoiser.sigma_range()
+    }
+
+    fn round_sigma(&self, sigma: f64) -> f64 {
+        self.denoiser.round_sigma(sigma)
+    }
 }
 
 /// An image that came out as something else than numbers.
@@ -105,6 +130,7 @@ impl ImageSampler {
             options,
             device,
             decoder: None,
+            beat: None,
             most_at_once: AtomicUsize::new(0),
         }
     }
@@ -112,6 +138,15 @@ impl ImageSampler {
     /// The same, whose samples are latents that a decoder makes images of.
     pub(crate) fn decoded_by(self, decoder: Option<Decoder>) -> Self {
         Self { decoder, ..self }
+    }
+
+    /// The same, which calls `beat` before each evaluation of the network: a batch may take hours.
+    pub(crate) fn beating(self, beat: impl Fn() + Send + Sync + 'static) -> Self {
+        let beat: Box<dyn Fn() + Send + Sync> = Box::new(beat);
+        Self {
+            beat: Some(beat),
+            ..self
+        }
     }
 
     /// The height of the images, in pixels.
@@ -220,10 +255,11 @@ impl ImageSampler {
                     self.conditioning(labels),
                 )
             });
-            let options = &self.options;
+            let (options, beat) = (&self.options, self.beat.as_deref());
             let sampled =
                 self.shared_out(parts.collect(), |denoiser, (latents, mut noise, given)| {
-                    sample(denoiser, &latents, &mut noise, &given, options)
+                    let denoiser = Beating { denoiser, beat };
+                    sample(&denoiser, &latents, &mut noise, &given, options)
                 });
             Tensor::cat(&sampled, 0)
         });

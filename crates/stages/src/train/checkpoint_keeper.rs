@@ -44,7 +44,7 @@ impl<'a> CheckpointKeeper<'a> {
     }
 
     /// Brings a training to its newest checkpoint that is whole; says whether there is one.
-    pub(super) fn restore(&self, learner: &mut Learner) -> Result<bool, StageError> {
+    pub(super) fn restore(&mut self, learner: &mut Learner) -> Result<bool, StageError> {
         let (found, damaged) = self.checkpoints.newest()?;
         for message in damaged {
             self.context.warn(message);
@@ -103,6 +103,7 @@ impl<'a> CheckpointKeeper<'a> {
         if let Some(listed) = self.checkpoints.listed_snapshots()? {
             retention::remove_all_but(&listed, self.context.artifact())?;
         }
+        self.heartbeat.rest();
         Ok(())
     }
 

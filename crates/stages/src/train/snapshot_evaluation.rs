@@ -21,6 +21,7 @@ use tch::{Device, Tensor};
 
 use super::files::{BEST_FILE, NETWORK_FILE, snapshot_file};
 use super::progress::progress;
+use super::watchdog::Heartbeat;
 use crate::data::TrainingData;
 use crate::decoder::DecoderPlace;
 use crate::device;
@@ -47,6 +48,7 @@ pub(super) struct SnapshotEvaluation<'a> {
     classes: Classes,
     measured: Vec<Measured>,
     decoder: DecoderPlace,
+    heartbeat: &'a Heartbeat,
 }
 
 /// A snapshot with its distance.
@@ -68,6 +70,7 @@ impl<'a> SnapshotEvaluation<'a> {
         context: &'a Context,
         device: Device,
         decoder: DecoderPlace,
+        heartbeat: &'a Heartbeat,
     ) -> Result<Option<Self>, StageError> {
         let Some(settings) = &training.snapshot_evaluation else {
             return Ok(None);
@@ -81,6 +84,7 @@ impl<'a> SnapshotEvaluation<'a> {
                 reference.count
             );
             context.progress(progress(training, 0, 0, note));
+            heartbeat.beat();
             context.is_interrupted()
         };
         let store = FeatureStore::fill(
@@ -101,10 +105,10 @@ impl<'a> SnapshotEvaluation<'a> {
             reference: store.moments(WHOLE)?.whole()?,
             classes: Classes::of_data(data, training.class_conditional),
             decoder,
-            measured: if path.is_file() {
-                file_error::read_json(&path)?
-            } else {
-                Vec::new()
+            heartbeat,
+            measured: match file_error::read_json(&path) {
+                Err(error) if error.is_not_found() => Vec::new(),
+                read => read?,
             },
         }))
     }
@@ -208,9 +212,11 @@ impl<'a> SnapshotEvaluation<'a> {
             ..HeunOptions::default()
         });
         let precision = device::kind(self.training.precision);
+        let heartbeat = self.heartbeat.clone();
         let samples = Samples {
             sampler: ImageSampler::new(&network, precision, None, options, self.device)
-                .decoded_by((self.decoder).open(network.config(), self.device, self.context)?),
+                .decoded_by((self.decoder).open(network.config(), self.device, self.context)?)
+                .beating(move || heartbeat.beat()),
             classes: &self.classes,
             count: self.settings.samples as usize,
         };
@@ -219,6 +225,7 @@ impl<'a> SnapshotEvaluation<'a> {
             let resumed = u64::min(images_seen, self.training.duration_images);
             self.context
                 .progress(progress(self.training, images_seen, resumed, note));
+            self.heartbeat.beat();
             self.context.is_interrupted()
         };
         let state = self.context.state().join(format!("features-{digest}"));

@@ -189,6 +189,7 @@ impl Snapshotter<'_> {
         images_seen: u64,
         telemetry: &mut Telemetry<'_>,
     ) -> Result<(), StageError> {
+        self.heartbeat.rest();
         let count = u64::from(self.settings.snapshot_samples);
         if count == 0 {
             return Ok(());
@@ -226,8 +227,10 @@ impl Snapshotter<'_> {
         });
         let precision = device::kind(self.settings.precision);
         let decoder = (self.decoder).open(network.config(), self.device, self.context)?;
-        let sampler =
-            ImageSampler::new(&network, precision, None, options, self.device).decoded_by(decoder);
+        let heartbeat = self.heartbeat.clone();
+        let sampler = ImageSampler::new(&network, precision, None, options, self.device)
+            .decoded_by(decoder)
+            .beating(move || heartbeat.beat());
         let seeds: Vec<u64> = (0..count).collect();
         let mut pictures: Vec<u8> = Vec::new();
         for seeds in seeds.chunks(SAMPLER_BATCH) {

@@ -23,7 +23,7 @@ use super::snapshot_evaluation::SnapshotEvaluation;
 use super::snapshotter::Snapshotter;
 use super::telemetry::Telemetry;
 use super::training::Training;
-use super::watchdog::{Heartbeat, watched};
+use super::watchdog::{Activity, Heartbeat, watched};
 use super::{memory, setup};
 use crate::data::TrainingData;
 use crate::decoder::DecoderPlace;
@@ -60,7 +60,21 @@ struct TooManyRanks {
 }
 
 pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
-    let TrainJob { covered, uncovered } = TrainJob::read(job)?;
+    let read = TrainJob::read(job)?;
+    let heartbeat = Heartbeat::new();
+    let stall_limit = read.uncovered.execution.stall_minutes.map(minutes);
+    // From the first file that is opened to the last that is written: each of them may hang.
+    watched(context, &heartbeat, stall_limit, job.is_first(), || {
+        train(job, read, context, &heartbeat)
+    })
+}
+
+fn train(
+    job: &Job,
+    TrainJob { covered, uncovered }: TrainJob,
+    context: &Context,
+    heartbeat: &Heartbeat,
+) -> Result<Outcome, StageError> {
     let (settings, execution, places) = (covered.settings, uncovered.execution, uncovered.places);
     let device = device::configure(&execution)?;
     let seed = Seed::new(covered.resolved.seed).derive("train");
@@ -115,12 +129,12 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
             context,
             device,
             decoder.clone(),
+            heartbeat,
         )?
     } else {
         None
     };
-    let heartbeat = Heartbeat::new();
-    let checkpoints = CheckpointKeeper::new(context, &execution, &heartbeat, checkpoints);
+    let mut checkpoints = CheckpointKeeper::new(context, &execution, heartbeat, checkpoints);
     let mut learner = Learner::new(step, settings.duration_images);
     if is_first {
         let is_resumed = checkpoints.restore(&mut learner)?;
@@ -137,7 +151,9 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
         }
     }
     // Late: what takes rank 0 its time alone is behind it, and the others have waited for it at leisure.
+    heartbeat.set(Activity::WaitingForRanks);
     let ranks = Ranks::join(job, context, &execution, device)?;
+    heartbeat.rest();
     ranks.share_learner(&mut learner)?;
     let folder = job.logs.join("tensorboard").join(&job.stage);
     let log_interval = Duration::from_secs_f64(execution.log_every_seconds);
@@ -161,18 +177,17 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
             context,
             settings: &settings,
             device,
-            heartbeat: &heartbeat,
+            heartbeat,
             decoder,
             evaluation,
         },
         guard: DivergenceGuard::new(context, execution.on_divergence),
         telemetry: Telemetry::new(context, folder, log_interval),
-        heartbeat: &heartbeat,
+        heartbeat,
         is_first,
         ranks,
     };
     let limits = Limits::start(&execution);
-    let stall_limit = execution.stall_minutes.map(minutes);
-    watched(context, &heartbeat, stall_limit, || training.run(&limits))?;
+    training.run(&limits)?;
     training.finish()
 }

@@ -91,8 +91,14 @@ impl Training<'_> {
             self.train_one_step()?;
             self.report_progress(resumed);
         }
-        self.heartbeat.rest();
+        self.leave()
+    }
+
+    /// Leaves the other ranks, which takes as long as they do.
+    fn leave(&mut self) -> Result<(), StageError> {
+        self.heartbeat.set(Activity::WaitingForRanks);
         self.ranks.leave()?;
+        self.heartbeat.rest();
         Ok(())
     }
 
@@ -101,7 +107,7 @@ impl Training<'_> {
         self.heartbeat.rest();
         self.ranks
             .on_first(|| self.checkpoints.save_needed(&self.learner))?;
-        self.ranks.leave()?;
+        self.leave()?;
         Err(why)
     }
 
@@ -180,6 +186,8 @@ impl Training<'_> {
         let mut rolled_back = false;
         // The same on all ranks, of which rank 0 has the checkpoints.
         if let Some(problem) = DivergenceGuard::problem(report, &self.learner) {
+            // It may have to wait for the disk.
+            self.heartbeat.rest();
             let dealt = self.ranks.on_first(|| {
                 self.guard.rolls_back(
                     &problem,
@@ -221,6 +229,7 @@ impl Training<'_> {
         self.take_due_snapshots()?;
         self.snapshots
             .finish(&mut self.learner, &mut self.telemetry)?;
+        self.heartbeat.rest();
         if self.settings.keep_checkpoint {
             self.checkpoints.keep_last(&self.learner)?;
         }

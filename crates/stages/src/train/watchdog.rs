@@ -1,8 +1,8 @@
-//! A watchdog beside training, which reports a stall: no step for much longer than usual.
+//! A watchdog beside a train stage, which reports a stall: no step for much longer than usual, or no sign of life from what
+//! takes as long as it takes.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use patchwork_artifacts::worker::Context;
@@ -10,11 +10,17 @@ use patchwork_artifacts::worker::Context;
 /// So many times the usual length of a step without one is a stall.
 const UNUSUAL: f64 = 20.0;
 
+/// What has no usual length may be without a sign of life for so many times as long as a step may take, and never less than
+/// the second: to end a sound training is worse than to wait for one that hangs.
+const REST: (u32, Duration) = (10, Duration::from_hours(2));
+
 /// The present activity of training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Activity {
-    /// Something whose length says nothing, such as drawing images.
+    /// Something whose length says nothing, such as setting up or drawing images: it gives signs of life on its way.
     Resting,
+    /// What is as long as other processes let it be; their group has a limit of its own.
+    WaitingForRanks,
     ReadingData,
     Computing,
     WritingCheckpoint,
@@ -23,7 +29,8 @@ pub(super) enum Activity {
 impl Activity {
     fn words(self) -> &'static str {
         match self {
-            Self::Resting => "resting",
+            Self::Resting => "setting up, measuring or finishing without a sign of life",
+            Self::WaitingForRanks => "waiting for other ranks",
             Self::ReadingData => "reading images from the data set",
             Self::Computing => "computing a step",
             Self::WritingCheckpoint => "writing a checkpoint",
@@ -32,8 +39,8 @@ impl Activity {
 }
 
 /// The heartbeat of training, for the watchdog.
-#[derive(Debug)]
-pub(super) struct Heartbeat(Mutex<Beat>);
+#[derive(Clone, Debug)]
+pub(super) struct Heartbeat(Arc<Mutex<Beat>>);
 
 #[derive(Clone, Copy, Debug)]
 struct Beat {
@@ -45,15 +52,21 @@ struct Beat {
 
 impl Heartbeat {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(Beat {
+        Self(Arc::new(Mutex::new(Beat {
             activity: Activity::Resting,
             since: Instant::now(),
             usual_seconds: None,
-        }))
+        })))
     }
 
     pub(super) fn rest(&self) {
         self.set(Activity::Resting);
+    }
+
+    /// A sign of life of the present activity.
+    pub(super) fn beat(&self) {
+        let mut beat = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        beat.since = Instant::now();
     }
 
     pub(super) fn set(&self, activity: Activity) {
@@ -70,7 +83,7 @@ impl Heartbeat {
         beat.usual_seconds = Some(usual + 0.05 * (seconds - usual));
     }
 
-    fn beat(&self) -> Beat {
+    fn last(&self) -> Beat {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -84,20 +97,26 @@ struct StallLimits {
     shortest: Duration,
     /// After so long a stall, it gives up.
     longest: Option<Duration>,
+    /// The same of what has no usual length.
+    longest_rest: Option<Duration>,
 }
 
 /// Does `work` with a watchdog beside it: a stall is a warning, and one of more than `stall_limit` ends the process as a
-/// failure that may pass.
+/// failure that may pass. `rests` says whether it gives signs of life whatever it does: ranks beside rank 0 wait for that one.
 pub(super) fn watched<T>(
     context: &Context,
     heartbeat: &Heartbeat,
     stall_limit: Option<Duration>,
+    rests: bool,
     work: impl FnOnce() -> T,
 ) -> T {
+    let (factor, shortest_rest) = REST;
+    let rest = stall_limit.map(|limit| Duration::max(limit.saturating_mul(factor), shortest_rest));
     let limits = StallLimits {
         look: Duration::from_secs(1),
         shortest: Duration::from_mins(1),
         longest: stall_limit,
+        longest_rest: rest.filter(|_| rests),
     };
     std::thread::scope(|scope| {
         let (working, over) = channel::<()>();
@@ -125,11 +144,8 @@ fn watch(
             activity,
             since,
             usual_seconds,
-        } = heartbeat.beat();
+        } = heartbeat.last();
         let waited = since.elapsed();
-        if activity == Activity::Resting {
-            continue;
-        }
         let words = || {
             let usual = usual_seconds.map_or_else(String::new, |usual| {
                 format!(", where a step takes {usual:.1} s")
@@ -140,12 +156,24 @@ fn watch(
                 activity.words()
             )
         };
-        let is_unusual = usual_seconds.is_some_and(|usual| waited.as_secs_f64() > UNUSUAL * usual);
+        let (is_unusual, longest) = match activity {
+            Activity::WaitingForRanks => continue,
+            // Half of the limit has a warning, so that somebody may look.
+            Activity::Resting => {
+                let longest = limits.longest_rest;
+                (longest.is_some_and(|longest| waited > longest / 2), longest)
+            }
+            _ => {
+                let is_unusual =
+                    usual_seconds.is_some_and(|usual| waited.as_secs_f64() > UNUSUAL * usual);
+                (is_unusual, limits.longest)
+            }
+        };
         if is_unusual && waited > limits.shortest && warned != Some(since) {
             warned = Some(since);
             warn(words());
         }
-        if limits.longest.is_some_and(|longest| waited > longest) {
+        if longest.is_some_and(|longest| waited > longest) {
             give_up(words());
             return;
         }
@@ -156,8 +184,8 @@ fn watch(
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_stall_is_reported_once_and_given_up_on() {
+    /// What is said of a heartbeat that `live` gives life to, until it was given up on.
+    fn watched(live: impl FnOnce(&Heartbeat, &Mutex<Vec<String>>)) -> Vec<String> {
         let heartbeat = Heartbeat::new();
         let (training, over) = channel::<()>();
         let said = Mutex::new(Vec::new());
@@ -166,6 +194,7 @@ mod tests {
             look: Duration::from_millis(2),
             shortest: Duration::from_millis(20),
             longest: Some(Duration::from_millis(200)),
+            longest_rest: Some(Duration::from_secs(2)),
         };
         std::thread::scope(|scope| {
             let (heartbeat, say) = (&heartbeat, &say);
@@ -179,20 +208,45 @@ mod tests {
                     give_up,
                 );
             });
-            heartbeat.stepped(Duration::from_micros(500));
-            // However long, nothing that may take any time is a stall.
-            std::thread::sleep(Duration::from_millis(50));
-            assert!(said.lock().unwrap().is_empty());
-            heartbeat.set(Activity::ReadingData);
+            live(heartbeat, &said);
             let begin = Instant::now();
             while said.lock().unwrap().len() < 2 && begin.elapsed() < Duration::from_secs(20) {
                 std::thread::sleep(Duration::from_millis(5));
             }
             drop(training);
         });
-        let said = said.into_inner().unwrap();
+        said.into_inner().unwrap()
+    }
+
+    #[test]
+    fn a_stall_is_reported_once_and_given_up_on() {
+        let said = watched(|heartbeat, said| {
+            heartbeat.stepped(Duration::from_micros(500));
+            // However long, nothing that may take any time is a stall while it gives signs of life, or waits for others.
+            heartbeat.set(Activity::WaitingForRanks);
+            std::thread::sleep(Duration::from_millis(500));
+            heartbeat.rest();
+            for _ in 0..50 {
+                std::thread::sleep(Duration::from_millis(50));
+                heartbeat.beat();
+            }
+            assert!(said.lock().unwrap().is_empty());
+            heartbeat.set(Activity::ReadingData);
+        });
         assert_eq!(said.len(), 2, "{said:?}");
         assert!(said[0].starts_with("warning") && said[0].contains("reading images"));
         assert!(said[1].starts_with("given up"));
+    }
+
+    #[test]
+    fn what_gives_no_sign_of_life_for_long_is_given_up_on() {
+        // Before the first step, such as a data set that does not open.
+        let said = watched(|_, _| ());
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(
+            said[0].starts_with("warning") && said[0].contains("setting up"),
+            "{said:?}"
+        );
+        assert!(said[1].starts_with("given up"), "{said:?}");
     }
 }
