@@ -72,7 +72,10 @@ fn a_full_disk_and_a_home_that_cannot_be_written_are_told_and_made_up_for() {
     let output = mounted.shell(&format!(
         "eval $RUN 2> '{copy}/said' & run=$!
          for _ in {{1..1200}}; do ! grep -q 'waits for the disk' '{copy}/said' || break; sleep 0.1; done
+         mount --bind \"$HOME_FOLDER/work\" \"$HOME_FOLDER/work\"
+         mount -o remount,bind,ro \"$HOME_FOLDER/work\" && echo forbidden
          mount -o remount,size=400m \"$HOME_FOLDER\"
+         sleep 15; umount -l \"$HOME_FOLDER/work\"
          wait $run; echo waited $?
          mount -o remount,ro \"$HOME_FOLDER\"
          eval $RUN; echo read-only $?
@@ -87,6 +90,7 @@ fn a_full_disk_and_a_home_that_cannot_be_written_are_told_and_made_up_for() {
     let printed = String::from_utf8_lossy(&output.stdout);
     let messages = said(&output);
     for line in [
+        "forbidden",
         "waited 0",
         "read-only 1",
         "read runs",

@@ -92,7 +92,8 @@ impl<'a> CheckpointKeeper<'a> {
 
     /// A checkpoint without which what was trained since the last one would be lost.
     pub(super) fn save_needed(&self, learner: &Learner) -> Result<(), StageError> {
-        once_the_disk_takes_it(self.context, || self.save(learner))
+        let beat = || self.heartbeat.beat();
+        once_the_disk_takes_it(self.context, beat, || self.save(learner))
     }
 
     pub(super) fn save(&self, learner: &Learner) -> Result<(), StageError> {
@@ -109,7 +110,8 @@ impl<'a> CheckpointKeeper<'a> {
 
     /// Keeps the state at the end of training in the artifact.
     pub(super) fn keep_last(&self, learner: &Learner) -> Result<(), StageError> {
-        once_the_disk_takes_it(self.context, || {
+        let beat = || self.heartbeat.beat();
+        once_the_disk_takes_it(self.context, beat, || {
             let path = self.context.artifact().join(CHECKPOINT_FILE);
             let (tensors, state) = (learner.tensors(), &learner.state);
             checkpoint_file::write(&path, &tensors, learner.config(), state)?;

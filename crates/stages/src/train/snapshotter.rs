@@ -64,7 +64,8 @@ impl Snapshotter<'_> {
         self.heartbeat.rest();
         let file = snapshot_file(due);
         let context = self.context;
-        once_the_disk_takes_it(context, || self.save_networks(&file, learner))?;
+        let beat = || self.heartbeat.beat();
+        once_the_disk_takes_it(context, beat, || self.save_networks(&file, learner))?;
         dispensable(context, "sampling a snapshot's images", || {
             self.save_samples(&file, due, telemetry)
         })?;
@@ -105,7 +106,10 @@ impl Snapshotter<'_> {
         learner: &mut Learner,
         telemetry: &mut Telemetry<'_>,
     ) -> Result<(), StageError> {
-        once_the_disk_takes_it(self.context, || self.save_networks(NETWORK_FILE, learner))?;
+        let beat = || self.heartbeat.beat();
+        once_the_disk_takes_it(self.context, beat, || {
+            self.save_networks(NETWORK_FILE, learner)
+        })?;
         let images_seen = learner.images_seen();
         let snapshots = &mut learner.state.snapshots;
         for images in snapshots.images() {
