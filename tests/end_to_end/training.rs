@@ -379,6 +379,34 @@ fn a_divergence_is_dealt_with_as_wished() {
     );
 }
 
+/// Weights that overflow in the second step, with a checkpoint due after each: the sound ones from before it stay.
+#[test]
+fn non_finite_weights_push_out_no_checkpoint() {
+    const TRAIN: &[&str] = &["run", "pipelines/smoke.toml", "--until", "train"];
+    let (seldom, astray) = ASTRAY.split_last().unwrap();
+    assert!(seldom.contains("checkpoint_minutes"));
+    let at_once = [
+        "stages.train.learning_rate=1e39",
+        "stages.train.checkpoint_minutes=0",
+        "stages.train.on_divergence=stop",
+    ];
+    let astray = with(&with(TRAIN, astray), &at_once);
+    let program = Program::new();
+    // However often it is tried.
+    for _ in 0..2 {
+        let output = program.run(&astray);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        let left = checkpoints(&program);
+        let steps: Vec<u64> = left.iter().map(|record| step(record)).collect();
+        assert_eq!(steps, [0, 1]);
+        let sound = left[1].with_extension("safetensors");
+        for words in ["is not written, since weights", sound.to_str().unwrap()] {
+            assert!(said.contains(words), "`{words}` is missing in: {said}");
+        }
+    }
+}
+
 /// The newest checkpoint has non-finite weights, and a right digest: they had gone astray before it was written.
 #[test]
 fn a_checkpoint_that_was_astray_already_is_passed_over() {

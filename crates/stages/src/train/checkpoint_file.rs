@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 use patchwork_core::digest::DigestWriter;
 use patchwork_core::durable::DurableFile;
 use patchwork_core::{Digest, FileError, file_error};
+use patchwork_diffusion::flat::are_finite;
 use patchwork_networks::checkpoint::{
-    config_entry, read_config, read_safetensors_under, write_safetensors,
+    TRAINED_PREFIX, config_entry, read_config, read_safetensors_under, write_safetensors,
 };
 use patchwork_networks::{NetworkConfig, NetworkError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::curve::LossCurve;
 use super::divergence::{LossRange, Rollback};
@@ -24,6 +25,9 @@ use super::retention::RetainedSnapshots;
 
 /// The metadata key of where training stood.
 const STATE_KEY: &str = "patchwork.training";
+
+/// What the names of the optimiser's tensors begin with in a checkpoint.
+pub(crate) const OPTIMIZER_PREFIX: &str = "optimizer.";
 
 /// Everything that training resumes from, but for tensors.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -56,10 +60,7 @@ pub(crate) struct Checkpoint {
 impl Checkpoint {
     /// The checkpoint in a safetensors file of a digest.
     pub(crate) fn open(path: &Path, recorded: Digest) -> Result<Self, CheckpointError> {
-        let found = Digest::of_file(path)?;
-        if found != recorded {
-            return Err(CheckpointError::Digest { recorded, found });
-        }
+        verify(path, recorded)?;
         Ok(Self {
             path: path.to_owned(),
             state: read_state(path)?,
@@ -88,6 +89,27 @@ impl Checkpoint {
     }
 }
 
+/// Checks the digest of a checkpoint's tensors.
+pub(crate) fn verify(path: &Path, recorded: Digest) -> Result<(), CheckpointError> {
+    let found = Digest::of_file(path)?;
+    if found != recorded {
+        return Err(CheckpointError::Digest { recorded, found });
+    }
+    Ok(())
+}
+
+/// Whether the file can be read and none of its numbers is NaN or infinite.
+pub(crate) fn is_finite(path: &Path) -> bool {
+    // In turn, so that not all of them are in memory.
+    let prefixes = [TRAINED_PREFIX, "ema", OPTIMIZER_PREFIX];
+    prefixes.into_iter().all(|prefix| {
+        read_safetensors_under(prefix, path).is_ok_and(|tensors| {
+            let numbers = tensors.values();
+            are_finite(numbers.filter(|tensor| tensor.kind() == Kind::Float))
+        })
+    })
+}
+
 /// Writes a checkpoint's tensors with all that belongs to them; returns the digest of the file.
 pub(crate) fn write(
     path: &Path,
@@ -97,8 +119,17 @@ pub(crate) fn write(
 ) -> Result<Digest, NetworkError> {
     let text = serde_json::to_string(state).expect("a training's state is plain data");
     let metadata = BTreeMap::from([config_entry(config), (STATE_KEY.to_owned(), text)]);
+    write_tensors(path, tensors, &metadata)
+}
+
+/// Writes tensors with some metadata, durably; returns the digest of the file.
+pub(crate) fn write_tensors(
+    path: &Path,
+    tensors: &[(String, Tensor)],
+    metadata: &BTreeMap<String, String>,
+) -> Result<Digest, NetworkError> {
     let mut file = DigestWriter::new(DurableFile::create(path)?);
-    write_safetensors(tensors, &metadata, |bytes| {
+    write_safetensors(tensors, metadata, |bytes| {
         let written = file.write_all(bytes);
         Ok(written.map_err(|source| FileError::new("write", path, source))?)
     })?;

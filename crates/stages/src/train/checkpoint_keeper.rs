@@ -8,7 +8,7 @@ use patchwork_recipes::Execution;
 
 use super::cadence::Cadence;
 use super::checkpoint::Checkpoints;
-use super::checkpoint_file;
+use super::checkpoint_file::{self, Checkpoint};
 use super::failures::{dispensable, once_the_disk_takes_it};
 use super::files::CHECKPOINT_FILE;
 use super::learner::Learner;
@@ -21,6 +21,8 @@ pub(super) struct CheckpointKeeper<'a> {
     heartbeat: &'a Heartbeat,
     checkpoints: Checkpoints,
     cadence: Cadence,
+    /// Checkpoints that were not written since what they would have held was non-finite.
+    refused: u64,
 }
 
 impl<'a> CheckpointKeeper<'a> {
@@ -35,6 +37,7 @@ impl<'a> CheckpointKeeper<'a> {
             heartbeat,
             checkpoints,
             cadence: Cadence::start(execution, 0),
+            refused: 0,
         }
     }
 
@@ -45,7 +48,7 @@ impl<'a> CheckpointKeeper<'a> {
 
     /// Brings a training to its newest checkpoint that is whole; says whether there is one.
     pub(super) fn restore(&mut self, learner: &mut Learner) -> Result<bool, StageError> {
-        let (found, damaged) = self.checkpoints.newest()?;
+        let (found, damaged) = self.checkpoints.newest(Checkpoint::open)?;
         for message in damaged {
             self.context.warn(message);
         }
@@ -58,13 +61,13 @@ impl<'a> CheckpointKeeper<'a> {
     }
 
     /// Removes the newest checkpoint if there is an older one to resume from; says whether it was so.
-    pub(super) fn forget_newest(&self) -> Result<bool, FileError> {
+    pub(super) fn forget_newest(&mut self) -> Result<bool, FileError> {
         self.checkpoints.forget_newest()
     }
 
-    /// The tensors of the newest checkpoint, whole or not.
-    pub(super) fn newest_file(&self) -> Result<Option<PathBuf>, FileError> {
-        self.checkpoints.newest_file()
+    /// The tensors' file of the newest checkpoint that is whole and has finite weights.
+    pub(super) fn newest_finite_file(&self) -> Result<Option<PathBuf>, FileError> {
+        self.checkpoints.newest_file(checkpoint_file::is_finite)
     }
 
     /// Whether the regular checkpoint is due.
@@ -85,27 +88,46 @@ impl<'a> CheckpointKeeper<'a> {
 
     /// A checkpoint on the way: training is sound without it, so that a failure is a warning, and another one is written
     /// soon. Says whether there is one now.
-    pub(super) fn try_save(&self, learner: &Learner) -> Result<bool, StageError> {
+    pub(super) fn try_save(&mut self, learner: &Learner) -> Result<bool, StageError> {
         let saved = dispensable(self.context, "a checkpoint", || self.save(learner))?;
-        Ok(saved.is_some())
+        Ok(saved == Some(true))
     }
 
     /// A checkpoint without which what was trained since the last one would be lost.
-    pub(super) fn save_needed(&self, learner: &Learner) -> Result<(), StageError> {
-        let beat = || self.heartbeat.beat();
-        once_the_disk_takes_it(self.context, beat, || self.save(learner))
+    pub(super) fn save_needed(&mut self, learner: &Learner) -> Result<(), StageError> {
+        let (context, heartbeat) = (self.context, self.heartbeat);
+        once_the_disk_takes_it(context, || heartbeat.beat(), || self.save(learner))?;
+        Ok(())
     }
 
-    pub(super) fn save(&self, learner: &Learner) -> Result<(), StageError> {
+    /// Writes a checkpoint, unless it would have nothing to resume from, and push out those that have; says whether there is
+    /// one now.
+    pub(super) fn save(&mut self, learner: &Learner) -> Result<bool, StageError> {
         self.heartbeat.set(Activity::WritingCheckpoint);
+        if !learner.step.is_finite() {
+            self.refuse(learner.images_seen());
+            self.heartbeat.rest();
+            return Ok(false);
+        }
         let (tensors, state) = (learner.tensors(), &learner.state);
-        self.checkpoints.save(&tensors, learner.config(), state)?;
+        self.checkpoints.save(state.position.step, |path| {
+            checkpoint_file::write(path, &tensors, learner.config(), state)
+        })?;
         // Training may roll back to any checkpoint, so that a snapshot stays while one of them lists it.
         if let Some(listed) = self.checkpoints.listed_snapshots()? {
             retention::remove_all_but(&listed, self.context.artifact())?;
         }
         self.heartbeat.rest();
-        Ok(())
+        Ok(true)
+    }
+
+    fn refuse(&mut self, images_seen: u64) {
+        self.refused += 1;
+        let count = self.refused;
+        self.context.warn(format!(
+            "the checkpoint at {images_seen} images is not written, since weights, averages or moments are non-finite; \
+             those before it stay ({count} not written since this process began)"
+        ));
     }
 
     /// Keeps the state at the end of training in the artifact.

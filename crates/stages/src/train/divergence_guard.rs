@@ -174,10 +174,10 @@ fn skip_to_newest(
 fn remedy(checkpoints: &CheckpointKeeper<'_>) -> Result<String, StageError> {
     const SETTINGS: &str = "lower `learning_rate`, lengthen `learning_rate_rampup_images`, or use \
                             `precision = \"float32\"`";
-    Ok(match checkpoints.newest_file()? {
+    Ok(match checkpoints.newest_finite_file()? {
         Some(path) => format!(
-            "{SETTINGS}: another training, which starts from scratch unless it resumes from the last checkpoint with \
-             `resume_from = \"{}\"`",
+            "{SETTINGS}: another training, which starts from scratch unless it resumes from the newest checkpoint \
+             with finite weights by `resume_from = \"{}\"`",
             path.display()
         ),
         None => SETTINGS.to_owned(),

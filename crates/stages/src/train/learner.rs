@@ -8,12 +8,9 @@ use patchwork_networks::checkpoint::{AVERAGE_PREFIX, TRAINED_PREFIX};
 use patchwork_networks::{Network, NetworkConfig, NetworkError};
 use tch::{Device, Tensor};
 
-use super::checkpoint_file::{Checkpoint, State};
+use super::checkpoint_file::{Checkpoint, OPTIMIZER_PREFIX, State};
 use super::position::Position;
 use super::setup::{check_surroundings, reads_other_labels};
-
-/// What the names of the optimiser's tensors begin with in a checkpoint.
-const OPTIMIZER_PREFIX: &str = "optimizer.";
 
 /// A network in training, and where its training stands.
 pub(super) struct Learner {
