@@ -19,8 +19,8 @@ const TRAIN: &[&str] = &[
 ];
 
 /// The folder in which training is at work, or would be.
-fn work(program: &Program) -> PathBuf {
-    let planned = program.rows(&[TRAIN, &["--dry-run"]].concat());
+fn work(program: &Program, run: &[&str]) -> PathBuf {
+    let planned = program.rows(&[run, &["--dry-run"]].concat());
     let train = planned.iter().find(|row| row["stage"] == "train").unwrap();
     let folder = train["fingerprint"].as_str().unwrap();
     program.home().join("work").join(folder)
@@ -41,7 +41,7 @@ fn where_no_checkpoint_can_be_used_training_is_not_begun_anew() {
     let often = "stages.train.checkpoint_minutes=0";
     let paused = program.run(&with(TRAIN, &[often, "stages.train.max_kimg=0.2"]));
     assert_eq!(paused.status.code(), Some(130));
-    let state = work(&program).join("state");
+    let state = work(&program, TRAIN).join("state");
     let checkpoints: Vec<(PathBuf, Vec<u8>)> = state
         .read_dir()
         .unwrap()
@@ -76,7 +76,7 @@ fn pictures_and_curves_that_cannot_be_written_do_not_end_training() {
     undisturbed.succeed(TRAIN);
     let program = Program::new();
     // A file where TensorBoard's folder belongs, and a folder where a picture does.
-    let picture = work(&program).join("artifact/snapshot-000000150.png");
+    let picture = work(&program, TRAIN).join("artifact/snapshot-000000150.png");
     fs::create_dir_all(&picture).unwrap();
 
     let failing = program.start(TRAIN);
@@ -103,6 +103,68 @@ fn pictures_and_curves_that_cannot_be_written_do_not_end_training() {
 
     fs::remove_dir(&picture).unwrap();
     program.succeed(TRAIN);
+    assert_eq!(
+        differences(&undisturbed.artifacts(), &program.artifacts()),
+        Vec::<PathBuf>::new()
+    );
+}
+
+/// The last regular snapshot cannot be measured on the way, and is the best at the end: the one that was the best before is
+/// removed, and the attempt fails before it is published.
+#[test]
+fn a_training_at_its_end_is_published_whatever_gave_way_there() {
+    let train = with(
+        TRAIN,
+        &[
+            "stages.train.snapshot_images=[]",
+            "stages.train.snapshot_samples=4",
+            "stages.train.snapshot_kimg=0.2",
+            "stages.train.snapshots_kept=1",
+            "stages.train.snapshot_evaluation={samples = 32, steps = 2, reference_images = 32}",
+        ],
+    );
+    let undisturbed = Program::new();
+    undisturbed.succeed(&train);
+    let measured = undisturbed.artifact("train").join("snapshots.json");
+    let measured: Value = serde_json::from_slice(&fs::read(measured).unwrap()).unwrap();
+    let of = |file: &str| {
+        let mut all = measured.as_array().unwrap().iter();
+        all.find(|one| one["file"] == file).unwrap()
+    };
+    let [before, last] = [
+        "snapshot-000000200.safetensors",
+        "snapshot-000000400.safetensors",
+    ];
+    let value = |file: &str| of(file)["value"].as_f64().unwrap();
+    assert!(value(last) < value(before), "{measured}");
+
+    let program = Program::new();
+    let paused = |kimg: &str| {
+        let limit = format!("stages.train.max_kimg={kimg}");
+        let output = program.run(&with(&train, &[&limit]));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(130), "{said}");
+        said
+    };
+    paused("0.3");
+    let work = work(&program, &train);
+    // A file where the features of its samples belong.
+    let network = of(last)["network"].as_str().unwrap();
+    let obstacle = work.join(format!("state/features-{network}"));
+    fs::write(&obstacle, "").unwrap();
+    let said = paused("0.5");
+    assert!(said.contains("measuring a snapshot failed"), "{said}");
+    fs::remove_file(obstacle).unwrap();
+    assert!(work.join("artifact").join(before).is_file());
+
+    // A folder where a file of the end belongs.
+    let obstacle = work.join("artifact/loss.png");
+    fs::create_dir(&obstacle).unwrap();
+    let failed = program.run(&train);
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(!work.join("artifact").join(before).exists());
+    fs::remove_dir(&obstacle).unwrap();
+    program.succeed(&train);
     assert_eq!(
         differences(&undisturbed.artifacts(), &program.artifacts()),
         Vec::<PathBuf>::new()

@@ -14,7 +14,7 @@ use super::files::{SNAPSHOT_PREFIX, snapshot_file};
 use super::kept;
 
 /// The retained snapshots of a training so far.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RetainedSnapshots {
     /// Images at which the last one was due.
     last: Option<u64>,
@@ -23,7 +23,7 @@ pub(crate) struct RetainedSnapshots {
 }
 
 /// A kept network.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Snapshot {
     /// Images at which it was due, which name its file.
     images: u64,
@@ -54,6 +54,11 @@ impl RetainedSnapshots {
             snapshot.distance = Some(distance).filter(|distance| distance.is_finite());
         }
         self.thin_out(settings);
+    }
+
+    /// Retains the snapshot of so many images no longer.
+    pub(super) fn forget(&mut self, images: u64) {
+        self.kept.retain(|snapshot| snapshot.images != images);
     }
 
     /// Images at which the next one is due, given the settings.
@@ -147,6 +152,9 @@ mod tests {
         assert_eq!(best, [0, 100, 100, 200, 200, 200, 200, 200, 200, 200, 200]);
         let kept: Vec<u64> = snapshots.kept.iter().map(|kept| kept.images).collect();
         assert_eq!(kept, [0, 150, 200, 800, 900]);
+        snapshots.forget(200);
+        assert_eq!(snapshots.images(), [0, 150, 800, 900]);
+        assert_eq!(snapshots.best(), Some(150));
         for images in [0, 150, 800, 900] {
             assert!(settings.keeps_snapshot(images));
         }

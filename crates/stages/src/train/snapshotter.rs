@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use patchwork_artifacts::worker::{Context, StageError};
-use patchwork_core::durable;
+use patchwork_core::{FileError, durable};
 use patchwork_dataset::grid::grid_png;
 use patchwork_diffusion::sampler::{HeunOptions, NoiseLevels, SamplerOptions};
 use patchwork_networks::checkpoint::{load_network, network_to_bytes};
@@ -30,6 +30,18 @@ const SAMPLER_STEPS: usize = 10;
 
 /// Images that are sampled at once.
 const SAMPLER_BATCH: usize = 16;
+
+/// A snapshot that every training of the settings retains is gone.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the snapshot at {images} images, which `snapshot_images` wants, is missing: `{}`\nhint: restore the file, or remove the \
+     last checkpoints beside it in `state`, so that training resumes from before it",
+    .path.display()
+)]
+struct MissingSnapshot {
+    path: PathBuf,
+    images: u64,
+}
 
 /// Takes the snapshots of one training.
 pub(super) struct Snapshotter<'a> {
@@ -113,22 +125,63 @@ impl Snapshotter<'_> {
         let images_seen = learner.images_seen();
         let snapshots = &mut learner.state.snapshots;
         for images in snapshots.images() {
-            let file = snapshot_file(images);
-            if !picture_of(&self.context.artifact().join(&file)).is_file() {
-                self.save_samples_at_last(&file, images, telemetry)?;
-            }
-            if snapshots.is_measured(images) {
+            if snapshots.is_measured(images) || self.is_missing(images)? {
                 continue;
             }
+            let file = snapshot_file(images);
             if let Some(distance) = self.measure_at_last(&file, images)? {
                 snapshots.measured(images, distance, self.settings);
             }
         }
+        self.forget_missing(snapshots)?;
+        for images in snapshots.images() {
+            let file = snapshot_file(images);
+            if !picture_of(&self.context.artifact().join(&file)).is_file() {
+                self.save_samples_at_last(&file, images, telemetry)?;
+            }
+        }
         self.save_samples_at_last(NETWORK_FILE, images_seen, telemetry)?;
         self.measure_at_last(NETWORK_FILE, images_seen)?;
-        let retained = std::slice::from_ref(snapshots);
-        retention::remove_all_but(retained, self.context.artifact())?;
         Ok(())
+    }
+
+    /// Forgets regular snapshots whose files are gone. An earlier checkpoint than the last lists such ones: they gave way to
+    /// others since, and were removed. Whatever the cause is, the training is to be published.
+    fn forget_missing(&self, snapshots: &mut RetainedSnapshots) -> Result<(), StageError> {
+        for images in snapshots.images() {
+            let file = snapshot_file(images);
+            if !self.is_missing(images)? {
+                continue;
+            }
+            if self.settings.snapshot_images.contains(&images) {
+                return Err(MissingSnapshot {
+                    path: self.context.artifact().join(file),
+                    images,
+                }
+                .into());
+            }
+            self.context.warn(format!(
+                "the snapshot `{file}` is missing; training is published without it"
+            ));
+            snapshots.forget(images);
+        }
+        Ok(())
+    }
+
+    /// Whether the disk says that the network of a snapshot is not there.
+    fn is_missing(&self, images: u64) -> Result<bool, FileError> {
+        let path = self.context.artifact().join(snapshot_file(images));
+        let exists = path.try_exists();
+        exists
+            .map(|exists| !exists)
+            .map_err(|source| FileError::new("look for", &path, source))
+    }
+
+    /// Removes all snapshots from the artifact but those that are retained at the end of training, once a checkpoint says
+    /// so.
+    pub(super) fn discard_others(&self, learner: &Learner) -> Result<(), FileError> {
+        let retained = std::slice::from_ref(&learner.state.snapshots);
+        retention::remove_all_but(retained, self.context.artifact())
     }
 
     /// The best network and its distance for the summary, where snapshots are measured.

@@ -226,10 +226,16 @@ impl Training<'_> {
             return Ok(no_outcome());
         }
         self.checkpoints.save_needed(&self.learner)?;
+        let saved = self.learner.state.snapshots.clone();
         self.take_due_snapshots()?;
         self.snapshots
             .finish(&mut self.learner, &mut self.telemetry)?;
+        // A snapshot is removed once no checkpoint that training resumes from lists it.
+        if self.learner.state.snapshots != saved {
+            self.checkpoints.save_needed(&self.learner)?;
+        }
         self.heartbeat.rest();
+        self.snapshots.discard_others(&self.learner)?;
         if self.settings.keep_checkpoint {
             self.checkpoints.keep_last(&self.learner)?;
         }
