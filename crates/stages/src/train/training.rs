@@ -136,11 +136,15 @@ impl Training<'_> {
     fn take_due_snapshots(&mut self) -> Result<(), StageError> {
         while let Some(due) = self.snapshots.due(&self.learner) {
             // Measuring takes its time, in which nothing of the training is to be lost.
-            if self.snapshots.measures() {
-                self.checkpoints.try_save(&self.learner)?;
-            }
+            let is_saved = self.snapshots.measures() && self.checkpoints.try_save(&self.learner)?;
             let (learner, telemetry) = (&mut self.learner, &mut self.telemetry);
-            self.snapshots.take(due, learner, telemetry)?;
+            match self.snapshots.take(due, learner, telemetry) {
+                Err(StageError::Interrupted) if !is_saved => {
+                    self.checkpoints.save_needed(&self.learner)?;
+                    return Err(StageError::Interrupted);
+                }
+                taken => taken?,
+            }
         }
         Ok(())
     }
