@@ -1,8 +1,8 @@
 //! A data set to a small KL autoencoder, as a diffusers folder; resumed to the last bit like a training.
 
+mod checkpoints;
 mod training;
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use patchwork_artifacts::Outcome;
@@ -22,10 +22,8 @@ use tch::Tensor;
 use crate::device;
 use crate::encode::{at_once, write_files};
 use crate::job::input;
-use crate::train::Cadence;
+use checkpoints::Keeper;
 pub use training::{AutoencoderError, AutoencoderTraining, Reconstructions, TrainingOptions};
-
-const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
 
 /// The picture of held-out images, each beside what became of it.
 const PICTURE_FILE: &str = "reconstructions.png";
@@ -47,6 +45,16 @@ struct NotFinite {
     images: u64,
 }
 
+/// A training that led nowhere.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the weights are non-finite after {images} crops, at the end of training: nothing is published\nhint: a lower \
+     `learning_rate` is steadier"
+)]
+struct NotFiniteWeights {
+    images: u64,
+}
+
 pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let AutoencoderJob { covered, uncovered } = AutoencoderJob::read(job)?;
     let (settings, execution) = (covered.settings, uncovered.execution);
@@ -54,21 +62,16 @@ pub(crate) fn run(job: &Job, context: &Context) -> Result<Outcome, StageError> {
     let data = ShardSet::open(&input(job, Kind::Prepare)?.folder)?;
     let options = training_options(&settings, &data, covered.resolved.seed);
     let mut training = AutoencoderTraining::new(options, &data, device)?;
-    let checkpoint = context.state().join(CHECKPOINT_FILE);
-    if checkpoint.is_file() {
-        training.resume(&checkpoint)?;
-    }
+    let keeper = Keeper::resume(context, &execution, &mut training)?;
     let size = [data.height() as i64, data.width() as i64];
     let at_once = i64::max(at_once(training.autoencoder(), size, &execution), 1) as usize;
     let run = Run {
         context,
         settings: &settings,
-        checkpoint: &checkpoint,
         at_once,
         log_interval: Duration::from_secs_f64(execution.log_every_seconds),
     };
-    let cadence = Cadence::start(&execution, run.images(&training));
-    run.train(&mut training, cadence)?;
+    run.train(&mut training, keeper)?;
     run.finish(&training)
 }
 
@@ -102,7 +105,6 @@ fn training_options(settings: &AutoencoderSettings, data: &ShardSet, seed: u64) 
 struct Run<'a> {
     context: &'a Context,
     settings: &'a AutoencoderSettings,
-    checkpoint: &'a Path,
     at_once: usize,
     log_interval: Duration,
 }
@@ -111,9 +113,9 @@ impl Run<'_> {
     fn train(
         &self,
         training: &mut AutoencoderTraining,
-        mut cadence: Cadence,
+        mut keeper: Keeper<'_>,
     ) -> Result<(), StageError> {
-        let (resumed, steps) = (self.images(training), self.settings.steps());
+        let (resumed, steps) = (training.images(), self.settings.steps());
         if resumed > 0 {
             self.context.resumed(resumed);
         }
@@ -121,15 +123,14 @@ impl Run<'_> {
         let mut recorded: Option<Instant> = None;
         while training.steps() < steps {
             if self.context.is_interrupted() {
-                training.save(self.checkpoint)?;
+                keeper.save_needed(training)?;
                 return Err(StageError::Interrupted);
             }
-            if cadence.is_due(self.images(training), false) {
-                training.save(self.checkpoint)?;
-                cadence.restart(self.images(training));
+            if keeper.is_due(training) {
+                keeper.save_regular(training)?;
             }
             let report = training.step()?;
-            let images = self.images(training);
+            let images = training.images();
             if !report.loss.is_finite() {
                 let loss = report.loss;
                 return Err(NotFinite { loss, images }.into());
@@ -144,17 +145,16 @@ impl Run<'_> {
                 self.context.metric("psnr", images, found.psnr);
             }
         }
-        training.save(self.checkpoint)?;
+        keeper.save_needed(training)?;
+        if !training.is_finite() {
+            let images = training.images();
+            return Err(NotFiniteWeights { images }.into());
+        }
         Ok(())
     }
 
     fn measured_every(&self) -> u64 {
         u64::max(self.settings.steps() / MEASUREMENTS, 1)
-    }
-
-    /// Crops seen.
-    fn images(&self, training: &AutoencoderTraining) -> u64 {
-        training.steps() * u64::from(self.settings.batch_size)
     }
 
     fn record(&self, report: &AutoencoderReport, images: u64) {
@@ -183,8 +183,7 @@ impl Run<'_> {
     /// Makes the artifact.
     fn finish(&self, training: &AutoencoderTraining) -> Result<Outcome, StageError> {
         let found = training.reconstruct(self.at_once, SHOWN)?;
-        self.context
-            .metric("psnr", self.images(training), found.psnr);
+        self.context.metric("psnr", training.images(), found.psnr);
         let autoencoder = training.autoencoder();
         let config = AutoencoderConfig {
             scaling_factor: 1.0 / found.latent_deviation,
@@ -204,7 +203,7 @@ impl Run<'_> {
                 training.steps(), found.psnr, training.held_out(),
             ),
             "steps": training.steps(),
-            "images_seen": self.images(training),
+            "images_seen": training.images(),
             "parameters": parameters,
             "psnr": found.psnr,
             "held_out_images": training.held_out(),

@@ -1,11 +1,10 @@
 //! Training a small KL autoencoder on a set of pixels: crops by position, a checkpoint that training resumes from to the
 //! last bit, and the quality of reconstructions of images that training does not see.
 
-use std::io::Write;
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use patchwork_core::durable::DurableFile;
-use patchwork_core::{FileError, Seed};
+use patchwork_core::{Digest, Seed};
 use patchwork_dataset::{
     Channels, DatasetError, PatchRequest, PatchSize, PatchStream, ShardSet, Share,
 };
@@ -16,8 +15,10 @@ use patchwork_diffusion::transfer::bring;
 use patchwork_diffusion::{AdamOptions, DiffusionError, to_pixels};
 use patchwork_networks::NetworkError;
 use patchwork_networks::autoencoder::{Autoencoder, AutoencoderConfig};
-use patchwork_networks::checkpoint::{read_safetensors, write_safetensors};
+use patchwork_networks::checkpoint::read_safetensors;
 use tch::{Device, Kind, Tensor};
+
+use crate::train::write_tensors;
 
 /// One image of so many is held out, up to [`MOST_HELD_OUT`].
 const HELD_OUT: usize = 16;
@@ -37,6 +38,17 @@ pub enum AutoencoderError {
     /// A step, or a checkpoint of another training.
     #[error(transparent)]
     Diffusion(#[from] DiffusionError),
+    /// A checkpoint of more steps than training has.
+    #[error("it has made {steps} steps, and the whole training has {total}")]
+    PastEnd {
+        /// Those of the checkpoint.
+        steps: u64,
+        /// Those of the training.
+        total: u64,
+    },
+    /// A checkpoint that nothing can be resumed from.
+    #[error("its weights or moments are non-finite")]
+    NotFinite,
     /// A setting that the data or the autoencoder cannot meet.
     #[error("`{setting}` cannot be {value}: {problem}")]
     Setting {
@@ -153,6 +165,11 @@ impl AutoencoderTraining {
         self.step.steps()
     }
 
+    /// Crops seen so far.
+    pub fn images(&self) -> u64 {
+        self.steps() * self.settings.batch_size
+    }
+
     /// The autoencoder as it stands.
     pub fn autoencoder(&self) -> &Autoencoder {
         self.step.autoencoder()
@@ -239,24 +256,33 @@ impl AutoencoderTraining {
         })
     }
 
-    /// Writes all that training resumes from, durably: the file is the old one or the new one, never in between.
-    pub fn save(&self, path: &Path) -> Result<(), AutoencoderError> {
+    /// Whether weights and moments have no element that is NaN or infinite.
+    pub fn is_finite(&self) -> bool {
+        self.step.is_finite()
+    }
+
+    /// Writes all that training resumes from, durably: the file is the old one or the new one, never in between. Returns its
+    /// digest.
+    pub fn save(&self, path: &Path) -> Result<Digest, NetworkError> {
         let tensors: Vec<(String, Tensor)> = self.step.state().into_iter().collect();
-        let mut file = DurableFile::create(path).map_err(NetworkError::from)?;
-        write_safetensors(&tensors, &std::collections::BTreeMap::new(), |bytes| {
-            let written = file.write_all(bytes);
-            Ok(written.map_err(|source| FileError::new("write", path, source))?)
-        })?;
-        file.commit().map_err(NetworkError::from)?;
-        Ok(())
+        write_tensors(path, &tensors, &BTreeMap::new())
     }
 
     /// Resumes from a file of [`save`](Self::save).
     ///
     /// # Errors
-    /// [`AutoencoderError`]: unreadable, damaged, or of another autoencoder.
+    /// [`AutoencoderError`]: unreadable, damaged, of another autoencoder, or past the end of this training. The training is
+    /// not to be used then.
     pub fn resume(&mut self, path: &Path) -> Result<(), AutoencoderError> {
-        Ok(self.step.load_state(&read_safetensors(path)?)?)
+        self.step.load_state(&read_safetensors(path)?)?;
+        let (steps, total) = (self.steps(), self.settings.steps);
+        if steps > total {
+            return Err(AutoencoderError::PastEnd { steps, total });
+        }
+        if !self.is_finite() {
+            return Err(AutoencoderError::NotFinite);
+        }
+        Ok(())
     }
 }
 

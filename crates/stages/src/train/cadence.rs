@@ -64,7 +64,7 @@ impl Cadence {
     }
 
     /// Lets some time pass after a failure.
-    pub(super) fn pause(&mut self) {
+    pub(crate) fn pause(&mut self) {
         self.not_before = Some(Instant::now() + FAILURE_PAUSE);
     }
 }

@@ -52,7 +52,9 @@ pub(crate) use batch::one_hot;
 #[cfg(test)]
 pub(crate) use batch::tests::GENERATOR;
 pub(crate) use cadence::Cadence;
-pub(crate) use failures::caught;
+pub(crate) use checkpoint::Checkpoints;
+pub(crate) use checkpoint_file::{verify, write_tensors};
+pub(crate) use failures::{caught, dispensable, once_the_disk_takes_it};
 pub(crate) use files::{BEST_FILE, NETWORK_FILE, snapshot_file};
 pub(crate) use kept::{KeptAverage, KeptAverages, RECORD_SUFFIX, record_file};
 pub(crate) use measure::{Pace, mean_seconds, pace};

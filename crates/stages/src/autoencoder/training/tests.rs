@@ -77,6 +77,16 @@ fn a_training_that_is_resumed_writes_the_same_autoencoder() {
     );
     assert_eq!(after.images.size(), [1, 3, SIDE as i64, SIDE as i64]);
 
+    let shorter = TrainingOptions {
+        steps: 16,
+        ..settings()
+    };
+    let mut shorter = AutoencoderTraining::new(shorter, &data, Device::Cpu).unwrap();
+    let refused = shorter.resume(&checkpoint).err().unwrap().to_string();
+    assert!(
+        refused.contains("17 steps, and the whole training has 16"),
+        "{refused}"
+    );
     let mut resumed = fresh();
     resumed.resume(&checkpoint).unwrap();
     assert_eq!(resumed.steps(), 17);
