@@ -24,7 +24,7 @@ struct Unusable {
     problem: Box<AutoencoderError>,
 }
 
-/// Whether a file is there; a disk that does not say so is an error, lest training begin anew.
+/// Whether a file is there; a disk that does not say so is an error, or training would start from scratch.
 fn exists(path: &Path) -> Result<bool, FileError> {
     path.try_exists()
         .map_err(|source| FileError::new("look for", path, source))

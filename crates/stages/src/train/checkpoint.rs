@@ -88,7 +88,7 @@ impl Checkpoints {
     ///
     /// # Errors
     /// [`RestoreError::NoneWhole`] where there are checkpoints and none of them can be used: hours of training are not
-    /// to be begun again without a word. [`RestoreError::Unread`] where one of them might be, another time.
+    /// repeated silently. [`RestoreError::Unread`] where one of them might be, another time.
     pub(crate) fn newest<T>(
         &mut self,
         open: impl Fn(&Path, Digest) -> Result<T, CheckpointError>,
