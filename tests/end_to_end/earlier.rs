@@ -102,12 +102,20 @@ impl Earlier {
 
     /// Compares the present answer of a command with the one of that name.
     fn check(&self, name: &str, command: &[&str]) {
+        self.check_but_for(name, command, |_| false);
+    }
+
+    /// The same, where the program leaves out of a list today what it had then.
+    fn check_but_for(&self, name: &str, command: &[&str], is_left_out: impl Fn(&Value) -> bool) {
         let answer = self
             .program
             .succeed(&[command, &["--format", "json"]].concat());
         let answer: Value = serde_json::from_str(&answer).unwrap();
         let path = self.answers.path().join(format!("{name}.json"));
-        let expected: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let mut expected: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        if let Value::Array(rows) = &mut expected {
+            rows.retain(|row| !is_left_out(row));
+        }
         check(&answer, &expected, name);
     }
 
@@ -193,7 +201,12 @@ fn an_earlier_home_is_read() {
     earlier.check("compare", &["compare", "small-1", "small-2"]);
     earlier.check("compare-sweep", &["compare", "sweep-1", "sweep-2"]);
     earlier.check("ranking", &["compare", "--metric", "fd_tiny"]);
-    earlier.check("gc", &["gc", "--keep", "1"]);
+    // It keeps what can be resumed since then, and what that is made from.
+    earlier.check_but_for("gc", &["gc", "--keep", "1"], |row| {
+        ["small-3", "small-4"]
+            .map(Value::from)
+            .contains(&row["run"])
+    });
     earlier.check_registry();
 }
 
