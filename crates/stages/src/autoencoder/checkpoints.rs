@@ -15,7 +15,7 @@ const EARLIER_FILE: &str = "checkpoint.safetensors";
 /// A checkpoint of an earlier version that cannot be resumed from.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the checkpoint `{}` cannot be used: {problem}\nhint: restore it, or delete it to begin the autoencoder's training anew",
+    "the checkpoint `{}` cannot be used: {problem}\nhint: restore it, or delete it to train the autoencoder from scratch",
     .path.display()
 )]
 struct Unusable {

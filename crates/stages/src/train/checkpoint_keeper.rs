@@ -100,8 +100,8 @@ impl<'a> CheckpointKeeper<'a> {
         Ok(())
     }
 
-    /// Writes a checkpoint, unless it would have nothing to resume from, and push out those that have; says whether there is
-    /// one now.
+    /// Writes a checkpoint, unless its numbers are non-finite: nothing could be resumed from it, and it would take the place
+    /// of one that is sound. Says whether there is one now.
     pub(super) fn save(&mut self, learner: &Learner) -> Result<bool, StageError> {
         self.heartbeat.set(Activity::WritingCheckpoint);
         if !learner.step.is_finite() {
